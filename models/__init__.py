@@ -1,0 +1,1 @@
+"""WHAT has been learned: registry, recipes, cards, shipped weights."""

@@ -1,0 +1,232 @@
+"""The words of the path in, as frozen records. They import nothing of ours and carry no client and no lock.
+
+Vocabulary: a *document* is a tenant's content (one revision, however often it arrived); each arrival is a *sighting*;
+a *revision* is the SHA-256 of the bytes in lower-case hex; *elements* and *chunks* are as in unstructured.
+All times are UTC epoch seconds (float). All offsets are counted in characters, half open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Stage(StrEnum):
+    """The stages of the path in, in order."""
+
+    RECEIVE = "receive"
+    PARSE = "parse"
+    CHUNK = "chunk"
+    CLASSIFY = "classify"
+    ROUTE = "route"
+    EMBED = "embed"
+    INDEX = "index"
+
+
+class State(StrEnum):
+    """Where a document stands. All but ``PROCESSING`` are terminal."""
+
+    PROCESSING = "processing"
+    #: routed and searchable
+    INDEXED = "indexed"
+    #: a person decides: low confidence, no text, sensitive route, type mismatch. Searchable when it has text.
+    REVIEW = "review"
+    #: rejected for a reason that is its own
+    FAILED = "failed"
+    #: it killed or stalled its worker on every attempt
+    QUARANTINED = "quarantined"
+    DELETED = "deleted"
+
+
+TERMINAL = frozenset(State) - {State.PROCESSING}
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One arrival of a content: where it came from and under which name.
+
+    ``source`` is a configured name ("tray", "api", a sub-folder's source); ``path`` the place inside it (a POSIX
+    relative path for trays, the client's file name for uploads); ``access`` the principals that may read the document
+    ("*" means every key); ``labels`` free words attached by the tray's configuration; ``metadata`` small string facts.
+    """
+
+    source: str
+    path: str
+    seen_at: float
+    access: tuple[str, ...] = ("*",)
+    labels: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The last segment of the path: the file name as people know it."""
+        return self.path.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A piece of a document as the parser saw it: unstructured's category, text, page and small facts.
+
+    ``category``: Title, NarrativeText, ListItem, Table, Header, Footer, Image, PageBreak, UncategorizedText, EmailHeader ...
+    ``page`` counts from 1, or is None where the format has no pages. ``html`` holds a table's sanitised HTML.
+    """
+
+    category: str
+    text: str
+    page: int | None = None
+    depth: int | None = None
+    html: str | None = None
+    links: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What the parse stage made of the bytes.
+
+    ``text_quality`` in 0..1 (share of characters in plausible words; 0 without text). ``flags`` are short words such as
+    "active-content", "macros", "ocr", "truncated", "mismatch", "external-links". ``attachments`` are (name, media type,
+    bytes) of an e-mail's parts, to be received as documents of their own. ``parser`` names program and version.
+    """
+
+    media_type: str
+    elements: tuple[Element, ...]
+    pages: int
+    parser: str
+    languages: tuple[str, ...] = ()
+    title: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    text_quality: float = 0.0
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All element texts joined by blank lines; the input of the classifier."""
+        return "\n\n".join(e.text for e in self.elements if e.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A part of a mail that is a document of its own."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage that search returns. ``start`` and ``end`` are offsets into ``Parsed.text``; ``ordinal`` from 0."""
+
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    page_first: int | None = None
+    page_last: int | None = None
+    heading: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The classifier's opinion. ``probability`` is calibrated; ``threshold`` is the label's own; ``sure`` compares them.
+
+    ``model`` is "name@version"; ``digest`` the SHA-256 of its ONNX file.
+    """
+
+    label: str
+    probability: float
+    runner_up: str
+    runner_up_probability: float
+    threshold: float
+    model: str
+    digest: str
+
+    @property
+    def sure(self) -> bool:
+        return self.probability >= self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a rule sends a document: ``kind`` "folder" or "webhook", ``target`` a folder template or an endpoint's name."""
+
+    kind: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """The rules' proposal: the destinations, the names of the rules that fired, and why a person must decide (or None)."""
+
+    destinations: tuple[Destination, ...]
+    rules: tuple[str, ...]
+    rules_digest: str
+    review_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as the catalogue tells it.
+
+    ``id`` is an opaque string for people and the API; ``number`` a positive 31-bit integer for the indexes, never reused.
+    ``reason`` is an error code or a review reason, ``detail`` its sentence.
+    """
+
+    id: str
+    number: int
+    tenant: str
+    revision: str
+    size: int
+    name: str
+    source: str
+    path: str
+    access: tuple[str, ...]
+    labels: tuple[str, ...]
+    state: State
+    stage: Stage
+    received_at: float
+    finished_at: float | None = None
+    media_type: str | None = None
+    title: str | None = None
+    pages: int | None = None
+    chunks: int | None = None
+    languages: tuple[str, ...] = ()
+    label: str | None = None
+    probability: float | None = None
+    model: str | None = None
+    rules: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    reason: str | None = None
+    detail: str | None = None
+    parent: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A leased piece of work: bring document ``document_id`` through ``stage``.
+
+    ``token`` is the fence: every write of the holder names it and affects nothing once the lease has passed on.
+    ``attempt`` was counted before the work began.
+    """
+
+    id: str
+    document_id: str
+    stage: Stage
+    attempt: int
+    token: str
+    lease_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the decision record: what was decided at ``stage``, by which versions, with which outcome."""
+
+    document_id: str
+    at: float
+    stage: str
+    event: str
+    facts: Mapping[str, Any]

@@ -1,0 +1,129 @@
+"""The words of the path out, as frozen records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a search is limited to. Empty means no limit; several values of one field are alternatives.
+
+    ``received_from`` and ``received_to`` are epoch seconds, half open; ``folder`` is a path prefix inside the source.
+    """
+
+    labels: tuple[str, ...] = ()
+    media_types: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    folder: str | None = None
+    received_from: float | None = None
+    received_to: float | None = None
+    states: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the principals that the key carries. ``admin`` sees every document of the tenant."""
+
+    principals: tuple[str, ...]
+    tenant: str = "default"
+    admin: bool = False
+    key_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """``mode`` is "hybrid", "lexical" or "vector"; ``k`` documents' passages are returned from ``offset`` on."""
+
+    query: str
+    k: int = 10
+    offset: int = 0
+    mode: str = "hybrid"
+    filters: Filters = field(default_factory=Filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that an index proposes: ``chunk`` is document number << 20 | ordinal; ``score`` in the index's own unit."""
+
+    chunk: int
+    score: float
+
+    @property
+    def document_number(self) -> int:
+        return self.chunk >> ORDINAL_BITS
+
+    @property
+    def ordinal(self) -> int:
+        return self.chunk & ((1 << ORDINAL_BITS) - 1)
+
+
+#: Chunks of one document are numbered in this many bits, the document in the 31 above them.
+ORDINAL_BITS = 20
+
+
+def chunk_key(document_number: int, ordinal: int) -> int:
+    """The 63-bit id of a chunk in every index. Never reused, since document numbers are not."""
+    return document_number << ORDINAL_BITS | ordinal
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A hit with its text, as the caller sees it. ``highlights`` are (start, end) offsets into ``text``;
+    ``start`` and ``end`` locate the passage in the document's text; ``scores`` its parts ("vector", "lexical", "fused")."""
+
+    document_id: str
+    document_name: str
+    chunk: int
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    page_first: int | None
+    page_last: int | None
+    heading: str | None
+    score: float
+    highlights: tuple[tuple[int, int], ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    label: str | None = None
+    source: str = ""
+    path: str = ""
+    received_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The page of passages, how many matched before paging (a lower bound where ``total_is_exact`` is False), and the
+    name of the index generation that answered."""
+
+    passages: tuple[Passage, ...]
+    total: int
+    total_is_exact: bool
+    generation: str
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A verbatim sentence: ``start`` and ``end`` are offsets into the document's text, so that anyone can check it."""
+
+    text: str
+    document_id: str
+    document_name: str
+    page: int | None
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``found`` False means "not found in your documents"; ``nearest`` then holds the closest passages."""
+
+    question: str
+    found: bool
+    text: str
+    quotes: tuple[Quote, ...]
+    nearest: tuple[Passage, ...]
+    confidence: float

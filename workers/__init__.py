@@ -1,0 +1,1 @@
+"""WHO runs it: Celery tasks, tray, sweeper, writer, REST API, command line."""
