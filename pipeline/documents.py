@@ -205,20 +205,67 @@ class Document:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+class Lane(StrEnum):
+    """A kind of worker: jobs of one lane are claimed by workers of that kind."""
+
+    INGEST = "ingest"  # parse .. embed
+    INDEX = "index"  # the one writer
+    DELIVER = "deliver"  # the outbox
+    RECLASSIFY = "reclassify"
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A leased piece of work: bring document ``document_id`` through ``stage``.
+    """A leased piece of work on ``subject`` (a document's id; a plan's id in the lane RECLASSIFY).
 
-    ``token`` is the fence: every write of the holder names it and affects nothing once the lease has passed on.
-    ``attempt`` was counted before the work began.
+    ``stage`` is a Stage in the lanes INGEST and INDEX, "deliver" or "apply"/"undo"/"compare" in the others. ``payload``
+    is small JSON. ``token`` is the fence: every write of the holder names it and affects nothing once the lease has
+    passed on. ``attempt`` (from 1) was counted before the work began.
     """
 
     id: str
-    document_id: str
-    stage: Stage
+    lane: Lane
+    subject: str
+    stage: str
     attempt: int
     token: str
     lease_until: float
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A document found inside another (a mail's attachment), its bytes already stored under ``revision``."""
+
+    revision: str
+    size: int
+    sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that a stage changes, committed in one transaction under the job's fence.
+
+    ``facts`` go into the decision record. ``document`` maps column names of Document to new values. ``result`` is the
+    cached output as (key, payload). ``chunks`` replace the document's chunks (and drop their vectors); ``vectors`` is a
+    float32 array of shape (number of chunks, dimension) made by the embedder of digest ``embedder``. ``deliveries``
+    become jobs of the lane DELIVER. Exactly one of ``next_stage`` and ``state`` is set: where the document goes next, or
+    the terminal state it has reached (with ``reason`` a code and ``detail`` its sentence).
+    """
+
+    stage: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=dict)
+    result: tuple[str, bytes] | None = None
+    chunks: tuple[Chunk, ...] | None = None
+    vectors: Any = None
+    embedder: str | None = None
+    deliveries: tuple[Destination, ...] = ()
+    children: tuple[Child, ...] = ()
+    next_stage: Stage | None = None
+    state: State | None = None
+    reason: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@ contract suite under tests/contracts runs over every implementation."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import BinaryIO, Protocol
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from pipeline.documents import Parsed, Verdict
-from pipeline.questions import Hit
+from pipeline.documents import Chunk, Document, Event, Job, Lane, Outcome, Parsed, Sighting, Verdict
+from pipeline.questions import Caller, Filters, Hit
 
 
 class Parser(Protocol):
@@ -70,3 +70,156 @@ class Lexical(Protocol):
     def search(self, query: str, k: int, allowed: Collection[int] | None) -> list[Hit]: ...
 
     def __len__(self) -> int: ...
+
+
+# --- the catalogue: one database, five ports -----------------------------------------------------------------------
+
+
+class Documents(Protocol):
+    """Documents, their sightings and their decision record."""
+
+    def receive(self, revision: str, size: int, sighting: Sighting, tenant: str = "default") -> tuple[Document, bool]:
+        """Record an arrival. A content not yet known becomes a document with an ingest job at stage PARSE, in the same
+        transaction; one that is known (and not deleted) only gains a sighting, its access list widened. Returns
+        (document, created). Safe under concurrency: the unique (tenant, revision) decides."""
+
+    def get(self, document_id: str) -> Document:
+        """Raises Refused("not-found")."""
+
+    def find(
+        self, caller: Caller, filters: Filters, limit: int = 50, offset: int = 0, newest_first: bool = True
+    ) -> tuple[list[Document], int]:
+        """Documents that the caller may read, in every state but deleted, and how many there are."""
+
+    def visible(self, caller: Caller, filters: Filters) -> frozenset[int]:
+        """Numbers of the searchable documents (they have vectors, and are not deleted) that the caller may read."""
+
+    def by_number(self, numbers: Collection[int]) -> dict[int, Document]:
+        """The documents, deleted ones left out."""
+
+    def delete(self, document_id: str) -> Document:
+        """Hide at once and forget texts, vectors and cached results; returns the document as it was. The blob is the
+        caller's to delete. Idempotent; Refused("not-found") for an unknown id."""
+
+    def history(self, document_id: str) -> tuple[list[Sighting], list[Event]]:
+        """The arrivals and the decision record, oldest first."""
+
+    def record(self, event: Event) -> None: ...
+
+    def counts(self) -> Mapping[str, int]:
+        """Documents per state."""
+
+
+class Ledger(Protocol):
+    """Leased jobs. The queue only wakes; this remembers."""
+
+    def claim(self, lane: Lane, owner: str, seconds: float, limit: int = 1, job_id: str | None = None) -> list[Job]:
+        """Lease up to ``limit`` due jobs (the given one only, if ``job_id`` is set and due), oldest first, counting the
+        attempt in the same transaction. Two callers never hold one job."""
+
+    def renew(self, job: Job, seconds: float) -> bool:
+        """Extend the lease; False when it has passed on."""
+
+    def commit(self, job: Job, outcome: Outcome, keep: bool = False, seconds: float = 0.0) -> Job | None:
+        """Apply the outcome of an ingest or index job in one transaction, if the lease still holds; None if it does not
+        (nothing is changed then). With ``next_stage`` the job moves there (lane INDEX for Stage.INDEX), attempts back
+        to 0; with ``keep`` it stays leased for ``seconds`` more to the same owner, counted as attempt 1 of the next
+        stage, and is returned; else it is released as due now, and the released job is returned. With ``state`` the
+        job ends."""
+
+    def done(self, job: Job, facts: Mapping[str, Any]) -> bool:
+        """End a job of the other lanes, recording an event on its document when the subject is one."""
+
+    def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool:
+        """Give the job back, due after ``delay`` seconds. ``counted=False`` takes the attempt back (the surroundings
+        failed, not the document)."""
+
+    def park(self, job: Job, reason: str, detail: str) -> bool:
+        """A dead letter: the job stays, in state "dead", until `retry`."""
+
+    def due(self, lane: Lane, limit: int = 1000) -> list[str]:
+        """Ids of the jobs that could be claimed now (unleased or lease expired, run_after passed)."""
+
+    def backlog(self) -> list[Mapping[str, Any]]:
+        """Rows {lane, stage, state ("waiting" | "leased" | "dead"), count, oldest (epoch seconds)} for status and metrics."""
+
+    def retry(self, document_id: str) -> bool:
+        """Send a failed, quarantined or reviewed document back to stage PARSE, and its dead deliveries to the queue;
+        False when it is still processing."""
+
+
+class Passages(Protocol):
+    """Chunk texts with their vectors, and cached stage results: what every index can be rebuilt from."""
+
+    def chunks(self, keys: Collection[int]) -> dict[int, Chunk]:
+        """By chunk key; chunks of deleted documents are left out."""
+
+    def of_document(self, document_number: int) -> tuple[list[Chunk], np.ndarray | None]:
+        """All chunks in order, and their vectors of shape (n, dimension), or None before they are embedded."""
+
+    def scan(self, embedder: str, after: int = 0) -> Iterator[tuple[Document, list[Chunk], np.ndarray]]:
+        """Every embedded, undeleted document with number > ``after``, in order of number; streams."""
+
+    def result(self, key: str) -> bytes | None: ...
+
+    def parsed_key(self, document_id: str) -> str | None:
+        """The key of the latest parse result."""
+
+
+class Keys(Protocol):
+    """API keys. Only a salted hash is stored; the secret is shown once."""
+
+    def create(
+        self, name: str, principals: Sequence[str], scopes: Sequence[str], admin: bool = False
+    ) -> tuple[str, str]:
+        """Returns (key id, secret). Scopes: "read", "write", "admin"."""
+
+    def check(self, secret: str) -> tuple[Caller, frozenset[str]] | None:
+        """Constant-time check; None for an unknown or revoked key."""
+
+    def revoke(self, key_id: str) -> bool: ...
+
+    def list(self) -> list[Mapping[str, Any]]: ...
+
+
+class Plans(Protocol):
+    """Saved reclassification differences. A plan is {id, created_at, model, rules_digest, selection, state, counts};
+    an item is {document_id, old: {...}, new: {...}, state: "pending" | "applied" | "stale" | "undone"}; old and new hold label,
+    probability, model, rules, reason, state."""
+
+    def create(self, model: str, rules_digest: str, selection: Mapping[str, Any]) -> str: ...
+
+    def add(self, plan_id: str, items: Sequence[Mapping[str, Any]], ready: bool) -> None:
+        """Append items (an item of a document already in the plan is ignored); ``ready`` closes the comparison."""
+
+    def get(self, plan_id: str) -> Mapping[str, Any]:
+        """Raises Refused("not-found")."""
+
+    def items(
+        self, plan_id: str, state: str | None = None, limit: int = 100, after: str = ""
+    ) -> list[Mapping[str, Any]]:
+        """In order of document id, from after ``after`` on."""
+
+    def start(self, plan_id: str, action: str, batch: int) -> list[str]:
+        """Enqueue jobs of the lane RECLASSIFY ("apply" or "undo"), each over a batch of document ids (payload
+        {"documents": [...]}), returning their ids. Refused("conflict") unless the plan is ready (apply) or applied (undo).
+        A repeat enqueues only what is still open."""
+
+    def execute(self, job: Job) -> Mapping[str, int] | None:
+        """Apply or undo the job's batch in one transaction under its fence and end the job. An item whose document
+        changed since the plan was made becomes "stale" and is left alone. Returns counts, or None when the lease has passed on."""
+
+
+class Catalogue(Protocol):
+    """The database behind all of them."""
+
+    documents: Documents
+    ledger: Ledger
+    passages: Passages
+    keys: Keys
+    plans: Plans
+
+    def check(self) -> None:
+        """Integrity check; Misconfigured("bad-store") with what is wrong."""
+
+    def close(self) -> None: ...
