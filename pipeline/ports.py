@@ -154,8 +154,9 @@ class Passages(Protocol):
     def chunks(self, keys: Collection[int]) -> dict[int, Chunk]:
         """By chunk key; chunks of deleted documents are left out."""
 
-    def of_document(self, document_number: int) -> tuple[list[Chunk], np.ndarray | None]:
-        """All chunks in order, and their vectors of shape (n, dimension), or None before they are embedded."""
+    def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
+        """All chunks in order, and their vectors of shape (n, dimension), or None before they are embedded; None too
+        when ``embedder`` (a digest) is given and another one made them."""
 
     def scan(self, embedder: str, after: int = 0) -> Iterator[tuple[Document, list[Chunk], np.ndarray]]:
         """Every embedded, undeleted document with number > ``after``, in order of number; streams."""
