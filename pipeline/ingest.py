@@ -153,9 +153,7 @@ def classify(work: Pass) -> Outcome:
     classifier = work.tools.classifier
     if classifier is None:
         return Outcome(Stage.CLASSIFY, facts={"verdict": None, "why": "bad-model"}, next_stage=Stage.ROUTE)
-    key = cache_key(work.parse_key, Stage.CLASSIFY, classifier.digest)
-    payload = work.tools.catalogue.passages.result(key)
-    verdict = decode_verdict(payload) if payload is not None else classifier.classify([work.parsed.text])[0]
+    key, verdict = verdict_of(work, classifier)
     return Outcome(
         Stage.CLASSIFY,
         facts=verdict_facts(verdict),
@@ -168,7 +166,8 @@ def classify(work: Pass) -> Outcome:
 def send(work: Pass) -> Outcome:
     """Verdict and rules to destinations, or to a person."""
     document, parsed = work.document, work.parsed
-    routing = route(work.tools.rules, stored_verdict(work), document, parsed.text, document.metadata)
+    verdict = verdict_of(work, work.tools.classifier)[1] if work.tools.classifier else None
+    routing = route(work.tools.rules, verdict, document, parsed.text, document.metadata)
     deliveries = () if routing.review_reason else routing.destinations
     facts = {
         "rules": list(routing.rules),
@@ -309,16 +308,11 @@ def verdict_facts(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def stored_verdict(work: Pass) -> Verdict | None:
-    """The verdict that the classify stage stored, or None where there was no classifier."""
-    if work.tools.classifier is None:
-        return None
-    payload = work.tools.catalogue.passages.result(
-        cache_key(work.parse_key, Stage.CLASSIFY, work.tools.classifier.digest)
-    )
-    if payload is None:
-        raise Unavailable("store-unavailable", "the stored verdict is gone; the classify stage has to run again")
-    return decode_verdict(payload)
+def verdict_of(work: Pass, classifier: Classifier) -> tuple[str, Verdict]:
+    """The cached verdict with its key, or a new one."""
+    key = cache_key(work.parse_key, Stage.CLASSIFY, classifier.digest)
+    payload = work.tools.catalogue.passages.result(key)
+    return key, decode_verdict(payload) if payload is not None else classifier.classify([work.parsed.text])[0]
 
 
 def _children(work: Pass) -> tuple[tuple[Child, ...], bool]:

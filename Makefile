@@ -1,0 +1,54 @@
+# Two commands: `make demo` and `make test`. Each does all set-up. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
+BIN := .venv/bin
+DATA ?= data
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+demo: .venv/serve ## start Mailroom, drop the sample documents in, show what became of them (ONCE=1: then stop)
+	@$(BIN)/python -m workers.demo --data $(DATA)/demo $(if $(ONCE),--once)
+
+up: .venv/serve ## start Mailroom on an empty data folder and keep serving
+	@$(BIN)/mailroom --data $(DATA) up
+
+test: .venv/test system-packages ## install what the tests need, run all of them
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/test ## style and imports
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+bench: .venv/test ## the slower campaigns; MAILROOM_DATA names the folder of public data sets
+	$(BIN)/python -m tests.benchmarks all
+
+readme: .venv/test ## rewrite the README's tables of figures from tests/benchmarks/results
+	$(BIN)/python -m tests.benchmarks.tables --write
+
+lock: ## resolve the dependencies anew (needs uv)
+	uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links -o requirements.lock
+	uv pip compile pyproject.toml --extra test -c requirements.lock --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links -o requirements-test.lock
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } \
+	  || { echo "python3-venv is needed: sudo apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# Each stamp names the lock file it was made from; a second run does nothing and needs no network.
+.venv/serve: requirements.lock pyproject.toml | .venv/bin/python
+	@echo "Installing the locked packages (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m workers.link_environment
+	@touch $@
+
+.venv/test: requirements-test.lock .venv/serve
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-test.lock
+	@touch $@
+
+# The tests start a real PostgreSQL and read scans where the programs are there; root can fetch them.
+system-packages:
+	@bash tests/support/system_packages.sh
+
+.PHONY: help demo up test lint bench readme lock system-packages
