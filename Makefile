@@ -40,7 +40,7 @@ lock: ## resolve the dependencies anew (needs uv)
 .venv/serve: requirements.lock pyproject.toml | .venv/bin/python
 	@echo "Installing the locked packages (once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/python -m workers.link_environment
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 .venv/test: requirements-test.lock .venv/serve

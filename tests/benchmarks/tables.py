@@ -1,0 +1,80 @@
+"""The README's figures, made from the result files: `python -m tests.benchmarks.tables --write`.
+
+Between `<!-- figures:NAME -->` and `<!-- /figures -->` stands what `TABLES[NAME]` makes of results/NAME.json. A test
+fails where the two disagree, so that no figure is ever typed by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.record import RESULTS
+
+README = Path(__file__).parents[2] / "README.md"
+BLOCK = re.compile(r"(<!-- figures:([a-z_]+) -->\n)(.*?)(<!-- /figures -->)", re.DOTALL)
+
+Figures = Mapping[str, Any]
+
+
+def table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
+
+
+def plain(figures: Figures) -> str:
+    """One row per scalar figure: name and value."""
+    rows = [(key.replace("_", " "), number(value)) for key, value in figures.items() if not isinstance(value, dict)]
+    return table(("figure", "value"), rows)
+
+
+def number(value: Any) -> str:
+    """A number as people read it: three significant digits, shares as they are."""
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def by_format(figures: Figures) -> str:
+    """The run over real files: totals, then a row per file ending."""
+    rows = [
+        (ending, f["n"], number(f["ok"] / f["n"]), number(f["median_s"]), number(f["p95_s"]))
+        for ending, f in sorted(figures["by_format"].items(), key=lambda item: -item[1]["n"])
+    ]
+    return plain(figures) + "\n\n" + table(("ending", "files", "share with text", "median s", "p95 s"), rows)
+
+
+def with_stages(figures: Figures) -> str:
+    """Throughput: totals, then the share of time per stage."""
+    rows = [(stage, f"{share:.0%}") for stage, share in figures["stage_share"].items()]
+    return plain(figures) + "\n\n" + table(("stage", "share of working time"), rows)
+
+
+TABLES: dict[str, Callable[[Figures], str]] = {"parse_files": by_format, "throughput": with_stages}
+
+
+def render(name: str) -> str:
+    """The block for one result, with the line that says how it came about."""
+    result = json.loads((RESULTS / f"{name}.json").read_text())
+    origin = f"`{result['command']}`, {result['date']}, commit {result['commit']}, {result['machine']}."
+    if result.get("data"):
+        origin += f" {result['data']}."
+    return TABLES.get(name, plain)(result["figures"]) + "\n\n" + origin + "\n"
+
+
+def rendered(readme: str) -> str:
+    """The README with every block made anew."""
+    return BLOCK.sub(lambda m: m[1] + render(m[2]) + m[4], readme)
+
+
+if __name__ == "__main__":
+    now = README.read_text()
+    if "--write" in sys.argv:
+        README.write_text(rendered(now))
+    elif rendered(now) != now:
+        sys.exit("README.md disagrees with tests/benchmarks/results; run `make readme`")
