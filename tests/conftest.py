@@ -1,0 +1,19 @@
+"""What every test needs: nothing is sent, and no setting of the machine leaks in."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pipeline.offline import go_offline
+
+go_offline(os.environ)
+for name in [name for name in os.environ if name.startswith("MAILROOM_") and name != "MAILROOM_DATA"]:
+    del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def _own_working_directory(tmp_path: os.PathLike, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths of a test land in its own folder."""
+    monkeypatch.chdir(tmp_path)
