@@ -1,0 +1,150 @@
+"""Text to a calibrated verdict, and the gate before it: is there a text at all?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.documents import Verdict
+from pipeline.onnx import CHARACTERS_PER_TOKEN, ModelFolder, OnnxModel, batches
+
+#: Tokens in one call of the network, padding included.
+TOKEN_BUDGET = 4096
+#: Of a text longer than the window, this share of the window is its beginning and the rest its end: a document says
+#: what it is at the top, and signs, totals or thanks at the bottom.
+HEAD_SHARE = 0.75
+#: The text quality is measured on at most this many characters.
+QUALITY_SAMPLE = 100_000
+#: A text with fewer letters in words is not readable, however clean: a page number is no content.
+QUALITY_LETTERS = 12
+
+_PART = re.compile(r"[^\W\d_]+|\d+")
+_EDGE = re.compile(r"^[\W_]+|[\W_]+$")
+_VOWEL = re.compile(r"[aeiouyàáâãäåæèéêëìíîïòóôõöøœùúûüýÿ]", re.IGNORECASE)
+_CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxzß]{6}", re.IGNORECASE)
+_LATIN = re.compile(r"[a-zà-öø-ÿœß]", re.IGNORECASE)
+_CAMEL = re.compile(r"[a-zà-öø-ÿ][A-ZÀ-ÖØ-Þ]")
+
+
+class OnnxClassifier:
+    """Implements `pipeline.ports.Classifier` with a network whose output is ``logits`` of shape (batch, labels)."""
+
+    def __init__(
+        self,
+        folder: ModelFolder,
+        threads: int = 1,
+        token_budget: int = TOKEN_BUDGET,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> None:
+        manifest = folder.manifest
+        self.name = manifest.title
+        self.labels = manifest.labels
+        self.digest = folder.digest("classify-1", manifest.labels, dict(manifest.thresholds), manifest.temperature)
+        self._manifest = manifest
+        self._budget = token_budget
+        self._model = OnnxModel(folder, "logits", threads, providers)
+
+    def classify(self, texts: Sequence[str]) -> list[Verdict]:
+        """One verdict per text, in order. A text without any token gets equal probabilities: no guess, never sure."""
+        return [self._verdict(row) for row in self.probabilities(texts)]
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """Calibrated probabilities, float64, shape (len(texts), labels); rows sum to 1."""
+        ids = encode(self._model.tokenizer, texts, self._manifest.max_length)
+        logits = np.zeros((len(texts), len(self.labels)))
+        for batch in batches(ids, self._budget):
+            logits[list(batch.rows)] = self._model.run(batch)
+        logits[[row for row, text in enumerate(texts) if not text.strip()]] = 0.0
+        return softmax(logits / self._manifest.temperature)
+
+    def _verdict(self, probabilities: np.ndarray) -> Verdict:
+        second, first = np.argsort(probabilities, kind="stable")[-2:]
+        label = self.labels[first]
+        return Verdict(
+            label=label,
+            probability=float(probabilities[first]),
+            runner_up=self.labels[second],
+            runner_up_probability=float(probabilities[second]),
+            threshold=self._manifest.thresholds[label],
+            model=self.name,
+            digest=self._manifest.files[self._manifest.model],
+        )
+
+
+def encode(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[list[int]]:
+    """Token ids of each text, at most ``max_length``: its head and its tail where it is longer.
+
+    Training and serving both come through here, so that the network meets the same cut. Characters beyond what the
+    window could hold are cut first: a text of a megabyte costs no more than a page.
+    """
+    room = max_length * CHARACTERS_PER_TOKEN
+    cut = [text if len(text) <= 2 * room else f"{text[:room]}\n{text[-room:]}" for text in texts]
+    return [_head_and_tail(encoding.ids, max_length) for encoding in tokenizer.encode_batch(cut)]
+
+
+def _head_and_tail(ids: list[int], max_length: int) -> list[int]:
+    if len(ids) <= max_length:
+        return ids
+    head = int(max_length * HEAD_SHARE)
+    return ids[:head] + ids[head - max_length :]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Rows of probabilities."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True)) if logits.size else logits
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def text_quality(text: str) -> float:
+    """How readable a text is, 0..1: the share of its characters that stand in plausible words or numbers, lowered
+    where there are hardly any letters. 0 for nothing and for garbage; prose is near 1, a table of figures above 0.6.
+    """
+    plausible = total = letters = 0
+    for token in _sample(text).split():
+        good, words = _plausible(token)
+        total += len(token)
+        plausible += good
+        letters += words
+    if not total:
+        return 0.0
+    return plausible / total * min(1.0, letters / QUALITY_LETTERS)
+
+
+def readable(text: str, floor: float) -> bool:
+    """Whether the text is good enough to be classified."""
+    return text_quality(text) >= floor
+
+
+def _sample(text: str) -> str:
+    """Three pieces of a long text, so that a clean cover page does not vouch for a broken rest."""
+    if len(text) <= QUALITY_SAMPLE:
+        return text
+    third, middle = QUALITY_SAMPLE // 3, len(text) // 2
+    return " ".join((text[:third], text[middle : middle + third], text[-third:]))
+
+
+def _plausible(token: str) -> tuple[int, int]:
+    """(characters in plausible words or numbers, letters in plausible words) of one blank-separated token."""
+    core = _EDGE.sub("", token)
+    if not core:
+        return 0, 0
+    parts = _PART.findall(core)
+    words = [part for part in parts if not part.isdigit()]
+    good = [word for word in words if _is_word(word)]
+    # Letters and digits in quick turns are ids at best; more often they are encoded bytes.
+    if len(good) < len(words) or len(parts) > max(4, len(core) // 3):
+        return sum(map(len, good)) if len(good) * 2 > len(words) else 0, sum(map(len, good)) if len(words) < 3 else 0
+    return len(token), sum(map(len, good))
+
+
+def _is_word(word: str) -> bool:
+    latin = len(_LATIN.findall(word))
+    if latin < len(word):
+        # Another script: nothing is known about its words, so a letter is a letter. Latin letters do not mix with it.
+        return latin == 0
+    if len(word) > 30 or _CONSONANTS.search(word) or len(_CAMEL.findall(word)) > 2:
+        return False
+    return len(word) <= 3 or (word.isupper() and len(word) <= 6) or 0.1 <= len(_VOWEL.findall(word)) / len(word) <= 0.9

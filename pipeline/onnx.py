@@ -1,0 +1,169 @@
+"""Model files in ONNX Runtime: what a version folder says about itself, and a session over its verified bytes.
+
+`ModelManifest` is the parsed ``model.toml``; `ModelFolder` a folder whose files were checked against it (the registry
+in ``models/registry.py`` makes them). This module opens the network and the tokenizer, nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import Misconfigured
+from pipeline.offline import go_offline
+
+#: A word has at most this many characters' worth of tokens; longer texts are cut before they reach the tokenizer,
+#: whose time grows with the characters. English runs at 4 to 5 characters a token; 12 leaves room for tables of dots.
+CHARACTERS_PER_TOKEN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ModelManifest:
+    """What ``model.toml`` says.
+
+    ``files`` maps each file's name to its SHA-256. ``labels`` are in the order of the network's outputs;
+    ``thresholds`` the calibrated probability from which a label is sure; ``temperature`` divides the logits.
+    ``max_length`` counts tokens; ``dimension`` is the length of an embedder's vector (0 for a classifier).
+    """
+
+    name: str
+    version: str
+    kind: str
+    files: Mapping[str, str]
+    model: str = "model.onnx"
+    tokenizer: str = "tokenizer.json"
+    labels: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    temperature: float = 1.0
+    max_length: int = 256
+    dimension: int = 0
+    licence: str = ""
+    data: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name by which verdicts and vectors remember the model: "name@version"."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A version folder whose files agree with its manifest."""
+
+    path: Path
+    manifest: ModelManifest
+
+    def read(self, name: str) -> bytes:
+        """The file's bytes, checked against the manifest's digest once more: what is loaded is what was verified."""
+        try:
+            content = (self.path / name).read_bytes()
+        except OSError as error:
+            raise Misconfigured("bad-model", f"{self.path / name} cannot be read: {error.strerror}.") from error
+        if hashlib.sha256(content).hexdigest() != self.manifest.files.get(name):
+            raise Misconfigured("bad-model", f"{self.path / name} is not the file that model.toml describes.")
+        return content
+
+    def digest(self, *settings: Any) -> str:
+        """SHA-256 over the network, the tokenizer and ``settings``: it changes when the output may change."""
+        files = self.manifest.files
+        parts = [files[self.manifest.model], files[self.manifest.tokenizer], self.manifest.max_length, *settings]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of token ids padded to one length; ``rows`` are their places in the caller's sequence."""
+
+    rows: tuple[int, ...]
+    input_ids: np.ndarray
+    attention_mask: np.ndarray
+
+
+class OnnxModel:
+    """A network with its tokenizer.
+
+    Args:
+        folder: a verified folder.
+        output: the name of the network's output, as the recipe exported it.
+        threads: of one call; 1 is right for several worker processes on one machine.
+        providers: ONNX Runtime's execution providers, best first.
+
+    Raises Misconfigured("bad-model") when the files cannot be used.
+    """
+
+    def __init__(
+        self, folder: ModelFolder, output: str, threads: int, providers: Sequence[str] = ("CPUExecutionProvider",)
+    ) -> None:
+        # The switches must be set before the runtime is imported, whoever imports this module first.
+        go_offline(os.environ)
+        self._output = output
+        name = folder.manifest.model
+        try:
+            self._session = _session(folder.read(name), threads, providers)
+            self.tokenizer = _tokenizer(folder.read(folder.manifest.tokenizer))
+        except Misconfigured:
+            raise
+        except Exception as error:
+            raise Misconfigured(
+                "bad-model", f"{folder.path / name} cannot be loaded: {type(error).__name__}."
+            ) from error
+        outputs = {o.name for o in self._session.get_outputs()}
+        if output not in outputs:
+            raise Misconfigured(
+                "bad-model", f"{folder.path / name} has no output {output!r}; it was made by another recipe."
+            )
+
+    def run(self, batch: Batch) -> np.ndarray:
+        """The output's rows for the batch's rows, float32."""
+        feed = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        return self._session.run([self._output], feed)[0].astype(np.float32, copy=False)
+
+
+def batches(ids: Sequence[Sequence[int]], budget: int) -> Iterator[Batch]:
+    """Rows sorted by length and cut into batches of at most ``budget`` tokens, padding included (one row at least)."""
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and len(ids[order[end]]) * (end + 1 - start) <= budget:
+            end += 1
+        yield _padded(tuple(order[start:end]), ids)
+        start = end
+
+
+def _padded(rows: tuple[int, ...], ids: Sequence[Sequence[int]]) -> Batch:
+    width = max(len(ids[row]) for row in rows)
+    input_ids = np.zeros((len(rows), width), dtype=np.int64)
+    mask = np.zeros((len(rows), width), dtype=np.int64)
+    for place, row in enumerate(rows):
+        input_ids[place, : len(ids[row])] = ids[row]
+        mask[place, : len(ids[row])] = 1
+    return Batch(rows, input_ids, mask)
+
+
+def _session(content: bytes, threads: int, providers: Sequence[str]) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = max(1, threads)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # A waiting worker must not burn a core that another one could use.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(content, sess_options=options, providers=list(providers))
+
+
+def _tokenizer(content: bytes) -> Any:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_buffer(content)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
