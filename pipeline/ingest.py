@@ -14,8 +14,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -242,8 +243,11 @@ class Ingest:
         """The stage's outcome, or the outcome of its failure; None when the job was given back."""
         if job.attempt > self.tools.policy.max_attempts:
             return self._quarantined(work, job)
+        started = time.perf_counter()
         try:
-            return PATH[Stage(job.stage)](work)
+            outcome = PATH[Stage(job.stage)](work)
+            seconds = round(time.perf_counter() - started, 4)
+            return replace(outcome, facts={**outcome.facts, "attempt": job.attempt, "seconds": seconds})
         except Rejected as error:
             return self._failed(work, job, State.FAILED, error.code, error.detail)
         except (Unavailable, Misconfigured) as error:
