@@ -1,0 +1,37 @@
+"""The five ports over one SQL database."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from indexes.catalogue.documents import SqlDocuments
+from indexes.catalogue.keys import SqlKeys
+from indexes.catalogue.ledger import SqlLedger
+from indexes.catalogue.passages import SqlPassages
+from indexes.catalogue.plans import SqlPlans
+from indexes.catalogue.store import Store
+from pipeline.errors import Misconfigured
+
+
+class SqlCatalogue:
+    """Implements `pipeline.ports.Catalogue` on SQLite or PostgreSQL."""
+
+    def __init__(self, url: str) -> None:
+        self.store = Store(url)
+        self.documents = SqlDocuments(self.store)
+        self.ledger = SqlLedger(self.store)
+        self.passages = SqlPassages(self.store)
+        self.keys = SqlKeys(self.store)
+        self.plans = SqlPlans(self.store)
+
+    def check(self) -> None:
+        with self.store.read() as connection:
+            if not self.store.sqlite:
+                connection.scalar(sa.text("SELECT 1"))
+                return
+            verdict = connection.scalar(sa.text("PRAGMA integrity_check"))
+        if verdict != "ok":
+            raise Misconfigured("bad-store", f"The catalogue is damaged ({verdict}); restore the last backup.")
+
+    def close(self) -> None:
+        self.store.close()

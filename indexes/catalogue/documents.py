@@ -1,0 +1,296 @@
+"""The port Documents over SQL."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from indexes.catalogue.store import Store, new_id
+from indexes.catalogue.tables import access, chunks, documents, events, jobs, results, sightings
+from pipeline.documents import Child, Document, Event, Lane, Sighting, Stage, State
+from pipeline.errors import Refused
+from pipeline.questions import Caller, Filters
+
+#: Answers of `visible` that are kept per process; each is one set of integers.
+REMEMBERED = 64
+
+_FIELDS = tuple(Document.__dataclass_fields__)
+_TUPLES = ("labels", "languages", "rules", "flags")
+#: SQLite allows at most 32,766 variables in a statement.
+_BATCH = 10_000
+
+
+class SqlDocuments:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._remembered: OrderedDict[tuple, frozenset[int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def receive(self, revision: str, size: int, sighting: Sighting, tenant: str = "default") -> tuple[Document, bool]:
+        # The unique index decides between two who arrive at once; the loser looks again and finds the winner's row.
+        for _ in range(3):
+            try:
+                with self.store.write() as connection:
+                    number, created = receive(self.store, connection, revision, size, sighting, tenant, None)
+                    return self._one(connection, documents.c.number == number), created
+            except IntegrityError:
+                continue
+        raise Refused("conflict", f"revision {revision[:12]} keeps changing under us; try again")
+
+    def get(self, document_id: str) -> Document:
+        with self.store.read() as connection:
+            return self._one(connection, documents.c.id == document_id)
+
+    def find(
+        self, caller: Caller, filters: Filters, limit: int = 50, offset: int = 0, newest_first: bool = True
+    ) -> tuple[list[Document], int]:
+        where = [documents.c.state != State.DELETED, *readable(caller), *matching(filters)]
+        order = documents.c.number.desc() if newest_first else documents.c.number
+        with self.store.read() as connection:
+            total = connection.scalar(sa.select(sa.func.count()).select_from(documents).where(*where))
+            query = sa.select(documents).where(*where).order_by(order).limit(limit).offset(offset)
+            return self._all(connection, query), int(total or 0)
+
+    def visible(self, caller: Caller, filters: Filters) -> frozenset[int]:
+        with self.store.read() as connection:
+            key = (self.store.epoch(connection), caller.principals, caller.tenant, caller.admin, filters)
+            with self._lock:
+                if key in self._remembered:
+                    return self._remembered[key]
+            where = [documents.c.embedder.is_not(None), documents.c.state != State.DELETED]
+            query = sa.select(documents.c.number).where(*where, *readable(caller), *matching(filters))
+            numbers = frozenset(connection.scalars(query))
+        with self._lock:
+            self._remembered[key] = numbers
+            while len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+        return numbers
+
+    def by_number(self, numbers: Collection[int]) -> dict[int, Document]:
+        found: dict[int, Document] = {}
+        with self.store.read() as connection:
+            for batch in batches(sorted(numbers)):
+                query = sa.select(documents).where(documents.c.number.in_(batch), documents.c.state != State.DELETED)
+                found |= {document.number: document for document in self._all(connection, query)}
+        return found
+
+    def delete(self, document_id: str) -> Document:
+        with self.store.write() as connection:
+            document = self._one(connection, documents.c.id == document_id)
+            if document.state is State.DELETED:
+                return document
+            forget(self.store, connection, document)
+            return document
+
+    def history(self, document_id: str) -> tuple[list[Sighting], list[Event]]:
+        with self.store.read() as connection:
+            self._one(connection, documents.c.id == document_id)
+            seen = connection.execute(
+                sa.select(sightings).where(sightings.c.document_id == document_id).order_by(sightings.c.id)
+            )
+            arrivals = [
+                Sighting(r.source, r.path, r.seen_at, tuple(r.access), tuple(r.labels), r.metadata) for r in seen
+            ]
+            log = connection.execute(sa.select(events).where(events.c.document_id == document_id).order_by(events.c.id))
+            return arrivals, [Event(r.document_id, r.at, r.stage, r.event, r.facts) for r in log]
+
+    def record(self, event: Event) -> None:
+        with self.store.write() as connection:
+            add_event(connection, event)
+
+    def counts(self) -> Mapping[str, int]:
+        with self.store.read() as connection:
+            rows = connection.execute(sa.select(documents.c.state, sa.func.count()).group_by(documents.c.state))
+            return {state: int(count) for state, count in rows}
+
+    def _one(self, connection: sa.Connection, where: sa.ColumnElement[bool]) -> Document:
+        found = self._all(connection, sa.select(documents).where(where))
+        if not found:
+            raise Refused("not-found", "There is no such document.")
+        return found[0]
+
+    def _all(self, connection: sa.Connection, query: sa.Select) -> list[Document]:
+        rows = connection.execute(query).mappings().all()
+        lists = access_lists(connection, [row["number"] for row in rows])
+        return [to_document(row, lists.get(row["number"], ())) for row in rows]
+
+
+def to_document(row: Mapping[str, Any], principals: Sequence[str]) -> Document:
+    values = {name: row[name] for name in _FIELDS if name != "access"}
+    for name in _TUPLES:
+        values[name] = tuple(values[name] or ())
+    values["state"], values["stage"] = State(values["state"]), Stage(values["stage"])
+    return Document(**values, access=tuple(principals))
+
+
+def access_lists(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[str]]:
+    lists: dict[int, list[str]] = {}
+    for batch in batches(numbers):
+        query = sa.select(access).where(access.c.number.in_(batch)).order_by(access.c.number, access.c.principal)
+        for number, principal in connection.execute(query):
+            lists.setdefault(number, []).append(principal)
+    return lists
+
+
+def batches(numbers: Sequence[int]) -> list[Sequence[int]]:
+    return [numbers[i : i + _BATCH] for i in range(0, len(numbers), _BATCH)]
+
+
+def readable(caller: Caller) -> list[sa.ColumnElement[bool]]:
+    """THE authorisation rule, as a condition: the caller's tenant, and one principal in common ("*" is everyone's)."""
+    tenant = documents.c.tenant == caller.tenant
+    if caller.admin:
+        return [tenant]
+    principals = sorted({*caller.principals, "*"})
+    granted = sa.exists().where(access.c.number == documents.c.number, access.c.principal.in_(principals))
+    return [tenant, granted]
+
+
+def matching(filters: Filters) -> list[sa.ColumnElement[bool]]:
+    c = documents.c
+    where: list[sa.ColumnElement[bool]] = []
+    for column, values in (
+        (c.label, filters.labels),
+        (c.media_type, filters.media_types),
+        (c.source, filters.sources),
+        (c.state, filters.states),
+    ):
+        if values:
+            where.append(column.in_(values))
+    if filters.folder:
+        where.append(c.path.startswith(filters.folder.rstrip("/") + "/", autoescape=True))
+    if filters.received_from is not None:
+        where.append(c.received_at >= filters.received_from)
+    if filters.received_to is not None:
+        where.append(c.received_at < filters.received_to)
+    return where
+
+
+def receive(
+    store: Store,
+    connection: sa.Connection,
+    revision: str,
+    size: int,
+    sighting: Sighting,
+    tenant: str,
+    parent: str | None,
+) -> tuple[int, bool]:
+    """Inside a transaction: the document's number, and whether it is new."""
+    known = connection.execute(
+        sa.select(documents.c.number, documents.c.id).where(
+            documents.c.tenant == tenant, documents.c.revision == revision, documents.c.state != State.DELETED
+        )
+    ).first()
+    number, document_id = known if known else _insert(store, connection, revision, size, sighting, tenant, parent)
+    connection.execute(
+        sa.insert(sightings).values(
+            document_id=document_id,
+            source=sighting.source,
+            path=sighting.path,
+            seen_at=sighting.seen_at,
+            access=list(sighting.access),
+            labels=list(sighting.labels),
+            metadata=dict(sighting.metadata),
+        )
+    )
+    _widen(store, connection, number, sighting.access)
+    facts = {"source": sighting.source, "path": sighting.path, "revision": revision, "size": size, "new": not known}
+    add_event(connection, Event(document_id, store.now(connection), Stage.RECEIVE, "received", facts))
+    return number, not known
+
+
+def _insert(
+    store: Store,
+    connection: sa.Connection,
+    revision: str,
+    size: int,
+    sighting: Sighting,
+    tenant: str,
+    parent: str | None,
+) -> tuple[int, str]:
+    document_id = new_id()
+    row = {
+        "id": document_id,
+        "tenant": tenant,
+        "revision": revision,
+        "size": size,
+        "name": sighting.name,
+        "source": sighting.source,
+        "path": sighting.path,
+        "labels": list(sighting.labels),
+        "state": State.PROCESSING,
+        "stage": Stage.PARSE,
+        "received_at": sighting.seen_at,
+        "metadata": dict(sighting.metadata),
+        "parent": parent,
+    }
+    number = connection.execute(sa.insert(documents).values(row)).inserted_primary_key[0]
+    enqueue(store, connection, Lane.INGEST, document_id, Stage.PARSE)
+    return number, document_id
+
+
+def _widen(store: Store, connection: sa.Connection, number: int, principals: Sequence[str]) -> None:
+    held = set(connection.scalars(sa.select(access.c.principal).where(access.c.number == number)))
+    new = sorted(set(principals) - held)
+    if new:
+        connection.execute(sa.insert(access), [{"number": number, "principal": p} for p in new])
+        store.touch(connection)
+
+
+def receive_child(store: Store, connection: sa.Connection, parent: Document, child: Child) -> int:
+    return receive(store, connection, child.revision, child.size, child.sighting, parent.tenant, parent.id)[0]
+
+
+def enqueue(
+    store: Store,
+    connection: sa.Connection,
+    lane: Lane,
+    subject: str,
+    stage: str,
+    payload: Mapping[str, Any] | None = None,
+    effect: str | None = None,
+) -> str | None:
+    """A new job, due now; None when a job with this ``effect`` exists already."""
+    if effect and connection.scalar(sa.select(jobs.c.id).where(jobs.c.effect == effect)):
+        return None
+    now, job_id = store.now(connection), new_id()
+    connection.execute(
+        sa.insert(jobs).values(
+            id=job_id,
+            lane=lane,
+            subject=subject,
+            stage=stage,
+            payload=dict(payload or {}),
+            effect=effect,
+            run_after=now,
+            created_at=now,
+        )
+    )
+    return job_id
+
+
+def add_event(connection: sa.Connection, event: Event) -> None:
+    connection.execute(
+        sa.insert(events).values(
+            document_id=event.document_id, at=event.at, stage=event.stage, event=event.event, facts=dict(event.facts)
+        )
+    )
+
+
+def forget(store: Store, connection: sa.Connection, document: Document) -> None:
+    """Hide the document and drop what was derived from it. The row stays, so that its number is never given out again."""
+    connection.execute(sa.delete(chunks).where(chunks.c.number == document.number))
+    connection.execute(sa.delete(results).where(results.c.document_id == document.id))
+    connection.execute(sa.delete(jobs).where(jobs.c.subject == document.id))
+    connection.execute(sa.delete(access).where(access.c.number == document.number))
+    gone = {"state": State.DELETED, "title": None, "metadata": {}, "embedder": None, "parsed_key": None}
+    gone["finished_at"] = time.time()
+    connection.execute(sa.update(documents).where(documents.c.number == document.number).values(gone))
+    add_event(connection, Event(document.id, store.now(connection), "delete", "deleted", {}))
+    store.touch(connection)

@@ -1,0 +1,254 @@
+"""The port Ledger over SQL: leased jobs with a fencing token. The queue only wakes; this remembers."""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from indexes.catalogue.documents import add_event, enqueue, receive_child, to_document
+from indexes.catalogue.store import Store
+from indexes.catalogue.tables import chunks, documents, jobs, results
+from pipeline.documents import TERMINAL, Chunk, Document, Event, Job, Lane, Outcome, Stage, State
+
+_LANES = {Stage.INDEX: Lane.INDEX}
+
+
+class SqlLedger:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def claim(self, lane: Lane, owner: str, seconds: float, limit: int = 1, job_id: str | None = None) -> list[Job]:
+        with self.store.read() as connection:
+            # A look before the write lock: most hints come late, and an idle lane must cost nothing.
+            if not connection.scalar(self._due(lane, self.store.now(connection), 1, job_id)):
+                return []
+        with self.store.write() as connection:
+            now = self.store.now(connection)
+            query = self._due(lane, now, limit, job_id).with_for_update(skip_locked=True)
+            return [self._lease(connection, each, owner, now + seconds) for each in connection.scalars(query).all()]
+
+    def renew(self, job: Job, seconds: float) -> bool:
+        with self.store.write() as connection:
+            return self._update(connection, job, lease_until=self.store.now(connection) + seconds)
+
+    def commit(self, job: Job, outcome: Outcome, keep: bool = False, seconds: float = 0.0) -> Job | None:
+        with self.store.write() as connection:
+            now = self.store.now(connection)
+            if not self._update(connection, job, **_next_lease(job, outcome, keep, now + seconds, now)):
+                return None
+            row = connection.execute(sa.select(documents).where(documents.c.id == job.subject)).mappings().one()
+            document = to_document(row, ())
+            _store_output(connection, document, outcome)
+            _store_document(connection, document, outcome, now)
+            for destination in outcome.deliveries:
+                self._enqueue_delivery(connection, document, destination.kind, destination.target, outcome)
+            for child in outcome.children:
+                receive_child(self.store, connection, document, child)
+            _record(connection, document.id, outcome, now)
+            if outcome.state or outcome.vectors is not None:
+                self.store.touch(connection)
+            if outcome.state:
+                connection.execute(sa.delete(jobs).where(jobs.c.id == job.id))
+            return _moved(job, outcome, keep, now + seconds)
+
+    def done(self, job: Job, facts: Mapping[str, Any]) -> bool:
+        with self.store.write() as connection:
+            now = self.store.now(connection)
+            # The row stays where it marks an effect that may happen only once.
+            marks_effect = connection.scalar(sa.select(jobs.c.effect).where(jobs.c.id == job.id)) is not None
+            if not self._update(connection, job, lease_until=_NEVER, token=None, stage="done"):
+                return False
+            if not marks_effect:
+                connection.execute(sa.delete(jobs).where(jobs.c.id == job.id))
+            if connection.scalar(sa.select(documents.c.number).where(documents.c.id == job.subject)):
+                add_event(connection, Event(job.subject, now, job.stage, "done", facts))
+            return True
+
+    def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool:
+        with self.store.write() as connection:
+            now = self.store.now(connection)
+            attempts = job.attempt if counted else job.attempt - 1
+            return self._update(
+                connection,
+                job,
+                lease_until=0.0,
+                token=None,
+                run_after=now + delay,
+                attempts=attempts,
+                reason=reason,
+                detail=detail,
+            )
+
+    def park(self, job: Job, reason: str, detail: str) -> bool:
+        with self.store.write() as connection:
+            now = self.store.now(connection)
+            parked = self._update(connection, job, lease_until=0.0, token=None, dead=True, reason=reason, detail=detail)
+            if parked and connection.scalar(sa.select(documents.c.number).where(documents.c.id == job.subject)):
+                facts = {**job.payload, "reason": reason, "detail": detail}
+                add_event(connection, Event(job.subject, now, job.stage, "parked", facts))
+            return parked
+
+    def due(self, lane: Lane, limit: int = 1000) -> list[str]:
+        with self.store.read() as connection:
+            return list(connection.scalars(self._due(lane, self.store.now(connection), limit, None)))
+
+    def backlog(self) -> list[Mapping[str, Any]]:
+        with self.store.read() as connection:
+            now = self.store.now(connection)
+            leased = sa.case((jobs.c.dead, "dead"), (jobs.c.lease_until > now, "leased"), else_="waiting")
+            query = (
+                sa.select(
+                    jobs.c.lane,
+                    jobs.c.stage,
+                    leased.label("state"),
+                    sa.func.count().label("count"),
+                    sa.func.min(jobs.c.created_at).label("oldest"),
+                )
+                .where(jobs.c.stage != "done")
+                .group_by(jobs.c.lane, jobs.c.stage, leased)
+            )
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def retry(self, document_id: str) -> bool:
+        with self.store.write() as connection:
+            now = self.store.now(connection)
+            state = connection.scalar(sa.select(documents.c.state).where(documents.c.id == document_id))
+            if state not in TERMINAL or state == State.DELETED:
+                return False
+            fresh = {"state": State.PROCESSING, "stage": Stage.PARSE, "reason": None, "detail": None}
+            connection.execute(
+                sa.update(documents).where(documents.c.id == document_id).values(fresh, finished_at=None)
+            )
+            connection.execute(
+                sa.update(jobs)
+                .where(jobs.c.subject == document_id, jobs.c.dead)
+                .values(dead=False, attempts=0, run_after=now)
+            )
+            # A copy in failed/ may be made again when the document fails again.
+            connection.execute(
+                sa.delete(jobs).where(jobs.c.effect.startswith(f"deliver:{document_id}:failed:", autoescape=True))
+            )
+            enqueue(self.store, connection, Lane.INGEST, document_id, Stage.PARSE)
+            add_event(connection, Event(document_id, now, "retry", "retried", {"from": state}))
+            return True
+
+    def _due(self, lane: Lane, now: float, limit: int, job_id: str | None) -> sa.Select:
+        where = [jobs.c.lane == lane, ~jobs.c.dead, jobs.c.run_after <= now, jobs.c.lease_until <= now]
+        if job_id is not None:
+            where.append(jobs.c.id == job_id)
+        return sa.select(jobs.c.id).where(*where).order_by(jobs.c.run_after, jobs.c.id).limit(limit)
+
+    def _lease(self, connection: sa.Connection, job_id: str, owner: str, until: float) -> Job:
+        """Count the attempt before the work: a document that kills its worker is counted too."""
+        token = secrets.token_hex(8)
+        connection.execute(
+            sa.update(jobs)
+            .where(jobs.c.id == job_id)
+            .values(token=token, owner=owner, lease_until=until, attempts=jobs.c.attempts + 1)
+        )
+        row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).one()
+        return Job(row.id, Lane(row.lane), row.subject, row.stage, row.attempts, token, until, row.payload)
+
+    def _update(self, connection: sa.Connection, job: Job, **values: Any) -> bool:
+        """The fence: nothing happens unless the token is the one that the holder was given and nobody else took over."""
+        where = (jobs.c.id == job.id, jobs.c.token == job.token)
+        return connection.execute(sa.update(jobs).where(*where).values(**values)).rowcount == 1
+
+    def _enqueue_delivery(
+        self, connection: sa.Connection, document: Document, kind: str, target: str, outcome: Outcome
+    ) -> None:
+        payload = {
+            "kind": kind,
+            "target": target,
+            "revision": document.revision,
+            "reason": outcome.reason,
+            "detail": outcome.detail,
+        }
+        effect = f"deliver:{document.id}:{kind}:{target}"
+        enqueue(self.store, connection, Lane.DELIVER, document.id, "deliver", payload, effect)
+
+
+#: A lease that never ends: the job is over and its row only marks the effect.
+_NEVER = 4e9
+
+
+def _next_lease(job: Job, outcome: Outcome, keep: bool, until: float, now: float) -> dict[str, Any]:
+    """The job's columns after the commit."""
+    if outcome.next_stage is None:
+        return {"lease_until": 0.0}
+    lane = _LANES.get(outcome.next_stage, job.lane)
+    moved = {"stage": outcome.next_stage, "lane": lane, "run_after": now, "reason": None, "detail": None}
+    if keep:
+        return {**moved, "attempts": 1, "lease_until": until}
+    return {**moved, "attempts": 0, "lease_until": 0.0, "token": None}
+
+
+def _moved(job: Job, outcome: Outcome, keep: bool, until: float) -> Job:
+    stage = outcome.next_stage or job.stage
+    lane = _LANES.get(outcome.next_stage, job.lane) if outcome.next_stage else job.lane
+    held = (1, job.token, until) if keep else (0, "", 0.0)
+    return Job(job.id, lane, job.subject, stage, *held, job.payload)
+
+
+def _store_output(connection: sa.Connection, document: Document, outcome: Outcome) -> None:
+    if outcome.result is not None:
+        key, payload = outcome.result
+        if not connection.scalar(sa.select(results.c.key).where(results.c.key == key)):
+            row = {"key": key, "document_id": document.id, "payload": zlib.compress(payload)}
+            connection.execute(sa.insert(results).values(row))
+    if outcome.chunks is not None:
+        connection.execute(sa.delete(chunks).where(chunks.c.number == document.number))
+        if outcome.chunks:
+            connection.execute(sa.insert(chunks), [_chunk_row(document.number, c) for c in outcome.chunks])
+    if outcome.vectors is not None:
+        rows = np.ascontiguousarray(outcome.vectors, dtype="<f4")
+        update = (
+            sa.update(chunks)
+            .where(chunks.c.number == document.number, chunks.c.ordinal == sa.bindparam("at"))
+            .values(vector=sa.bindparam("row"))
+        )
+        if len(rows):
+            connection.execute(update, [{"at": i, "row": row.tobytes()} for i, row in enumerate(rows)])
+
+
+def _chunk_row(number: int, chunk: Chunk) -> dict[str, Any]:
+    return {
+        "number": number,
+        "ordinal": chunk.ordinal,
+        "text": chunk.text,
+        "start": chunk.start,
+        "end": chunk.end,
+        "page_first": chunk.page_first,
+        "page_last": chunk.page_last,
+        "heading": chunk.heading,
+    }
+
+
+def _store_document(connection: sa.Connection, document: Document, outcome: Outcome, now: float) -> None:
+    values: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in outcome.document.items()
+    }
+    if outcome.stage == Stage.PARSE and outcome.result is not None:
+        values["parsed_key"] = outcome.result[0]
+    if outcome.chunks is not None:
+        values["embedder"] = None
+    if outcome.embedder is not None:
+        values["embedder"] = outcome.embedder
+    if outcome.next_stage:
+        values["stage"] = outcome.next_stage
+    if outcome.state:
+        values |= {"state": outcome.state, "finished_at": now, "reason": outcome.reason, "detail": outcome.detail}
+    if values:
+        connection.execute(sa.update(documents).where(documents.c.number == document.number).values(values))
+
+
+def _record(connection: sa.Connection, document_id: str, outcome: Outcome, now: float) -> None:
+    facts = dict(outcome.facts)
+    if outcome.state:
+        facts |= {"state": str(outcome.state), "reason": outcome.reason}
+    add_event(connection, Event(document_id, now, outcome.stage, "ended" if outcome.state else "done", facts))

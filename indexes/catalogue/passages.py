@@ -1,0 +1,94 @@
+"""The port Passages over SQL: chunk texts with their vectors, and cached stage results."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from indexes.catalogue.documents import access_lists, batches, to_document
+from indexes.catalogue.store import Store
+from indexes.catalogue.tables import chunks, documents, results
+from pipeline.documents import Chunk, Document, State
+from pipeline.questions import ORDINAL_BITS, chunk_key
+
+#: Documents read at once by `scan`.
+_SCAN = 200
+
+
+class SqlPassages:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def chunks(self, keys: Collection[int]) -> dict[int, Chunk]:
+        wanted = set(keys)
+        numbers = sorted({key >> ORDINAL_BITS for key in wanted})
+        ordinals = sorted({key & ((1 << ORDINAL_BITS) - 1) for key in wanted})
+        found: dict[int, Chunk] = {}
+        with self.store.read() as connection:
+            for batch in batches(numbers):
+                query = _columns().where(chunks.c.number.in_(batch), chunks.c.ordinal.in_(ordinals))
+                for row in connection.execute(query):
+                    key = chunk_key(row.number, row.ordinal)
+                    if key in wanted:
+                        found[key] = _chunk(row)
+        return found
+
+    def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
+        with self.store.read() as connection:
+            made_by = connection.scalar(sa.select(documents.c.embedder).where(documents.c.number == document_number))
+            query = _columns(chunks.c.vector).where(chunks.c.number == document_number).order_by(chunks.c.ordinal)
+            rows = connection.execute(query).all()
+        if made_by is None or (embedder is not None and made_by != embedder):
+            return [_chunk(row) for row in rows], None
+        return [_chunk(row) for row in rows], _vectors(rows)
+
+    def scan(self, embedder: str, after: int = 0) -> Iterator[tuple[Document, list[Chunk], np.ndarray]]:
+        while True:
+            with self.store.read() as connection:
+                where = (
+                    documents.c.number > after,
+                    documents.c.embedder == embedder,
+                    documents.c.state != State.DELETED,
+                )
+                page = connection.execute(
+                    sa.select(documents).where(*where).order_by(documents.c.number).limit(_SCAN)
+                ).mappings()
+                rows = page.all()
+                lists = access_lists(connection, [row["number"] for row in rows])
+            if not rows:
+                return
+            for row in rows:
+                held, vectors = self.of_document(row["number"], embedder)
+                if held and vectors is not None:
+                    yield to_document(row, lists.get(row["number"], ())), held, vectors
+            after = rows[-1]["number"]
+
+    def result(self, key: str) -> bytes | None:
+        with self.store.read() as connection:
+            payload = connection.scalar(sa.select(results.c.payload).where(results.c.key == key))
+        return zlib.decompress(payload) if payload is not None else None
+
+    def parsed_key(self, document_id: str) -> str | None:
+        with self.store.read() as connection:
+            return connection.scalar(sa.select(documents.c.parsed_key).where(documents.c.id == document_id))
+
+
+def _columns(*more: sa.ColumnElement[Any]) -> sa.Select:
+    c = chunks.c
+    return sa.select(c.number, c.ordinal, c.text, c.start, c.end, c.page_first, c.page_last, c.heading, *more)
+
+
+def _chunk(row: Any) -> Chunk:
+    return Chunk(row.ordinal, row.text, row.start, row.end, row.page_first, row.page_last, row.heading)
+
+
+def _vectors(rows: Sequence[Any]) -> np.ndarray | None:
+    if not rows:
+        return np.zeros((0, 0), dtype=np.float32)
+    if any(row.vector is None for row in rows):
+        return None
+    return np.stack([np.frombuffer(row.vector, dtype="<f4") for row in rows])

@@ -1,0 +1,131 @@
+"""One database, its transactions, and the translation of its errors."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import exc
+
+from indexes.catalogue.tables import epoch
+from pipeline.errors import Misconfigured, Unavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+#: Seconds that a SQLite writer waits for another one.
+BUSY_SECONDS = 30
+
+
+def new_id() -> str:
+    """An opaque id that sorts by time of creation: 12 hex digits of milliseconds and 80 random bits."""
+    return f"{int(time.time() * 1000):012x}{secrets.token_hex(10)}"
+
+
+class Store:
+    """An engine, `read` and `write` transactions on it, and the database's clock."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = make_engine(url)
+        self.sqlite = self.engine.dialect.name == "sqlite"
+        with translated():
+            migrate(self.engine)
+        # A connection must not be used on both sides of a fork.
+        os.register_at_fork(after_in_child=lambda: self.engine.dispose(close=False))
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        with translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction, committed at the end. On SQLite it takes the write lock at once, so that it cannot fail
+        half-way for want of it."""
+        with translated(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+    def now(self, connection: sa.Connection) -> float:
+        """Epoch seconds by the one clock that all lease holders share: the server's, or this machine's for SQLite."""
+        if self.sqlite:
+            return time.time()
+        return float(connection.scalar(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp()))))
+
+    def touch(self, connection: sa.Connection) -> None:
+        """Count a change of what anyone may see."""
+        connection.execute(sa.update(epoch).values(value=epoch.c.value + 1))
+
+    def epoch(self, connection: sa.Connection) -> int:
+        return int(connection.scalar(sa.select(epoch.c.value)) or 0)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def make_engine(url: str) -> sa.Engine:
+    """An engine for a `sqlite:` or `postgresql:` URL."""
+    if url.startswith("sqlite"):
+        return _sqlite_engine(url)
+    if url.startswith("postgresql://"):
+        url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    return sa.create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20)
+
+
+def _sqlite_engine(url: str) -> sa.Engine:
+    database = sa.engine.make_url(url).database
+    if database:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in (f"journal_mode={journal_mode()}", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+    return engine
+
+
+def journal_mode(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
+    """WAL only on a library without the WAL-reset corruption race (3.7.0 to 3.51.2, fixed in 3.44.6 and 3.50.7 too)."""
+    fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+    return "WAL" if fixed else "TRUNCATE"
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the database to this version's tables; several processes may start at once."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7461291)"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The driver's errors in our words."""
+    try:
+        yield
+    except exc.OperationalError as error:
+        text = str(error.orig).lower()
+        if "disk is full" in text or "no space left" in text:
+            raise Unavailable("disk-full", "The catalogue's disk is full; free some space.") from error
+        if "readonly" in text or "unable to open" in text:
+            raise Misconfigured("bad-store", f"The catalogue cannot be written: {error.orig}") from error
+        raise Unavailable("store-unavailable", f"The catalogue did not answer: {error.orig}") from error
+    except exc.DatabaseError as error:
+        if isinstance(error, exc.IntegrityError):
+            raise
+        raise Misconfigured("bad-store", f"The catalogue refused a statement: {error.orig}") from error

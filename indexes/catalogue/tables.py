@@ -1,0 +1,175 @@
+"""The tables of the catalogue, for SQLite and PostgreSQL alike. Migrations are made from these."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+#: A large integer that SQLite still counts up by itself.
+Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+documents = sa.Table(
+    "documents",
+    metadata,
+    sa.Column("number", Serial, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(32), nullable=False, unique=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("revision", sa.String(64), nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("stage", sa.String(16), nullable=False),
+    sa.Column("received_at", sa.Float, nullable=False, index=True),
+    sa.Column("finished_at", sa.Float),
+    sa.Column("media_type", sa.Text),
+    sa.Column("title", sa.Text),
+    sa.Column("pages", sa.Integer),
+    sa.Column("chunks", sa.Integer),
+    sa.Column("languages", sa.JSON),
+    sa.Column("label", sa.Text, index=True),
+    sa.Column("probability", sa.Float),
+    sa.Column("model", sa.Text),
+    sa.Column("rules", sa.JSON),
+    sa.Column("flags", sa.JSON),
+    sa.Column("reason", sa.Text),
+    sa.Column("detail", sa.Text),
+    sa.Column("parent", sa.String(32), index=True),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("parsed_key", sa.String(64)),
+    #: digest of the model that made this document's vectors; null until it is embedded
+    sa.Column("embedder", sa.String(64)),
+    sqlite_autoincrement=True,  # numbers of deleted documents are never given out again
+)
+# One content of a tenant is one document; a deleted one may come back as a new document.
+sa.Index(
+    "documents_one_per_content",
+    documents.c.tenant,
+    documents.c.revision,
+    unique=True,
+    sqlite_where=documents.c.state != "deleted",
+    postgresql_where=documents.c.state != "deleted",
+)
+
+access = sa.Table(
+    "document_access",
+    metadata,
+    sa.Column("number", Serial, sa.ForeignKey("documents.number"), primary_key=True),
+    sa.Column("principal", sa.Text, primary_key=True, index=True),
+)
+
+sightings = sa.Table(
+    "sightings",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("document_id", sa.String(32), nullable=False, index=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("seen_at", sa.Float, nullable=False),
+    sa.Column("access", sa.JSON, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("metadata", sa.JSON, nullable=False),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("document_id", sa.String(32), nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("stage", sa.String(16), nullable=False),
+    sa.Column("event", sa.String(32), nullable=False),
+    sa.Column("facts", sa.JSON, nullable=False),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("lane", sa.String(16), nullable=False),
+    sa.Column("subject", sa.String(32), nullable=False, index=True),
+    sa.Column("stage", sa.String(16), nullable=False),
+    sa.Column("payload", sa.JSON, nullable=False),
+    #: what this job may do only once: unique where set ("deliver:DOCUMENT:KIND:TARGET")
+    sa.Column("effect", sa.Text, unique=True),
+    sa.Column("dead", sa.Boolean, nullable=False, default=False),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("run_after", sa.Float, nullable=False),
+    #: 0 when nobody holds it
+    sa.Column("lease_until", sa.Float, nullable=False, default=0.0),
+    sa.Column("token", sa.String(32)),
+    sa.Column("owner", sa.Text),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("detail", sa.Text),
+    sa.Index("jobs_due", "lane", "dead", "run_after", "lease_until"),
+)
+
+chunks = sa.Table(
+    "chunks",
+    metadata,
+    sa.Column("number", Serial, sa.ForeignKey("documents.number"), primary_key=True, autoincrement=False),
+    sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("start", sa.Integer, nullable=False),
+    sa.Column("end", sa.Integer, nullable=False),
+    sa.Column("page_first", sa.Integer),
+    sa.Column("page_last", sa.Integer),
+    sa.Column("heading", sa.Text),
+    #: float32, little endian
+    sa.Column("vector", sa.LargeBinary),
+)
+
+results = sa.Table(
+    "results",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("document_id", sa.String(32), nullable=False, index=True),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("salt", sa.String(32), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("principals", sa.JSON, nullable=False),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("admin", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("revoked_at", sa.Float),
+)
+
+plans = sa.Table(
+    "plans",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("rules_digest", sa.Text, nullable=False),
+    sa.Column("selection", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+)
+
+plan_items = sa.Table(
+    "plan_items",
+    metadata,
+    sa.Column("plan_id", sa.String(32), sa.ForeignKey("plans.id"), primary_key=True),
+    sa.Column("document_id", sa.String(32), primary_key=True),
+    sa.Column("old", sa.JSON, nullable=False),
+    sa.Column("new", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+)
+
+#: One row: counts the changes of what anyone may see, so that readers know when to look again.
+epoch = sa.Table(
+    "epoch",
+    metadata,
+    sa.Column("one", sa.Integer, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)

@@ -1,0 +1,33 @@
+"""URL -> backend, imported lazily. The one place that knows which schemes there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import Misconfigured
+from pipeline.ports import Blobs, Catalogue
+
+
+def open_catalogue(url: str) -> Catalogue:
+    """``sqlite:///PATH``, ``postgresql://...``; "memory:" is SQLite's own in-memory database, for tests."""
+    from indexes.catalogue.catalogue import SqlCatalogue
+
+    if url == "memory:":
+        url = "sqlite://"
+    if not url.startswith(("sqlite:", "postgresql:", "postgresql+psycopg:")):
+        raise Misconfigured("bad-settings", f"catalogue.url {url!r}: give sqlite:///PATH or postgresql://...")
+    return SqlCatalogue(url)
+
+
+def open_blobs(url: str) -> Blobs:
+    """``folder:PATH`` or "memory:"."""
+    if url == "memory:":
+        from indexes.blobs.memory import MemoryBlobs
+
+        return MemoryBlobs()
+    scheme, _, path = url.partition(":")
+    if scheme != "folder" or not path:
+        raise Misconfigured("bad-settings", f"blobs.url {url!r}: give folder:PATH")
+    from indexes.blobs.folder import FolderBlobs
+
+    return FolderBlobs(Path(path))
