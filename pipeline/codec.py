@@ -1,0 +1,39 @@
+"""Stage outputs as bytes: JSON, versioned by their keys. Attachments are documents of their own and are left out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.documents import Element, Parsed, Verdict
+
+
+def encode_parsed(parsed: Parsed) -> bytes:
+    """A parse result without its attachments."""
+    values = asdict(parsed)
+    del values["attachments"]
+    return _dump(values)
+
+
+def decode_parsed(payload: bytes) -> Parsed:
+    """The inverse of `encode_parsed`."""
+    values = json.loads(payload)
+    elements = tuple(Element(**{**each, "links": tuple(each["links"])}) for each in values.pop("elements"))
+    for name in ("languages", "flags"):
+        values[name] = tuple(values[name])
+    return Parsed(elements=elements, **values)
+
+
+def encode_verdict(verdict: Verdict) -> bytes:
+    """A verdict."""
+    return _dump(asdict(verdict))
+
+
+def decode_verdict(payload: bytes) -> Verdict:
+    """The inverse of `encode_verdict`."""
+    return Verdict(**json.loads(payload))
+
+
+def _dump(values: Any) -> bytes:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

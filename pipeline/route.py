@@ -1,0 +1,69 @@
+"""Verdict and rules to destinations. Pure: nothing is moved here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from pipeline.documents import Document, Routing, Verdict
+from pipeline.rules import Conditions, Rule, Rules
+
+#: Phrases are looked for in this much of a text, which bounds the time of any set of rules.
+TEXT_LIMIT = 200_000
+
+
+class _Facts:
+    """What conditions look at, made once for all rules."""
+
+    def __init__(self, verdict: Verdict | None, document: Document, text: str, metadata: Mapping[str, str]) -> None:
+        self.fields = {
+            "label": (verdict.label if verdict else "",),
+            "path": (document.path,),
+            "source": (document.source,),
+            "sender": (metadata.get("from", ""),),
+            "media_type": (document.media_type or "",),
+            "flag": document.flags,
+        }
+        self.score = verdict.probability if verdict else 0.0
+        self.pages = document.pages or 0
+        self.text = " ".join(text[:TEXT_LIMIT].lower().split())
+        self.metadata = metadata
+
+
+def route(rules: Rules, verdict: Verdict | None, document: Document, text: str, metadata: Mapping[str, str]) -> Routing:
+    """Which rules hold for a document, and what follows.
+
+    A verdict that is missing or not sure sends the document to review, unless a rule that holds is trusted without one.
+    A rule's own review reason wins over its destinations.
+    """
+    facts = _Facts(verdict, document, text, metadata)
+    sure = verdict is not None and verdict.sure
+    held = [rule for rule in rules.rules if holds(rule, facts)]
+    if rules.first_only:
+        held = held[:1]
+    held = held or [rules.default]
+    destinations = tuple(dict.fromkeys(d for rule in held for d in rule.destinations))
+    reason = next((rule.review for rule in held if rule.review), None)
+    if reason is None and not sure and not any(rule.trust for rule in held):
+        reason = "low-confidence" if verdict is not None else "no-verdict"
+    return Routing(destinations, tuple(rule.name for rule in held), rules.digest, reason)
+
+
+def holds(rule: Rule, facts: _Facts) -> bool:
+    """All of ``when``, and not the whole of ``unless``."""
+    return _all(rule.when, facts) and (rule.unless.empty or not _all(rule.unless, facts))
+
+
+def _all(conditions: Conditions, facts: _Facts) -> bool:
+    numbers = conditions.numbers
+    return (
+        all(_any_glob(globs, facts.fields[name]) for name, globs in conditions.globs.items())
+        and (not conditions.texts or any(" ".join(phrase.split()) in facts.text for phrase in conditions.texts))
+        and numbers.get("min_score", 0.0) <= facts.score <= numbers.get("max_score", 1.0)
+        and numbers.get("min_pages", 0) <= facts.pages <= numbers.get("max_pages", float("inf"))
+        and all(_any_glob((glob,), (facts.metadata.get(key, ""),)) for key, glob in conditions.metadata.items())
+    )
+
+
+def _any_glob(globs: tuple[str, ...], values: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(value.lower(), glob.lower()) for glob in globs for value in values)

@@ -1,0 +1,191 @@
+"""Routing rules as data: one TOML file, read into frozen records, every mistake named with its rule and key.
+
+    mode = "first"                    # or "all": every rule that holds adds its destinations
+
+    [default]                         # when no rule holds
+    destinations = ["folder:{label}/{year}/{name}"]
+
+    [[rule]]
+    name = "large invoices"
+    when = { label = "invoice", text = "total", min_score = 0.9 }
+    destinations = ["folder:finance/{year}/{name}", "webhook:erp"]
+
+    [[rule]]
+    name = "personnel"
+    when = { path = "hr/*" }
+    trust = true                      # holds without a sure verdict: the place says enough
+    review = "sensitive"              # a person decides
+
+Conditions: label, path, source, sender, media_type, flag (globs, or a list of them: one must match), text (a phrase, or
+a list: one must occur), min_score, max_score, min_pages, max_pages, metadata (a table of globs, all must match).
+All conditions of ``when`` must hold; ``unless`` has the same form, and the rule does not hold where all of it does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import string
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.documents import Destination
+from pipeline.errors import Misconfigured
+
+GLOBS = ("label", "path", "source", "sender", "media_type", "flag")
+NUMBERS = ("min_score", "max_score", "min_pages", "max_pages")
+CONDITIONS = (*GLOBS, "text", "metadata", *NUMBERS)
+RULE_KEYS = ("name", "when", "unless", "destinations", "review", "trust")
+KINDS = ("folder", "webhook")
+#: What a folder template may name.
+TEMPLATE_FIELDS = ("label", "year", "month", "day", "name", "stem", "suffix", "source", "id", "revision", "sender")
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Empty fields ask nothing. ``globs`` maps a field to alternatives; ``texts`` are lower-case phrases."""
+
+    globs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.globs or self.texts or self.numbers or self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``trust`` rules hold without a sure verdict; ``review`` sends the document to a person, for that reason."""
+
+    name: str
+    when: Conditions
+    unless: Conditions
+    destinations: tuple[Destination, ...] = ()
+    review: str | None = None
+    trust: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """``digest`` is the SHA-256 of the file's bytes: which rules decided stands in the decision record."""
+
+    rules: tuple[Rule, ...]
+    default: Rule
+    first_only: bool
+    digest: str
+
+
+BUILT_IN = """
+mode = "first"
+
+[default]
+destinations = ["folder:{label}/{year}/{name}"]
+"""
+
+
+def load_rules(path: Path | None) -> Rules:
+    """The rules of a file, or the built-in ones. Raises Misconfigured("bad-rules")."""
+    if path is None:
+        return parse_rules(BUILT_IN)
+    try:
+        return parse_rules(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured("bad-rules", f"The rules file {path} cannot be read: {error}.") from error
+
+
+def parse_rules(text: str) -> Rules:
+    """The rules in a TOML text."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured("bad-rules", f"The rules are not valid TOML: {error}.") from error
+    _known("the file", tree, ("mode", "default", "rule"))
+    mode = tree.get("mode", "first")
+    if mode not in ("first", "all"):
+        raise Misconfigured("bad-rules", f'mode is {mode!r}; it is "first" or "all".')
+    rules = tuple(_rule(each, f"rule {number}") for number, each in enumerate(tree.get("rule", []), 1))
+    names = [rule.name for rule in rules]
+    if len(set(names)) != len(names):
+        raise Misconfigured("bad-rules", "Two rules have the same name; the decision record needs them apart.")
+    default = _rule({"name": "default", **tree.get("default", {})}, "default")
+    return Rules(rules, default, mode == "first", hashlib.sha256(text.encode()).hexdigest())
+
+
+def _rule(values: Mapping[str, Any], place: str) -> Rule:
+    name = values.get("name", "")
+    if not isinstance(name, str) or not name:
+        raise Misconfigured("bad-rules", f"{place} has no name.")
+    place = f"rule {name!r}"
+    _known(place, values, RULE_KEYS)
+    destinations = tuple(_destination(place, each) for each in values.get("destinations", ()))
+    review = values.get("review")
+    if not destinations and not review and name != "default":
+        raise Misconfigured("bad-rules", f"{place} has neither destinations nor a review reason: it would do nothing.")
+    return Rule(
+        name,
+        _conditions(place, values.get("when", {})),
+        _conditions(place, values.get("unless", {})),
+        destinations,
+        review,
+        bool(values.get("trust", False)),
+    )
+
+
+def _conditions(place: str, values: Mapping[str, Any]) -> Conditions:
+    _known(place, values, CONDITIONS)
+    numbers = {key: values[key] for key in NUMBERS if key in values}
+    for key, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Misconfigured("bad-rules", f"{place}: {key} is {value!r}; it is a number.")
+    metadata = values.get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise Misconfigured("bad-rules", f"{place}: metadata is a table of globs.")
+    return Conditions(
+        globs={key: _strings(place, key, values[key]) for key in GLOBS if key in values},
+        texts=tuple(text.lower() for text in _strings(place, "text", values.get("text", []))),
+        numbers=numbers,
+        metadata={key: str(value) for key, value in metadata.items()},
+    )
+
+
+def _strings(place: str, key: str, value: Any) -> tuple[str, ...]:
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+        raise Misconfigured("bad-rules", f"{place}: {key} is {value!r}; it is a string or a list of strings.")
+    return tuple(values)
+
+
+def _destination(place: str, text: Any) -> Destination:
+    kind, _, target = str(text).partition(":")
+    if kind not in KINDS or not target:
+        raise Misconfigured("bad-rules", f"{place}: destination {text!r}; write folder:TEMPLATE or webhook:ENDPOINT.")
+    if kind == "folder":
+        _check_template(place, target)
+    return Destination(kind, target)
+
+
+def _check_template(place: str, template: str) -> None:
+    try:
+        names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise Misconfigured("bad-rules", f"{place}: template {template!r}: {error}.") from error
+    unknown = names - set(TEMPLATE_FIELDS)
+    if unknown:
+        raise Misconfigured(
+            "bad-rules", f"{place}: template names {sorted(unknown)}; there are: {', '.join(TEMPLATE_FIELDS)}."
+        )
+
+
+def _known(place: str, values: Any, keys: tuple[str, ...]) -> None:
+    if not isinstance(values, dict):
+        raise Misconfigured("bad-rules", f"{place} is not a table.")
+    for key in values:
+        if key not in keys:
+            close = difflib.get_close_matches(key, keys, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(keys)}."
+            raise Misconfigured("bad-rules", f"{place}: unknown key {key!r}; {hint}")
