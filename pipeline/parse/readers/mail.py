@@ -1,0 +1,197 @@
+"""E-mail: headers, body and attachments of EML and MSG. Attachments become documents of their own, never read in place."""
+
+from __future__ import annotations
+
+import contextlib
+import email
+import email.errors
+import email.header
+import email.message
+import email.utils
+import mimetypes
+import re
+from importlib.metadata import version
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+from pipeline.errors import Rejected
+from pipeline.parse.findings import Findings
+from pipeline.parse.readers.markup import add_html
+from pipeline.parse.readers.text import add_text, decode
+
+_MAX_PARTS = 2000
+_MAX_HEADER = 20_000
+_HEADERS = ("subject", "from", "to", "cc", "date", "message-id")
+_SHOWN = ("From", "To", "Cc", "Date", "Subject")
+
+
+def read_eml(file: BinaryIO, found: Findings) -> None:
+    found.parser = "mailroom mail 1"
+    found.pages = 1
+    data = file.read()
+    if b"\0" in data[:1000]:
+        data = decode(data).encode("utf-8")  # a mail stored as UTF-16
+    _check_nesting(data, found)
+    message = email.message_from_bytes(data.lstrip(b"\r\n\t "))
+    if not message.keys():
+        raise Rejected("damaged", "The file has no mail headers; send it again.")
+    _add_headers(found, {name: _header(message, name) for name in _HEADERS})
+    bodies: list[tuple[str, str]] = []
+    _collect(message, found, bodies, 0)
+    _add_body(found, bodies)
+
+
+def _check_nesting(data: bytes, found: Findings) -> None:
+    """Python's parser recurses for each multipart inside a multipart, and rescans the rest at each level."""
+    nested = len(re.findall(rb"(?im)^content-type:\s*(?:multipart|message)/", data))
+    if nested > 10 * found.limits.max_depth:
+        raise Rejected("too-deep", f"The mail has {nested} nested parts; the limit is {10 * found.limits.max_depth}.")
+
+
+def _header(message: email.message.Message, name: str) -> str:
+    """A header as people read it; what cannot be decoded stays as it stands."""
+    raw = message.get(name)
+    if raw is None:
+        return ""
+    text = str(raw)[:_MAX_HEADER]
+    if any("\udc80" <= c <= "\udcff" for c in text):  # raw bytes, against the standard
+        text = decode(text.encode("utf-8", "surrogateescape"))
+    with contextlib.suppress(LookupError, UnicodeError, ValueError, email.errors.HeaderParseError):
+        text = str(email.header.make_header(email.header.decode_header(text)))
+    return " ".join(text.split())
+
+
+def _add_headers(found: Findings, headers: dict[str, str]) -> None:
+    found.title = headers["subject"] or None
+    found.note(**headers)
+    if headers["from"]:
+        found.note(author=headers["from"])
+    created = _iso_date(headers["date"])
+    if created:
+        found.note(created=created)
+    lines = [f"{name}: {headers[name.lower()]}" for name in _SHOWN if headers.get(name.lower())]
+    if lines:
+        found.add("EmailHeader", "\n".join(lines), 1)
+
+
+def _iso_date(text: str) -> str:
+    try:
+        return email.utils.parsedate_to_datetime(text).isoformat()
+    except (TypeError, ValueError, IndexError):
+        return ""
+
+
+def _collect(part: email.message.Message, found: Findings, bodies: list[tuple[str, str]], depth: int) -> None:
+    """Walk the parts: bodies to one list, attachments to the findings."""
+    if depth > found.limits.max_depth:
+        raise Rejected("too-deep", f"The mail is nested more than {found.limits.max_depth} levels deep.")
+    kind = part.get_content_type()
+    name = _file_name(part)
+    if part.get_content_maintype() == "multipart" and part.is_multipart():
+        for child in part.get_payload()[:_MAX_PARTS]:
+            _collect(child, found, bodies, depth + 1)
+    elif kind == "message/rfc822" or (part.is_multipart() and part.get_payload()):
+        _attach_message(part, found, name)
+    elif kind in ("text/plain", "text/html") and not name and part.get_content_disposition() != "attachment":
+        bodies.append((kind, _body(part)))
+    elif not _is_decoration(part, name):
+        attach(found, name or f"part{mimetypes.guess_extension(kind) or '.bin'}", kind, _payload(part))
+
+
+def _payload(part: email.message.Message) -> bytes:
+    try:
+        payload = part.get_payload(decode=True)
+    except (ValueError, LookupError, AssertionError):
+        payload = str(part.get_payload()).encode("utf-8", "surrogateescape")
+    return payload if isinstance(payload, bytes) else b""
+
+
+def _body(part: email.message.Message) -> str:
+    return decode(_payload(part), part.get_content_charset())
+
+
+def _file_name(part: email.message.Message) -> str:
+    try:
+        raw = part.get_filename() or ""
+        raw = str(email.header.make_header(email.header.decode_header(raw)))
+    except (LookupError, UnicodeError, ValueError, TypeError, email.errors.HeaderParseError):
+        raw = ""
+    return " ".join(raw.split())
+
+
+def _is_decoration(part: email.message.Message, name: str) -> bool:
+    """A picture that the HTML body shows (a logo, mostly), a signature: no document of its own."""
+    if part.get_content_type() in (
+        "application/pkcs7-signature",
+        "application/pgp-signature",
+        "application/x-pkcs7-signature",
+    ):
+        return True
+    inline = part.get_content_disposition() != "attachment"
+    return inline and part.get_content_maintype() == "image" and (part.get("content-id") is not None or not name)
+
+
+def _attach_message(part: email.message.Message, found: Findings, name: str) -> None:
+    for inner in part.get_payload()[:_MAX_PARTS]:
+        try:
+            content = inner.as_bytes()
+        except Exception:  # the generator fails in many ways on a message that the parser let pass
+            found.flags.add("attachment-unreadable")
+            continue
+        title = name or f"{_header(inner, 'subject')[:80] or 'message'}.eml"
+        attach(found, title, "message/rfc822", content)
+
+
+def attach(found: Findings, name: str, kind: str, content: bytes) -> None:
+    """Keep an attachment, within the limits; the name loses its folders."""
+    if not content:
+        return
+    room = found.limits.max_attachment_bytes - sum(len(body) for _, _, body in found.attachments)
+    if len(found.attachments) >= found.limits.max_attachments or len(content) > room:
+        found.flags.add("attachments-dropped")
+        return
+    safe = PurePosixPath(name.replace("\\", "/")).name.replace("\0", "")
+    found.attachments.append((safe.lstrip(".")[-200:] or "attachment", kind[:100], content))
+
+
+def _add_body(found: Findings, bodies: list[tuple[str, str]]) -> None:
+    """The plain text; the HTML where there is none."""
+    plain = [text for kind, text in bodies if kind == "text/plain" and text.strip()]
+    for text in plain:
+        add_text(found, text, 1)
+    if not plain:
+        for kind, text in bodies:
+            if kind == "text/html":
+                title = found.title
+                add_html(found, text, 1)
+                found.title = title
+
+
+def read_msg(file: BinaryIO, found: Findings) -> None:
+    """Outlook's format, by oxmsg."""
+    from oxmsg import Message
+
+    found.pages = 1
+    try:
+        message = Message.load(file)
+        headers = {key.lower(): value for key, value in (message.message_headers or {}).items()}
+        _add_headers(found, _msg_headers(message, headers))
+        bodies = [("text/plain", message.body or ""), ("text/html", message.html_body or "")]
+        _add_body(found, bodies)
+        for item in message.attachments:
+            attach(
+                found,
+                item.file_name or "attachment",
+                item.mime_type or "application/octet-stream",
+                item.file_bytes or b"",
+            )
+    except (OSError, KeyError, ValueError, AttributeError, IndexError) as error:
+        raise Rejected("damaged", "The Outlook message cannot be read; save it anew, or forward it as EML.") from error
+    found.parser = f"oxmsg {version('python-oxmsg')}"
+
+
+def _msg_headers(message: Any, headers: dict[str, str]) -> dict[str, str]:
+    people = ", ".join(f"{r.name} <{r.email_address}>" for r in message.recipients[:100])
+    date = message.sent_date.isoformat() if message.sent_date else ""
+    known = {"subject": message.subject, "from": message.sender, "to": people, "date": headers.get("date") or date}
+    return {name: " ".join(str(known.get(name) or headers.get(name) or "").split()) for name in _HEADERS}

@@ -1,0 +1,202 @@
+"""Spreadsheets and separated values: calamine and the csv module; a Table element for each block of rows.
+
+A sheet's number stands for its page. Formulas are not evaluated: the stored values are read, and kept as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import html
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from typing import Any, BinaryIO
+
+from pipeline.errors import Rejected
+from pipeline.parse.findings import Findings
+from pipeline.parse.readers.office import package_facts
+from pipeline.parse.readers.text import decode
+
+_ROWS_PER_TABLE = 50
+_CHARS_PER_TABLE = 8000
+_MAX_CELL = 32_767
+_MAX_COLUMNS = 16_384
+#: calamine lays a sheet out as a full rectangle: above this many cells the sparse reader is used
+_DENSE_CELLS = 20_000_000
+_REFERENCE = re.compile(rb"<(?:\w+:)?c [^>]{0,200}?r=\"([A-Z]{1,3})([0-9]{1,7})\"")
+_DELIMITERS = ",;\t|"
+
+
+def read_csv(file: BinaryIO, found: Findings) -> None:
+    found.parser = "mailroom csv 1"
+    found.pages = 1
+    data = file.read(4 * found.limits.max_text_chars + 4)
+    if file.read(1):
+        found.flags.add("truncated")
+    text = decode(data).replace("\0", "")
+    csv.field_size_limit(1_000_000)
+    delimiter = "\t" if found.kind == "tsv" else sniff(text[:65536])
+    try:
+        add_rows(found, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 1)
+    except csv.Error:
+        # An unbalanced quote swallows the rest into one field: read the lines as they stand.
+        found.flags.add("malformed")
+        found.elements.clear()
+        add_rows(found, (line.split(delimiter) for line in text.splitlines()), 1)
+
+
+def sniff(head: str) -> str:
+    """The delimiter that cuts the first lines into the same number of fields; the comma when none does."""
+    lines = [line for line in head.splitlines()[:50] if line.strip()][:20]
+    scores = {d: min((line.count(d) for line in lines), default=0) for d in _DELIMITERS}
+    best = max(_DELIMITERS, key=lambda d: scores[d])
+    return best if scores[best] else max(_DELIMITERS, key=lambda d: sum(line.count(d) for line in lines))
+
+
+def read_xlsx(file: BinaryIO, found: Findings) -> None:
+    package_facts(file, found)
+    found.pages = 0
+    if _is_sparse(file):
+        _read_sparse(file, found)
+    else:
+        read_workbook(file, found)
+
+
+def read_workbook(file: BinaryIO, found: Findings) -> None:
+    """Any workbook that calamine reads, sheet by sheet."""
+    from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
+
+    found.parser = f"calamine {version('python-calamine')}"
+    try:
+        book = CalamineWorkbook.from_filelike(io.BytesIO(file.read()))
+    except PasswordError as error:
+        raise Rejected(
+            "encrypted", "The workbook is protected by a password; remove it and send the file again."
+        ) from error
+    except CalamineError as error:
+        raise Rejected(
+            "damaged", "The workbook cannot be read; open it in its own program and save it anew."
+        ) from error
+    sheets = [s for s in book.sheets_metadata if s.typ == SheetTypeEnum.WorkSheet]
+    _check_count(len(sheets), found)
+    for number, sheet in enumerate(sheets, 1):
+        found.pages = number
+        try:
+            rows = book.get_sheet_by_name(sheet.name).iter_rows()
+        except CalamineError:
+            found.flags.add("sheet-unreadable")
+            continue
+        _add_sheet(found, sheet.name, rows, number)
+
+
+def _check_count(sheets: int, found: Findings) -> None:
+    if sheets > found.limits.max_pages:
+        raise Rejected("too-many-pages", f"The workbook has {sheets} sheets; the limit is {found.limits.max_pages}.")
+
+
+def _add_sheet(found: Findings, name: str, rows: Iterable[Sequence[Any]], number: int) -> None:
+    before = len(found.elements)
+    found.add("Title", name, number, 0)
+    add_rows(found, rows, number)
+    if len(found.elements) == before + 1:
+        dropped = found.elements.pop()  # an empty sheet's name is no text
+        found.characters -= len(dropped[1])
+
+
+def add_rows(found: Findings, rows: Iterable[Sequence[Any]], page: int | None) -> None:
+    """Blocks of rows as Table elements: cells joined by " | ", and HTML."""
+    block: list[list[str]] = []
+    characters = cells = 0
+    for row in rows:
+        values = _values(row)
+        if not any(values):
+            continue
+        cells += len(values)
+        characters += sum(map(len, values))
+        block.append(values)
+        if len(block) >= _ROWS_PER_TABLE or characters >= _CHARS_PER_TABLE:
+            _add_table(found, block, page)
+            block, characters = [], 0
+        if cells > found.limits.max_cells:
+            found.flags.add("truncated")
+            break
+    _add_table(found, block, page)
+
+
+def _values(row: Sequence[Any]) -> list[str]:
+    values = [_cell(value) for value in row[:_MAX_COLUMNS]]
+    while values and not values[-1]:
+        values.pop()
+    return values
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return " ".join(value[:_MAX_CELL].split())
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return "" if value is None else str(value)[:_MAX_CELL]
+
+
+def _add_table(found: Findings, block: list[list[str]], page: int | None) -> None:
+    if not block:
+        return
+    text = "\n".join(" | ".join(values) for values in block)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(v)}</td>" for v in values) + "</tr>" for values in block)
+    found.add("Table", text, page, None, f"<table>{body}</table>")
+
+
+def _is_sparse(file: BinaryIO) -> bool:
+    """Whether a sheet's rectangle is so much larger than its cells that a dense reader would need gigabytes."""
+    with zipfile.ZipFile(file) as archive:
+        parts = [n for n in archive.namelist() if re.match(r"xl/worksheets/[^/]+\.xml$", n)]
+        sparse = any(_extent(archive, name) > _DENSE_CELLS for name in parts)
+    file.seek(0)
+    return sparse
+
+
+def _extent(archive: zipfile.ZipFile, name: str) -> int:
+    """Rows times columns spanned by the cells that are there."""
+    top = right = 0
+    tail = b""
+    with archive.open(name) as part:
+        while data := part.read(1 << 20):
+            for column, row in _REFERENCE.findall(tail + data):
+                top, right = max(top, int(row)), max(right, _column(column))
+            tail = data[-300:]
+    return top * right
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
+
+
+def _read_sparse(file: BinaryIO, found: Findings) -> None:
+    """By openpyxl, row by row, which keeps no rectangle."""
+    import openpyxl
+
+    found.parser = f"openpyxl {version('openpyxl')}"
+    book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+    _check_count(len(book.worksheets), found)
+    for number, sheet in enumerate(book.worksheets, 1):
+        found.pages = number
+        sheet.reset_dimensions()
+        _add_sheet(found, sheet.title, _present(sheet, found), number)
+
+
+def _present(sheet: Any, found: Findings) -> Iterable[list[Any]]:
+    """The values of cells that exist; what lies between them is not laid out."""
+    for row in sheet.iter_rows():
+        values = [cell.value for cell in row if cell.value is not None]
+        if values:
+            yield values

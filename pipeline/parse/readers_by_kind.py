@@ -1,0 +1,32 @@
+"""kind -> reader. A reader takes (file, findings), adds elements, and raises Rejected or Full."""
+
+from __future__ import annotations
+
+from pipeline.parse.kinds import IMAGES
+from pipeline.parse.readers import images, legacy, mail, markup, office, opendocument, pdf, sheets, text
+
+READERS = {
+    "pdf": pdf.read,
+    "docx": office.read_docx,
+    "pptx": office.read_pptx,
+    "xlsx": sheets.read_xlsx,
+    "xlsb": sheets.read_workbook,
+    "xls": sheets.read_workbook,
+    "ods": sheets.read_workbook,
+    "odt": opendocument.read,
+    "odp": opendocument.read,
+    "epub": markup.read_epub,
+    "rtf": markup.read_rtf,
+    "html": markup.read_html,
+    "md": markup.read_markdown,
+    "xml": markup.read_xml,
+    "eml": mail.read_eml,
+    "msg": mail.read_msg,
+    "csv": sheets.read_csv,
+    "tsv": sheets.read_csv,
+    "json": text.read,
+    "txt": text.read,
+    "doc": legacy.read,
+    "ppt": legacy.read,
+    **dict.fromkeys(IMAGES, images.read),
+}
