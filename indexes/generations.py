@@ -1,0 +1,152 @@
+"""Generations: immutable index directories under a manifest with digests, published by one atomic rename.
+
+    INDEX/CURRENT                       the name of the generation that readers take
+    INDEX/generations/000000000042/
+        manifest.json                   every file with its SHA-256; segments; embedder; counts
+        vectors/NAME.faiss, NAME.npy    hard links where the previous generation had them
+        lexical/...                     Tantivy's immutable files, hard-linked from the writer's working copy
+
+Nothing here is ever served without its digest having been checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from indexes.blobs.folder import sync_folder
+from pipeline.errors import Misconfigured
+
+#: Published generations that are kept, the current one included.
+KEPT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEntry:
+    name: str
+    count: int
+    dropped: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """``files``: relative path -> (SHA-256, size). ``chunks`` and ``documents`` count what is searchable."""
+
+    generation: str
+    created_at: float
+    embedder: str
+    dimension: int
+    chunks: int
+    documents: int
+    segments: tuple[SegmentEntry, ...] = ()
+    files: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+
+def generations(root: Path) -> list[Path]:
+    """Complete generations, oldest first."""
+    folder = root / "generations"
+    return sorted(p for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
+
+
+def current(root: Path) -> Path | None:
+    """The published generation, or None before the first."""
+    try:
+        name = (root / "CURRENT").read_text().strip()
+    except FileNotFoundError:
+        return None
+    return root / "generations" / name if name.isdigit() else None
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises Misconfigured("bad-index")."""
+    try:
+        values = json.loads((folder / "manifest.json").read_text())
+        digest = values.pop("digest")
+        if digest != _digest_of(values):
+            raise ValueError("its own digest is wrong")
+        values["segments"] = tuple(SegmentEntry(s["name"], s["count"], tuple(s["dropped"])) for s in values["segments"])
+        values["files"] = {path: (sha, size) for path, (sha, size) in values["files"].items()}
+        return Manifest(**values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Misconfigured("bad-index", f"The manifest of generation {folder.name} is unusable: {error}.") from error
+
+
+def verify(folder: Path, manifest: Manifest, known: set[tuple[str, str]]) -> None:
+    """Check every file's digest; those in ``known`` (path, digest) were checked before and never change."""
+    for path, (digest, size) in manifest.files.items():
+        file = folder / path
+        if not _inside(path) or not file.is_file() or file.is_symlink() or file.stat().st_size != size:
+            raise Misconfigured("bad-index", f"Generation {folder.name}: {path} is missing or has the wrong size.")
+        if (path, digest) in known:
+            continue
+        if file_digest(file) != digest:
+            raise Misconfigured("bad-index", f"Generation {folder.name}: {path} was altered.")
+        known.add((path, digest))
+
+
+def _inside(path: str) -> bool:
+    parts = Path(path).parts
+    return not Path(path).is_absolute() and ".." not in parts
+
+
+def file_digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def publish(root: Path, staging: Path, manifest: Manifest) -> Path:
+    """Write the manifest, make everything durable, rename into place, then point CURRENT at it."""
+    values = asdict(manifest)
+    text = json.dumps({**values, "digest": _digest_of(values)}, indent=1)
+    _write_durably(staging / "manifest.json", text)
+    for folder in (staging / "vectors", staging / "lexical", staging):
+        sync_folder(folder)
+    final = root / "generations" / manifest.generation
+    staging.rename(final)
+    sync_folder(final.parent)
+    _write_durably(root / "CURRENT.new", manifest.generation)
+    (root / "CURRENT.new").rename(root / "CURRENT")
+    sync_folder(root)
+    return final
+
+
+def prune(root: Path) -> None:
+    """Remove all but the last ones. A reader that has a removed one open keeps its files until it lets go."""
+    for old in generations(root)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def next_name(root: Path) -> str:
+    taken = [int(p.name) for p in generations(root)]
+    return f"{max(taken, default=0) + 1:012d}"
+
+
+def fresh_staging(root: Path) -> Path:
+    """An empty directory beside the generations; what a crash left there is removed."""
+    staging = root / "generations" / "staging"
+    shutil.rmtree(staging, ignore_errors=True)
+    (staging / "vectors").mkdir(parents=True)
+    (staging / "lexical").mkdir()
+    return staging
+
+
+def _digest_of(values: Mapping[str, object]) -> str:
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def now() -> float:
+    return time.time()
