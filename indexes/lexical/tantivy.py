@@ -75,7 +75,8 @@ def add_document(
 
 
 def remove_document(writer: tantivy.IndexWriter, number: int) -> None:
-    writer.delete_documents_by_term("document", number)
+    # By query: the binding's delete by term makes a signed term, which matches nothing in an unsigned field.
+    writer.delete_documents_by_query(Query.term_query(SCHEMA, "document", number))
 
 
 class TantivyLexical:
