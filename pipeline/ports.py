@@ -67,7 +67,11 @@ class Vectors(Protocol):
 class Lexical(Protocol):
     """BM25 over an immutable snapshot. Raises Refused("bad-query") with the place of the mistake."""
 
-    def search(self, query: str, k: int, allowed: Collection[int] | None) -> list[Hit]: ...
+    def search(self, query: str, k: int, allowed: Collection[int] | None) -> list[Hit]:
+        """Best first, filtered before ranking."""
+
+    def highlights(self, query: str, text: str) -> tuple[tuple[int, int], ...]:
+        """(start, end) offsets of the query's words in ``text``."""
 
     def __len__(self) -> int: ...
 
