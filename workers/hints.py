@@ -1,0 +1,67 @@
+"""Hints: "there is a job", sent to the broker. A hint that is lost costs a second; the sweeper sends another."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from pipeline.documents import Lane
+from workers.app import QUEUES, make_app
+from workers.broker import broker_url
+from workers.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: After a failure the broker is left alone for this long, so that a caller never waits for it twice.
+REST_SECONDS = 5.0
+#: Seconds to publish one hint at most.
+PATIENCE = 2.0
+
+
+class Hints:
+    """Sends job ids; thread-safe. Never raises because of the broker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._app: Celery = make_app(settings)
+        self._client: redis.Redis | None = None
+        self._lock = threading.Lock()
+        self._rest_until = 0.0
+
+    def send(self, lane: Lane, job_id: str) -> bool:
+        """True when the broker took the hint."""
+        if time.monotonic() < self._rest_until:
+            return False
+        try:
+            with self._lock:
+                retry = {"max_retries": 0, "timeout": PATIENCE}
+                self._app.send_task(f"mailroom.{lane}", args=[job_id], queue=str(lane), retry=False, retry_policy=retry)
+            return True
+        except (OperationalError, redis.RedisError, OSError) as error:
+            self._rest_until = time.monotonic() + REST_SECONDS
+            log.warning("the broker took no hint (%s); the sweeper will send it", type(error).__name__)
+            return False
+
+    def waiting(self) -> dict[str, int] | None:
+        """Hints in each queue, or None when the broker does not answer."""
+        try:
+            client = self._connection()
+            return {queue: int(client.llen(f"mailroom:{queue}")) for queue in QUEUES}
+        except (redis.RedisError, OSError):
+            return None
+
+    def _connection(self) -> redis.Redis:
+        if self._client is None:
+            self._client = connect(self._settings)
+        return self._client
+
+
+def connect(settings: Settings) -> redis.Redis:
+    """A client of the broker's server."""
+    url = broker_url(settings).replace("redis+socket://", "unix://", 1)
+    return redis.Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)

@@ -1,0 +1,44 @@
+"""Keeping a lease while the work goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.documents import Job
+from pipeline.errors import MailroomError
+from pipeline.ports import Ledger
+
+log = logging.getLogger(__name__)
+
+
+def owner() -> str:
+    """Who holds a lease, for people who look."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@contextmanager
+def heartbeat(ledger: Ledger, job: Job, seconds: float) -> Iterator[None]:
+    """Renew the lease at a third of its length until the block ends. A lost lease is only logged: the fence in the
+    commit is what keeps a late worker from doing harm."""
+    over = threading.Event()
+    thread = threading.Thread(target=_beat, args=(ledger, job, seconds, over), daemon=True, name="heartbeat")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _beat(ledger: Ledger, job: Job, seconds: float, over: threading.Event) -> None:
+    while not over.wait(seconds / 3):
+        try:
+            if not ledger.renew(job, seconds):
+                return
+        except MailroomError as error:
+            log.warning("lease of job %s not renewed: %s", job.id, error)
