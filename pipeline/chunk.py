@@ -64,23 +64,29 @@ def _chunk(ordinal: int, text: str, group: list[_Piece], heading: str | None) ->
 def _pieces(parsed: Parsed, text: str, max_chars: int) -> Iterator[_Piece]:
     """Every element's place in the text; blank ones are left out, long ones cut."""
     at = 0
+    title_at: int | None = None  # where the titles directly before this element begin
     for element in parsed.elements:
         if not element.text:
             continue
         end = at + len(element.text)
-        title = element.category == "Title" and len(element.text) <= max_chars
-        for start, stop in _cut(text, at, end, max_chars):
+        title = element.category == "Title" and len(element.text) <= max_chars // 2
+        if title and title_at is None:
+            title_at = at
+        lead = at - title_at if title_at is not None and not title else 0
+        for start, stop in _cut(text, at, end, max_chars, lead if lead <= max_chars // 2 else 0):
             if text[start:stop].strip():
                 yield _Piece(start, stop, element.page, title)
+        title_at = title_at if title else None
         at = end + len(_SEPARATOR)
 
 
-def _cut(text: str, start: int, end: int, max_chars: int) -> Iterator[tuple[int, int]]:
-    """Slices of at most ``max_chars`` that cover the element but for blanks at the cuts."""
-    while end - start > max_chars:
-        stop, following = _place_to_cut(text, start, start + max_chars)
+def _cut(text: str, start: int, end: int, max_chars: int, lead: int) -> Iterator[tuple[int, int]]:
+    """Slices of at most ``max_chars`` that cover the element but for blanks at the cuts; the first is shorter by ``lead``,
+    the length of the title that it shall stay with."""
+    while end - start > max_chars - lead:
+        stop, following = _place_to_cut(text, start, start + max_chars - lead)
         yield start, stop
-        start = following
+        start, lead = following, 0
     if start < end:
         yield start, end
 
@@ -90,8 +96,8 @@ def _place_to_cut(text: str, start: int, limit: int) -> tuple[int, int]:
     half = start + (limit - start) // 2
     for pattern in reversed(_CUTS):
         last = None
-        for last in pattern.finditer(text, half, limit):
-            pass
+        for match in pattern.finditer(text, half, limit):
+            last = match
         if last is not None and last.start() > start:
             return last.start(), last.end()
     return limit, limit

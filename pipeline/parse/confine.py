@@ -78,7 +78,7 @@ def set_limits(memory: int, cpu_seconds: int, file_bytes: int) -> None:
     for limit, soft, hard in (
         (resource.RLIMIT_DATA, memory, memory),
         (resource.RLIMIT_AS, memory + mapped, memory + mapped),
-        (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 2),
+        (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds),  # the first process of a namespace ignores SIGXCPU
         (resource.RLIMIT_FSIZE, file_bytes, file_bytes),
         (resource.RLIMIT_NOFILE, 256, 256),
         (resource.RLIMIT_CORE, 0, 0),

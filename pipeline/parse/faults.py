@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -14,11 +15,12 @@ def obey(content: int, output: int) -> None:
     """Do what the first line says, if it is an order."""
     first = os.pread(content, 200, 0).split(b"\n")[0].strip()
     if first.startswith(_PREFIX):
-        _ORDERS[first.removeprefix(_PREFIX).decode()](output)
+        order, _, argument = first.removeprefix(_PREFIX).decode().partition(" ")
+        _ORDERS[order](int(argument) if argument else output)
 
 
 def _segv(output: int) -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
+    ctypes.string_at(0)
 
 
 def _exit0(output: int) -> None:
@@ -76,17 +78,22 @@ def _short(output: int) -> None:
     os._exit(0)
 
 
-def _network(output: int) -> None:
+def _network(port: int) -> None:
     import socket
 
-    socket.create_connection(("127.0.0.1", int(os.environ.get("PORT", "9"))), 1)
+    socket.create_connection(("127.0.0.1", port), 1)
 
 
 def _write(output: int) -> None:
     Path("/tmp/mailroom-escaped").write_text("out")
 
 
+def _secret(output: int) -> None:
+    Path("/etc/passwd").read_text()
+    os.write(output, b"read it")
+
+
 _ORDERS = {
     "segv": _segv, "exit0": _exit0, "oom": _oom, "spin": _spin, "sleep": _sleep, "fork": _fork, "flood": _flood,
-    "stderr": _stderr, "lie": _lie, "short": _short, "network": _network, "write": _write,
+    "stderr": _stderr, "lie": _lie, "short": _short, "network": _network, "write": _write, "secret": _secret,
 }  # fmt: skip

@@ -166,7 +166,7 @@ def looks_like_text(head: bytes) -> bool:
     if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")):
         return True
     nuls = head.count(0)
-    if nuls > len(head) * 0.02 and not _wide(head):
+    if nuls > max(3, len(head) * 0.02) and not _wide(head):
         return False
     control = sum(head.count(c) for c in (*range(1, 8), *range(14, 27), *range(28, 32)))
     return control <= len(head) * 0.02

@@ -44,6 +44,8 @@ class SandboxedParser:
         self._scratch = scratch
         self._faults = faults
         self._zygote = Zygote()
+        #: the largest resident size that a child of this parser has had so far, in KiB
+        self.peak_rss_kb = 0
 
     @property
     def sandbox_level(self) -> str:
@@ -82,6 +84,7 @@ class SandboxedParser:
         receiver = Receiver(self.limits)
         try:
             ending = self._zygote.run(self._request(folder, name, media_type), handle, self.limits, receiver)
+            self.peak_rss_kb = max(self.peak_rss_kb, ending.rss_kb if ending else 0)
             if receiver.complete:
                 untrusted, contents = receiver.answer()
                 return to_parsed(untrusted, contents, self.limits)

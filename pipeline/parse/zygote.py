@@ -23,6 +23,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,8 @@ def _child(request: dict[str, Any], content: int, output: int) -> None:
         from pipeline.parse import read
 
         code = read.answer(request, content, output)
+    except BaseException:
+        traceback.print_exc()  # to the document's own folder: the owner looks there for want of memory
     finally:
         os._exit(code)
 

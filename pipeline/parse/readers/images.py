@@ -14,6 +14,7 @@ from pipeline.parse.findings import Findings
 from pipeline.parse.readers.ocr import read_image
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "tiff": "TIFF", "bmp": "BMP", "webp": "WEBP"}
+_SMALLEST = 12  # pixels: no letter is lower
 _SEVERAL = frozenset({"tiff"})  # pages; the frames of a GIF are an animation
 
 
@@ -33,14 +34,15 @@ def read(file: BinaryIO, found: Findings) -> None:
 
 
 def _read_pages(image: PIL.Image.Image, found: Findings) -> None:
+    if found.kind in _SEVERAL and getattr(image, "n_frames", 1) > found.limits.max_pages:
+        raise Rejected("too-many-pages", f"The image has more pages than the limit of {found.limits.max_pages}.")
     for number, frame in enumerate(ImageSequence.Iterator(image), 1):
-        if number > found.limits.max_pages:
-            raise Rejected("too-many-pages", f"The image has more pages than the limit of {found.limits.max_pages}.")
         if frame.width * frame.height > found.limits.max_image_pixels:
             raise _too_large(found.limits.max_image_pixels)
         found.pages = number
         frame.load()
-        read_image(frame, found, number)
+        if min(frame.size) >= _SMALLEST:
+            read_image(frame, found, number)
         if found.kind not in _SEVERAL:
             return
 

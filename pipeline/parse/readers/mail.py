@@ -34,7 +34,9 @@ def read_eml(file: BinaryIO, found: Findings) -> None:
     _check_nesting(data, found)
     message = email.message_from_bytes(data.lstrip(b"\r\n\t "))
     if not message.keys():
-        raise Rejected("damaged", "The file has no mail headers; send it again.")
+        # A mail cut out of a mailbox, or none at all: its text is still worth finding.
+        found.flags.add("malformed")
+        return add_text(found, decode(data), 1)
     _add_headers(found, {name: _header(message, name) for name in _HEADERS})
     bodies: list[tuple[str, str]] = []
     _collect(message, found, bodies, 0)

@@ -19,6 +19,8 @@ from pipeline.parse.readers.text import add_text, decode
 
 #: libxml2 silently drops what is nested 256 deep, and everything after it
 MAX_HTML_DEPTH = 250
+#: the converter's patterns are quadratic in the length of a paragraph
+_MAX_MARKDOWN_BLOCK = 30_000
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w-]{2,40})", re.I)
 _TITLE = re.compile(r"<title[^>]*>(.{1,500}?)</title", re.I | re.S)
 
@@ -75,8 +77,11 @@ def _plain(markup: str) -> str:
 def read_markdown(file: BinaryIO, found: Findings) -> None:
     from unstructured.partition.md import partition_md
 
-    text = decode(file.read(4 * found.limits.max_text_chars))
+    text = re.sub(r"\n[ \t]*\n\s*\n", "\n\n", decode(file.read(4 * found.limits.max_text_chars)).replace("\r\n", "\n"))
     _check_markdown(text)
+    if any(len(block) > _MAX_MARKDOWN_BLOCK for block in text.split("\n\n")):
+        found.flags.add("markup-ignored")
+        return add_text(found, text)
     add_elements(found, partition_md(text=text, languages=[""]))
     found.title = found.title or next((t for category, t, *_ in found.elements if category == "Title"), None)
 
@@ -98,7 +103,9 @@ def read_xml(file: BinaryIO, found: Findings) -> None:
     )
     try:
         _walk(parser, data, found)
-    except etree.XMLSyntaxError:
+    except etree.XMLSyntaxError as error:
+        if "depth" in str(error):
+            raise Rejected("too-deep", f"The XML is nested more than {found.limits.max_depth} levels deep.") from error
         # Not well-formed: a person still wants to find it, so it is kept as it stands.
         found.flags.add("malformed")
         found.elements.clear()

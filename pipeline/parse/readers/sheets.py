@@ -9,10 +9,13 @@ import csv
 import datetime
 import html
 import io
+import os
 import re
+import struct
 import zipfile
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.errors import Rejected
@@ -27,6 +30,7 @@ _MAX_COLUMNS = 16_384
 #: calamine lays a sheet out as a full rectangle: above this many cells the sparse reader is used
 _DENSE_CELLS = 20_000_000
 _REFERENCE = re.compile(rb"<(?:\w+:)?c [^>]{0,200}?r=\"([A-Z]{1,3})([0-9]{1,7})\"")
+_PROTECTED = "The workbook is protected by a password; remove it and send the file again."
 _DELIMITERS = ",;\t|"
 
 
@@ -73,13 +77,9 @@ def read_workbook(file: BinaryIO, found: Findings) -> None:
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(file.read()))
     except PasswordError as error:
-        raise Rejected(
-            "encrypted", "The workbook is protected by a password; remove it and send the file again."
-        ) from error
+        raise Rejected("encrypted", _PROTECTED) from error
     except CalamineError as error:
-        raise Rejected(
-            "damaged", "The workbook cannot be read; open it in its own program and save it anew."
-        ) from error
+        return _read_otherwise(file, found, error)
     sheets = [s for s in book.sheets_metadata if s.typ == SheetTypeEnum.WorkSheet]
     _check_count(len(sheets), found)
     for number, sheet in enumerate(sheets, 1):
@@ -90,6 +90,39 @@ def read_workbook(file: BinaryIO, found: Findings) -> None:
             found.flags.add("sheet-unreadable")
             continue
         _add_sheet(found, sheet.name, rows, number)
+
+
+def _read_otherwise(file: BinaryIO, found: Findings, error: Exception) -> None:
+    """What calamine does not know: worksheets of before 1993 and protected ones by xlrd, odd packages by openpyxl."""
+    if found.kind == "xls":
+        return _read_old(file, found)
+    if found.kind == "xlsx":
+        return _read_sparse(file, found)
+    raise _damaged() from error
+
+
+def _read_old(file: BinaryIO, found: Findings) -> None:
+    import xlrd
+
+    found.parser = f"xlrd {version('xlrd')}"
+    file.seek(0)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            book = xlrd.open_workbook(file_contents=file.read(), on_demand=True, logfile=nowhere)
+            _check_count(book.nsheets, found)
+            for number, sheet in enumerate(book.sheets(), 1):
+                found.pages = number
+                _add_sheet(found, sheet.name, (sheet.row_values(i) for i in range(sheet.nrows)), number)
+    except (xlrd.XLRDError, xlrd.compdoc.CompDocError) as error:
+        if "encrypt" in str(error).lower() or "password" in str(error).lower():
+            raise Rejected("encrypted", _PROTECTED) from error
+        raise _damaged() from error
+    except (AssertionError, IndexError, KeyError, ValueError, struct.error, UnicodeError) as error:
+        raise _damaged() from error
+
+
+def _damaged() -> Rejected:
+    return Rejected("damaged", "The workbook cannot be read; open it in its own program and save it anew.")
 
 
 def _check_count(sheets: int, found: Findings) -> None:
@@ -186,7 +219,11 @@ def _read_sparse(file: BinaryIO, found: Findings) -> None:
     import openpyxl
 
     found.parser = f"openpyxl {version('openpyxl')}"
-    book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+    file.seek(0)
+    try:
+        book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+    except (KeyError, ValueError, TypeError, openpyxl.utils.exceptions.InvalidFileException) as error:
+        raise _damaged() from error
     _check_count(len(book.worksheets), found)
     for number, sheet in enumerate(book.worksheets, 1):
         found.pages = number

@@ -43,6 +43,8 @@ def decode(data: bytes, declared: str | None = None) -> str:
     for mark, name in _BOMS:
         if data.startswith(mark):
             return data.decode(name, "replace")
+    if data[:65536].count(0) > len(data[:65536]) * 0.1:  # NULs are valid UTF-8, but no text has so many
+        return data.decode(_wide_encoding(data[:65536]), "replace")
     for name in (declared, "utf-8"):
         try:
             if name and codecs.lookup(name).name not in ("utf-7", "idna", "punycode"):
@@ -52,12 +54,13 @@ def decode(data: bytes, declared: str | None = None) -> str:
     return data.decode(_guess(data[:65536]), "replace")
 
 
+def _wide_encoding(head: bytes) -> str:
+    if head.count(0) > len(head) * 0.7:
+        return "utf-32-be" if head[:1] == b"\0" else "utf-32-le"
+    return "utf-16-be" if head[0::2].count(0) > head[1::2].count(0) else "utf-16-le"
+
+
 def _guess(head: bytes) -> str:
-    nuls = head.count(0)
-    if nuls > len(head) * 0.1:
-        if head[:4].count(0) == 3 or nuls > len(head) * 0.7:
-            return "utf-32-be" if head[:1] == b"\0" else "utf-32-le"
-        return "utf-16-be" if head[0::2].count(0) > head[1::2].count(0) else "utf-16-le"
     try:  # valid but for a cut at the end or a stray byte
         head[: len(head) - len(head) % 4 - 4].decode("utf-8")
         return "utf-8"

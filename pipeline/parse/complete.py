@@ -1,0 +1,132 @@
+"""Whether a file opens as what it claims: the tray's question about a file that may still be on its way.
+
+Looks at the head and the tail only, trusts nothing, raises nothing but OSError. A yes is no promise that the file can be
+read, only that its format's end is where it should be; plain text has no end that could be missing.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+_HEAD = 4096
+_TAIL = 66_000
+_PROMISED = frozenset(
+    {
+        ".pdf",
+        ".docx",
+        ".pptx",
+        ".xlsx",
+        ".odt",
+        ".ods",
+        ".odp",
+        ".epub",
+        ".zip",
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".gif",
+        ".tif",
+    }
+    | {".tiff", ".bmp", ".webp", ".doc", ".xls", ".ppt", ".msg", ".rtf"}
+)
+
+
+def is_complete(path: Path) -> tuple[bool, str]:
+    """(complete, why not). Raises OSError when the file cannot be opened."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        size = os.fstat(handle).st_size
+        head = file.read(_HEAD)
+        file.seek(max(0, size - _TAIL))
+        tail = file.read(_TAIL)
+    if not head:
+        return False, "the file is empty"
+    if not head.strip(b"\0"):
+        return False, "the file begins with zeros: its content has not arrived yet"
+    for test, magics in _TESTS:
+        if head.startswith(magics):
+            reason = test(head, tail, size)
+            return reason == "", reason
+    if path.suffix.lower() not in _PROMISED and tail.endswith(b"\0" * 64) and b"\0" not in head:
+        return False, "the file ends in zeros: its content has not arrived yet"
+    return True, ""
+
+
+def _pdf(head: bytes, tail: bytes, size: int) -> str:
+    return "" if b"%%EOF" in tail or b"startxref" in tail else "the PDF has no end mark"
+
+
+def _zip(head: bytes, tail: bytes, size: int) -> str:
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) - at < 22:
+        return "the archive (Office, OpenDocument, EPUB, ZIP) has no directory"
+    length, offset = struct.unpack_from("<LL", tail, at + 12)
+    return "" if offset == 0xFFFFFFFF or length + offset <= size else "the archive's directory does not fit its size"
+
+
+def _png(head: bytes, tail: bytes, size: int) -> str:
+    return "" if b"IEND\xaeB`\x82" in tail else "the PNG has no end"
+
+
+def _jpeg(head: bytes, tail: bytes, size: int) -> str:
+    return "" if b"\xff\xd9" in tail else "the JPEG has no end"
+
+
+def _gif(head: bytes, tail: bytes, size: int) -> str:
+    return "" if tail.rstrip(b"\0").endswith(b"\x3b") else "the GIF has no end"
+
+
+def _tiff(head: bytes, tail: bytes, size: int) -> str:
+    order = "<" if head[:2] == b"II" else ">"
+    big = struct.unpack_from(order + "H", head, 2)[0] == 43
+    if len(head) < 16:
+        return "the TIFF has no directory"
+    (offset,) = struct.unpack_from(order + ("Q" if big else "L"), head, 8 if big else 4)
+    return "" if 8 <= offset < size else "the TIFF's directory lies behind its end"
+
+
+def _bmp(head: bytes, tail: bytes, size: int) -> str:
+    if head[6:10] != b"\0\0\0\0":
+        return ""  # a text that begins with BM
+    stated = struct.unpack_from("<L", head, 2)[0]
+    return "" if stated <= size else "the image is shorter than it says"
+
+
+def _riff(head: bytes, tail: bytes, size: int) -> str:
+    if head[8:12] != b"WEBP":
+        return ""
+    stated = struct.unpack_from("<L", head, 4)[0] + 8
+    return "" if stated <= size + 1 else "the image is shorter than it says"
+
+
+def _ole(head: bytes, tail: bytes, size: int) -> str:
+    if len(head) < 512:
+        return "the Office document is shorter than its header"
+    shift, tables = struct.unpack_from("<H", head, 30)[0], struct.unpack_from("<L", head, 44)[0]
+    if not 7 <= shift <= 16:
+        return ""  # damaged, not unfinished: the parser says so
+    sector = 1 << shift
+    starts = struct.unpack_from("<109L", head, 76)[: min(tables, 109)]
+    last = max((s for s in starts if s < 0xFFFFFFF0), default=0)
+    return "" if (last + 1) * sector < size else "the Office document is shorter than its table says"
+
+
+def _rtf(head: bytes, tail: bytes, size: int) -> str:
+    return "" if tail.rstrip(b"\0 \t\r\n").endswith(b"}") else "the RTF has no closing brace"
+
+
+_TESTS: tuple[tuple[Callable[[bytes, bytes, int], str], tuple[bytes, ...]], ...] = (
+    (_pdf, (b"%PDF-",)),
+    (_zip, (b"PK\x03\x04", b"PK\x05\x06")),
+    (_png, (b"\x89PNG\r\n\x1a\n",)),
+    (_jpeg, (b"\xff\xd8\xff",)),
+    (_gif, (b"GIF87a", b"GIF89a")),
+    (_tiff, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    (_bmp, (b"BM",)),
+    (_riff, (b"RIFF",)),
+    (_ole, (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",)),
+    (_rtf, (b"{\\rtf",)),
+)
