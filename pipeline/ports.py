@@ -205,10 +205,16 @@ class Plans(Protocol):
     ) -> list[Mapping[str, Any]]:
         """In order of document id, from after ``after`` on."""
 
-    def start(self, plan_id: str, action: str, batch: int) -> list[str]:
-        """Enqueue jobs of the lane RECLASSIFY ("apply" or "undo"), each over a batch of document ids (payload
-        {"documents": [...]}), returning their ids. Refused("conflict") unless the plan is ready (apply) or applied (undo).
-        A repeat enqueues only what is still open."""
+    def list(self) -> Sequence[Mapping[str, Any]]:
+        """All plans, oldest first."""
+
+    def compared(self, job: Job, items: Sequence[Mapping[str, Any]]) -> bool:
+        """End a "compare" job with its items, in one transaction under its fence; the last one makes the plan ready."""
+
+    def start(self, plan_id: str, action: str, batch: int, document_ids: Sequence[str] = ()) -> Sequence[str]:
+        """Enqueue jobs of the lane RECLASSIFY ("compare", "apply" or "undo"), each over a batch of document ids (payload
+        {"documents": [...]}), returning their ids; "compare" takes ``document_ids``, the others the plan's open items.
+        Refused("conflict") unless the plan is ready (apply) or applied (undo). A repeat enqueues only what is still open."""
 
     def execute(self, job: Job) -> Mapping[str, int] | None:
         """Apply or undo the job's batch in one transaction under its fence and end the job. An item whose document

@@ -11,6 +11,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from pipeline.documents import Lane
+from pipeline.ports import Ledger
 from workers.app import QUEUES, make_app
 from workers.broker import broker_url
 from workers.settings import Settings
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 REST_SECONDS = 5.0
 #: Seconds to publish one hint at most.
 PATIENCE = 2.0
+NUDGE_EVERY = 0.2
 
 
 class Hints:
@@ -32,6 +34,7 @@ class Hints:
         self._client: redis.Redis | None = None
         self._lock = threading.Lock()
         self._rest_until = 0.0
+        self._nudged: dict[Lane, float] = {}
 
     def send(self, lane: Lane, job_id: str) -> bool:
         """True when the broker took the hint."""
@@ -46,6 +49,14 @@ class Hints:
             self._rest_until = time.monotonic() + REST_SECONDS
             log.warning("the broker took no hint (%s); the sweeper will send it", type(error).__name__)
             return False
+
+    def nudge(self, ledger: Ledger, lane: Lane) -> None:
+        """Hint at the oldest due job, at most every ``NUDGE_EVERY`` seconds: a worker that is awake goes on by itself."""
+        if time.monotonic() - self._nudged.get(lane, 0.0) < NUDGE_EVERY:
+            return
+        self._nudged[lane] = time.monotonic()
+        for job_id in ledger.due(lane, 1):
+            self.send(lane, job_id)
 
     def waiting(self) -> dict[str, int] | None:
         """Hints in each queue, or None when the broker does not answer."""

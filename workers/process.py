@@ -55,5 +55,8 @@ class Stopping:
     def __bool__(self) -> bool:
         return self._event.is_set()
 
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
     def wait(self, seconds: float) -> bool:
         return self._event.wait(seconds)

@@ -1,0 +1,113 @@
+"""The composition root: the one place where settings become working parts, by hand.
+
+A `House` builds each part the first time it is asked for, so that a role (API, worker, writer, tray, command line)
+pays only for what it uses: only workers load the classifier, only the API and the writer open the index.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import cached_property
+
+from pipeline.offline import go_offline
+
+go_offline(os.environ)
+
+from indexes.open import open_blobs, open_catalogue  # noqa: E402  (the switches come before any import of a runtime)
+from indexes.reader import IndexReader  # noqa: E402
+from indexes.writer import IndexWriter  # noqa: E402
+from models.registry import open_version  # noqa: E402
+from pipeline.answer import Finder  # noqa: E402
+from pipeline.classify import OnnxClassifier  # noqa: E402
+from pipeline.embed import OnnxEmbedder  # noqa: E402
+from pipeline.errors import Misconfigured  # noqa: E402
+from pipeline.ingest import Ingest, Policy, Tools  # noqa: E402
+from pipeline.onnx import ModelFolder  # noqa: E402
+from pipeline.parse.limits import ParseLimits  # noqa: E402
+from pipeline.parse.sandbox import SandboxedParser  # noqa: E402
+from pipeline.ports import Blobs, Catalogue, Classifier, Embedder  # noqa: E402
+from pipeline.rules import Rules, load_rules  # noqa: E402
+from workers.deliver import Deliver  # noqa: E402
+from workers.reclassify import Reclassify  # noqa: E402
+from workers.settings import Settings  # noqa: E402
+
+log = logging.getLogger(__name__)
+
+
+class House:
+    """Every part of one installation, built on first use. Not to be carried across a fork once parts are built."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        return open_catalogue(self.settings.catalogue_url)
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        return open_blobs(self.settings.blobs_url)
+
+    @cached_property
+    def parser(self) -> SandboxedParser:
+        return SandboxedParser(ParseLimits(**self.settings.parse.model_dump()))
+
+    @cached_property
+    def classifier(self) -> Classifier | None:
+        """None where the model is missing or altered: documents then go to review, and ingestion and search go on."""
+        try:
+            folder = self._model(self.settings.models.classifier)
+            return OnnxClassifier(folder, threads=self.settings.models.threads)
+        except Misconfigured as error:
+            log.error("no classifier: %s", error)
+            return None
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        return OnnxEmbedder(self._model(self.settings.models.embedder), threads=self.settings.models.threads)
+
+    @cached_property
+    def rules(self) -> Rules:
+        return load_rules(self.settings.rules_path)
+
+    @cached_property
+    def ingest(self) -> Ingest:
+        workers = self.settings.workers
+        policy = Policy(
+            max_attempts=workers.max_attempts,
+            lease_seconds=workers.lease_seconds,
+            readable_floor=self.settings.classify.readable_floor,
+            trays=frozenset(folder.source for folder in self.settings.tray.folders),
+        )
+        tools = Tools(self.catalogue, self.blobs, self.parser, self.classifier, self.embedder, self.rules, policy)
+        return Ingest(tools)
+
+    @cached_property
+    def deliver(self) -> Deliver:
+        return Deliver(self.catalogue, self.blobs, self.settings)
+
+    @cached_property
+    def reclassify(self) -> Reclassify:
+        return Reclassify(self)
+
+    @cached_property
+    def reader(self) -> IndexReader:
+        return IndexReader(self.settings.index_path)
+
+    @cached_property
+    def writer(self) -> IndexWriter:
+        return IndexWriter(self.settings.index_path, self.embedder.digest, self.embedder.dimension)
+
+    @cached_property
+    def search(self) -> Finder:
+        return Finder(self.catalogue.documents, self.catalogue.passages, self.reader, self.embedder)
+
+    def _model(self, name: str) -> ModelFolder:
+        return open_version(self.settings.models_root, name)
+
+    def close(self) -> None:
+        """Give back what was opened: the parser's child, the catalogue's connections."""
+        for part in ("parser", "writer", "catalogue"):
+            if part in self.__dict__:
+                self.__dict__[part].close()

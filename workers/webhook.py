@@ -1,0 +1,192 @@
+"""Webhooks out, signed by the Standard Webhooks scheme (https://www.standardwebhooks.com), and only to where they may go.
+
+The name is resolved once and the connection made to that address, so that a name cannot change its mind between the
+check and the call. Private addresses need the operator's word, endpoint by endpoint.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.client
+import ipaddress
+import json
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from pipeline.documents import Document
+from pipeline.errors import Misconfigured, Unavailable
+from workers.settings import Endpoint
+
+CONNECT_SECONDS = 10
+TOTAL_SECONDS = 20
+#: Of the answer no more than this is read; its content is ignored.
+READ_BYTES = 64 * 1024
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class Gone(Misconfigured):
+    """The receiver says 410: it wants no more. The delivery is parked."""
+
+
+class Webhook:
+    """Sends one kind of message, ``document.routed``, to configured endpoints."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._endpoints = endpoints
+
+    def send(self, name: str, message_id: str, document: Document) -> str:
+        """Deliver once; returns a receipt. Raises Unavailable (try again), Gone or Misconfigured (do not)."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            raise Misconfigured("bad-rules", f"A rule names the webhook {name!r}, which is not configured.")
+        body = json.dumps(message(document), ensure_ascii=False).encode()
+        headers = signed_headers(secrets_of(name, endpoint), message_id, int(time.time()), body)
+        status = post(endpoint.url, body, headers, endpoint.allow)
+        if status == 410:
+            raise Gone("receiver-unavailable", f"Webhook {name!r} answered 410: it is disabled there.")
+        if not 200 <= status < 300:
+            raise Unavailable("receiver-unavailable", f"Webhook {name!r} answered {status}.")
+        return f"HTTP {status}"
+
+
+def message(document: Document) -> dict[str, Any]:
+    """What a receiver is told: names and decisions, never the text."""
+    return {
+        "type": "document.routed",
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "data": {
+            "id": document.id,
+            "name": document.name[:500],
+            "revision": document.revision,
+            "label": document.label,
+            "probability": document.probability,
+            "model": document.model,
+            "rules": list(document.rules),
+            "source": document.source,
+            "path": document.path[:1000],
+            "url": f"/v1/documents/{document.id}",
+        },
+    }
+
+
+def secrets_of(name: str, endpoint: Endpoint) -> list[bytes]:
+    """The signing secrets, the current one first."""
+    text = endpoint.secret or (Path(endpoint.secret_file).read_text() if endpoint.secret_file else "")
+    try:
+        keys = [base64.b64decode(word.removeprefix("whsec_"), validate=True) for word in text.split()]
+    except ValueError as error:
+        raise Misconfigured("bad-settings", f"webhooks.endpoints.{name}.secret is not whsec_ and base64.") from error
+    if not keys:
+        raise Misconfigured("bad-settings", f"webhooks.endpoints.{name} has no secret.")
+    return keys
+
+
+def signed_headers(keys: list[bytes], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """HMAC-SHA256 over "id.timestamp.body", one signature for each secret in use."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    signatures = [base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in keys]
+    return {
+        "content-type": "application/json",
+        "user-agent": "mailroom",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+    }
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], allow: tuple[str, ...]) -> int:
+    """POST to the address that the name stands for now; no proxy, no redirect. Returns the status."""
+    parts = checked(url)
+    address, allowed = resolve(parts, allow)
+    if parts.scheme != "https" and not allowed:
+        raise Misconfigured(
+            "bad-settings", "A webhook goes over https, unless its address is in the endpoint's allow list."
+        )
+    connection = _Pinned(parts, address)
+    deadline = time.monotonic() + TOTAL_SECONDS
+    try:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", path, body, {**headers, "host": parts.netloc.rpartition("@")[2]})
+        connection.sock.settimeout(max(0.1, deadline - time.monotonic()))
+        answer = connection.getresponse()
+        answer.read(READ_BYTES)
+        return answer.status
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable("receiver-unavailable", f"The receiver did not answer: {type(error).__name__}.") from error
+    finally:
+        connection.close()
+
+
+def checked(url: str) -> SplitResult:
+    """The parts of an acceptable URL."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise Misconfigured("bad-settings", "A webhook URL cannot be read.") from error
+    if parts.scheme not in ("https", "http") or not parts.hostname or port == 0:
+        raise Misconfigured("bad-settings", "A webhook URL starts with https:// and names a host.")
+    if parts.username or parts.password:
+        raise Misconfigured("bad-settings", "A webhook URL holds no user name or password; use the secret.")
+    return parts
+
+
+def resolve(parts: SplitResult, allow: tuple[str, ...]) -> tuple[str, bool]:
+    """The address to connect to, and whether the operator allowed it by name. Raises Misconfigured for one that may not."""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Unavailable("receiver-unavailable", "The receiver's name cannot be resolved.") from error
+    address = str(found[0][4][0])
+    if is_allowed(address, allow):
+        return address, True
+    if not is_public(address):
+        raise Misconfigured(
+            "bad-settings", f"The receiver resolves to {address}, a private address; list its network under allow."
+        )
+    return address, False
+
+
+def is_allowed(address: str, allow: tuple[str, ...]) -> bool:
+    """In one of the operator's networks. A mapped or translated address is judged by what it stands for."""
+    inner = unwrapped(address)
+    networks = [ipaddress.ip_network(each, strict=False) for each in allow]
+    return any(inner.version == network.version and inner in network for network in networks)
+
+
+def is_public(address: str) -> bool:
+    inner = unwrapped(address)
+    return inner.is_global and not inner.is_multicast and not inner.is_reserved
+
+
+def unwrapped(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address inside ::ffff:a.b.c.d, 2002::/16 or 64:ff9b::/96; else the address itself."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip in NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or ip
+
+
+class _Pinned(http.client.HTTPConnection):
+    """A connection to one address under another's name, certificate included."""
+
+    def __init__(self, parts: SplitResult, address: str) -> None:
+        super().__init__(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        self._parts, self._address = parts, address
+
+    def connect(self) -> None:
+        raw = socket.create_connection((self._address, self.port), CONNECT_SECONDS)
+        raw.settimeout(TOTAL_SECONDS)
+        if self._parts.scheme == "https":
+            raw = ssl.create_default_context().wrap_socket(raw, server_hostname=self._parts.hostname)
+        self.sock = raw
