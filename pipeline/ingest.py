@@ -178,7 +178,7 @@ def send(work: Pass) -> Outcome:
     }
     detail = None
     if routing.review_reason:
-        detail = _review_detail(document, routing.review_reason)
+        detail = review_detail(document, routing.review_reason)
     return Outcome(
         Stage.ROUTE,
         facts=facts,
@@ -348,7 +348,7 @@ def _unreadable_detail(flags: tuple[str, ...]) -> str:
     return "The document has no readable text (an empty page, or a scan that OCR could not read); a person has to look."
 
 
-def _review_detail(document: Document, reason: str) -> str:
+def review_detail(document: Document, reason: str) -> str:
     if reason == "low-confidence" and document.probability is not None:
         return f"The classifier proposes {document.label} at {document.probability:.2f}, which is under its threshold."
     return f"A rule or a missing verdict asks for a person: {reason}."

@@ -105,6 +105,12 @@ class Documents(Protocol):
         """Hide at once and forget texts, vectors and cached results; returns the document as it was. The blob is the
         caller's to delete. Idempotent; Refused("not-found") for an unknown id."""
 
+    def holds(self, revision: str) -> bool:
+        """Does any document that is not deleted, of any tenant, have this content?"""
+
+    def uses(self, revision: str) -> bool:
+        """Whether any document that is not deleted has this content."""
+
     def history(self, document_id: str) -> tuple[list[Sighting], list[Event]]:
         """The arrivals and the decision record, oldest first."""
 

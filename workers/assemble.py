@@ -29,6 +29,7 @@ from pipeline.parse.sandbox import SandboxedParser  # noqa: E402
 from pipeline.ports import Blobs, Catalogue, Classifier, Embedder  # noqa: E402
 from pipeline.rules import Rules, load_rules  # noqa: E402
 from workers.deliver import Deliver  # noqa: E402
+from workers.hints import Hints  # noqa: E402
 from workers.reclassify import Reclassify  # noqa: E402
 from workers.settings import Settings  # noqa: E402
 
@@ -92,6 +93,10 @@ class House:
         return Reclassify(self)
 
     @cached_property
+    def hints(self) -> Hints:
+        return Hints(self.settings)
+
+    @cached_property
     def reader(self) -> IndexReader:
         return IndexReader(self.settings.index_path)
 
@@ -102,6 +107,12 @@ class House:
     @cached_property
     def search(self) -> Finder:
         return Finder(self.catalogue.documents, self.catalogue.passages, self.reader, self.embedder)
+
+    def erase(self, document_id: str) -> None:
+        """Delete a document, and its original where no other document has the same content."""
+        document = self.catalogue.documents.delete(document_id)
+        if not self.catalogue.documents.uses(document.revision):
+            self.blobs.delete(document.revision)
 
     def _model(self, name: str) -> ModelFolder:
         return open_version(self.settings.models_root, name)

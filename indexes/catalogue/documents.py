@@ -88,6 +88,16 @@ class SqlDocuments:
             forget(self.store, connection, document)
             return document
 
+    def holds(self, revision: str) -> bool:
+        where = (documents.c.revision == revision, documents.c.state != State.DELETED)
+        with self.store.read() as connection:
+            return connection.scalar(sa.select(documents.c.number).where(*where).limit(1)) is not None
+
+    def uses(self, revision: str) -> bool:
+        where = (documents.c.revision == revision, documents.c.state != State.DELETED)
+        with self.store.read() as connection:
+            return connection.scalar(sa.select(sa.exists().where(*where))) is True
+
     def history(self, document_id: str) -> tuple[list[Sighting], list[Event]]:
         with self.store.read() as connection:
             self._one(connection, documents.c.id == document_id)
