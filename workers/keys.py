@@ -1,0 +1,37 @@
+"""API keys at first start, and where the local key is kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.ports import Catalogue
+
+SCOPES = ("read", "write", "admin")
+KEY_FILE = "admin.key"
+
+
+def first_key(catalogue: Catalogue, run_path: Path) -> tuple[str | None, bool]:
+    """Make an administrator's key where there is no key at all.
+
+    Returns (secret, created). The catalogue holds only its hash; the secret lies in ``run/admin.key`` (0600), so that
+    the command line and the demo on this machine can use it. None where the file is gone or its key was revoked.
+    """
+    path = run_path / KEY_FILE
+    if any(row["revoked_at"] is None for row in catalogue.keys.list()):
+        return local_key(catalogue, run_path), False
+    _, secret = catalogue.keys.create("administrator", ["*"], SCOPES, admin=True)
+    run_path.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secret + "\n")
+    return secret, True
+
+
+def local_key(catalogue: Catalogue, run_path: Path) -> str | None:
+    """The secret in ``run/admin.key``, if it still opens."""
+    try:
+        secret = (run_path / KEY_FILE).read_text().strip()
+    except OSError:
+        return None
+    return secret if catalogue.keys.check(secret) else None
