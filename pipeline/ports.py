@@ -76,7 +76,7 @@ class Lexical(Protocol):
     def __len__(self) -> int: ...
 
 
-# --- the catalogue: one database, five ports -----------------------------------------------------------------------
+# --- the catalogue: one database, six ports -----------------------------------------------------------------------
 
 
 class Documents(Protocol):
@@ -193,6 +193,15 @@ class Keys(Protocol):
     def list(self) -> list[Mapping[str, Any]]: ...
 
 
+class Requests(Protocol):
+    """Idempotency keys of uploads, per API key, remembered for a week."""
+
+    def recall(self, key_id: str, name: str) -> tuple[str, str] | None:
+        """(revision, document id) that this name stood for."""
+
+    def remember(self, key_id: str, name: str, revision: str, document_id: str) -> None: ...
+
+
 class Plans(Protocol):
     """Saved reclassification differences. A plan is {id, created_at, model, rules_digest, selection, state, counts};
     an item is {document_id, old: {...}, new: {...}, state: "pending" | "applied" | "stale" | "undone"}; old and new hold label,
@@ -235,6 +244,7 @@ class Catalogue(Protocol):
     passages: Passages
     keys: Keys
     plans: Plans
+    requests: Requests
 
     def check(self) -> None:
         """Integrity check; Misconfigured("bad-store") with what is wrong."""

@@ -1,4 +1,4 @@
-"""The five ports over one SQL database."""
+"""The six ports over one SQL database."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from indexes.catalogue.keys import SqlKeys
 from indexes.catalogue.ledger import SqlLedger
 from indexes.catalogue.passages import SqlPassages
 from indexes.catalogue.plans import SqlPlans
+from indexes.catalogue.requests import SqlRequests
 from indexes.catalogue.store import Store
 from pipeline.errors import Misconfigured
 
@@ -23,6 +24,7 @@ class SqlCatalogue:
         self.passages = SqlPassages(self.store)
         self.keys = SqlKeys(self.store)
         self.plans = SqlPlans(self.store)
+        self.requests = SqlRequests(self.store)
 
     def check(self) -> None:
         with self.store.read() as connection:

@@ -145,6 +145,16 @@ keys = sa.Table(
     sa.Column("revoked_at", sa.Float),
 )
 
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("key_id", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("revision", sa.String(64), nullable=False),
+    sa.Column("document_id", sa.String(32), nullable=False),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+)
+
 plans = sa.Table(
     "plans",
     metadata,
