@@ -25,10 +25,13 @@ from pipeline.parse.readers.text import category
 
 _ACTIVE = re.compile(rb"/(?:JavaScript|JS|Launch|SubmitForm|ImportData|RichMedia|GoToE)\b")
 _BULLET = re.compile(r"^(?:[-•‣▪◦·–●○■□➢✓*]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+\S")
+_BREAKS = ("\x02", "\ufffe")
+_LINE = re.compile(r"[^\r\n\x02\ufffe]*[\r\n\x02\ufffe]?")
+_BLANKS = " \t\r\n\x02\ufffe"
 _SENTENCE_END = (".", "!", "?", ":", ";", "。")
 _FEW = 12  # characters under which a page counts as one without text
 _MAX_PARAGRAPH = 6000
-_EDGE = 0.08  # share of the page's height where running heads and page numbers stand
+_EDGE = 0.11  # share of the page's height where running heads and page numbers stand
 _DAMAGED = "The PDF cannot be opened: it is cut off or damaged. Send it again."
 _PASSWORD = "The PDF is protected by a password; remove it and send the file again."
 
@@ -126,26 +129,27 @@ def _lines(document: pdfium.PdfDocument, index: int, found: Findings) -> list[Li
 
 
 def _text_lines(textpage: pdfium.PdfTextPage, number: int, height: float) -> Iterator[Line]:
-    """PDFium ends lines with CR LF; the places of a line's first and last letters give its box."""
+    """PDFium ends lines with CR LF, or with a mark where it takes a hyphen for a break of a word; the places of a line's
+    first and last letters give its box."""
     count = textpage.count_chars()
     if count <= 0:
         return
     text = textpage.get_text_range(0, count, errors="replace")
     start = 0
-    for piece in re.split(r"(\r\n|\r|\n)", text):
-        if piece.strip():
+    for piece in _LINE.findall(text):
+        if piece.strip(_BLANKS):
             yield _line(textpage, piece, start, count, number, height)
         start += len(piece)
 
 
 def _line(textpage: pdfium.PdfTextPage, piece: str, start: int, count: int, number: int, height: float) -> Line:
-    first = min(start + len(piece) - len(piece.lstrip()), count - 1)
-    last = min(start + len(piece.rstrip()) - 1, count - 1)
+    first = _index(textpage, start + len(piece) - len(piece.lstrip()), count)
+    last = _index(textpage, start + len(piece.rstrip(_BLANKS)) - 1, count)
     left, bottom, right, top = textpage.get_charbox(first, loose=True)
     left2, bottom2, right2, top2 = textpage.get_charbox(last, loose=True)
     middle = (first + last) // 2
     line = Line(
-        text=piece.strip(" \t"),
+        text=piece.strip(" \t\r\n"),
         left=min(left, left2),
         right=max(right, right2),
         bottom=min(bottom, bottom2),
@@ -156,6 +160,12 @@ def _line(textpage: pdfium.PdfTextPage, piece: str, start: int, count: int, numb
     )
     line.at_edge = line.bottom < height * _EDGE or line.top > height * (1 - _EDGE)
     return line
+
+
+def _index(textpage: pdfium.PdfTextPage, at: int, count: int) -> int:
+    """The letter's number from its place in the text: letters that have no Unicode value are not in the text."""
+    index = raw.FPDFText_GetCharIndexFromTextIndex(textpage, at)
+    return min(max(index if index >= 0 else at, 0), count - 1)
 
 
 def _scale(textpage: pdfium.PdfTextPage, index: int) -> float:
@@ -226,20 +236,29 @@ def _paragraphs(lines: list[Line], running: frozenset[str]) -> Iterator[list[Lin
 def _continues(paragraph: list[Line], line: Line, running: frozenset[str], widest: float) -> bool:
     """Whether a line belongs to the paragraph before it."""
     last = paragraph[-1]
-    if _is_running(last, running) or _is_running(line, running) or _BULLET.match(line.text):
+    if _is_running(last, running) or _is_running(line, running):
         return False
     size = max(last.size, line.size, 1.0)
+    if _beside(last, line, size):  # a superscript, a change of font, a cell of a table
+        return True
+    if _BULLET.match(line.text):
+        return False
     if abs(last.size - line.size) > 0.12 * size or (last.bold != line.bold and len(paragraph) == 1):
         return False
     if sum(len(one.text) for one in paragraph) > _MAX_PARAGRAPH:
         return False
     step = last.bottom - line.bottom
-    if abs(step) < 0.4 * size:  # pieces of one line: cells of a table, tab stops
-        return True
     if step > 0:
         return step < 1.75 * size and _overlap(paragraph, line) and not _ends(paragraph, last, line)
     # A jump upwards is the next column: the sentence goes on if it has not ended.
     return not last.text.endswith(_SENTENCE_END) and line.text[:1].islower()
+
+
+def _beside(last: Line, line: Line, size: float) -> bool:
+    """Whether two pieces stand on one line: their heights overlap, and the second is to the right of the first."""
+    shared = min(last.top, line.top) - max(last.bottom, line.bottom)
+    lower = min(last.top - last.bottom, line.top - line.bottom)
+    return shared > 0.5 * max(lower, 0.1) and line.left > last.left and line.left > last.right - size
 
 
 def _overlap(paragraph: list[Line], line: Line) -> bool:
@@ -292,18 +311,15 @@ def _join(paragraph: list[Line]) -> str:
     text = ""
     last: Line | None = None
     for line in paragraph:
-        if text.endswith(("\x02", "\ufffe")):
+        if text.endswith(_BREAKS):
             text = text[:-1] + line.text
-        elif (
-            last is not None
-            and abs(last.bottom - line.bottom) < 0.4 * max(line.size, 1.0)
-            and line.left > last.right + line.size
-        ):
-            text += "\t" + line.text
+        elif last is not None and _beside(last, line, max(last.size, line.size, 1.0)):
+            gap = line.left - last.right
+            text += ("\t" if gap > 1.5 * line.size else " " if gap > 0.15 * line.size else "") + line.text
         else:
             text += (" " if text else "") + line.text
         last = line
-    return text.replace("\x02", "-").replace("\ufffe", "-")
+    return text.translate(dict.fromkeys(map(ord, _BREAKS), "-"))
 
 
 # --- pages without text ----------------------------------------------------------------------------------------------------
