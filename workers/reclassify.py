@@ -1,5 +1,11 @@
-"""Batch reclassification: compare the stored texts with another model or rule set, save the difference, apply exactly
-that, undo it. The work is done by jobs of the lane RECLASSIFY, so a crash loses nothing and any worker may go on."""
+"""Batch reclassification: jobs of the lane RECLASSIFY, and the making of plans.
+
+    plan      a selection, a model and rules -> jobs "compare" over the stored texts -> saved items; nothing is touched
+    apply     jobs "apply": each changes its batch in one transaction, as saved; what changed meanwhile is left alone
+    undo      jobs "undo": back to what the plan found
+
+A plan carries the text of its rules and the digest of its model: neither can change under a running plan.
+"""
 
 from __future__ import annotations
 
@@ -10,118 +16,174 @@ from typing import TYPE_CHECKING, Any
 
 from models.registry import open_version
 from pipeline.classify import OnnxClassifier
-from pipeline.codec import decode_parsed
-from pipeline.documents import Document, Job, Parsed, State
-from pipeline.errors import MailroomError
-from pipeline.ingest import backoff
+from pipeline.codec import decode_parsed, decode_verdict
+from pipeline.documents import Document, Job, Lane, Parsed, Stage, Verdict
+from pipeline.errors import MailroomError, Misconfigured, Refused, Unavailable
+from pipeline.ingest import backoff, cache_key
 from pipeline.ports import Classifier
 from pipeline.questions import Caller, Filters
-from pipeline.reclassify import difference
-from pipeline.rules import Rules, load_rules
+from pipeline.reclassify import delivered, difference, eligible
+from pipeline.route import route
+from pipeline.rules import BUILT_IN, Rules, parse_rules
+from workers.lease import heartbeat, owner
 
 if TYPE_CHECKING:
     from workers.assemble import House
 
 log = logging.getLogger(__name__)
 
-#: Documents in one job: a few seconds of work, so that progress shows and a lease is never long.
+#: Documents of one job: a few seconds of work, one transaction.
 BATCH = 50
-#: Only documents at rest and with a text can be reclassified.
-STATES = (State.INDEXED, State.REVIEW)
-ADMIN = Caller((), admin=True)
-MAX_ATTEMPTS = 3
+EVERYTHING = Caller((), admin=True)
 
 
 class Reclassify:
-    """Makes plans (`plan`), starts them (`start`), and runs their jobs (`run`)."""
+    """Makes plans, and runs claimed jobs of the lane RECLASSIFY."""
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._tools: dict[tuple[str, str | None], tuple[Classifier | None, Rules]] = {}
+        self._classifiers: dict[str, Classifier] = {}
+        self._rules: dict[str, Rules] = {}
 
     def plan(
         self, filters: Filters, ids: Sequence[str] | None = None, model: str | None = None, rules: Path | None = None
     ) -> tuple[str, list[str]]:
-        """Create a plan and its "compare" jobs; returns (plan id, job ids). Nothing of any document is touched."""
+        """Save a plan and enqueue its comparison; returns (plan id, job ids). Nothing of any document is touched.
+
+        ``model`` is NAME@VERSION or a folder, ``rules`` a file; None means the configured ones. Raises Misconfigured for
+        a bad model or bad rules, Refused("not-found") for an unknown document.
+        """
+        classifier = self._classifier(model or "")
+        text = rules_text(rules or self._house.settings.rules_path)
+        digest = parse_rules(text).digest
+        documents = self._chosen(filters, ids)
+        selection = {
+            "filters": {name: getattr(filters, name) for name in Filters.__dataclass_fields__},
+            "documents": len(documents),
+            "model": model or "",
+            "model_digest": classifier.digest,
+            "rules": text,
+        }
         plans = self._house.catalogue.plans
-        name = model or self._house.settings.models.classifier
-        path = str(rules.absolute()) if rules else None
-        classifier, chosen = self._tools_for(name, path)
-        selection = {"model": name, "rules": path, "filters": _described(filters, ids)}
-        plan_id = plans.create(classifier.name if classifier else "none", chosen.digest, selection)
-        documents = list(ids) if ids is not None else self._selected(filters)
+        plan_id = plans.create(classifier.name, digest, selection)
         return plan_id, plans.start(plan_id, "compare", BATCH, documents)
 
     def start(self, plan_id: str, action: str) -> list[str]:
-        """Enqueue the jobs that apply or undo the plan; a repeat takes up what is still open."""
+        """Enqueue the jobs that "apply" or "undo" the plan; a repeat takes up what is still open."""
         return self._house.catalogue.plans.start(plan_id, action, BATCH)
 
     def run(self, job: Job) -> None:
-        """Execute a claimed job."""
+        """One batch. A fault of the surroundings gives the job back; one that stays parks it, which the plan shows."""
+        ledger, attempts = self._house.catalogue.ledger, self._house.settings.workers.max_attempts
+        if job.attempt > attempts:
+            ledger.park(job, "attempts-exhausted", f"A batch of plan {job.subject} failed {attempts} times.")
+            return
         try:
             if job.stage == "compare":
                 self._compare(job)
             else:
                 self._house.catalogue.plans.execute(job)
+        except Unavailable as error:
+            ledger.release(job, backoff(job.attempt), error.code, error.detail, counted=False)
         except MailroomError as error:
-            self._again(job, error.code, error.detail)
+            ledger.park(job, error.code, error.detail)
         except Exception as error:
-            log.exception("reclassification job %s failed", job.id)
-            self._again(job, "internal", type(error).__name__)
+            log.exception("%s of plan %s failed", job.stage, job.subject)
+            ledger.release(job, backoff(job.attempt), "internal", type(error).__name__)
 
-    def _again(self, job: Job, code: str, detail: str) -> None:
+    def drain(self, plan_id: str) -> None:
+        """Run the plan's jobs in this process until none is left to claim: for installations without a worker."""
+        seconds = self._house.settings.workers.lease_seconds
         ledger = self._house.catalogue.ledger
-        if job.attempt >= MAX_ATTEMPTS:
-            ledger.park(job, code, detail)
-        else:
-            ledger.release(job, backoff(job.attempt), code, detail)
+        while claimed := ledger.claim(Lane.RECLASSIFY, owner(), seconds):
+            with heartbeat(ledger, claimed[0], seconds):
+                self.run(claimed[0])
+            if not self._house.catalogue.plans.get(plan_id)["open_jobs"]:
+                return
 
     def _compare(self, job: Job) -> None:
-        plans = self._house.catalogue.plans
-        selection = plans.get(job.subject)["selection"]
-        classifier, rules = self._tools_for(selection["model"], selection["rules"])
-        found = [pair for each in job.payload["documents"] if (pair := self._text_of(each)) is not None]
-        verdicts = classifier.classify([parsed.text for _, parsed in found]) if classifier else [None] * len(found)
-        items = [
-            {"document_id": document.id, **change}
-            for (document, parsed), verdict in zip(found, verdicts, strict=True)
-            if (change := difference(document, parsed, verdict, rules)) is not None
-        ]
-        plans.compared(job, items)
-
-    def _text_of(self, document_id: str) -> tuple[Document, Parsed] | None:
-        """The document with its stored parse; None when it is not at rest or has no stored text any more."""
         catalogue = self._house.catalogue
-        document = catalogue.documents.get(document_id)
-        key = catalogue.passages.parsed_key(document_id)
-        payload = catalogue.passages.result(key) if key else None
-        if payload is None or document.state not in STATES or document.reason == "no-text":
-            return None
-        return document, decode_parsed(payload)
+        selection = catalogue.plans.get(job.subject)["selection"]
+        classifier = self._classifier(selection["model"], selection["model_digest"])
+        rules = self._parsed_rules(selection["rules"])
+        texts = self._texts(job.payload["documents"])
+        verdicts = self._verdicts(classifier, texts)
+        items = []
+        for (document, _, parsed), verdict in zip(texts, verdicts, strict=True):
+            routing = route(rules, verdict, document, parsed.text, document.metadata)
+            sent = delivered(catalogue.documents.history(document.id)[1])
+            items.append(difference(document, verdict, routing, sent))
+        catalogue.plans.compared(job, [item for item in items if item is not None])
 
-    def _selected(self, filters: Filters) -> list[str]:
-        ids: list[str] = []
-        while True:
-            page, total = self._house.catalogue.documents.find(ADMIN, filters, 500, len(ids), newest_first=False)
-            ids += [document.id for document in page]
-            if not page or len(ids) >= total:
-                return ids
+    def _texts(self, ids: Sequence[str]) -> list[tuple[Document, str, Parsed]]:
+        """The documents with the key and the content of their stored texts; what has none is left out."""
+        catalogue = self._house.catalogue
+        found = []
+        for document_id in ids:
+            document = catalogue.documents.get(document_id)
+            key = catalogue.passages.parsed_key(document_id)
+            payload = catalogue.passages.result(key) if key and eligible(document) else None
+            if key and payload is not None:
+                found.append((document, key, decode_parsed(payload)))
+        return found
 
-    def _tools_for(self, model: str, rules: str | None) -> tuple[Classifier | None, Rules]:
-        """The model and the rules of a plan, loaded once per process. The house's own where the plan names no other."""
-        if (model, rules) not in self._tools:
-            own = model == self._house.settings.models.classifier
-            classifier = self._house.classifier if own else self._load(model)
-            self._tools[model, rules] = (classifier, load_rules(Path(rules)) if rules else self._house.rules)
-        return self._tools[model, rules]
+    def _verdicts(self, classifier: Classifier, texts: Sequence[tuple[Document, str, Parsed]]) -> list[Verdict]:
+        """The stored verdict where this model has judged this text before, a new one else."""
+        results = self._house.catalogue.passages.result
+        stored = [results(cache_key(key, Stage.CLASSIFY, classifier.digest)) for _, key, _ in texts]
+        new = [parsed.text for (_, _, parsed), payload in zip(texts, stored, strict=True) if payload is None]
+        fresh = iter(classifier.classify(new) if new else ())
+        return [decode_verdict(payload) if payload is not None else next(fresh) for payload in stored]
 
-    def _load(self, model: str) -> Classifier:
-        settings = self._house.settings
-        return OnnxClassifier(open_version(settings.models_root, model), threads=settings.models.threads)
+    def _classifier(self, model: str, digest: str | None = None) -> Classifier:
+        if model not in self._classifiers:
+            self._classifiers[model] = self._open(model)
+        classifier = self._classifiers[model]
+        if digest is not None and classifier.digest != digest:
+            raise Misconfigured(
+                "bad-model", f"Model {classifier.name} is not the one that the plan was made for; make a new plan."
+            )
+        return classifier
+
+    def _open(self, model: str) -> Classifier:
+        if model:
+            settings = self._house.settings.models
+            return OnnxClassifier(open_version(self._house.settings.models_root, model), threads=settings.threads)
+        if self._house.classifier is None:
+            raise Misconfigured("bad-model", "The configured classifier cannot be used; see `mailroom doctor`.")
+        return self._house.classifier
+
+    def _parsed_rules(self, text: str) -> Rules:
+        if text not in self._rules:
+            self._rules = {text: parse_rules(text)}
+        return self._rules[text]
+
+    def _chosen(self, filters: Filters, ids: Sequence[str] | None) -> list[str]:
+        documents = self._house.catalogue.documents
+        numbers = documents.visible(EVERYTHING, filters)
+        if ids is not None:
+            numbers &= {documents.get(each).number for each in ids}
+        return sorted(document.id for document in documents.by_number(numbers).values())
 
 
-def _described(filters: Filters, ids: Sequence[str] | None) -> Mapping[str, Any]:
-    if ids is not None:
-        return {"ids": len(ids)}
-    described = {name: getattr(filters, name) for name in Filters.__dataclass_fields__}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in described.items() if value}
+def rules_text(path: Path | None) -> str:
+    """The text of a rules file, or of the built-in rules."""
+    if path is None:
+        return BUILT_IN
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured("bad-rules", f"The rules file {path} cannot be read: {error}.") from error
+
+
+def settled(plan: Mapping[str, Any]) -> bool:
+    """Whether the plan's present action is over. Raises Refused("conflict") when batches of it were parked."""
+    if plan["open_jobs"]:
+        return False
+    if plan["dead_jobs"]:
+        raise Refused(
+            "conflict",
+            f"{plan['dead_jobs']} batches of plan {plan['id']} failed: {plan['trouble']} "
+            "Mend the cause, then run the command again.",
+        )
+    return True

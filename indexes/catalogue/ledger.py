@@ -121,9 +121,8 @@ class SqlLedger:
             if state not in TERMINAL or state == State.DELETED:
                 return False
             fresh = {"state": State.PROCESSING, "stage": Stage.PARSE, "reason": None, "detail": None}
-            connection.execute(
-                sa.update(documents).where(documents.c.id == document_id).values(fresh, finished_at=None)
-            )
+            fresh["finished_at"] = None
+            connection.execute(sa.update(documents).where(documents.c.id == document_id).values(fresh))
             connection.execute(
                 sa.update(jobs)
                 .where(jobs.c.subject == document_id, jobs.c.dead)

@@ -10,11 +10,9 @@ import sqlalchemy as sa
 from indexes.catalogue.documents import add_event, enqueue, to_document
 from indexes.catalogue.store import Store, new_id
 from indexes.catalogue.tables import documents, jobs, plan_items, plans
-from pipeline.documents import Event, Job, Lane, State
+from pipeline.documents import Document, Event, Job, Lane, State
 from pipeline.errors import Refused
-
-#: What a plan changes of a document; the same keys stand in an item's old and new.
-CHANGED = ("label", "probability", "model", "rules", "reason", "detail", "state")
+from pipeline.reclassify import CHANGED
 
 #: action -> (plan states it may start from, item states it takes, item state it leaves, side it reads, side it writes)
 _ACTIONS = {
@@ -54,7 +52,7 @@ class SqlPlans:
             if not _end(connection, job):
                 return False
             _add(connection, job.subject, items)
-            if not _open_jobs(connection, job.subject):
+            if not _jobs(connection, job.subject):
                 connection.execute(sa.update(plans).where(plans.c.id == job.subject).values(state="ready"))
             return True
 
@@ -65,7 +63,16 @@ class SqlPlans:
                 raise Refused("not-found", f"There is no plan {plan_id}.")
             counted = sa.select(plan_items.c.state, sa.func.count()).where(plan_items.c.plan_id == plan_id)
             counts = {state: int(n) for state, n in connection.execute(counted.group_by(plan_items.c.state))}
-            return {**row, "counts": counts, "open_jobs": _open_jobs(connection, plan_id)}
+            # A parked batch is no open one, but it keeps the action from being over.
+            dead = connection.scalars(sa.select(jobs.c.detail).where(jobs.c.subject == plan_id, jobs.c.dead)).all()
+            waiting = _jobs(connection, plan_id) - len(dead)
+            return {
+                **row,
+                "counts": counts,
+                "open_jobs": waiting,
+                "dead_jobs": len(dead),
+                "trouble": next(iter(dead), ""),
+            }
 
     def list(self) -> list[Mapping[str, Any]]:
         with self.store.read() as connection:
@@ -125,7 +132,7 @@ class SqlPlans:
             for item in connection.execute(query).mappings().all():
                 outcome = self._change(connection, item, reads, writes, leaves)
                 counts[outcome] += 1
-            if not _open_jobs(connection, job.subject):
+            if not _jobs(connection, job.subject):
                 over = _OVER[job.stage]
                 connection.execute(sa.update(plans).where(plans.c.id == job.subject).values(state=over))
             self.store.touch(connection)
@@ -147,14 +154,17 @@ class SqlPlans:
         facts = {"plan": item["plan_id"], "from": expected, "to": wanted}
         add_event(connection, Event(item["document_id"], self.store.now(connection), "reclassify", leaves, facts))
         if leaves == "applied":
-            self._deliver(connection, to_document(row, ()), wanted.get("destinations", ()))
+            self._deliver(connection, to_document(row, ()), wanted.get("destinations", ()), item["plan_id"])
         return state
 
-    def _deliver(self, connection: sa.Connection, document: Any, destinations: Sequence[str]) -> None:
+    def _deliver(
+        self, connection: sa.Connection, document: Document, destinations: Sequence[str], plan_id: str
+    ) -> None:
+        """Once for each plan: under a new label the same template or receiver is served again."""
         for destination in destinations:
             kind, _, target = destination.partition(":")
             payload = {"kind": kind, "target": target, "revision": document.revision, "reason": None, "detail": None}
-            effect = f"deliver:{document.id}:{kind}:{target}"
+            effect = f"deliver:{document.id}:{kind}:{target}:{plan_id}"
             enqueue(self.store, connection, Lane.DELIVER, document.id, "deliver", payload, effect)
 
 
@@ -185,10 +195,12 @@ def _add(connection: sa.Connection, plan_id: str, items: Sequence[Mapping[str, A
 
 
 def _end(connection: sa.Connection, job: Job) -> bool:
-    """End the job if the lease still holds."""
+    """End the job if the lease still holds. The plan's row is locked first: of two batches that end at once the later
+    one has to see that the other is gone, since it is the one that ends the action."""
+    connection.execute(sa.select(plans.c.id).where(plans.c.id == job.subject).with_for_update())
     return connection.execute(sa.delete(jobs).where(jobs.c.id == job.id, jobs.c.token == job.token)).rowcount == 1
 
 
-def _open_jobs(connection: sa.Connection, plan_id: str) -> int:
-    query = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.subject == plan_id, ~jobs.c.dead)
-    return int(connection.scalar(query) or 0)
+def _jobs(connection: sa.Connection, plan_id: str) -> int:
+    """Batches that are not done: waiting, leased or parked."""
+    return int(connection.scalar(sa.select(sa.func.count()).select_from(jobs).where(jobs.c.subject == plan_id)) or 0)

@@ -1,0 +1,226 @@
+"""F25: a batch reclassification that is interrupted, doubled, overtaken, undone. Every document gets one decision."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.documents import Destination, Document, Lane, State, Verdict
+from pipeline.errors import Misconfigured, Refused
+from pipeline.questions import Filters
+from pipeline.reclassify import matrix
+from tests.support.filed import file_away
+from workers.assemble import House
+from workers.settings import load_settings
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Destination("folder", "{label}/{name}")
+RULES = '[default]\ndestinations = ["folder:{label}/{name}"]\n'
+
+#: Applies a plan batch by batch, as a worker does, until it is killed or done.
+APPLIER = """
+import sys
+from indexes.open import open_catalogue
+from pipeline.documents import Lane
+catalogue = open_catalogue(sys.argv[1])
+catalogue.plans.start(sys.argv[2], "apply", 1)
+print("started", flush=True)
+while jobs := catalogue.ledger.claim(Lane.RECLASSIFY, "applier", 5):
+    catalogue.plans.execute(jobs[0])
+    print("batch", flush=True)
+"""
+
+
+class Words:
+    """A classifier by the first word of the text; what it does not know it is not sure of."""
+
+    def __init__(self, labels: tuple[str, ...], version: int = 2) -> None:
+        self.labels = labels
+        self.name, self.digest = f"words@{version}", f"{version:064d}"
+
+    def classify(self, texts: Sequence[str]) -> list[Verdict]:
+        return [self._verdict(text.split()[0].lower()) for text in texts]
+
+    def _verdict(self, word: str) -> Verdict:
+        known = word in self.labels
+        return Verdict(word if known else "letter", 0.95 if known else 0.3, "letter", 0.1, 0.5, self.name, self.digest)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    settings = load_settings({"data.path": str(tmp_path / "data")}, environ={}).settings
+    settings.home.mkdir()
+    (settings.home / "rules.toml").write_text(RULES)
+    house = House(settings)
+    house.__dict__["classifier"] = Words(("invoice", "letter"))
+    yield house
+    house.close()
+
+
+def fill(house: House, count: int = 20) -> list[Document]:
+    """``count`` letters, of which every other one will turn out to be an invoice."""
+    words = ("Invoice", "Letter")
+    return [
+        file_away(house.catalogue, house.blobs, f"{n}.txt", f"{words[n % 2]} number {n}", "letter", (FOLDER,))
+        for n in range(count)
+    ]
+
+
+def compared(house: House, **options: object) -> str:
+    plan_id, _ = house.reclassify.plan(options.pop("filters", Filters()), **options)
+    house.reclassify.drain(plan_id)
+    return plan_id
+
+
+def decisions(house: House, document_id: str) -> list[str]:
+    return [e.event for e in house.catalogue.documents.history(document_id)[1] if e.stage == "reclassify"]
+
+
+def deliver_all(house: House) -> None:
+    while jobs := house.catalogue.ledger.claim(Lane.DELIVER, "test", 60):
+        house.deliver.run(jobs[0])
+
+
+def test_a_plan_touches_nothing_and_names_what_would_change(house: House) -> None:
+    documents = fill(house, 6)
+    plan_id = compared(house)
+    plan = house.catalogue.plans.get(plan_id)
+    assert (plan["state"], plan["counts"], plan["model"]) == ("ready", {"pending": 3}, "words@2")
+    assert [house.catalogue.documents.get(d.id) for d in documents] == documents
+    items = house.catalogue.plans.items(plan_id)
+    assert matrix(items) == {("letter", "invoice"): 3}
+    assert {i["document_id"] for i in items} == {d.id for d in documents[::2]}
+    assert items[0]["new"]["destinations"] == ["folder:{label}/{name}"]
+
+
+def test_apply_delivers_under_the_new_label_and_undo_restores(house: House) -> None:
+    documents = fill(house, 4)
+    deliver_all(house)
+    plan_id = compared(house)
+    house.reclassify.start(plan_id, "apply")
+    house.reclassify.drain(plan_id)
+    deliver_all(house)
+    after = house.catalogue.documents.get(documents[0].id)
+    assert (after.label, after.model, after.state) == ("invoice", "words@2", State.INDEXED)
+    filed = house.settings.folders_root
+    assert sorted(str(p.relative_to(filed)) for p in filed.rglob("*.txt")) == [
+        "invoice/0.txt", "invoice/2.txt", "letter/0.txt", "letter/1.txt", "letter/2.txt", "letter/3.txt",
+    ]  # fmt: skip
+    house.reclassify.start(plan_id, "undo")
+    house.reclassify.drain(plan_id)
+    assert [house.catalogue.documents.get(d.id) for d in documents] == documents
+    assert decisions(house, documents[0].id) == ["applied", "undone"]
+    assert decisions(house, documents[1].id) == []
+
+
+def test_an_unsure_verdict_sends_to_review_and_delivers_nothing(house: House) -> None:
+    document = file_away(house.catalogue, house.blobs, "x.txt", "Riddle of the sphinx", "letter", (FOLDER,))
+    plan_id = compared(house)
+    house.reclassify.start(plan_id, "apply")
+    house.reclassify.drain(plan_id)
+    after = house.catalogue.documents.get(document.id)
+    assert (after.state, after.reason) == (State.REVIEW, "low-confidence")
+    assert house.catalogue.plans.items(plan_id)[0]["new"]["destinations"] == []
+
+
+def test_new_rules_alone_serve_only_the_new_destination(house: House, tmp_path: Path) -> None:
+    file_away(house.catalogue, house.blobs, "x.txt", "Letter to the mayor", "letter", (FOLDER,))
+    rules = tmp_path / "rules.toml"
+    rules.write_text(RULES.replace('"]', '", "folder:copies/{name}"]'))
+    (item,) = house.catalogue.plans.items(compared(house, rules=rules))
+    assert item["new"]["destinations"] == ["folder:copies/{name}"]
+
+
+def test_rules_that_change_under_a_running_comparison_do_not_enter_it(house: House, tmp_path: Path) -> None:
+    fill(house, 4)
+    rules = tmp_path / "rules.toml"
+    rules.write_text(RULES)
+    plan_id, _ = house.reclassify.plan(Filters(), rules=rules)
+    rules.write_text('[default]\nreview = "everything"\n')
+    house.reclassify.drain(plan_id)
+    assert matrix(house.catalogue.plans.items(plan_id)) == {("letter", "invoice"): 2}
+
+
+def test_a_model_that_changes_under_a_running_comparison_stops_it(house: House) -> None:
+    fill(house, 2)
+    plan_id, _ = house.reclassify.plan(Filters())
+    fresh = House(house.settings)
+    fresh.__dict__["classifier"] = Words(("letter",), version=3)
+    fresh.reclassify.drain(plan_id)
+    plan = house.catalogue.plans.get(plan_id)
+    assert (plan["state"], plan["dead_jobs"]) == ("comparing", 1)
+    assert "make a new plan" in plan["trouble"]
+    with pytest.raises(Refused, match="comparing"):
+        house.reclassify.start(plan_id, "apply")
+
+
+def test_a_document_that_changed_since_is_left_alone(house: House) -> None:
+    documents = fill(house, 4)
+    plan_id = compared(house)
+    assert house.catalogue.ledger.retry(documents[0].id)
+    house.catalogue.documents.delete(documents[2].id)
+    house.reclassify.start(plan_id, "apply")
+    house.reclassify.drain(plan_id)
+    assert house.catalogue.plans.get(plan_id)["counts"] == {"stale": 2}
+    assert house.catalogue.documents.get(documents[0].id).label == "letter"
+
+
+def test_the_selection_is_the_one_asked_for(house: House) -> None:
+    documents = fill(house, 6)
+    assert house.catalogue.plans.get(compared(house, ids=[documents[0].id, documents[1].id]))["counts"] == {
+        "pending": 1
+    }
+    assert house.catalogue.plans.get(compared(house, filters=Filters(labels=("memo",))))["counts"] == {}
+    with pytest.raises(Refused):
+        house.reclassify.plan(Filters(), ids=["nobody"])
+    with pytest.raises(Misconfigured):
+        house.reclassify.plan(Filters(), model="no-such-model")
+
+
+def test_ten_kills_in_the_middle_of_an_apply(house: House) -> None:
+    documents = fill(house, 60)
+    plan_id = compared(house)
+    url, chance = house.settings.catalogue_url, random.Random(25)
+    for _ in range(10):
+        child = subprocess.Popen(
+            [sys.executable, "-c", APPLIER, url, plan_id], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        for _ in range(chance.randint(1, 3)):
+            assert child.stdout.readline()
+        time.sleep(chance.uniform(0, 0.01))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    assert 0 < house.catalogue.plans.get(plan_id)["counts"]["applied"] < 30, "the kills were not in the middle"
+    subprocess.run([sys.executable, "-c", APPLIER, url, plan_id], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    assert house.catalogue.plans.get(plan_id)["state"] == "applied"
+    assert house.catalogue.plans.get(plan_id)["counts"] == {"applied": 30}
+    assert [decisions(house, d.id) for d in documents] == [["applied"], []] * 30
+
+
+def test_two_applies_at_once_decide_once(house: House) -> None:
+    documents = fill(house, 40)
+    plan_id = compared(house)
+    again = House(house.settings)
+
+    def run(each: House) -> None:
+        each.catalogue.plans.start(plan_id, "apply", 1)
+        each.reclassify.drain(plan_id)
+
+    threads = [threading.Thread(target=run, args=(each,)) for each in (house, again)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    again.close()
+    assert house.catalogue.plans.get(plan_id)["state"] == "applied"
+    assert [decisions(house, d.id) for d in documents] == [["applied"], []] * 20

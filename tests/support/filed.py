@@ -1,0 +1,63 @@
+"""Documents that have been through the path in, put into a catalogue by its own ports and without a model."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from pipeline.codec import encode_parsed
+from pipeline.documents import (
+    Chunk,
+    Destination,
+    Document,
+    Element,
+    Lane,
+    Outcome,
+    Parsed,
+    Sighting,
+    Stage,
+    State,
+)
+from pipeline.ingest import cache_key
+from pipeline.ports import Blobs, Catalogue
+
+
+def file_away(
+    catalogue: Catalogue,
+    blobs: Blobs,
+    name: str,
+    text: str,
+    label: str = "letter",
+    destinations: tuple[Destination, ...] = (),
+    source: str = "tray",
+) -> Document:
+    """A document of ``text``, labelled, routed to ``destinations``, searchable; its deliveries wait in the ledger."""
+    revision, size = blobs.put([text.encode()], limit=1 << 20)
+    document, _ = catalogue.documents.receive(revision, size, Sighting(source, name, 1_790_000_000.0))
+    parsed = Parsed("text/plain", (Element("NarrativeText", text),), pages=1, parser="test")
+    key = cache_key(revision, Stage.PARSE, "test", ".txt")
+    facts = {"rules": ["default"], "destinations": [f"{d.kind}:{d.target}" for d in destinations], "review": None}
+    decided = {"label": label, "probability": 0.9, "model": "old@1", "rules": ("default",)}
+    outcomes = [
+        Outcome(
+            Stage.PARSE,
+            document={"media_type": "text/plain", "pages": 1},
+            result=(key, encode_parsed(parsed)),
+            chunks=(Chunk(0, text, 0, len(text)),),
+            next_stage=Stage.ROUTE,
+        ),
+        Outcome(Stage.ROUTE, facts, decided, deliveries=destinations, next_stage=Stage.EMBED),
+        Outcome(
+            Stage.EMBED,
+            vectors=np.ones((1, 4), np.float32),
+            embedder=hashlib.sha256(b"test").hexdigest(),
+            next_stage=Stage.INDEX,
+        ),
+    ]
+    (job,) = (job for job in catalogue.ledger.claim(Lane.INGEST, "test", 60) if job.subject == document.id)
+    for outcome in outcomes:
+        job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
+        assert job is not None
+    assert catalogue.ledger.commit(job, Outcome(Stage.INDEX, state=State.INDEXED)) is not None
+    return catalogue.documents.get(document.id)
