@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Mapping
+from typing import Any
 
 from pipeline.documents import Document, Job, Lane, Outcome, Stage, State
 from pipeline.errors import MailroomError, Refused
@@ -42,6 +45,7 @@ class Writer:
         writer, catalogue = self._house.writer, self._house.catalogue
         if writer.rebuild_needed:
             self.rebuild()
+        started = time.perf_counter()
         lease = self._house.settings.workers.lease_seconds * 3
         jobs = catalogue.ledger.claim(Lane.INDEX, owner(), lease, limit=BATCH)
         documents = {job.id: catalogue.documents.get(job.subject) for job in jobs}
@@ -51,7 +55,11 @@ class Writer:
             self._drop_deleted()
         self._rounds += 1
         generation = writer.publish()
-        return sum(self._end(job, documents[job.id], generation or "") for job in jobs)
+        facts = {
+            "generation": generation or "",
+            "seconds": round((time.perf_counter() - started) / max(1, len(jobs)), 4),
+        }
+        return sum(self._end(job, documents[job.id], facts) for job in jobs)
 
     def rebuild(self) -> str:
         """Everything anew from the catalogue's texts and vectors, without embedding again."""
@@ -63,12 +71,10 @@ class Writer:
         if vectors is not None and chunks and document.state is not State.DELETED:
             self._house.writer.add(document.number, chunks, vectors, document.title, document.name)
 
-    def _end(self, job: Job, document: Document, generation: str) -> bool:
+    def _end(self, job: Job, document: Document, facts: Mapping[str, Any]) -> bool:
         """A document with a review reason ends there, searchable all the same."""
         state = State.REVIEW if document.reason else State.INDEXED
-        outcome = Outcome(
-            Stage.INDEX, {"generation": generation}, state=state, reason=document.reason, detail=document.detail
-        )
+        outcome = Outcome(Stage.INDEX, facts, state=state, reason=document.reason, detail=document.detail)
         return self._house.catalogue.ledger.commit(job, outcome) is not None
 
     def _drop_deleted(self) -> None:

@@ -1,0 +1,83 @@
+"""Search over REST at 10,000 passages: `python -m tests.benchmarks.search_latency`.
+
+The passages are generated, embedded with the shipped model and published by the real writer; the API runs as a process
+of its own and is asked over HTTP, one client, hybrid mode.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
+from pipeline.questions import Caller, SearchRequest
+from tests.benchmarks.corpus import OBJECTS, SUBJECTS, sentences
+from tests.benchmarks.record import record
+from tests.support.installation import Installation
+from workers.assemble import House
+from workers.settings import load_settings
+
+DOCUMENTS, PER_DOCUMENT, QUERIES, SEED = 1000, 10, 300, 11
+
+
+def main() -> None:
+    rng = random.Random(SEED)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "data"
+        house = House(load_settings({"data.path": str(folder)}, environ={}).settings)
+        fill(house, rng)
+        queries = [f"{rng.choice(SUBJECTS)} {rng.choice(OBJECTS)}" for _ in range(QUERIES)]
+        inside = [timed(lambda q=q: house.search.search(Caller((), admin=True), SearchRequest(q))) for q in queries]
+        with Installation(folder) as mailroom, mailroom.client() as client:
+            for query in queries[:20]:
+                client.get("/v1/search", params={"query": query})
+            over_rest = [timed(lambda q=q: client.get("/v1/search", params={"query": q})) for q in queries]
+    figures = {
+        "passages": DOCUMENTS * PER_DOCUMENT,
+        "queries": QUERIES,
+        "rest_p50_ms": percentile(over_rest, 50),
+        "rest_p95_ms": percentile(over_rest, 95),
+        "in_process_p50_ms": percentile(inside, 50),
+        "rest_to_in_process_p50": round(percentile(over_rest, 50) / percentile(inside, 50), 2),
+    }
+    print(json.dumps(figures, indent=1))
+    record("search_latency", "python -m tests.benchmarks.search_latency", figures, SEED, "generated passages")
+
+
+def fill(house: House, rng: random.Random) -> None:
+    """Documents with passages and vectors, published."""
+    for number in tqdm(range(DOCUMENTS), desc="fill", unit="doc"):
+        sighting = Sighting("bench", f"{number}.txt", time.time())
+        document, _ = house.catalogue.documents.receive(f"{number:064x}", 1, sighting)
+        job = house.catalogue.ledger.claim(Lane.INGEST, "bench", 60)[0]
+        texts = [" ".join(sentences(rng, 60)) for _ in range(PER_DOCUMENT)]
+        chunks = tuple(Chunk(i, text, 0, len(text)) for i, text in enumerate(texts))
+        kept = house.catalogue.ledger.commit(
+            job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), keep=True, seconds=60
+        )
+        vectors = house.embedder.embed(texts)
+        outcome = Outcome("embed", vectors=vectors, embedder=house.embedder.digest, state=State.INDEXED)
+        house.catalogue.ledger.commit(kept, outcome)
+        house.writer.add(document.number, chunks, vectors, None, document.name)
+    house.writer.publish()
+    house.writer.close()
+
+
+def timed(call) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def percentile(seconds: list[float], share: int) -> float:
+    return round(1000 * float(np.percentile(seconds, share)), 1)
+
+
+if __name__ == "__main__":
+    main()
