@@ -36,6 +36,7 @@ from pipeline.documents import (
     Verdict,
 )
 from pipeline.errors import MailroomError, Misconfigured, Rejected, Unavailable
+from pipeline.faults import fault
 from pipeline.ports import Blobs, Catalogue, Classifier, Embedder, Parser
 from pipeline.route import route
 from pipeline.rules import Rules
@@ -245,7 +246,9 @@ class Ingest:
             return self._quarantined(work, job)
         started = time.perf_counter()
         try:
+            fault(f"{job.stage}.before", work.document.name)
             outcome = PATH[Stage(job.stage)](work)
+            fault(f"{job.stage}.after", work.document.name)
             seconds = round(time.perf_counter() - started, 4)
             return replace(outcome, facts={**outcome.facts, "attempt": job.attempt, "seconds": seconds})
         except Rejected as error:

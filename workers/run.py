@@ -12,41 +12,52 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import MailroomError
+from pipeline.faults import arm
 from pipeline.offline import go_offline
 from workers.process import OnlyOne, Stopping, die_with_parent
 from workers.settings import Settings, load_settings
 
-ROLES = ("broker", "celery", "writer", "sweeper", "tray", "api")
+#: Deliveries at once: they wait for receivers, so there may be more of them than processors.
+COURIERS = 4
+#: Libraries that tell at every start what nobody asked.
+TALKATIVE = ("celery", "watchfiles", "faiss", "alembic")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the role until it is told to stop; 0 then, 1 for a mistake in the settings."""
     go_offline(os.environ)
-    parser = argparse.ArgumentParser(prog="workers.run")
-    parser.add_argument("role", choices=ROLES)
-    parser.add_argument("--data")
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--supervised", action="store_true", help="end with the parent process")
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("celery").setLevel(logging.WARNING)
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     overrides = dict(each.split("=", 1) for each in given.set)
     if given.data:
         overrides["data.path"] = given.data
     try:
         settings = load_settings(overrides, site=given.config).settings
         if given.supervised:
-            die_with_parent()
-        globals()[f"run_{given.role}"](settings)
+            die_with_parent(parent=given.supervised)
+        for order in arm(os.environ.get("MAILROOM_FAULT", "")):
+            logging.getLogger(__name__).warning("a test's order is armed: %s", order)
+        ROLES[given.role](settings, given)
     except MailroomError as error:
         print(f"error: {error.code}: {error.detail}", file=sys.stderr)
         return 1
     return 0
 
 
-def run_broker(settings: Settings) -> None:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="workers.run", description=__doc__.splitlines()[0])
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--data")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--queues", default="", help="of the role celery: ingest, deliver, reclassify; all by default")
+    parser.add_argument("--supervised", type=int, metavar="PID", help="end with this parent process")
+    return parser
+
+
+def run_broker(settings: Settings, given: argparse.Namespace) -> None:
     from workers.broker import server_command, socket_path
 
     socket_path(settings).unlink(missing_ok=True)
@@ -54,17 +65,27 @@ def run_broker(settings: Settings) -> None:
     os.execv(command[0], command)
 
 
-def run_celery(settings: Settings) -> None:
+def run_celery(settings: Settings, given: argparse.Namespace) -> None:
+    """Documents are worked on in forked children, which can be killed; deliveries and plans alone, which mostly wait for
+    others, in threads of one process."""
     from workers.app import QUEUES, make_app
     from workers.tasks import register
+    from workers.watchdog import install
 
+    queues = tuple(given.queues.split(",")) if given.queues else QUEUES
+    forks = "ingest" in queues
+    pool = ("prefork", settings.workers.concurrency) if forks else ("threads", COURIERS)
+    _check(settings)
     app = make_app(settings)
-    register(app, settings)
+    register(app, settings, queues, forks)
+    install(settings, queues)
     app.worker_main(
         [
             "worker",
-            f"--concurrency={settings.workers.concurrency}",
-            f"--queues={','.join(QUEUES)}",
+            f"--pool={pool[0]}",
+            f"--concurrency={pool[1]}",
+            f"--queues={','.join(queues)}",
+            f"--hostname={queues[0]}@%h",
             "--loglevel=WARNING",
             "--without-gossip",
             "--without-mingle",
@@ -73,7 +94,16 @@ def run_celery(settings: Settings) -> None:
     )
 
 
-def run_writer(settings: Settings) -> None:
+def _check(settings: Settings) -> None:
+    """A missing model or a mistake in the rules is said once, here, and not by every child that cannot start."""
+    from models.registry import open_version
+    from pipeline.rules import load_rules
+
+    open_version(settings.models_root, settings.models.embedder)
+    load_rules(settings.rules_path)
+
+
+def run_writer(settings: Settings, given: argparse.Namespace) -> None:
     from workers.assemble import House
     from workers.writer import Writer
 
@@ -84,7 +114,7 @@ def run_writer(settings: Settings) -> None:
     house.close()
 
 
-def run_sweeper(settings: Settings) -> None:
+def run_sweeper(settings: Settings, given: argparse.Namespace) -> None:
     from workers.assemble import House
     from workers.sweep import Sweeper
 
@@ -92,7 +122,7 @@ def run_sweeper(settings: Settings) -> None:
         Sweeper(House(settings)).run(Stopping())
 
 
-def run_tray(settings: Settings) -> None:
+def run_tray(settings: Settings, given: argparse.Namespace) -> None:
     from workers.assemble import House
     from workers.tray import Watcher
 
@@ -100,11 +130,20 @@ def run_tray(settings: Settings) -> None:
         Watcher(House(settings)).run(Stopping())
 
 
-def run_api(settings: Settings) -> None:
+def run_api(settings: Settings, given: argparse.Namespace) -> None:
     from workers.api.serve import serve
 
     serve(settings)
 
+
+ROLES = {
+    "broker": run_broker,
+    "celery": run_celery,
+    "writer": run_writer,
+    "sweeper": run_sweeper,
+    "tray": run_tray,
+    "api": run_api,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,7 +23,16 @@ from workers.settings import Settings
 log = logging.getLogger(__name__)
 
 #: Started in this order, stopped in the reverse.
-ROLES = ("broker", "writer", "celery", "sweeper", "api", "tray")
+ROLES: dict[str, list[str]] = {
+    "broker": ["broker"],
+    "writer": ["writer"],
+    "workers": ["celery", "--queues=ingest"],
+    # On their own: a webhook's receiver that hangs must not hold up documents.
+    "couriers": ["celery", "--queues=deliver,reclassify"],
+    "sweeper": ["sweeper"],
+    "api": ["api"],
+    "tray": ["tray"],
+}
 STOP_SECONDS = 10.0
 #: Seconds before a role that died is started again: doubled each time, back to the first after a minute of health.
 FIRST_PAUSE, LONGEST_PAUSE, HEALTHY_SECONDS = 0.5, 30.0, 60.0
@@ -76,7 +85,7 @@ class Supervisor:
                 self._await_broker()
 
     def _start(self, role: str) -> Child:
-        command = [sys.executable, "-m", "workers.run", role, "--supervised", *self._arguments]
+        command = [sys.executable, "-m", "workers.run", *ROLES[role], f"--supervised={os.getpid()}", *self._arguments]
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -115,7 +124,7 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         """SIGTERM in reverse order, SIGKILL to whatever is left; then no process of ours remains."""
-        children = [self._children[role] for role in reversed(ROLES) if role in self._children]
+        children = [self._children[role] for role in reversed(list(ROLES)) if role in self._children]
         for child in children:
             if child.role != "broker":
                 kill_group(child.process.pid, signal.SIGTERM)

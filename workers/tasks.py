@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
+from types import FrameType
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
 
 from pipeline.documents import Job, Lane
+from pipeline.errors import MailroomError
+from pipeline.faults import fault
 from workers.assemble import House
+from workers.hints import Hints
 from workers.lease import heartbeat, owner
 from workers.process import die_with_parent
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
+LANES = (Lane.INGEST, Lane.DELIVER, Lane.RECLASSIFY)
 #: After its hinted job a worker goes on with due ones for this long, which saves a round trip by the broker for each;
 #: then it answers the broker again, so that other queues get their turn.
 LINGER_SECONDS = 5.0
@@ -25,52 +31,70 @@ LINGER_SECONDS = 5.0
 class Worker:
     """One worker process: its House, built after the fork since ONNX sessions and connections do not survive one."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, lanes: tuple[Lane, ...]) -> None:
         self.house = House(settings)
+        self._hints = Hints(settings)
+        self._runners: dict[Lane, Any] = {lane: getattr(self.house, lane) for lane in lanes}
 
-    def run(self, lane: Lane, job_id: str) -> None:
-        """The hinted job, and due ones of the same lane after it."""
-        seconds = self.house.settings.workers.lease_seconds
-        ledger = self.house.catalogue.ledger
+    def run(self, lane: Lane, job_id: str) -> int:
+        """The hinted job, and due ones of the same lane after it; returns how many. A hint that is late, double or wrong
+        is as good as any other: it wakes."""
         until = time.monotonic() + LINGER_SECONDS
-        claimed = ledger.claim(lane, owner(), seconds, job_id=job_id)
-        while claimed or time.monotonic() < until:
-            claimed = claimed or ledger.claim(lane, owner(), seconds)
-            if not claimed:
-                return
-            with heartbeat(ledger, claimed[0], seconds):
-                self._execute(lane, claimed[0])
-            claimed = []
+        done = 0
+        try:
+            job = self._claim(lane, job_id) or self._claim(lane)
+            while job is not None:
+                self._execute(lane, job)
+                done += 1
+                job = self._claim(lane) if time.monotonic() < until else None
+        except MailroomError as error:
+            log.error("lane %s: %s", lane, error)
+            time.sleep(1.0)  # a wrong setting or a store that is away: not in a tight circle
+        return done
+
+    def _claim(self, lane: Lane, job_id: str | None = None) -> Job | None:
+        seconds = self.house.settings.workers.lease_seconds
+        return next(iter(self.house.catalogue.ledger.claim(lane, owner(), seconds, job_id=job_id)), None)
 
     def _execute(self, lane: Lane, job: Job) -> None:
-        runner = {
-            Lane.INGEST: lambda: self.house.ingest,
-            Lane.DELIVER: lambda: self.house.deliver,
-            Lane.RECLASSIFY: lambda: self.house.reclassify,
-        }[lane]()
-        runner.run(job)
+        fault("claimed", job.subject)
+        ledger = self.house.catalogue.ledger
+        with heartbeat(ledger, job, self.house.settings.workers.lease_seconds):
+            self._runners[lane].run(job)
+        if lane is Lane.INGEST:
+            self._hints.nudge(ledger, Lane.DELIVER)
+
+    def close(self) -> None:
+        self.house.close()
 
 
 _worker: Worker | None = None
 
 
-def register(app: Celery, settings: Settings) -> None:
-    """Give the application its tasks; their names are part of the protocol and never change."""
+def register(app: Celery, settings: Settings, queues: tuple[str, ...], forks: bool) -> None:
+    """Give the application its tasks, whose names are part of the protocol and never change, and build the `Worker` of
+    each process: in every child where the pool ``forks``, else once."""
 
     def start(**_: Any) -> None:
         global _worker
-        die_with_parent()  # its Celery parent killed, it ends too: the lease runs out and no one works in the dark
-        _worker = Worker(settings)
+        if forks:
+            die_with_parent()  # its Celery parent killed, it ends too: the lease runs out and no one works in the dark
+            signal.signal(signal.SIGTERM, _stop_now)
+        _worker = Worker(settings, tuple(Lane(queue) for queue in queues))
 
     def stop(**_: Any) -> None:
         if _worker is not None:
-            _worker.house.close()
+            _worker.close()
 
-    worker_process_init.connect(start, weak=False)
-    worker_process_shutdown.connect(stop, weak=False)
-
-    for lane in (Lane.INGEST, Lane.DELIVER, Lane.RECLASSIFY):
+    (worker_process_init if forks else worker_init).connect(start, weak=False)
+    (worker_process_shutdown if forks else worker_shutdown).connect(stop, weak=False)
+    for lane in LANES:
         app.task(name=f"mailroom.{lane}")(_task(lane))
+
+
+def _stop_now(number: int, frame: FrameType | None) -> None:
+    """SIGTERM in a child: unwind, so that `heartbeat` hands the job back uncounted."""
+    raise SystemExit(0)
 
 
 def _task(lane: Lane) -> Any:

@@ -1,0 +1,75 @@
+"""Failpoints: places where a test can make a process die, stop or fail. Without an order they cost one comparison.
+
+An order is ``POINT:ACTION`` or ``POINT:ACTION:ABOUT``, several separated by commas, with the actions kill (SIGKILL to
+this process), exit, error (an unforeseen exception), eio (OSError) and sleep=SECONDS. ``ABOUT`` limits the order to
+subjects that contain it. ``POINT:ACTION:ABOUT@FILE`` is obeyed once: the file marks that it was. Who runs the process
+arms it (`workers.run`, from MAILROOM_FAULT); nothing here reads the environment.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to happen at ``point``; ``once`` is the file that marks a one-time order as obeyed."""
+
+    point: str
+    action: str
+    about: str = ""
+    once: str = ""
+
+
+_orders: tuple[Order, ...] = ()
+
+
+def arm(text: str) -> tuple[Order, ...]:
+    """Replace the orders of this process and of those that it forks; an empty text disarms. ValueError when malformed."""
+    global _orders
+    _orders = tuple(_order(part) for part in text.split(",") if part)
+    return _orders
+
+
+def fault(point: str, about: str = "") -> None:
+    """A failpoint: nothing, unless an order names it."""
+    for order in _orders:
+        if order.point == point and order.about in about and _first_time(order):
+            _obey(order)
+
+
+def _order(text: str) -> Order:
+    text, _, once = text.partition("@")
+    point, _, rest = text.partition(":")
+    action, _, about = rest.partition(":")
+    if action not in ("kill", "exit", "error", "eio") and not action.startswith("sleep="):
+        raise ValueError(f"{text!r} is not POINT:ACTION[:ABOUT][@FILE]")
+    return Order(point, action, about, once)
+
+
+def _first_time(order: Order) -> bool:
+    if not order.once:
+        return True
+    try:
+        os.close(os.open(order.once, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return False
+    return Path(order.once).exists()
+
+
+def _obey(order: Order) -> None:
+    if order.action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif order.action == "exit":
+        os._exit(1)
+    elif order.action == "eio":
+        raise OSError(errno.EIO, f"ordered at {order.point}")
+    elif order.action.startswith("sleep="):
+        time.sleep(float(order.action.removeprefix("sleep=")))
+    else:
+        raise RuntimeError(f"ordered at {order.point}")
