@@ -1,0 +1,138 @@
+"""When to say "not found": `MAILROOM_DATA=... python -m tests.benchmarks.ask_calibration`.
+
+SQuAD 1.1 dev paragraphs and PolicyQA policies become one collection, of which some articles are left out. Questions about
+what is in it can be answered, questions about what was left out cannot. A logistic regression over the reader's three
+features is fitted on one half of the questions and measured on the other; its weights stand in pipeline/read.py.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import random
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
+from pipeline.questions import Caller, SearchRequest
+from pipeline.read import FLOOR, INTERCEPT, WEIGHTS, rank
+from tests.benchmarks.record import public_data, record
+from workers.assemble import House
+from workers.settings import load_settings
+
+QUESTIONS, IN_COLLECTION, SEED = 500, 14, 5
+ADMIN = Caller((), admin=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with its answers; none when its article was left out."""
+
+    question: str
+    answers: tuple[str, ...]
+
+
+def main() -> None:
+    rng = random.Random(SEED)
+    inside, asked = collection(public_data() / "qa", rng)
+    with tempfile.TemporaryDirectory() as scratch:
+        house = House(load_settings({"data.path": scratch}, environ={}).settings)
+        fill(house, inside)
+        features, right, answerable = measure(house, asked)
+    half = len(asked) // 2
+    intercept, weights = fit(features[:half], right[:half])
+    print("fitted:", round(intercept, 2), np.round(weights, 2))
+    stands = confidence(features[half:], INTERCEPT, np.array(WEIGHTS)) >= FLOOR
+    here, gold = answerable[half:], right[half:]
+    figures = {
+        "questions": len(asked) - half,
+        "answered_share_of_answerable": ratio(stands & here, here),
+        "quote_holds_the_answer_when_answered": ratio(stands & gold & here, stands & here),
+        "refused_share_of_unanswerable": ratio(~stands & ~here, ~here),
+        "fitted_intercept": round(intercept, 2),
+        "fitted_weights": [round(float(w), 2) for w in weights],
+    }
+    print(json.dumps(figures, indent=1))
+    command = "MAILROOM_DATA=... python -m tests.benchmarks.ask_calibration"
+    record("ask_calibration", command, figures, SEED, "SQuAD 1.1 dev and PolicyQA, half of the articles left out")
+
+
+def collection(folder: Path, rng: random.Random) -> tuple[list[tuple[str, str]], list[Asked]]:
+    """(title, paragraph) pairs that are in, and questions about what is in and what is out, half and half."""
+    with lzma.open(folder / "squad-dev-v1.1.json.xz", "rt", encoding="utf-8") as file:
+        articles = json.load(file)["data"]
+    articles += json.loads((folder / "policyqa-dev.json").read_text())["data"]
+    rng.shuffle(articles)
+    inside: list[tuple[str, str]] = []
+    can: list[Asked] = []
+    cannot: list[Asked] = []
+    for number, article in enumerate(articles):
+        for paragraph in article["paragraphs"]:
+            questions = [
+                Asked(q["question"], tuple(a["text"] for a in q["answers"])) for q in paragraph["qas"] if q["answers"]
+            ]
+            if number < IN_COLLECTION:
+                inside.append((article.get("title", ""), paragraph["context"]))
+                can += questions
+            else:
+                cannot += [Asked(q.question, ()) for q in questions]
+    asked = rng.sample(can, QUESTIONS // 2) + rng.sample(cannot, QUESTIONS // 2)
+    rng.shuffle(asked)
+    return inside, asked
+
+
+def fill(house: House, paragraphs: list[tuple[str, str]]) -> None:
+    """Each paragraph a document of one passage, embedded and published."""
+    for number, (title, text) in enumerate(tqdm(paragraphs, desc="fill", unit="doc")):
+        sighting = Sighting("bench", f"{title} {number}.txt", time.time())
+        document, created = house.catalogue.documents.receive(f"{number:064x}", 1, sighting)
+        job = house.catalogue.ledger.claim(Lane.INGEST, "bench", 60)[0]
+        chunks = (Chunk(0, text, 0, len(text)),)
+        kept = house.catalogue.ledger.commit(
+            job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), keep=True, seconds=60
+        )
+        vectors = house.embedder.embed([text])
+        outcome = Outcome("embed", vectors=vectors, embedder=house.embedder.digest, state=State.INDEXED)
+        house.catalogue.ledger.commit(kept, outcome)
+        house.writer.add(document.number, chunks, vectors, title, document.name)
+    house.writer.publish()
+    house.writer.close()
+
+
+def measure(house: House, asked: list[Asked]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features of the best sentence, whether it holds the answer, whether there is one."""
+    features, right = [], []
+    for each in tqdm(asked, desc="ask", unit="question"):
+        plain = each.question.replace('"', " ").replace("-", " ")
+        passages = house.search.search(ADMIN, SearchRequest(plain, 12)).passages
+        best = rank(each.question, passages, house.embedder)[0]
+        features.append((best.score, best.overlap, best.cosine))
+        right.append(any(answer.lower() in best.text.lower() for answer in each.answers))
+    return np.array(features), np.array(right), np.array([bool(each.answers) for each in asked])
+
+
+def fit(features: np.ndarray, right: np.ndarray, rounds: int = 20_000, rate: float = 0.5) -> tuple[float, np.ndarray]:
+    """Logistic regression by gradient descent, with a little shrinkage."""
+    x = np.hstack([np.ones((len(features), 1)), features])
+    weights = np.zeros(x.shape[1])
+    for _ in range(rounds):
+        gradient = x.T @ (1 / (1 + np.exp(-x @ weights)) - right) / len(x)
+        weights -= rate * (gradient + 1e-4 * np.r_[0.0, weights[1:]])
+    return float(weights[0]), weights[1:]
+
+
+def confidence(features: np.ndarray, intercept: float, weights: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-(intercept + features @ weights)))
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> float:
+    return round(float(part.sum() / max(1, whole.sum())), 3)
+
+
+if __name__ == "__main__":
+    main()
