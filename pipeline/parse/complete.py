@@ -13,6 +13,7 @@ from pathlib import Path
 
 _HEAD = 4096
 _TAIL = 66_000
+_SMALLEST = 16
 _PROMISED = frozenset(
     {
         ".pdf",
@@ -44,6 +45,8 @@ def is_complete(path: Path) -> tuple[bool, str]:
         tail = file.read(_TAIL)
     if not head:
         return False, "the file is empty"
+    if size < _SMALLEST and path.suffix.lower() in _PROMISED:
+        return False, "the file is shorter than any of its kind"
     if not head.strip(b"\0"):
         return False, "the file begins with zeros: its content has not arrived yet"
     for test, magics in _TESTS:

@@ -30,6 +30,7 @@ _LINE = re.compile(r"[^\r\n\x02\ufffe]*[\r\n\x02\ufffe]?")
 _BLANKS = " \t\r\n\x02\ufffe"
 _SENTENCE_END = (".", "!", "?", ":", ";", "。")
 _FEW = 12  # characters under which a page counts as one without text
+_LARGER = 1.15  # a title's letters against the body's
 _MAX_PARAGRAPH = 6000
 _EDGE = 0.11  # share of the page's height where running heads and page numbers stand
 _DAMAGED = "The PDF cannot be opened: it is cut off or damaged. Send it again."
@@ -188,8 +189,8 @@ def _is_bold(textpage: pdfium.PdfTextPage, index: int) -> bool:
 
 
 def _emit(document: pdfium.PdfDocument, pages: list[list[Line]], found: Findings) -> None:
-    running = _running_heads(pages)
     body = _body_size(pages)
+    running = _running_heads(pages, body)
     for index, lines in enumerate(pages):
         if sum(len(line.text) for line in lines) < _FEW and _read_picture(document, index, found):
             continue
@@ -206,9 +207,11 @@ def _body_size(pages: list[list[Line]]) -> float:
     return sizes.most_common(1)[0][0] if sizes else 0.0
 
 
-def _running_heads(pages: list[list[Line]]) -> frozenset[str]:
-    """Lines at the edge of the page that come back on at least three pages, and on a third of all; digits do not count."""
-    seen = Counter(key for lines in pages for key in {_key(line) for line in lines if line.at_edge})
+def _running_heads(pages: list[list[Line]], body: float) -> frozenset[str]:
+    """Lines at the edge of the page, not larger than the body, that come back on at least three pages and on a third of
+    all; their digits do not count."""
+    small = ([line for line in lines if line.at_edge and line.size < _LARGER * body] for lines in pages)
+    seen = Counter(key for lines in small for key in {_key(line) for line in lines})
     least = max(3, len(pages) // 3)
     return frozenset(key for key, times in seen.items() if times >= least)
 
@@ -293,7 +296,7 @@ def _is_title(paragraph: list[Line], text: str, body: float) -> bool:
     if len(text) > 200 or len(paragraph) > 3 or sum(c.isalpha() for c in text) < 3:
         return False
     size = statistics.median(line.size for line in paragraph)
-    if size >= 1.15 * body:
+    if size >= _LARGER * body:
         return True
     heavy = all(line.bold for line in paragraph) or text.isupper()
     return heavy and len(text) < 120 and not text.endswith((".", ",", ";"))

@@ -89,7 +89,7 @@ def test_a_table_that_fits_is_whole_and_a_longer_one_is_cut_between_rows() -> No
 
 
 def test_sentences_are_not_cut_where_it_can_be_helped() -> None:
-    passages = chunk(parsed(Element("NarrativeText", "This is one whole sentence of the text. " * 120)))
+    passages = chunk(parsed(Element("NarrativeText", ("This is one whole sentence of the text. " * 120).strip())))
     assert all(p.text.endswith(".") for p in passages)
 
 
