@@ -124,10 +124,9 @@ def run_sweeper(settings: Settings, given: argparse.Namespace) -> None:
 
 def run_tray(settings: Settings, given: argparse.Namespace) -> None:
     from workers.assemble import House
-    from workers.tray import Watcher
+    from workers.watch import Watcher
 
-    with OnlyOne(settings.run_path / "tray.lock", "The tray's watcher"):
-        Watcher(House(settings)).run(Stopping())
+    Watcher(House(settings)).run(Stopping())
 
 
 def run_api(settings: Settings, given: argparse.Namespace) -> None:

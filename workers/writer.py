@@ -1,14 +1,18 @@
-"""The index writer: the one process that changes the index. Claims embedded documents, adds, publishes, ends their jobs."""
+"""The index writer: the one process that changes the index. Claims embedded documents, adds, publishes, ends their jobs.
+
+The catalogue is the truth and the index follows it: what the index lacks (an older copy was put back) is added, what it
+holds too much (deleted) is dropped, and what cannot be read is made anew, all without embedding again.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
-from pipeline.documents import Document, Job, Lane, Outcome, Stage, State
-from pipeline.errors import MailroomError, Refused
+from pipeline.documents import TERMINAL, Document, Job, Lane, Outcome, Stage, State
+from pipeline.errors import MailroomError, Unavailable
+from pipeline.faults import fault
 from pipeline.questions import Caller, Filters
 from workers.assemble import House
 from workers.lease import owner
@@ -18,8 +22,10 @@ log = logging.getLogger(__name__)
 
 #: Documents in one generation step.
 BATCH = 256
-#: Deleted documents are looked for every so many rounds.
-SWEEP_ROUNDS = 20
+#: Seconds between two looks at whether index and catalogue hold the same documents.
+COMPARE_SECONDS = 2.0
+#: Touching this file in the index's folder asks for a rebuild.
+REQUEST = "rebuild.request"
 EVERYTHING = Caller((), admin=True)
 
 
@@ -28,57 +34,108 @@ class Writer:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._rounds = 0
+        self._compared_at = 0.0
+        self._compared: frozenset[int] | None = None
+        self._request = Path(house.settings.index_path) / REQUEST
 
     def run(self, stopping: Stopping) -> None:
+        """Until told to stop. An error of the surroundings is waited out; any other ends the process, and the next one
+        begins with checking every file."""
         while not stopping:
             try:
                 self.step()
-            except Refused:
-                raise
-            except MailroomError as error:
+            except Unavailable as error:
                 log.warning("writer: %s", error)
             stopping.wait(self._house.settings.index.publish_seconds)
 
     def step(self) -> int:
         """Publish what is waiting; returns how many documents became searchable."""
-        writer, catalogue = self._house.writer, self._house.catalogue
-        if writer.rebuild_needed:
+        writer, ledger = self._house.writer, self._house.catalogue.ledger
+        if writer.rebuild_needed or self._request.exists():
             self.rebuild()
-        started = time.perf_counter()
-        lease = self._house.settings.workers.lease_seconds * 3
-        jobs = catalogue.ledger.claim(Lane.INDEX, owner(), lease, limit=BATCH)
-        documents = {job.id: catalogue.documents.get(job.subject) for job in jobs}
-        for job in jobs:
-            self._add(documents[job.id])
-        if self._rounds % SWEEP_ROUNDS == 0:
-            self._drop_deleted()
-        self._rounds += 1
+        jobs = ledger.claim(Lane.INDEX, owner(), self._house.settings.workers.lease_seconds * 3, limit=BATCH)
+        added = [(job, document) for job in jobs if (document := self._added(job)) is not None]
+        self._compare({document.number for _, document in added})
+        fault("writer.added")
         generation = writer.publish()
-        facts = {
-            "generation": generation or "",
-            "seconds": round((time.perf_counter() - started) / max(1, len(jobs)), 4),
-        }
-        return sum(self._end(job, documents[job.id], facts) for job in jobs)
+        fault("writer.published")
+        return sum(self._end(job, document, generation or "") for job, document in added)
 
     def rebuild(self) -> str:
         """Everything anew from the catalogue's texts and vectors, without embedding again."""
         log.info("rebuilding the index from the catalogue")
-        return self._house.writer.rebuild(self._house.catalogue.passages.scan(self._house.embedder.digest))
+        started = time.monotonic()
+        self._request.unlink(missing_ok=True)
+        generation = self._house.writer.rebuild(self._house.catalogue.passages.scan(self._house.embedder.digest))
+        self._compared = None
+        seconds = time.monotonic() - started
+        log.info("generation %s: %d documents in %.1f s", generation, len(self._house.writer.numbers), seconds)
+        return generation
 
-    def _add(self, document: Document) -> None:
+    def _added(self, job: Job) -> Document | None:
+        """The job's document, added. One that cannot be added harms only itself: its job goes back, counted, and after
+        three attempts the document is quarantined."""
+        document = self._house.catalogue.documents.get(job.subject)
+        if job.attempt > self._house.settings.workers.max_attempts:
+            self._quarantine(job)
+            return None
+        try:
+            self._add(document)
+            return document
+        except Unavailable:
+            raise
+        except (MailroomError, ValueError, RuntimeError) as error:
+            log.exception("document %s cannot be added to the index", document.id)
+            code = error.code if isinstance(error, MailroomError) else "internal"
+            self._house.catalogue.ledger.release(job, 5.0, code, str(error))
+            return None
+
+    def _add(self, document: Document) -> bool:
+        """False when there is nothing to add: no passages, or vectors of another model."""
         chunks, vectors = self._house.catalogue.passages.of_document(document.number, self._house.embedder.digest)
-        if vectors is not None and chunks and document.state is not State.DELETED:
-            self._house.writer.add(document.number, chunks, vectors, document.title, document.name)
+        if vectors is None or not chunks or document.state is State.DELETED:
+            return False
+        self._house.writer.add(document.number, chunks, vectors, document.title, document.name)
+        return True
 
-    def _end(self, job: Job, document: Document, facts: Mapping[str, Any]) -> bool:
+    def _quarantine(self, job: Job) -> None:
+        detail = (
+            f"The document could not be added to the index; see the writer's log, then `mailroom retry {job.subject}`."
+        )
+        outcome = Outcome(Stage.INDEX, state=State.QUARANTINED, reason="attempts-exhausted", detail=detail)
+        self._house.catalogue.ledger.commit(job, outcome)
+
+    def _end(self, job: Job, document: Document, generation: str) -> bool:
         """A document with a review reason ends there, searchable all the same."""
         state = State.REVIEW if document.reason else State.INDEXED
-        outcome = Outcome(Stage.INDEX, facts, state=state, reason=document.reason, detail=document.detail)
+        outcome = Outcome(
+            Stage.INDEX, {"generation": generation}, state=state, reason=document.reason, detail=document.detail
+        )
         return self._house.catalogue.ledger.commit(job, outcome) is not None
 
-    def _drop_deleted(self) -> None:
-        """Search hides a deleted document at once; here its passages leave the next generation."""
+    def _compare(self, fresh: set[int]) -> None:
+        """Drop what was deleted, add what is missing. Search hides a deleted document at once; here its passages leave
+        the next generation. ``fresh``: added just now. A comparison is skipped while the catalogue's answer is the same
+        object as before, which it is until somebody changed what may be seen."""
+        if time.monotonic() - self._compared_at < COMPARE_SECONDS:
+            return
+        self._compared_at = time.monotonic()
+        expected = self._house.catalogue.documents.visible(EVERYTHING, Filters())
+        if expected is self._compared:
+            return
         held = self._house.writer.numbers
-        for number in held - self._house.catalogue.documents.visible(EVERYTHING, Filters()):
+        self._drop(held - expected)
+        self._complete(expected - held - fresh)
+        self._compared = expected
+
+    def _drop(self, numbers: frozenset[int]) -> None:
+        kept = self._house.catalogue.documents.by_number(numbers)  # another tenant's, or embedded anew just now
+        for number in numbers - kept.keys():
             self._house.writer.remove(number)
+
+    def _complete(self, numbers: frozenset[int]) -> None:
+        """Documents that are through, yet not in the index. Those on their way have jobs of their own."""
+        documents = self._house.catalogue.documents.by_number(numbers)
+        missing = [d for d in documents.values() if d.state in TERMINAL and self._add(d)]
+        if missing:
+            log.warning("the index lacked %d documents that the catalogue has; they were added", len(missing))
