@@ -108,9 +108,6 @@ class Documents(Protocol):
     def holds(self, revision: str) -> bool:
         """Does any document that is not deleted, of any tenant, have this content?"""
 
-    def uses(self, revision: str) -> bool:
-        """Whether any document that is not deleted has this content."""
-
     def history(self, document_id: str) -> tuple[list[Sighting], list[Event]]:
         """The arrivals and the decision record, oldest first."""
 

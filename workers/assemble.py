@@ -108,12 +108,6 @@ class House:
     def search(self) -> Finder:
         return Finder(self.catalogue.documents, self.catalogue.passages, self.reader, self.embedder)
 
-    def erase(self, document_id: str) -> None:
-        """Delete a document, and its original where no other document has the same content."""
-        document = self.catalogue.documents.delete(document_id)
-        if not self.catalogue.documents.uses(document.revision):
-            self.blobs.delete(document.revision)
-
     def _model(self, name: str) -> ModelFolder:
         return open_version(self.settings.models_root, name)
 

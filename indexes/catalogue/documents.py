@@ -93,11 +93,6 @@ class SqlDocuments:
         with self.store.read() as connection:
             return connection.scalar(sa.select(documents.c.number).where(*where).limit(1)) is not None
 
-    def uses(self, revision: str) -> bool:
-        where = (documents.c.revision == revision, documents.c.state != State.DELETED)
-        with self.store.read() as connection:
-            return connection.scalar(sa.select(sa.exists().where(*where))) is True
-
     def history(self, document_id: str) -> tuple[list[Sighting], list[Event]]:
         with self.store.read() as connection:
             self._one(connection, documents.c.id == document_id)

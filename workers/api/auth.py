@@ -1,78 +1,91 @@
-"""Who calls and what they may. ONE rule decides who reads a document: the catalogue's (`readable`), asked by `visible_one`."""
+"""Who is asking, and what they may see. Deny by default: every path but the open ones needs a key before anything of
+the request is read, and every read of a document goes through `may_read` (search goes through the same rule as SQL)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.types import Scope
 
-from pipeline.documents import Document, State
+from pipeline.documents import Document, Sighting, State
 from pipeline.errors import Refused
+from pipeline.ports import Catalogue, Keys
 from pipeline.questions import Caller
-from workers.assemble import House
 
-bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer mr_...`")
-header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key in a header of its own")
+#: No key is needed here: they tell nothing of any document.
+OPEN = re.compile(r"/healthz|/problems(/[a-z-]+)?")
+_DOCUMENT_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """An authenticated caller and the scopes of the key."""
+class Access:
+    """A checked key: the caller it stands for and what it may do."""
 
     caller: Caller
     scopes: frozenset[str]
 
 
-def house_of(request: Request) -> House:
-    return request.app.state.house
-
-
-def grant(
-    request: Request,
-    token: Annotated[object | None, Depends(bearer)] = None,
-    key: Annotated[str | None, Depends(header)] = None,
-) -> Grant:
-    """The caller, or Refused("unauthorized")."""
-    secret = getattr(token, "credentials", None) or key
-    found = house_of(request).catalogue.keys.check(secret) if secret else None
+def authenticate(scope: Scope, keys: Keys) -> Access:
+    """The access that the request's key gives. Raises Refused("unauthorized")."""
+    headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-api-key")}
+    secret = headers.get(b"x-api-key", b"").decode("latin-1")
+    kind, _, bearer = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    if kind.lower() == "bearer":
+        secret = bearer.strip()
+    found = keys.check(secret) if 0 < len(secret) <= 200 and secret.isascii() else None
     if found is None:
-        raise Refused(
-            "unauthorized", "Give a valid API key: Authorization: Bearer KEY. `mailroom keys create` makes one."
-        )
-    return Grant(*found)
+        raise Refused("unauthorized", "Send a valid API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+    return Access(*found)
 
 
-def needs(scope: str) -> Callable[[Grant], Caller]:
-    """A dependency: the caller, if the key has the scope ("admin" has all)."""
+def require(scope: str) -> Callable[[Request], Access]:
+    """A dependency: the checked access, if its key has the scope."""
 
-    def check(granted: Annotated[Grant, Depends(grant)]) -> Caller:
-        if scope not in granted.scopes and "admin" not in granted.scopes:
-            raise Refused("forbidden", f"This key lacks the scope {scope!r}.")
-        return granted.caller
+    def check(request: Request) -> Access:
+        access: Access = request.scope["access"]
+        if scope not in access.scopes:
+            raise Refused(
+                "forbidden", f"This key does not have the scope {scope!r}; ask the operator for one that has."
+            )
+        return access
 
     return check
 
 
+Reader = Annotated[Access, Depends(require("read"))]
+Uploader = Annotated[Access, Depends(require("write"))]
+Administrator = Annotated[Access, Depends(require("admin"))]
+
+
 def may_read(caller: Caller, document: Document) -> bool:
-    """The same rule as the catalogue's `readable`, for one document at hand; a test holds the two together."""
-    if document.state is State.DELETED or document.tenant != caller.tenant:
+    """THE authorisation function: the caller's tenant, not deleted, and one principal in common ("*" is everyone's)."""
+    if document.tenant != caller.tenant or document.state is State.DELETED:
         return False
-    return caller.admin or bool({*caller.principals, "*"} & set(document.access))
+    return caller.admin or _shared(caller, document.access)
 
 
-def readable_document(house: House, caller: Caller, document_id: str) -> Document:
-    """The document, or not-found, which does not tell whether it exists."""
-    document = house.catalogue.documents.get(document_id)
+def may_see(caller: Caller, sighting: Sighting) -> bool:
+    """An arrival that was for others is not told, though its content is shared."""
+    return caller.admin or _shared(caller, sighting.access)
+
+
+def readable(catalogue: Catalogue, caller: Caller, document_id: str) -> Document:
+    """The document; Refused("not-found") alike for what is not there and for what is not the caller's to see."""
+    missing = Refused("not-found", "There is no such document, or this key may not see it.")
+    if not _DOCUMENT_ID.fullmatch(document_id):
+        raise missing
+    try:
+        document = catalogue.documents.get(document_id)
+    except Refused:
+        raise missing from None
     if not may_read(caller, document):
-        raise Refused("not-found", "There is no such document.")
+        raise missing
     return document
 
 
-Reader = Annotated[Caller, Depends(needs("read"))]
-Editor = Annotated[Caller, Depends(needs("write"))]
-Admin = Annotated[Caller, Depends(needs("admin"))]
-OurHouse = Annotated[House, Depends(house_of)]
-Granted = Annotated[Grant, Depends(grant)]
+def _shared(caller: Caller, access: tuple[str, ...]) -> bool:
+    return not {*caller.principals, "*"}.isdisjoint(access)

@@ -1,46 +1,78 @@
-"""Prometheus: what the catalogue counts, read at scrape time, and what this process served."""
+"""Figures for Prometheus. What the catalogue knows is read at the moment of the scrape, never counted twice."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 
-from fastapi import Request, Response
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
+from pipeline.documents import State
 from workers.assemble import House
+from workers.hints import Hints
 
-REQUESTS = Counter("mailroom_http_requests_total", "Requests by route and status", ("method", "route", "status"))
-SECONDS = Histogram("mailroom_http_request_seconds", "Time to answer by route", ("route",))
-DOCUMENTS = Gauge("mailroom_documents", "Documents by state", ("state",))
-JOBS = Gauge("mailroom_jobs", "Jobs by lane, stage and state", ("lane", "stage", "state"))
-OLDEST = Gauge("mailroom_oldest_job_seconds", "Age of the oldest job by lane", ("lane",))
-PASSAGES = Gauge("mailroom_index_passages", "Passages in the generation that is served")
-STALE = Gauge("mailroom_index_stale", "1 when an older generation is served")
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
 
-def scrape(house: House) -> bytes:
-    """The text of one scrape."""
-    for gauge in (DOCUMENTS, JOBS, OLDEST):
-        gauge.clear()
-    for state, count in house.catalogue.documents.counts().items():
-        DOCUMENTS.labels(state).set(count)
-    oldest: dict[str, float] = {}
-    for row in house.catalogue.ledger.backlog():
-        JOBS.labels(row["lane"], row["stage"], row["state"]).set(row["count"])
-        oldest[row["lane"]] = min(oldest.get(row["lane"], row["oldest"]), row["oldest"])
-    for lane, since in oldest.items():
-        OLDEST.labels(lane).set(max(0.0, time.time() - since))
-    PASSAGES.set(len(house.reader.snapshot().vectors))
-    STALE.set(house.reader.stale)
-    return generate_latest(REGISTRY)
+class Requests:
+    """Counts of requests by method, route template and status."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        names = ("method", "route")
+        self._total = Counter("mailroom_requests", "Requests answered", (*names, "status"), registry=registry)
+        self._seconds = Histogram(
+            "mailroom_request_seconds", "Seconds per request", names, buckets=_BUCKETS, registry=registry
+        )
+        self._bytes = Counter("mailroom_upload_bytes", "Bytes of stored uploads", registry=registry)
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        method = method if method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS") else "other"
+        self._total.labels(method, route, status).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def uploaded(self, size: int) -> None:
+        self._bytes.inc(size)
 
 
-async def observe(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Count and time every request by its route's template, so that ids never become labels."""
-    started = time.perf_counter()
-    response = await call_next(request)
-    route = getattr(request.scope.get("route"), "path", "unknown")
-    REQUESTS.labels(request.method, route, response.status_code).inc()
-    SECONDS.labels(route).observe(time.perf_counter() - started)
-    return response
+class HouseCollector(Collector):
+    """Documents by state, jobs by lane, the broker and the index, as they are now."""
+
+    def __init__(self, house: House, hints: Hints) -> None:
+        self._house, self._hints = house, hints
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        return []  # or registering would collect
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield self._documents()
+        yield from self._jobs()
+        waiting = self._hints.waiting()
+        yield GaugeMetricFamily("mailroom_broker_up", "1 when the broker answers", value=float(waiting is not None))
+        reader = self._house.reader
+        held = len(reader.snapshot().numbers)
+        yield GaugeMetricFamily("mailroom_index_documents", "Documents in the index generation in use", value=held)
+        yield GaugeMetricFamily(
+            "mailroom_index_stale", "1 when the newest generation cannot be used", value=reader.stale
+        )
+
+    def _documents(self) -> GaugeMetricFamily:
+        counts = self._house.catalogue.documents.counts()
+        family = GaugeMetricFamily("mailroom_documents", "Documents by state", labels=("state",))
+        for state in State:
+            family.add_metric((str(state),), counts.get(state, 0))
+        return family
+
+    def _jobs(self) -> Iterator[GaugeMetricFamily]:
+        number = GaugeMetricFamily("mailroom_jobs", "Jobs in the ledger", labels=("lane", "stage", "state"))
+        age = GaugeMetricFamily(
+            "mailroom_jobs_oldest_seconds", "Age of the oldest job", labels=("lane", "stage", "state")
+        )
+        now = time.time()
+        for row in self._house.catalogue.ledger.backlog():
+            names = (row["lane"], row["stage"], row["state"])
+            number.add_metric(names, row["count"])
+            age.add_metric(names, max(0.0, now - (row["oldest"] or now)))
+        yield number
+        yield age

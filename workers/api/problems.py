@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from pipeline.errors import CODES, MailroomError, Refused, Unavailable
+from pipeline.errors import CODES, MailroomError, Misconfigured, Refused, Rejected, Unavailable
 from workers.api.schemas import Problem
 
 log = logging.getLogger(__name__)
@@ -31,30 +32,49 @@ _OF_STATUS = {404: "not-found", 405: "bad-request", 401: "unauthorized", 403: "f
 #: Seconds after which a client may try again when something around us does not answer.
 RETRY_AFTER = "5"
 
-#: For the OpenAPI description of every route.
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": text, "content": {MEDIA_TYPE: {}}}
-    for status, text in ((400, "Bad request"), (401, "No valid key"), (403, "Not allowed"), (503, "Try again later"))
-}
-NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "Not found, or not visible"}}
+
+def status_of(error: MailroomError) -> int:
+    """The HTTP status of an error of ours."""
+    kinds = {Refused: 400, Rejected: 422, Unavailable: 503, Misconfigured: 503}
+    return STATUS.get(error.code) or kinds.get(type(error), 500)
 
 
-def problem(request: Request, status: int, code: str, detail: str, errors: Any = None) -> JSONResponse:
-    """One problem document as a response."""
+def problem(
+    code: str, status: int, detail: str, instance: str, errors: Any = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """A problem+json answer; ``instance`` is the path of the request."""
     body = {
         "type": f"/problems/{code}",
         "title": CODES[code],
         "status": status,
         "detail": detail,
-        "instance": request.url.path,
+        "instance": instance,
         "code": code,
     }
     if errors:
         body["errors"] = errors
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    sent = dict(headers or {})
+    if status == 401:
+        sent["WWW-Authenticate"] = "Bearer"
     if status == 503:
-        headers["Retry-After"] = RETRY_AFTER
-    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+        sent["Retry-After"] = RETRY_AFTER
+    return JSONResponse(body, status, sent, MEDIA_TYPE)
+
+
+def from_error(error: MailroomError, instance: str) -> JSONResponse:
+    """What the caller may know. The installation's faults name paths and hosts: those go to the log."""
+    detail = error.detail
+    if not isinstance(error, (Refused, Rejected)):
+        log.log(logging.WARNING if isinstance(error, Unavailable) else logging.ERROR, "%s: %s", instance, error)
+        detail = CODES[error.code] + (
+            " Try again." if isinstance(error, Unavailable) else " `mailroom doctor` tells the operator more."
+        )
+    return problem(error.code, status_of(error), detail, instance)
+
+
+def unexpected(instance: str) -> JSONResponse:
+    """The last answer to what nobody foresaw; the log has the trace."""
+    return problem("internal", 500, CODES["internal"], instance)
 
 
 def install(app: FastAPI) -> None:
@@ -62,26 +82,43 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(MailroomError)
     def ours(request: Request, error: MailroomError) -> JSONResponse:
-        if isinstance(error, Refused):
-            return problem(request, STATUS.get(error.code, 400), error.code, error.detail)
-        if isinstance(error, Unavailable):
-            return problem(request, STATUS.get(error.code, 503), error.code, error.detail)
-        log.error("%s %s: %s", request.method, request.url.path, error)
-        return problem(request, 500, error.code, error.detail)
+        return from_error(error, request.url.path)
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
-        detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors[:5])
-        return problem(request, 400, "bad-request", detail, errors[:50])
+        errors = [_field(each) for each in error.errors()[:20]]
+        detail = "; ".join(f"{each['field']}: {each['detail']}" for each in errors[:5])
+        return problem("bad-request", 400, detail, request.url.path, errors)
 
     @app.exception_handler(HTTPException)
     def framework(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, MailroomError):  # raised while the framework read the body, and wrapped by it
+            return from_error(error.__cause__, request.url.path)
         code = _OF_STATUS.get(error.status_code, "bad-request")
         detail = str(error.detail or HTTPStatus(error.status_code).phrase)
-        return problem(request, error.status_code, code, detail)
+        return problem(code, error.status_code, detail, request.url.path, headers=error.headers)
 
-    @app.exception_handler(Exception)
-    def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        log.exception("%s %s failed", request.method, request.url.path)
-        return problem(request, 500, "internal", CODES["internal"])
+
+def _field(error: Mapping[str, Any]) -> dict[str, str]:
+    """Where and why; never the value, which may be content."""
+    place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
+    return {"field": ".".join(place) or "body", "detail": error["msg"]}
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI entries for the problems that a route may answer with, and those that every route may."""
+    return {status: _described(status) for status in sorted({400, 401, 403, 500, 503, *statuses})}
+
+
+def _described(status: int) -> dict[str, Any]:
+    fallback = {500: "internal", 503: "store-unavailable"}
+    code = fallback.get(status) or next(code for code, known in STATUS.items() if known == status)
+    example = {
+        "type": f"/problems/{code}",
+        "title": CODES[code],
+        "status": status,
+        "detail": CODES[code],
+        "instance": "/v1/documents",
+        "code": code,
+    }
+    return {"description": CODES[code], "model": Problem, "content": {MEDIA_TYPE: {"example": example}}}

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from pipeline import documents, questions
-from pipeline.errors import Refused
+
+#: A short text without control characters: databases and logs take it as it is.
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Words = Annotated[list[Word], Field(max_length=50)]
+Path = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")]
+#: What people type: up to 2,000 characters, not blank.
+Query = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
+Mode = Literal["hybrid", "lexical", "vector"]
+K = Annotated[int, Field(ge=1, le=100, description="passages to return")]
+Offset = Annotated[int, Field(ge=0, le=900, description="passages to skip")]
+
+
+class FieldError(BaseModel):
+    field: str
+    detail: str
 
 
 class Problem(BaseModel):
@@ -21,7 +35,7 @@ class Problem(BaseModel):
     detail: str
     instance: str
     code: str
-    errors: list[dict[str, Any]] | None = None
+    errors: list[FieldError] | None = None
 
 
 class Document(BaseModel):
@@ -87,17 +101,34 @@ class Document(BaseModel):
 
 
 class DocumentPage(BaseModel):
+    """``next_offset`` is null on the last page."""
+
     items: list[Document]
     total: int
     limit: int
     offset: int
+    next_offset: int | None
 
 
 class Received(BaseModel):
-    """``created`` is False where the content was known already."""
+    """The bytes and their row are on the disk. ``created`` is False where the key could see this content before."""
 
+    id: str
+    href: str = Field(examples=["/v1/documents/019d3c5d2f00c0ffee00c0ffee00c0ff"])
     created: bool
-    document: Document
+    state: documents.State
+    revision: str = Field(description="SHA-256 of the bytes")
+    size: int
+
+
+class Text(BaseModel):
+    """The document's text from ``start`` to ``end``; ``characters`` is the length of the whole."""
+
+    document_id: str
+    start: int
+    end: int
+    characters: int
+    text: str
 
 
 class Sighting(BaseModel):
@@ -106,6 +137,7 @@ class Sighting(BaseModel):
     seen_at: datetime.datetime
     access: list[str]
     labels: list[str]
+    metadata: dict[str, str]
 
 
 class Event(BaseModel):
@@ -116,25 +148,45 @@ class Event(BaseModel):
 
 
 class Record(BaseModel):
-    """The decision record: every arrival, every decision, with the versions that made them."""
+    """The decision record: every arrival, every decision, with the versions that made them, oldest first."""
 
     document: Document
     sightings: list[Sighting]
     events: list[Event]
 
+    @classmethod
+    def of(
+        cls, document: documents.Document, arrivals: Sequence[documents.Sighting], events: Sequence[documents.Event]
+    ) -> Record:
+        return cls(
+            document=Document.of(document),
+            sightings=[
+                Sighting(
+                    source=a.source,
+                    path=a.path,
+                    seen_at=moment(a.seen_at),
+                    access=list(a.access),
+                    labels=list(a.labels),
+                    metadata=dict(a.metadata),
+                )
+                for a in arrivals
+            ],
+            events=[Event(at=moment(e.at), stage=e.stage, event=e.event, facts=dict(e.facts)) for e in events],
+        )
+
 
 class FilterFields(BaseModel):
-    """Empty means no limit; several values of one field are alternatives."""
+    """Empty means no limit; several values of one field are alternatives; the fields together narrow."""
 
-    label: list[str] = Field(default_factory=list, max_length=100)
-    media_type: list[str] = Field(default_factory=list, max_length=100)
-    source: list[str] = Field(default_factory=list, max_length=100)
-    state: list[str] = Field(default_factory=list, max_length=10)
-    folder: str | None = Field(None, max_length=1000)
-    received_from: datetime.datetime | None = None
-    received_to: datetime.datetime | None = None
+    model_config = ConfigDict(extra="forbid")
 
-    model_config = {"extra": "forbid"}
+    label: Words = Field(default_factory=list, description="document types, such as invoice")
+    media_type: Words = Field(default_factory=list, description="such as application/pdf")
+    source: Words = Field(default_factory=list, description="where documents came from, such as tray or api")
+    state: Annotated[list[documents.State], Field(max_length=10)] = Field(default_factory=list)
+    folder: Path | None = Field(None, description="a path prefix inside the source")
+    received_from: datetime.datetime | None = Field(None, description="at or after; UTC where no zone is given")
+    received_to: datetime.datetime | None = Field(None, description="before; UTC where no zone is given")
 
     def filters(self) -> questions.Filters:
         return questions.Filters(
@@ -148,15 +200,39 @@ class FilterFields(BaseModel):
         )
 
 
-class SearchQuery(BaseModel):
-    query: str = Field(max_length=2000, examples=['"notice period" +lease'])
-    k: int = Field(10, ge=1, le=100)
-    offset: int = Field(0, ge=0, le=900)
-    mode: str = Field("hybrid", pattern="^(hybrid|lexical|vector)$")
-    explain: bool = False
+class DocumentQuery(FilterFields):
+    limit: int = Field(50, ge=1, le=500)
+    offset: int = Field(0, ge=0, le=10_000_000)
+    order: Literal["newest", "oldest"] = "newest"
+
+
+class Search(BaseModel):
+    """``query`` takes words, "phrases", +required, -excluded, title:word, name:word; codes are found as written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Annotated[Query, Field(examples=['"notice period" +lease'])]
+    k: K = 10
+    offset: Offset = 0
+    mode: Mode = "hybrid"
+    explain: bool = Field(False, description="give the parts of each score")
     filters: FilterFields = Field(default_factory=FilterFields)
 
-    model_config = {"extra": "forbid"}
+    def request(self) -> questions.SearchRequest:
+        return questions.SearchRequest(self.query, self.k, self.offset, self.mode, self.filters.filters())
+
+
+class SearchLink(FilterFields):
+    """The same as query parameters."""
+
+    query: Annotated[Query, Field(examples=["notice period"])]
+    k: K = 10
+    offset: Offset = 0
+    mode: Mode = "hybrid"
+    explain: bool = False
+
+    def request(self) -> questions.SearchRequest:
+        return questions.SearchRequest(self.query, self.k, self.offset, self.mode, self.filters())
 
 
 class Passage(BaseModel):
@@ -200,13 +276,25 @@ class SearchPage(BaseModel):
     generation: str
     stale: bool
 
+    @classmethod
+    def of(cls, request: questions.SearchRequest, result: questions.SearchResult, explain: bool) -> SearchPage:
+        return cls(
+            items=[Passage.of(passage, explain) for passage in result.passages],
+            total=result.total,
+            total_is_exact=result.total_is_exact,
+            k=request.k,
+            offset=request.offset,
+            generation=result.generation,
+            stale=result.stale,
+        )
+
 
 class Question(BaseModel):
-    question: str = Field(min_length=1, max_length=2000, examples=["How long is the notice period?"])
+    model_config = ConfigDict(extra="forbid")
+
+    question: Annotated[Query, Field(examples=["How long is the notice period?"])]
     k: int = Field(5, ge=1, le=20, description="nearest passages to return")
     filters: FilterFields = Field(default_factory=FilterFields)
-
-    model_config = {"extra": "forbid"}
 
 
 class Quote(BaseModel):
@@ -219,6 +307,12 @@ class Quote(BaseModel):
     start: int
     end: int
     score: float
+    href: str = Field(description="the quote where it stands, in the document's text")
+
+    @classmethod
+    def of(cls, quote: questions.Quote) -> Quote:
+        same = {name: getattr(quote, name) for name in cls.model_fields if name != "href"}
+        return cls(**same, href=f"/v1/documents/{quote.document_id}/text?start={quote.start}&end={quote.end}")
 
 
 class Answer(BaseModel):
@@ -238,7 +332,7 @@ class Answer(BaseModel):
             found=answer.found,
             answer=answer.text,
             confidence=answer.confidence,
-            quotes=[Quote(**{f: getattr(q, f) for f in Quote.model_fields}) for q in answer.quotes],
+            quotes=[Quote.of(quote) for quote in answer.quotes],
             nearest=[Passage.of(p) for p in answer.nearest],
         )
 
@@ -254,14 +348,25 @@ class Backlog(BaseModel):
 class Jobs(BaseModel):
     documents: dict[str, int] = Field(description="documents by state")
     jobs: list[Backlog]
+    broker: dict[str, int] | None = Field(description="hints waiting in each queue; null where the broker is down")
 
 
 class Health(BaseModel):
-    """``status``: "ok", or "degraded" with the parts that are not."""
+    """``status`` is "degraded" where a part does not work; what it tells is of no document."""
 
-    status: str
+    status: Literal["ok", "degraded"]
     version: str
-    parts: dict[str, str]
+    generation: str
+    index: Literal["ok", "stale"]
+    catalogue: Literal["ok", "unavailable"]
+    broker: Literal["ok", "unavailable"]
+    search: Literal["ok", "opening", "unavailable"]
+    sandbox: Literal["strong", "medium", "weak", "unknown"] = Field(description="how well the parser is locked up")
+
+
+class ProblemKind(BaseModel):
+    code: str
+    title: str
 
 
 class Me(BaseModel):
@@ -284,12 +389,3 @@ def epoch(time: datetime.datetime | None) -> float | None:
 
 def backlog(rows: list[Mapping[str, Any]]) -> list[Backlog]:
     return [Backlog(**{**row, "oldest": moment(row["oldest"])}) for row in rows]
-
-
-def filter_fields(values: Mapping[str, Any]) -> FilterFields:
-    """Filters from query parameters; a mistake is the caller's, named by its field."""
-    try:
-        return FilterFields(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise Refused("bad-request", f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

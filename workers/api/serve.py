@@ -1,9 +1,8 @@
-"""The API as a process: uvicorn on the configured address; where it listens is written to run/api.json."""
+"""The API as a process: binds, tells its address in run/api.json, serves until SIGTERM."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 
@@ -12,31 +11,60 @@ import uvicorn
 from pipeline.errors import Misconfigured
 from workers.api.app import create_app
 from workers.assemble import House
+from workers.keys import first_key
 from workers.settings import Settings
 
-log = logging.getLogger(__name__)
+ADDRESS_FILE = "api.json"
+#: Connections at once; the next one is told 503.
+MAX_CONNECTIONS = 256
 
 
 def serve(settings: Settings) -> None:
-    """Serve until told to stop."""
+    """Serve until told to stop. Raises Misconfigured("bad-settings") when the port is taken."""
     house = House(settings)
-    house.search  # noqa: B018 (the model is loaded before the first question, not by it)
-    listener = listen(settings)
-    host, port = listener.getsockname()[:2]
-    settings.run_path.mkdir(parents=True, exist_ok=True)
-    (settings.run_path / "api.json").write_text(json.dumps({"url": f"http://{host}:{port}", "pid": os.getpid()}))
-    config = uvicorn.Config(create_app(house), log_level="warning", server_header=False, timeout_graceful_shutdown=5)
-    uvicorn.Server(config).run(sockets=[listener])
-    (settings.run_path / "api.json").unlink(missing_ok=True)
-    house.close()
-
-
-def listen(settings: Settings) -> socket.socket:
-    """The bound socket, so that port 0 works and a taken port is a sentence."""
+    first_key(house.catalogue, settings.run_path)
+    listening = bind(settings)
+    address = settings.run_path / ADDRESS_FILE
     try:
-        return socket.create_server((settings.api.host, settings.api.port), backlog=128)
+        app = create_app(house)
+        settings.run_path.mkdir(parents=True, exist_ok=True)
+        address.write_text(json.dumps({"url": url_of(settings, listening), "pid": os.getpid()}))
+        uvicorn.Server(configuration(app)).run(sockets=[listening])
+    finally:
+        address.unlink(missing_ok=True)
+        house.close()
+
+
+def configuration(app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=32 * 1024,
+    )
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A listening socket on api.host and api.port."""
+    host, port = settings.api.host, settings.api.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=256)
     except OSError as error:
-        place = f"{settings.api.host}:{settings.api.port}"
         raise Misconfigured(
-            "bad-settings", f"The API cannot listen on {place} ({error.strerror}); set api.port."
+            "bad-settings",
+            f"api.port: {host}:{port} cannot be bound ({error.strerror}); use another one, such as --set api.port=0.",
         ) from error
+
+
+def url_of(settings: Settings, listening: socket.socket) -> str:
+    host, port = settings.api.host, listening.getsockname()[1]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,233 +1,245 @@
-"""Upload, list, status, content, decision record, delete, retry."""
+"""Documents: upload, list, status, content, text, decision record, retry, erasure."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
-from typing import Annotated, Any
-from urllib.parse import quote, unquote
+from functools import partial
+from typing import Annotated, Any, BinaryIO
+from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Request, Response, UploadFile
-from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
+import anyio
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 
-from pipeline.documents import Lane, Sighting
-from pipeline.errors import Refused
-from pipeline.questions import Caller
-from workers.api import schemas
-from workers.api.auth import Editor, OurHouse, Reader, readable_document
-from workers.api.problems import NOT_FOUND, RESPONSES
-from workers.api.upload import stored_body
-from workers.assemble import House
+from pipeline.codec import decode_parsed
+from pipeline.documents import Document, Lane, Sighting, State
+from pipeline.errors import Refused, Unavailable
+from workers import intake
+from workers.api import upload
+from workers.api.auth import Access, Reader, Uploader, may_read, may_see, readable
+from workers.api.problems import responses
+from workers.api.routes.common import At, Desk
+from workers.api.schemas import Document as DocumentOut
+from workers.api.schemas import DocumentPage, DocumentQuery, Received, Record, Text
 
-router = APIRouter(prefix="/v1/documents", tags=["documents"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/documents", tags=["documents"])
+PIECE = 256 * 1024
 
-PIECE = 1 << 20
-MAX_FIELD = 4000
+_FORM = {
+    "file": {"type": "string", "format": "binary"},
+    "source": {"type": "string", "default": "api"},
+    "path": {"type": "string", "description": "the document's place inside its source; else the file's name"},
+    "access": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "principals that may read it; * is everyone",
+    },
+    "labels": {"type": "array", "items": {"type": "string"}},
+    "metadata": {"type": "string", "description": "a JSON object of strings"},
+}
+_UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": {"type": "object", "required": ["file"], "properties": _FORM}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+    "parameters": [
+        {"name": name, "in": "query", "required": False, "schema": {k: v for k, v in schema.items()}}
+        for name, schema in {**_FORM, "name": {"type": "string", "description": "the file's name"}}.items()
+        if name != "file"
+    ],
+}
 
 
 @router.post(
     "",
     status_code=202,
-    response_model=schemas.Received,
-    summary="Upload a document",
-    responses={
-        200: {"model": schemas.Received, "description": "This content was known already"},
-        413: {"model": schemas.Problem, "description": "Too large"},
-        507: {"model": schemas.Problem, "description": "The disk is full"},
-    },
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["file"],
-                        "properties": {
-                            "file": {"type": "string", "format": "binary"},
-                            "source": {"type": "string"},
-                            "path": {"type": "string"},
-                            "access": {"type": "string", "description": "principals, separated by commas"},
-                            "labels": {"type": "string", "description": "words, separated by commas"},
-                            "metadata": {"type": "string", "description": "a JSON object of strings"},
-                        },
-                    }
-                },
-                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            },
-        }
-    },
+    response_model=Received,
+    openapi_extra=_UPLOAD,
+    responses={200: {"model": Received, "description": "This content was known."}, **responses(409, 413, 507)},
 )
-async def upload(
+async def send_document(
     request: Request,
-    response: Response,
-    house: OurHouse,
-    caller: Editor,
-    name: Annotated[str | None, Query(max_length=1000, description="the file name, for a raw body")] = None,
-) -> schemas.Received:
-    """The bytes are on disk and the row is committed before the answer. The same content again answers 200 with the
-    document that is there, so a repeat is harmless. Without ``access`` the document is for the key's own principals."""
-    limit = house.settings.api.upload_max_bytes
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        async with request.form(max_files=1, max_fields=20, max_part_size=PIECE) as form:
-            file = form.get("file")
-            if not isinstance(file, UploadFile) and not hasattr(file, "file"):
-                raise Refused("bad-request", "The form has no part named file.")
-            pieces = iter(lambda: file.file.read(PIECE), b"")
-            revision, size = await run_in_threadpool(house.blobs.put, pieces, limit)
-            sighting = _sighting(form, file.filename or "upload", caller)
-    else:
-        revision, size = await stored_body(request, house.blobs, limit)
-        sighting = _sighting(request.query_params, name or _header_name(request) or "upload", caller)
-    received = await run_in_threadpool(_receive, house, revision, size, sighting, caller)
-    response.status_code = 202 if received.created else 200
-    response.headers["Location"] = f"/v1/documents/{received.document.id}"
-    return received
+    at: At,
+    access: Uploader,
+    idempotency_key: Annotated[str | None, Header(max_length=255, pattern=r"^[\x20-\x7e]+$")] = None,
+    x_filename: Annotated[str | None, Header(max_length=1000, description="percent-encoded name of a raw body")] = None,
+) -> JSONResponse:
+    """Store a document. The answer comes once its bytes and its row are on the disk; the rest happens afterwards.
 
-
-def _receive(house: House, revision: str, size: int, sighting: Sighting, caller: Caller) -> schemas.Received:
-    document, created = house.catalogue.documents.receive(revision, size, sighting, caller.tenant)
-    if created:
-        house.hints.nudge(house.catalogue.ledger, Lane.INGEST)
-    return schemas.Received(created=created, document=schemas.Document.of(document))
-
-
-def _sighting(fields: Any, filename: str, caller: Caller) -> Sighting:
-    texts = {key: str(fields.get(key) or "") for key in ("source", "path", "access", "labels", "metadata")}
-    if any(len(text) > MAX_FIELD for text in texts.values()):
-        raise Refused("bad-request", f"A field of the form is longer than {MAX_FIELD} characters.")
-    access = _listed(texts["access"]) or caller.principals or (("*",) if caller.admin else ())
-    if not caller.admin and not set(access) <= {*caller.principals, "*"}:
-        raise Refused("forbidden", "A document's access list may name only principals of the key, or *.")
-    path = _clean(texts["path"]) or _clean(filename.replace("\\", "/").rsplit("/", 1)[-1]) or "upload"
-    labels, metadata = _listed(texts["labels"]), _metadata(texts["metadata"])
-    return Sighting(_clean(texts["source"]) or "api", path, time.time(), access, labels, metadata)
-
-
-def _metadata(text: str) -> dict[str, str]:
+    The body is the file itself (fields as query parameters) or a multipart form with one part named `file`.
+    The same content is one document however often it is sent. A repeated `Idempotency-Key` with other content is 409.
+    """
+    boundary = upload.boundary_of(request.headers.get("content-type", ""))
+    form = upload.Form() if boundary else upload.raw_form(request)
+    trays = frozenset(folder.source for folder in at.house.settings.tray.folders)
+    described = None if boundary else upload.sighting(form, access.caller, trays)
+    reader = upload.MultipartReader(boundary, form) if boundary else None
+    put = partial(at.house.blobs.put, limit=at.house.settings.api.upload_max_bytes)
+    _check_length(request, at.house.settings.api.upload_max_bytes)
+    revision, size = await upload.into(put, upload.pieces(request, reader), at.uploads)
     try:
-        values = json.loads(text or "{}")
-    except ValueError as error:
-        raise Refused("bad-request", "metadata is not JSON.") from error
-    if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
-        raise Refused("bad-request", "metadata is a JSON object of strings.")
-    return values
+        described = described or upload.sighting(form, access.caller, trays)
+        arrival = _Arrival(at, access, revision, size, described, idempotency_key)
+        return await anyio.to_thread.run_sync(arrival.record)
+    except Refused:
+        await anyio.to_thread.run_sync(intake.drop_unused, at.house, revision)
+        raise
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+def _check_length(request: Request, limit: int) -> None:
+    """Refuse before the first byte what says itself that it is too large; a form may be a little larger than its file."""
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) > limit + upload.MAX_FIELDS_BYTES * 2:
+        raise Refused("upload-too-large", f"The upload is larger than the limit of {limit:,} bytes.")
 
 
-def _clean(text: str) -> str:
-    """A name for people, never a path: no control characters, valid Unicode, no leading slash."""
-    printable = "".join(c if c.isprintable() else " " for c in text).encode("utf-8", "replace").decode()
-    return printable.strip().lstrip("/")[:1000]
+class _Arrival:
+    """Stored bytes on their way to a row."""
+
+    def __init__(
+        self, at: Desk, access: Access, revision: str, size: int, sighting: Sighting, name: str | None
+    ) -> None:
+        self.at, self.access, self.revision, self.size = at, access, revision, size
+        self.sighting, self.name = sighting, name
+
+    def record(self) -> JSONResponse:
+        house, caller = self.at.house, self.access.caller
+        repeated = self._repeated()
+        if repeated is not None:
+            return self._answer(repeated, created=False)
+        document, created = intake.record(house, self.at.hints, self.revision, self.size, self.sighting)
+        if self.name:
+            house.catalogue.requests.remember(caller.key_id, self.name, self.revision, document.id)
+        self.at.requests.uploaded(self.size)
+        if not created:
+            # Whoever could not see it before does not learn that it was here.
+            before = house.catalogue.documents.history(document.id)[0][:-1]
+            created = not any(may_see(caller, sighting) for sighting in before)
+        return self._answer(document, created)
+
+    def _repeated(self) -> Document | None:
+        """The document of an earlier request with this Idempotency-Key, if it is still there."""
+        found = self.at.house.catalogue.requests.recall(self.access.caller.key_id, self.name) if self.name else None
+        if found is None:
+            return None
+        revision, document_id = found
+        if revision != self.revision:
+            raise Refused("conflict", "This Idempotency-Key was used with other content; use a new one.")
+        document = self.at.house.catalogue.documents.get(document_id)
+        return document if document.state is not State.DELETED else None
+
+    def _answer(self, document: Document, created: bool) -> JSONResponse:
+        href = f"/v1/documents/{document.id}"
+        state = document.state if may_read(self.access.caller, document) else State.PROCESSING
+        receipt = Received(
+            id=document.id, href=href, revision=self.revision, size=self.size, created=created, state=state
+        )
+        return JSONResponse(receipt.model_dump(mode="json"), 202 if created else 200, {"Location": href})
 
 
-def _header_name(request: Request) -> str | None:
-    value = request.headers.get("x-filename")
-    return unquote(value) if value else None
+@router.get("", responses=responses())
+def list_documents(at: At, access: Reader, query: Annotated[DocumentQuery, Query()]) -> DocumentPage:
+    """The documents that the key may read, newest first."""
+    found, total = at.house.catalogue.documents.find(
+        access.caller, query.filters(), query.limit, query.offset, query.order == "newest"
+    )
+    after = query.offset + len(found)
+    return DocumentPage(
+        items=[DocumentOut.of(document) for document in found],
+        total=total,
+        limit=query.limit,
+        offset=query.offset,
+        next_offset=after if found and after < total else None,
+    )
 
 
-def _filters(
-    label: Annotated[list[str], Query()] = [],  # noqa: B006 (FastAPI copies it)
-    media_type: Annotated[list[str], Query()] = [],  # noqa: B006
-    source: Annotated[list[str], Query()] = [],  # noqa: B006
-    state: Annotated[list[str], Query()] = [],  # noqa: B006
-    folder: Annotated[str | None, Query(max_length=1000)] = None,
-    received_from: Annotated[str | None, Query(description="ISO 8601; UTC where no zone is given")] = None,
-    received_to: Annotated[str | None, Query()] = None,
-) -> schemas.FilterFields:
-    return schemas.filter_fields(locals())
-
-
-QueryFilters = Annotated[schemas.FilterFields, Depends(_filters)]
-
-
-@router.get("", response_model=schemas.DocumentPage, summary="List documents")
-def find(
-    house: OurHouse,
-    caller: Reader,
-    fields: QueryFilters,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
-) -> schemas.DocumentPage:
-    """Newest first, in every state."""
-    found, total = house.catalogue.documents.find(caller, fields.filters(), limit, offset)
-    items = [schemas.Document.of(document) for document in found]
-    return schemas.DocumentPage(items=items, total=total, limit=limit, offset=offset)
-
-
-@router.get("/{document_id}", response_model=schemas.Document, responses=NOT_FOUND, summary="Where a document stands")
-def get(document_id: str, house: OurHouse, caller: Reader) -> schemas.Document:
-    return schemas.Document.of(readable_document(house, caller, document_id))
+@router.get("/{document_id}", responses=responses(404))
+def document_status(document_id: str, at: At, access: Reader) -> DocumentOut:
+    """Where a document stands."""
+    return DocumentOut.of(readable(at.house.catalogue, access.caller, document_id))
 
 
 @router.get(
     "/{document_id}/content",
-    responses={200: {"content": {"application/octet-stream": {}}}, **NOT_FOUND},
     response_class=StreamingResponse,
-    summary="Download the original",
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        **responses(404),
+    },
 )
-def content(document_id: str, house: OurHouse, caller: Reader) -> StreamingResponse:
-    """Always as an attachment of no type, so that no browser ever runs it."""
-    document = readable_document(house, caller, document_id)
+def document_content(document_id: str, at: At, access: Reader) -> StreamingResponse:
+    """The original bytes, as an attachment that a browser neither opens nor runs."""
+    document = readable(at.house.catalogue, access.caller, document_id)
     try:
-        file = house.blobs.open(document.revision)
-    except KeyError as error:
-        raise Refused("not-found", "The original is no longer stored.") from error
-
-    def pieces() -> Iterator[bytes]:
-        with file:
-            while piece := file.read(PIECE):
-                yield piece
-
+        file = at.house.blobs.open(document.revision)
+    except KeyError:
+        raise Unavailable("store-unavailable", f"The content of document {document_id} is missing.") from None
     headers = {
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.name)}",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.name, safe='')}",
         "Content-Length": str(document.size),
         "Content-Security-Policy": "sandbox; default-src 'none'",
+        "ETag": f'"{document.revision}"',
     }
-    return StreamingResponse(pieces(), media_type="application/octet-stream", headers=headers)
-
-
-@router.get("/{document_id}/record", response_model=schemas.Record, responses=NOT_FOUND, summary="The decision record")
-def record(document_id: str, house: OurHouse, caller: Reader) -> schemas.Record:
-    """Why this document is where it is: parser, model version, score, threshold, rules, deliveries."""
-    document = readable_document(house, caller, document_id)
-    sightings, events = house.catalogue.documents.history(document_id)
-    return schemas.Record(
-        document=schemas.Document.of(document),
-        sightings=[
-            schemas.Sighting(
-                source=s.source,
-                path=s.path,
-                seen_at=schemas.moment(s.seen_at),
-                access=list(s.access),
-                labels=list(s.labels),
-            )
-            for s in sightings
-        ],
-        events=[
-            schemas.Event(at=schemas.moment(e.at), stage=e.stage, event=e.event, facts=dict(e.facts)) for e in events
-        ],
+    return StreamingResponse(
+        _pieces(file), headers=headers, media_type=document.media_type or "application/octet-stream"
     )
 
 
-@router.delete("/{document_id}", status_code=204, responses=NOT_FOUND, summary="Delete a document")
-def delete(document_id: str, house: OurHouse, caller: Editor) -> Response:
-    """Hidden from every answer at once; its texts, vectors and original are dropped."""
-    readable_document(house, caller, document_id)
-    house.erase(document_id)
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(PIECE):
+            yield piece
+
+
+@router.get("/{document_id}/text", responses=responses(404))
+def document_text(
+    document_id: str,
+    at: At,
+    access: Reader,
+    start: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    end: Annotated[int | None, Query(ge=0, le=2**31)] = None,
+) -> Text:
+    """The text as it was read, or a part of it: what quotes and passages point into."""
+    document = readable(at.house.catalogue, access.caller, document_id)
+    text = stored_text(at, document)
+    start, end = min(start, len(text)), len(text) if end is None else min(end, len(text))
+    return Text(document_id=document.id, start=start, end=max(start, end), characters=len(text), text=text[start:end])
+
+
+def stored_text(at: At, document: Document) -> str:
+    passages = at.house.catalogue.passages
+    key = passages.parsed_key(document.id)
+    payload = passages.result(key) if key else None
+    return decode_parsed(payload).text if payload is not None else ""
+
+
+@router.get("/{document_id}/record", responses=responses(404))
+def document_record(document_id: str, at: At, access: Reader) -> Record:
+    """Every arrival that the key may see, and every decision, with the versions that made it."""
+    document = readable(at.house.catalogue, access.caller, document_id)
+    sightings, events = at.house.catalogue.documents.history(document_id)
+    seen = [sighting for sighting in sightings if may_see(access.caller, sighting)]
+    places = {(sighting.source, sighting.path) for sighting in seen}
+    told = [e for e in events if e.event != "received" or (e.facts.get("source"), e.facts.get("path")) in places]
+    return Record.of(document, seen, told)
+
+
+@router.post("/{document_id}/retry", status_code=202, responses=responses(404, 409))
+def retry_document(document_id: str, at: At, access: Uploader) -> DocumentOut:
+    """Send a failed, quarantined or reviewed document through the path again."""
+    readable(at.house.catalogue, access.caller, document_id)
+    if not at.house.catalogue.ledger.retry(document_id):
+        raise Refused("conflict", f"Document {document_id} is still on its way; wait until it has ended.")
+    at.hints.nudge(at.house.catalogue.ledger, Lane.INGEST)
+    return DocumentOut.of(at.house.catalogue.documents.get(document_id))
+
+
+@router.delete("/{document_id}", status_code=204, responses=responses(404))
+def delete_document(document_id: str, at: At, access: Uploader) -> Response:
+    """Erase a document: hidden at once, its texts, vectors and bytes forgotten."""
+    readable(at.house.catalogue, access.caller, document_id)
+    intake.erase(at.house, document_id)
     return Response(status_code=204)
-
-
-@router.post("/{document_id}/retry", status_code=202, response_model=schemas.Document, responses=NOT_FOUND)
-def retry(document_id: str, house: OurHouse, caller: Editor) -> schemas.Document:
-    """Send a document that is at rest through the path again; what has not changed is not computed again."""
-    readable_document(house, caller, document_id)
-    if not house.catalogue.ledger.retry(document_id):
-        raise Refused("conflict", "The document is still on its way.")
-    house.hints.nudge(house.catalogue.ledger, Lane.INGEST)
-    return schemas.Document.of(house.catalogue.documents.get(document_id))

@@ -1,0 +1,77 @@
+"""Is everything there? Asked often and by anyone, so the answer is kept for a second and tells of no document."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from importlib.metadata import version
+
+from pipeline.errors import MailroomError
+from pipeline.parse.sandbox import SandboxedParser
+from pipeline.questions import Caller, Filters
+from workers.api.schemas import Health as Report
+from workers.assemble import House
+from workers.hints import Hints
+
+log = logging.getLogger(__name__)
+
+KEEP_SECONDS = 1.0
+_NOBODY = Caller(())
+
+
+class Health:
+    """`look` tells how things are; `warm` opens what the first search would wait for."""
+
+    def __init__(self, house: House, hints: Hints) -> None:
+        self._house, self._hints = house, hints
+        self._sandbox = "unknown"
+        self._search = "opening"
+        self._lock = threading.Lock()
+        self._last: tuple[float, Report] | None = None
+
+    def look(self) -> Report:
+        with self._lock:
+            if self._last is None or time.monotonic() - self._last[0] > KEEP_SECONDS:
+                self._last = (time.monotonic(), self._measure())
+            return self._last[1]
+
+    def warm(self) -> None:
+        """Open the search's model, and find out how well this machine can lock up the parser. In a thread of its own."""
+        try:
+            self._house.search.search  # noqa: B018  (building it loads the model)
+            self._house.embedder.embed(["warm"])
+            self._search = "ok"
+        except MailroomError as error:
+            self._search = "unavailable"
+            log.error("search is not available: %s", error)
+        try:
+            parser = SandboxedParser()
+            self._sandbox = parser.sandbox_level
+            parser.close()
+        except (MailroomError, OSError) as error:
+            log.error("the parser's sandbox cannot be started: %s", error)
+
+    def _measure(self) -> Report:
+        catalogue = self._catalogue_answers()
+        broker = self._hints.waiting() is not None
+        reader = self._house.reader
+        generation = reader.snapshot().generation
+        fine = catalogue and broker and not reader.stale and self._search != "unavailable"
+        return Report(
+            status="ok" if fine else "degraded",
+            version=version("mailroom-documents"),
+            generation=generation,
+            index="stale" if reader.stale else "ok",
+            catalogue="ok" if catalogue else "unavailable",
+            broker="ok" if broker else "unavailable",
+            search=self._search,
+            sandbox=self._sandbox,
+        )
+
+    def _catalogue_answers(self) -> bool:
+        try:
+            self._house.catalogue.documents.find(_NOBODY, Filters(), limit=1)
+        except MailroomError:
+            return False
+        return True

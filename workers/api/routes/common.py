@@ -1,0 +1,37 @@
+"""What the routes share: the parts of the application that they are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import anyio
+from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
+
+from workers.api.health import Health
+from workers.api.metrics import Requests
+from workers.assemble import House
+from workers.hints import Hints
+
+#: Uploads at once; each holds a thread while its bytes arrive, and no other route waits for them.
+UPLOADS = 16
+
+
+@dataclass(slots=True)
+class Desk:
+    """What one application works with."""
+
+    house: House
+    hints: Hints
+    registry: CollectorRegistry
+    requests: Requests
+    health: Health
+    uploads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(UPLOADS))
+
+
+def desk_of(request: Request) -> Desk:
+    return request.app.state.desk
+
+
+At = Annotated[Desk, Depends(desk_of)]

@@ -1,0 +1,37 @@
+"""Search and ask."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from pipeline.questions import SearchRequest
+from workers.api.auth import Access, Reader
+from workers.api.problems import responses
+from workers.api.routes.common import At, Desk
+from workers.api.schemas import Answer, Question, Search, SearchLink, SearchPage
+
+router = APIRouter(prefix="/v1", tags=["questions"])
+
+
+@router.post("/search", responses=responses())
+def search(body: Search, at: At, access: Reader) -> SearchPage:
+    """Passages that answer the query, of documents that the key may read. The filter comes before the search."""
+    return _search(at, access, body.request(), body.explain)
+
+
+@router.get("/search", responses=responses())
+def search_by_link(at: At, access: Reader, query: Annotated[SearchLink, Query()]) -> SearchPage:
+    """The same, as a link."""
+    return _search(at, access, query.request(), query.explain)
+
+
+def _search(at: Desk, access: Access, request: SearchRequest, explain: bool) -> SearchPage:
+    return SearchPage.of(request, at.house.search.search(access.caller, request), explain)
+
+
+@router.post("/ask", responses=responses())
+def ask(body: Question, at: At, access: Reader) -> Answer:
+    """An answer made of verbatim quotes with their places, or `found: false` with the nearest passages."""
+    return Answer.of(at.house.search.ask(access.caller, body.question, body.filters.filters(), body.k))
