@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -103,6 +104,9 @@ class IndexWriter:
         return self.publish() or ""
 
     def close(self) -> None:
+        """Let go of the folder; what was not published is dropped."""
+        self._writer = None
+        shutil.rmtree(self._work, ignore_errors=True)
         self._lock.close()
 
     def _reset(self) -> None:
@@ -137,9 +141,9 @@ class IndexWriter:
     def _open_working_copy(self, origin: Path | None) -> None:
         """Tantivy writes in a folder of its own, always made anew from a published generation."""
         self._writer = None  # lets go of Tantivy's lock
-        work = self.root / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
+        for old in self.root.glob("work-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix="work-", dir=self.root))
         for file in origin.iterdir() if origin else ():
             if not file.name.endswith(".lock"):
                 shutil.copy2(file, work / file.name)

@@ -1,0 +1,215 @@
+"""Generations: published whole, followed by readers, never trusted without their digests."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexes import generations as gen
+from indexes.reader import IndexReader
+from indexes.writer import MAX_SEGMENTS, IndexWriter
+from pipeline.documents import Chunk
+from pipeline.errors import Misconfigured, Refused
+
+ROOT = Path(__file__).parents[3]
+DIMENSION = 8
+
+
+def vector(number: int) -> np.ndarray:
+    rows = np.random.default_rng(number).normal(size=(1, DIMENSION)).astype(np.float32)
+    return rows / np.linalg.norm(rows)
+
+
+def add(writer: IndexWriter, number: int, text: str | None = None) -> None:
+    text = text or f"document number{number} of the test"
+    writer.add(number, [Chunk(0, text, 0, len(text))], vector(number), None, f"{number}.txt")
+
+
+def fresh(reader: IndexReader):
+    time.sleep(0.11)
+    return reader.snapshot()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+def test_before_the_first_generation_nothing_is_found(root: Path) -> None:
+    snapshot = IndexReader(root).snapshot()
+    assert (len(snapshot.vectors), snapshot.lexical.search("word", 5, None)) == (0, [])
+
+
+def test_a_reader_follows_and_a_held_snapshot_stays(root: Path) -> None:
+    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    add(writer, 1)
+    writer.publish()
+    held = fresh(reader)
+    add(writer, 2)
+    writer.remove(1)
+    writer.publish()
+    new = fresh(reader)
+    assert held.numbers == {1} and new.numbers == {2}
+    assert [h.document_number for h in held.vectors.search(vector(1)[0], 5, None)] == [1]
+    assert [h.document_number for h in held.lexical.search("number1", 5, None)] == [1]
+    assert [h.document_number for h in new.vectors.search(vector(1)[0], 5, None)] == [2]
+    assert new.lexical.search("number1", 5, None) == []
+
+
+def test_a_replaced_document_is_held_once(root: Path) -> None:
+    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    add(writer, 1, "the old wording")
+    writer.publish()
+    add(writer, 1, "the new phrase")
+    writer.publish()
+    snapshot = fresh(reader)
+    assert len(snapshot.vectors) == 1
+    assert snapshot.lexical.search("old", 5, None) == []
+    assert len(snapshot.lexical.search("phrase", 5, None)) == 1
+
+
+def test_many_small_publications_keep_few_segments_and_every_document(root: Path) -> None:
+    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    for number in range(1, 41):
+        add(writer, number)
+        writer.publish()
+    manifest = gen.read_manifest(gen.current(root))
+    assert len(manifest.segments) <= MAX_SEGMENTS
+    assert fresh(reader).numbers == set(range(1, 41))
+    assert len(gen.generations(root)) == gen.KEPT
+
+
+def test_a_second_writer_is_refused(root: Path) -> None:
+    writer = IndexWriter(root, "E", DIMENSION)
+    with pytest.raises(Refused, match="conflict"):
+        IndexWriter(root, "E", DIMENSION)
+    writer.close()
+
+
+def test_a_writer_goes_on_where_the_last_one_stopped(root: Path) -> None:
+    first = IndexWriter(root, "E", DIMENSION)
+    add(first, 1)
+    first.publish()
+    add(first, 2)  # never published: lost with the process, kept by the catalogue
+    first.close()
+    second = IndexWriter(root, "E", DIMENSION)
+    assert not second.rebuild_needed and second.numbers == {1}
+    add(second, 3)
+    second.publish()
+    assert fresh(IndexReader(root)).numbers == {1, 3}
+
+
+def test_another_embedding_model_asks_for_a_rebuild(root: Path) -> None:
+    first = IndexWriter(root, "E", DIMENSION)
+    add(first, 1)
+    first.publish()
+    first.close()
+    assert IndexWriter(root, "F", DIMENSION).rebuild_needed
+
+
+def test_any_damaged_file_is_detected_and_never_served(root: Path) -> None:
+    writer = IndexWriter(root, "E", DIMENSION)
+    add(writer, 1)
+    writer.publish()
+    add(writer, 2)
+    writer.publish()
+    writer.close()
+    folder, rng = gen.current(root), random.Random(3)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size):
+        whole = path.read_bytes()
+        for damage in (whole[: rng.randrange(len(whole))], _flipped(whole, rng)):
+            path.unlink()  # hard links: the other generations keep the whole file
+            path.write_bytes(damage)
+            reader = IndexReader(root)
+            snapshot = reader.snapshot()
+            assert reader.stale and snapshot.numbers == {1}, path.name
+            resumed = IndexWriter(root, "E", DIMENSION)
+            assert resumed.rebuild_needed, path.name
+            resumed.close()
+            path.write_bytes(whole)
+    assert IndexReader(root).snapshot().numbers == {1, 2}
+
+
+def _flipped(content: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(content))
+    return content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :]
+
+
+def test_a_path_out_of_the_generation_is_refused(root: Path) -> None:
+    manifest = gen.Manifest("1", 0.0, "E", 1, 0, 0, (), {"../../secret": ("0" * 64, 1)})
+    with pytest.raises(Misconfigured):
+        gen.verify(root, manifest, set())
+
+
+WRITE_FOR_EVER = """
+import sys
+from pathlib import Path
+from tests.unit.indexes.test_generations import DIMENSION, add
+from indexes.writer import IndexWriter
+writer = IndexWriter(Path(sys.argv[1]), "E", DIMENSION)
+number = max(writer.numbers, default=0)
+while True:
+    number += 1
+    add(writer, number)
+    writer.publish()
+    print(number, flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_good_generation(root: Path) -> None:
+    rng = random.Random(1)
+    for _ in range(8):
+        child = subprocess.Popen(
+            [sys.executable, "-c", WRITE_FOR_EVER, str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        acknowledged = int(child.stdout.readline())
+        time.sleep(rng.uniform(0, 0.2))
+        os.kill(child.pid, signal.SIGKILL)
+        acknowledged = max([acknowledged, *map(int, child.stdout.read().split())])
+        child.wait()
+        reader = IndexReader(root)
+        snapshot = reader.snapshot()
+        assert not reader.stale
+        assert snapshot.numbers >= set(range(1, acknowledged + 1))
+        assert len(snapshot.vectors) == len(snapshot.lexical) == len(snapshot.numbers)
+
+
+def test_searching_while_writing_never_fails_or_finds_a_wrong_id(root: Path) -> None:
+    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    add(writer, 1)
+    writer.publish()
+    over, wrong = threading.Event(), []
+
+    def search() -> None:
+        while not over.is_set():
+            snapshot = reader.snapshot()
+            try:
+                hit = snapshot.vectors.search(vector(1)[0], 1, None)[0]
+                if hit.document_number != 1 or not snapshot.lexical.search("document", 5, None):
+                    wrong.append(hit)
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until, number = time.monotonic() + 3, 1
+    while time.monotonic() < until:
+        number += 1
+        add(writer, number)
+        if number % 3 == 0:
+            writer.remove(number - 1)
+        writer.publish()
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
