@@ -56,7 +56,9 @@ class IndexReader:
 
     def snapshot(self) -> Snapshot:
         """The newest usable generation; an empty one before the first is published."""
-        if time.monotonic() - self._looked_at >= LOOK_EVERY and self._lock.acquire(blocking=self._snapshot is EMPTY):
+        # Before the first generation everyone waits for the one who opens it; later one looks and the rest go on.
+        first = self._snapshot is EMPTY
+        if (first or time.monotonic() - self._looked_at >= LOOK_EVERY) and self._lock.acquire(blocking=first):
             try:
                 self._look()
             finally:
