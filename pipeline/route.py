@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.utils import parseaddr
 from fnmatch import fnmatchcase
 
 from pipeline.documents import Document, Routing, Verdict
+from pipeline.patterns import TEXT_LIMIT as PATTERN_LIMIT
 from pipeline.rules import Conditions, Rule, Rules
 
 #: Phrases are looked for in this much of a text, which bounds the time of any set of rules.
@@ -20,13 +22,14 @@ class _Facts:
             "label": (verdict.label if verdict else "",),
             "path": (document.path,),
             "source": (document.source,),
-            "sender": (metadata.get("from", ""),),
+            "sender": _senders(metadata.get("from", "")),
             "media_type": (document.media_type or "",),
             "flag": document.flags,
         }
         self.score = verdict.probability if verdict else 0.0
         self.pages = document.pages or 0
         self.text = " ".join(text[:TEXT_LIMIT].lower().split())
+        self.raw = text[:PATTERN_LIMIT]
         self.metadata = metadata
 
 
@@ -59,10 +62,18 @@ def _all(conditions: Conditions, facts: _Facts) -> bool:
     return (
         all(_any_glob(globs, facts.fields[name]) for name, globs in conditions.globs.items())
         and (not conditions.texts or any(" ".join(phrase.split()) in facts.text for phrase in conditions.texts))
+        and (not conditions.patterns or any(pattern.search(facts.raw) for pattern in conditions.patterns))
         and numbers.get("min_score", 0.0) <= facts.score <= numbers.get("max_score", 1.0)
         and numbers.get("min_pages", 0) <= facts.pages <= numbers.get("max_pages", float("inf"))
         and all(_any_glob((glob,), (facts.metadata.get(key, ""),)) for key, glob in conditions.metadata.items())
     )
+
+
+def _senders(header: str) -> tuple[str, ...]:
+    """What a sender's glob may match: the address, its domain and the domains above it."""
+    address = parseaddr(header)[1] or header.strip()
+    parts = address.rpartition("@")[2].split(".") if "@" in address else []
+    return (address, *(".".join(parts[i:]) for i in range(len(parts) - 1)))
 
 
 def _any_glob(globs: tuple[str, ...], values: tuple[str, ...]) -> bool:

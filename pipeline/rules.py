@@ -16,8 +16,9 @@
     trust = true                      # holds without a sure verdict: the place says enough
     review = "sensitive"              # a person decides
 
-Conditions: label, path, source, sender, media_type, flag (globs, or a list of them: one must match), text (a phrase, or
-a list: one must occur), min_score, max_score, min_pages, max_pages, metadata (a table of globs, all must match).
+Conditions: label, path, source, sender, media_type, flag (globs, or a list of them: one must match; a sender without @
+is a domain), text (a phrase, or a list: one must occur), pattern (a regular expression with bounded repetitions, or a
+list), min_score, max_score, min_pages, max_pages, metadata (a table of globs, all must match).
 All conditions of ``when`` must hold; ``unless`` has the same form, and the rule does not hold where all of it does.
 """
 
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 import string
 import tomllib
 from collections.abc import Mapping
@@ -34,10 +36,11 @@ from typing import Any
 
 from pipeline.documents import Destination
 from pipeline.errors import Misconfigured
+from pipeline.patterns import bounded
 
 GLOBS = ("label", "path", "source", "sender", "media_type", "flag")
 NUMBERS = ("min_score", "max_score", "min_pages", "max_pages")
-CONDITIONS = (*GLOBS, "text", "metadata", *NUMBERS)
+CONDITIONS = (*GLOBS, "text", "pattern", "metadata", *NUMBERS)
 RULE_KEYS = ("name", "when", "unless", "destinations", "review", "trust")
 KINDS = ("folder", "webhook")
 #: What a folder template may name.
@@ -46,16 +49,18 @@ TEMPLATE_FIELDS = ("label", "year", "month", "day", "name", "stem", "suffix", "s
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Empty fields ask nothing. ``globs`` maps a field to alternatives; ``texts`` are lower-case phrases."""
+    """Empty fields ask nothing. ``globs`` maps a field to alternatives; ``texts`` are lower-case phrases; of
+    ``patterns`` one must be found."""
 
     globs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
+    patterns: tuple[re.Pattern[str], ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
-        return not (self.globs or self.texts or self.numbers or self.metadata)
+        return not (self.globs or self.texts or self.patterns or self.numbers or self.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,31 +113,49 @@ def parse_rules(text: str) -> Rules:
     mode = tree.get("mode", "first")
     if mode not in ("first", "all"):
         raise Misconfigured("bad-rules", f'mode is {mode!r}; it is "first" or "all".')
-    rules = tuple(_rule(each, f"rule {number}") for number, each in enumerate(tree.get("rule", []), 1))
+    found = tree.get("rule", [])
+    if not isinstance(found, list):
+        raise Misconfigured("bad-rules", "Rules are written as [[rule]], with two brackets.")
+    lines = _rule_lines(text, len(found))
+    rules = tuple(_rule(each, line) for each, line in zip(found, lines, strict=True))
     names = [rule.name for rule in rules]
     if len(set(names)) != len(names):
         raise Misconfigured("bad-rules", "Two rules have the same name; the decision record needs them apart.")
-    default = _rule({"name": "default", **tree.get("default", {})}, "default")
+    default = _rule({"name": "default", **tree.get("default", {})}, "")
     return Rules(rules, default, mode == "first", hashlib.sha256(text.encode()).hexdigest())
 
 
-def _rule(values: Mapping[str, Any], place: str) -> Rule:
-    name = values.get("name", "")
+def _rule_lines(text: str, count: int) -> list[str]:
+    """Where each [[rule]] begins, as words; empty ones where the lines cannot be told (rules written inline)."""
+    lines = [
+        n for n, line in enumerate(text.splitlines(), 1) if re.match(r"\s{0,20}\[\[\s{0,20}rule\s{0,20}\]\]", line)
+    ]
+    return [f" (line {n})" for n in lines] if len(lines) == count else [""] * count
+
+
+def _rule(values: Mapping[str, Any], line: str) -> Rule:
+    name = values.get("name", "") if isinstance(values, dict) else ""
     if not isinstance(name, str) or not name:
-        raise Misconfigured("bad-rules", f"{place} has no name.")
-    place = f"rule {name!r}"
+        raise Misconfigured("bad-rules", f"A rule{line} has no name.")
+    place = f"rule {name!r}{line}"
     _known(place, values, RULE_KEYS)
-    destinations = tuple(_destination(place, each) for each in values.get("destinations", ()))
+    when, unless = (_conditions(place, values.get(key, {})) for key in ("when", "unless"))
+    listed = _strings(place, "destinations", values.get("destinations", []))
+    destinations = tuple(_destination(place, each) for each in listed)
     review = values.get("review")
+    if review is not None and (not isinstance(review, str) or not review):
+        raise Misconfigured("bad-rules", f"{place}: review is {review!r}; it is the reason, in words.")
+    if not isinstance(values.get("trust", False), bool):
+        raise Misconfigured("bad-rules", f"{place}: trust is {values['trust']!r}; it is true or false.")
     if not destinations and not review and name != "default":
         raise Misconfigured("bad-rules", f"{place} has neither destinations nor a review reason: it would do nothing.")
     return Rule(
         name,
-        _conditions(place, values.get("when", {})),
-        _conditions(place, values.get("unless", {})),
+        when,
+        unless,
         destinations,
         review,
-        bool(values.get("trust", False)),
+        values.get("trust", False),
     )
 
 
@@ -148,6 +171,7 @@ def _conditions(place: str, values: Mapping[str, Any]) -> Conditions:
     return Conditions(
         globs={key: _strings(place, key, values[key]) for key in GLOBS if key in values},
         texts=tuple(text.lower() for text in _strings(place, "text", values.get("text", []))),
+        patterns=tuple(_pattern(place, each) for each in _strings(place, "pattern", values.get("pattern", []))),
         numbers=numbers,
         metadata={key: str(value) for key, value in metadata.items()},
     )
@@ -160,8 +184,15 @@ def _strings(place: str, key: str, value: Any) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _destination(place: str, text: Any) -> Destination:
-    kind, _, target = str(text).partition(":")
+def _pattern(place: str, text: str) -> re.Pattern[str]:
+    try:
+        return bounded(text)
+    except ValueError as error:
+        raise Misconfigured("bad-rules", f"{place}: pattern {text!r} {error}.") from error
+
+
+def _destination(place: str, text: str) -> Destination:
+    kind, _, target = text.partition(":")
     if kind not in KINDS or not target:
         raise Misconfigured("bad-rules", f"{place}: destination {text!r}; write folder:TEMPLATE or webhook:ENDPOINT.")
     if kind == "folder":
@@ -171,10 +202,12 @@ def _destination(place: str, text: Any) -> Destination:
 
 def _check_template(place: str, template: str) -> None:
     try:
-        names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+        fields = [each[1:] for each in string.Formatter().parse(template) if each[1] is not None]
     except ValueError as error:
         raise Misconfigured("bad-rules", f"{place}: template {template!r}: {error}.") from error
-    unknown = names - set(TEMPLATE_FIELDS)
+    unknown = {name for name, _, _ in fields} - set(TEMPLATE_FIELDS)
+    if any(spec or conversion for _, spec, conversion in fields):
+        raise Misconfigured("bad-rules", f"{place}: template {template!r} formats a field; only {{field}} is allowed.")
     if unknown:
         raise Misconfigured(
             "bad-rules", f"{place}: template names {sorted(unknown)}; there are: {', '.join(TEMPLATE_FIELDS)}."

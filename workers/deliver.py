@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
+import errno
+import filecmp
 import logging
 import os
 import random
-import re
 import shutil
 import uuid
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 from indexes.blobs.folder import sync_folder
 from pipeline.documents import Document, Job, State
 from pipeline.errors import MailroomError, Misconfigured, Refused, Rejected, Unavailable
+from pipeline.names import filled
 from pipeline.ports import Blobs, Catalogue
 from workers.failed import FAILED, put_failed
 from workers.settings import Settings
@@ -23,9 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds before attempt 2, 3, ...: the Standard Webhooks schedule. After the last one the delivery is parked.
 SCHEDULE = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f<>:\"/\\|?*]+")
-_RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
-MAX_PART_BYTES = 120
+#: What a file system says that has no hard links.
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class Deliver:
@@ -63,29 +63,37 @@ class Deliver:
 
     def _folder(self, job: Job, document: Document, template: str) -> str:
         """A copy under the folder root; never overwrites another content, and a repeat finds its own copy."""
-        path = self._settings.folders_root / filled(template, document)
+        root = self._settings.folders_root
+        path = root / filled(template, document)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = self._copy(document, path.parent)
+        content = self._copy(job, document, path.parent)
         try:
-            return str(_place(content, path, document.revision).relative_to(self._settings.folders_root))
+            placed = _place(content, path, document.revision).relative_to(root)
+            for folder in placed.parents:
+                sync_folder(root / folder)
+            return str(placed)
         finally:
             content.unlink(missing_ok=True)
 
     def _failed(self, job: Job, document: Document, source: str) -> str:
         """A copy in the tray's failed/ with a reason file, for the clerk."""
-        folder = next(f for f in self._settings.tray.folders if f.source == source)
+        folder = next((f for f in self._settings.tray.folders if f.source == source), None)
+        if folder is None:
+            raise Misconfigured("bad-settings", f"There is no tray with source {source!r} any more.")
         root = self._settings.tray_path(folder)
         (root / FAILED).mkdir(parents=True, exist_ok=True)
-        content = self._copy(document, root / FAILED)
+        content = self._copy(job, document, root / FAILED)
         error = Rejected(job.payload["reason"], job.payload["detail"] or "")
         return put_failed(root, document.path, content, error, document.id).name
 
     def _post(self, job: Job, document: Document, endpoint: str) -> str:
-        return self._webhook.send(endpoint, job.id, document)
+        return self._webhook.send(endpoint, job.id, document, job.payload["at"])
 
-    def _copy(self, document: Document, folder: Path) -> Path:
-        """The document's bytes in a hidden file of ``folder``, durable."""
-        path = folder / f".{uuid.uuid4().hex}"
+    def _copy(self, job: Job, document: Document, folder: Path) -> Path:
+        """The document's bytes in a hidden file of ``folder``, durable. What an attempt that was killed left is removed."""
+        for left in folder.glob(f".{job.id}.*"):
+            left.unlink(missing_ok=True)
+        path = folder / f".{job.id}.{uuid.uuid4().hex}"
         try:
             with self._blobs.open(document.revision) as source, path.open("xb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
@@ -93,51 +101,30 @@ class Deliver:
                 os.fsync(copy.fileno())
         except KeyError as error:
             raise Rejected("damaged", f"The content of document {document.id} is no longer stored.") from error
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         return path
 
 
 def _place(content: Path, path: Path, revision: str) -> Path:
-    """Link the complete copy to its name; where that name holds another content, to a name with the revision in it."""
+    """Give the complete copy its name; where that name holds another content, a name with the revision in it."""
     for candidate in (path, path.with_name(f"{path.stem}-{revision[:8]}{path.suffix}")):
-        try:
-            candidate.hardlink_to(content)
-        except FileExistsError:
-            if candidate.read_bytes() != content.read_bytes():
-                continue
-        sync_folder(candidate.parent)
-        return candidate
+        if _linked(content, candidate) or filecmp.cmp(content, candidate, shallow=False):
+            return candidate
     raise Refused("conflict", f"Both {path.name} and its numbered name hold other contents; move one of them.")
 
 
-def filled(template: str, document: Document) -> Path:
-    """A folder template with the document's values: each made a harmless path part first."""
-    day = datetime.datetime.fromtimestamp(document.received_at, datetime.UTC)
-    name = safe_part(document.name)
-    values = {
-        "label": safe_part(document.label or "unlabelled"),
-        "year": f"{day:%Y}",
-        "month": f"{day:%m}",
-        "day": f"{day:%d}",
-        "name": name,
-        "stem": Path(name).stem,
-        "suffix": Path(name).suffix,
-        "source": safe_part(document.source),
-        "id": document.id,
-        "revision": document.revision,
-        "sender": safe_part(document.metadata.get("from", "unknown")),
-    }
-    parts = [safe_part(part) for part in template.format(**values).split("/") if part]
-    return Path(*parts)
-
-
-def safe_part(text: str) -> str:
-    """One path part: no separators, no control or reserved characters, no reserved names, 120 bytes at most."""
-    part = _UNSAFE.sub("_", text).strip(" .") or "_"
-    if _RESERVED.match(part):
-        part = f"_{part}"
-    stem, dot, suffix = part.rpartition(".")
-    if len(part.encode()) <= MAX_PART_BYTES:
-        return part
-    room = MAX_PART_BYTES - len(f".{suffix}".encode()) if dot and len(suffix) < 10 else MAX_PART_BYTES
-    cut = (stem if room < MAX_PART_BYTES else part).encode()[:room].decode("utf-8", "ignore")
-    return f"{cut}.{suffix}" if room < MAX_PART_BYTES else cut
+def _linked(content: Path, candidate: Path) -> bool:
+    """False where the name is taken; nothing is ever overwritten."""
+    try:
+        candidate.hardlink_to(content)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if candidate.exists():
+            return False
+        content.rename(candidate)
+    return True

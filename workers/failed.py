@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import filecmp
 import time
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import MailroomError
+from pipeline.names import safe_part
 
 FAILED = "failed"
+#: Leaves room for ".reason.txt" and a prefix under the 255 bytes of a file name.
+MAX_NAME_BYTES = 200
 
 
 def put_failed(root: Path, place: str, file: Path | None, error: MailroomError, document_id: str) -> Path:
     """Move ``file`` (or make room for a copy) under failed/, with a reason file beside it; returns the target."""
-    target = root / FAILED / PurePosixPath(place).name[:200]
+    name = safe_part(PurePosixPath(place).name, MAX_NAME_BYTES)
+    target = root / FAILED / name
+    if file is not None and target.exists() and not filecmp.cmp(file, target, shallow=False):
+        # Another file of that name failed before; both stay.
+        target = target.with_name(f"{document_id[-8:]}-{name}")
     reason = target.with_name(f"{target.name}.reason.txt")
     if file is not None:
         file.replace(target)

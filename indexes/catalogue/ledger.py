@@ -167,6 +167,7 @@ class SqlLedger:
             "revision": document.revision,
             "reason": outcome.reason,
             "detail": outcome.detail,
+            "at": self.store.now(connection),
         }
         effect = f"deliver:{document.id}:{kind}:{target}"
         enqueue(self.store, connection, Lane.DELIVER, document.id, "deliver", payload, effect)

@@ -164,6 +164,7 @@ class SqlPlans:
         for destination in destinations:
             kind, _, target = destination.partition(":")
             payload = {"kind": kind, "target": target, "revision": document.revision, "reason": None, "detail": None}
+            payload["at"] = self.store.now(connection)
             effect = f"deliver:{document.id}:{kind}:{target}:{plan_id}"
             enqueue(self.store, connection, Lane.DELIVER, document.id, "deliver", payload, effect)
 

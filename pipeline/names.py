@@ -1,0 +1,50 @@
+"""Names of files and folders made from what documents say, so that no document chooses a place for itself."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+from pipeline.documents import Document
+
+#: Bytes of one path part: room for a suffix of ours under the 255 that file systems allow.
+MAX_PART_BYTES = 120
+_UNSAFE = re.compile(r'[<>:"/\\|?*]')
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+
+
+def filled(template: str, document: Document) -> PurePosixPath:
+    """A folder template with the document's values, relative, without ``..``: each value is one harmless part."""
+    day = datetime.datetime.fromtimestamp(document.received_at, datetime.UTC)
+    name = PurePosixPath(safe_part(document.name))
+    values = {
+        "label": safe_part(document.label or "unlabelled"),
+        "year": f"{day:%Y}",
+        "month": f"{day:%m}",
+        "day": f"{day:%d}",
+        "name": name.name,
+        "stem": name.stem,
+        "suffix": name.suffix,
+        "source": safe_part(document.source),
+        "id": document.id,
+        "revision": document.revision,
+        "sender": safe_part(document.metadata.get("from", "unknown")),
+    }
+    return PurePosixPath(*(safe_part(part) for part in template.format(**values).split("/") if part))
+
+
+def safe_part(text: str, max_bytes: int = MAX_PART_BYTES) -> str:
+    """One path part: no separators, no control or invisible characters, no reserved or hidden names, ``max_bytes`` at
+    most, its ending kept."""
+    visible = "".join("_" if unicodedata.category(c)[0] == "C" else c for c in unicodedata.normalize("NFC", text))
+    part = _UNSAFE.sub("_", visible).strip(" .") or "_"
+    if _RESERVED.fullmatch(part):
+        part = f"_{part}"
+    if len(part.encode()) <= max_bytes:
+        return part
+    stem, dot, ending = part.rpartition(".")
+    tail = f".{ending}" if dot and len(ending) <= 10 else ""
+    kept = (stem if tail else part).encode()[: max_bytes - len(tail.encode())].decode("utf-8", "ignore")
+    return f"{kept.rstrip(' .') or '_'}{tail}"
