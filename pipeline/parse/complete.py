@@ -7,6 +7,7 @@ read, only that its format's end is where it should be; plain text has no end th
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +119,10 @@ def _ole(head: bytes, tail: bytes, size: int) -> str:
 
 
 def _rtf(head: bytes, tail: bytes, size: int) -> str:
-    return "" if tail.rstrip(b"\0 \t\r\n").endswith(b"}") else "the RTF has no closing brace"
+    ends = tail.rstrip(b"\0 \t\r\n").endswith(b"}")
+    if ends and size <= _TAIL:  # the whole file is there: every group must be closed, not only an inner one
+        ends = len(re.findall(rb"(?<!\\)\{", tail)) <= len(re.findall(rb"(?<!\\)\}", tail))
+    return "" if ends else "the RTF has no closing brace"
 
 
 _TESTS: tuple[tuple[Callable[[bytes, bytes, int], str], tuple[bytes, ...]], ...] = (

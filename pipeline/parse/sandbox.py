@@ -23,6 +23,8 @@ READERS_VERSION = 1
 #: signals with which native code ends when it gets no memory, and the share of the limit that makes this the likely reason
 _ABORTS = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP})
 _FULL = 0.6
+#: the kernel kills at the limit of CPU time by its own, coarser clock
+_SPENT = 0.95
 _OUT_OF_MEMORY = (b"memory allocation of", b"bad_alloc", b"out of memory", b"Out of memory", b"MemoryError")
 
 
@@ -109,7 +111,7 @@ def _failure(ending: Ending | None, folder: Path, limits: ParseLimits) -> Mailro
         return MailroomError(
             "internal", "The parsing process was lost while it read the file; the attempt will be repeated."
         )
-    if ending.killed or ending.signal == signal.SIGXCPU or ending.cpu >= limits.cpu_seconds:
+    if ending.killed or ending.cpu > _SPENT * limits.cpu_seconds:
         text = (
             f"Reading took longer than {limits.wall_seconds:g} s ({limits.cpu_seconds} s of computing); split the file."
         )

@@ -14,10 +14,10 @@ import pytest
 
 from pipeline.documents import Parsed
 from pipeline.errors import MailroomError, Rejected
-from pipeline.parse import ParseLimits, SandboxedParser
+from pipeline.parse import ParseLimits, SandboxedParser, confine
 from tests.hostile.conftest import Listener
 
-LIMITS = ParseLimits(memory_mb=400, cpu_seconds=3, wall_seconds=4.0, max_output_bytes=1 << 20)
+LIMITS = ParseLimits(memory_mb=400, cpu_seconds=4, wall_seconds=8.0, max_output_bytes=1 << 20)
 GOOD = b"The next document is parsed unharmed."
 
 
@@ -158,6 +158,31 @@ def test_a_forked_owner_gets_its_own_warm_process(faulty: SandboxedParser) -> No
     assert os.read(reader, 1000) == GOOD
     os.close(reader)
     assert faulty.parse(io.BytesIO(GOOD), "good.txt").text == GOOD.decode()
+
+
+def test_without_namespaces_the_label_is_honest_and_documents_are_read(tmp_path: Path) -> None:
+    """Where a container refuses namespaces: a smaller label, the same outcomes."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            assert confine.deny_system_calls()  # unshare is among them
+            narrow = SandboxedParser(LIMITS, scratch=tmp_path, faults=True)
+            ends = [narrow.sandbox_level, narrow.parse(io.BytesIO(GOOD), "good.txt").text]
+            for order in ("segv", "fork"):
+                try:
+                    narrow.parse(io.BytesIO(b"x-fault:" + order.encode()), "fault.bin")
+                except Rejected as error:
+                    ends.append(error.code)
+            os.write(writer, "|".join(ends).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    level, *ends = os.read(reader, 1000).decode().split("|")
+    os.close(reader)
+    assert level == ("medium" if confine.landlock_version() else "weak")
+    assert ends == [GOOD.decode(), "crashed", "crashed"]
 
 
 def test_the_warm_process_ends_with_its_owner(tmp_path: Path) -> None:

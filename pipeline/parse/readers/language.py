@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 _SAMPLE = 4000
-_LEAST = 20
-_SURE = 0.5
+_LEAST = 40  # letters: shorter texts are guessed wrong more often than not
+_SURE = 0.7
 _LINK = re.compile(r"https?://\S+|\S+@\S+|[\d_]+")
 
 
