@@ -14,6 +14,8 @@ from typing import IO
 from pipeline.errors import Refused
 
 _PR_SET_PDEATHSIG = 1
+#: Exit status of a role whose settings cannot be used (EX_CONFIG): starting it again would not help.
+MISCONFIGURED = 78
 
 
 def die_with_parent(signal_number: int = signal.SIGKILL, parent: int | None = None) -> None:

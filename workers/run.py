@@ -11,10 +11,10 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.errors import MailroomError
+from pipeline.errors import MailroomError, Misconfigured
 from pipeline.faults import arm
 from pipeline.offline import go_offline
-from workers.process import OnlyOne, Stopping, die_with_parent
+from workers.process import MISCONFIGURED, OnlyOne, Stopping, die_with_parent
 from workers.settings import Settings, load_settings
 
 #: Deliveries at once: they wait for receivers, so there may be more of them than processors.
@@ -24,7 +24,7 @@ TALKATIVE = ("celery", "watchfiles", "faiss", "alembic")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the role until it is told to stop; 0 then, 1 for a mistake in the settings."""
+    """Run the role until it is told to stop. Exit status: 0 then, 78 for a mistake in the settings, 1 for other errors."""
     go_offline(os.environ)
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -42,8 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
         ROLES[given.role](settings, given)
     except MailroomError as error:
         print(f"error: {error.code}: {error.detail}", file=sys.stderr)
-        return 1
+        return MISCONFIGURED if isinstance(error, Misconfigured) else 1
     return 0
+
+
+def _say_ready(given: argparse.Namespace) -> None:
+    if given.ready:
+        given.ready.write_text(str(os.getpid()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--queues", default="", help="of the role celery: ingest, deliver, reclassify; all by default")
     parser.add_argument("--supervised", type=int, metavar="PID", help="end with this parent process")
+    parser.add_argument("--ready", type=Path, help="a file to make once the role is at work")
     return parser
 
 
@@ -68,6 +74,8 @@ def run_broker(settings: Settings, given: argparse.Namespace) -> None:
 def run_celery(settings: Settings, given: argparse.Namespace) -> None:
     """Documents are worked on in forked children, which can be killed; deliveries and plans alone, which mostly wait for
     others, in threads of one process."""
+    from celery.signals import worker_ready
+
     from workers.app import QUEUES, make_app
     from workers.tasks import register
     from workers.watchdog import install
@@ -79,6 +87,7 @@ def run_celery(settings: Settings, given: argparse.Namespace) -> None:
     app = make_app(settings)
     register(app, settings, queues, forks)
     install(settings, queues)
+    worker_ready.connect(lambda **_: _say_ready(given), weak=False)
     app.worker_main(
         [
             "worker",
@@ -110,23 +119,29 @@ def run_writer(settings: Settings, given: argparse.Namespace) -> None:
     house = House(settings)
     stopping = Stopping()
     with OnlyOne(settings.index_path / "process.lock", "The index writer"):
-        Writer(house).run(stopping)
+        writer = Writer(house)
+        writer.step()
+        _say_ready(given)
+        writer.run(stopping)
     house.close()
 
 
 def run_sweeper(settings: Settings, given: argparse.Namespace) -> None:
-    from workers.assemble import House
     from workers.sweep import Sweeper
 
+    # Two of them would only hint twice; the lock saves the work.
     with OnlyOne(settings.run_path / "sweeper.lock", "The sweeper"):
-        Sweeper(House(settings)).run(Stopping())
+        sweeper = Sweeper(settings)
+        _say_ready(given)
+        sweeper.run(Stopping())
 
 
 def run_tray(settings: Settings, given: argparse.Namespace) -> None:
     from workers.assemble import House
     from workers.watch import Watcher
 
-    Watcher(House(settings)).run(Stopping())
+    watcher = Watcher(House(settings))
+    watcher.run(Stopping(), ready=lambda: _say_ready(given))
 
 
 def run_api(settings: Settings, given: argparse.Namespace) -> None:

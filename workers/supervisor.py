@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from threading import Thread
 
-from pipeline.errors import Unavailable
+from pipeline.errors import Misconfigured, Unavailable
+from workers.broker import set_aside
 from workers.hints import connect
-from workers.process import OnlyOne, Stopping
+from workers.process import MISCONFIGURED, OnlyOne, Stopping
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Started in this order, stopped in the reverse.
+#: Each role's arguments to `workers.run`. Started in this order, stopped in the reverse.
 ROLES: dict[str, list[str]] = {
     "broker": ["broker"],
     "writer": ["writer"],
@@ -33,7 +36,9 @@ ROLES: dict[str, list[str]] = {
     "api": ["api"],
     "tray": ["tray"],
 }
-STOP_SECONDS = 10.0
+STOP_SECONDS = 8.0
+#: Seconds that the broker has to answer at the start; it may have a long file of hints to read.
+BROKER_SECONDS = 20.0
 #: Seconds before a role that died is started again: doubled each time, back to the first after a minute of health.
 FIRST_PAUSE, LONGEST_PAUSE, HEALTHY_SECONDS = 0.5, 30.0, 60.0
 LOG_BYTES, LOG_FILES = 5_000_000, 3
@@ -48,32 +53,40 @@ class Child:
     started: float
     pause: float = FIRST_PAUSE
     again_at: float | None = None
-    restarts: int = field(default=0)
+    restarts: int = 0
 
 
 class Supervisor:
-    """`run` blocks until SIGTERM or SIGINT, or until ``until`` returns True."""
+    """`run` blocks until SIGTERM or SIGINT. ``arguments`` are what `workers.run` needs to load the same settings."""
 
-    def __init__(self, settings: Settings, arguments: list[str], environ: Mapping[str, str] = os.environ) -> None:
-        self._settings, self._arguments, self._environ = settings, arguments, dict(environ)
+    def __init__(self, settings: Settings, arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> None:
+        self._settings, self._arguments, self._environ = settings, list(arguments), dict(environ)
         self._children: dict[str, Child] = {}
+        self._ready = False
 
     def run(self, ready: Callable[[], None] = lambda: None, stopping: Stopping | None = None) -> int:
-        """Start all, call ``ready`` once the API answers, watch until told to stop. Returns 0."""
+        """Start all, call ``ready`` once every role is, watch until told to stop. Returns 0.
+
+        Raises Refused("conflict") when another one runs on the same data folder, and Misconfigured when a role says so
+        before all are ready; nothing is left running then.
+        """
         stopping = stopping or Stopping()
         for folder in (self._settings.home, self._settings.run_path, self._settings.logs_path):
             folder.mkdir(parents=True, exist_ok=True)
         with OnlyOne(self._settings.run_path / "up.lock", "Mailroom"):
             try:
                 self._start_all()
-                ready()
-                while not stopping.wait(0.2):
+                while not stopping.wait(0.1):
                     self._watch()
+                    if not self._ready and self._all_ready():
+                        self._ready = True
+                        ready()
             finally:
                 self._stop_all()
         return 0
 
     def pids(self) -> dict[str, int]:
+        """The process of each role, for those who look (and for tests that kill)."""
         return {role: child.process.pid for role, child in self._children.items()}
 
     def _start_all(self) -> None:
@@ -85,65 +98,126 @@ class Supervisor:
                 self._await_broker()
 
     def _start(self, role: str) -> Child:
-        command = [sys.executable, "-m", "workers.run", *ROLES[role], f"--supervised={os.getpid()}", *self._arguments]
+        mark = self._mark(role)
+        mark.unlink(missing_ok=True)
+        own = [*ROLES[role], f"--supervised={os.getpid()}", f"--ready={mark}"]
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "workers.run", *own, *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={**self._environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         )
-        Thread(target=_keep_log, args=(process, self._settings.logs_path / f"{role}.log"), daemon=True).start()
+        Thread(target=_keep_log, args=(process, self._log(role)), daemon=True).start()
         return Child(role, process, time.monotonic())
 
     def _await_broker(self) -> None:
-        deadline = time.monotonic() + 20
+        """Hints can be given again: a server that cannot read its file any more starts on an empty one."""
+        deadline = time.monotonic() + BROKER_SECONDS
+        set_aside_once = False
         while time.monotonic() < deadline:
-            try:
+            with contextlib.suppress(Exception):  # not up yet, in one of a dozen ways
                 if connect(self._settings).ping():
                     return
-            except Exception:  # not up yet, in one of a dozen ways
-                time.sleep(0.05)
-        raise Unavailable("broker-unavailable", f"The broker did not start; see {self._settings.logs_path}/broker.log.")
+            if self._children["broker"].process.poll() is not None:
+                if set_aside_once:
+                    break
+                set_aside_once = True
+                log.warning("the broker does not start; its files now lie in %s", set_aside(self._settings))
+                self._children["broker"] = self._start("broker")
+            time.sleep(0.05)
+        raise Unavailable("broker-unavailable", f"The broker did not start; see {self._log('broker')}.")
 
     def _watch(self) -> None:
         now = time.monotonic()
         for role, child in list(self._children.items()):
             if child.again_at is None and child.process.poll() is not None:
-                kill_group(child.process.pid, signal.SIGKILL)
-                if now - child.started > HEALTHY_SECONDS:
-                    child.pause = FIRST_PAUSE
-                log.warning("%s ended (%s); starting it again", role, child.process.returncode)
-                child.again_at = now + child.pause
+                self._ended(child, now)
             elif child.again_at is not None and now >= child.again_at:
                 fresh = self._start(role)
                 fresh.pause = min(LONGEST_PAUSE, child.pause * 2)
                 fresh.restarts = child.restarts + 1
                 self._children[role] = fresh
 
+    def _ended(self, child: Child, now: float) -> None:
+        kill_group(child.process.pid, signal.SIGKILL)
+        status = child.process.returncode
+        if status == MISCONFIGURED and not self._ready:
+            raise Misconfigured("bad-settings", self._last_words(child.role))
+        if now - child.started > HEALTHY_SECONDS:
+            child.pause = FIRST_PAUSE
+        log.warning("%s ended (%s), see %s; starting it again", child.role, status, self._log(child.role))
+        child.again_at = now + child.pause
+        if child.role == "broker" and child.restarts >= 2 and now - child.started < HEALTHY_SECONDS:
+            log.warning("the broker keeps ending; its files now lie in %s", set_aside(self._settings))
+
+    def _last_words(self, role: str) -> str:
+        time.sleep(0.2)  # the log's thread may still be writing
+        with contextlib.suppress(OSError, IndexError):
+            return f"{role}: {self._log(role).read_text(errors='replace').strip().splitlines()[-1]}"
+        return f"{role} did not start; see {self._log(role)}"
+
+    def _all_ready(self) -> bool:
+        return all(self._is_ready(child) for child in self._children.values())
+
+    def _is_ready(self, child: Child) -> bool:
+        if child.again_at is not None:
+            return False
+        if child.role == "broker":
+            return True
+        if child.role == "api":
+            return self._api_answers(child.process.pid)
+        return self._mark(child.role).exists()
+
+    def _api_answers(self, pid: int) -> bool:
+        try:
+            facts = json.loads((self._settings.run_path / "api.json").read_text())
+            host, _, port = facts["url"].rpartition("/")[2].rpartition(":")
+            host = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host)
+            with socket.create_connection((host, int(port)), timeout=1):
+                return facts["pid"] == pid
+        except (OSError, ValueError, KeyError):
+            return False
+
     def _stop_all(self) -> None:
-        """SIGTERM in reverse order, SIGKILL to whatever is left; then no process of ours remains."""
+        """SIGTERM to all but the broker, which the others still need; SIGKILL to whatever is left. Then no process of
+        ours remains."""
         children = [self._children[role] for role in reversed(list(ROLES)) if role in self._children]
+        others = [child for child in children if child.role != "broker"]
+        for child in others:
+            kill_group(child.process.pid, signal.SIGTERM)
+        _wait(others, STOP_SECONDS)
         for child in children:
-            if child.role != "broker":
-                kill_group(child.process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
+            kill_group(child.process.pid, signal.SIGTERM if child.role == "broker" else signal.SIGKILL)
+        _wait(children, 1.0)
         for child in children:
-            if child.role == "broker":
-                kill_group(child.process.pid, signal.SIGTERM)
-            try:
-                child.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                log.warning("%s did not stop in time", child.role)
             kill_group(child.process.pid, signal.SIGKILL)
             child.process.wait()
+            self._mark(child.role).unlink(missing_ok=True)
+
+    def _mark(self, role: str) -> Path:
+        return self._settings.run_path / f"{role}.ready"
+
+    def _log(self, role: str) -> Path:
+        return self._settings.logs_path / f"{role}.log"
+
+
+def up(settings: Settings, arguments: Sequence[str] = (), ready: Callable[[], None] = lambda: None) -> int:
+    """Run Mailroom on this machine until SIGTERM or SIGINT; the exit status."""
+    return Supervisor(settings, arguments).run(ready)
 
 
 def kill_group(pid: int, number: int) -> None:
     """Signal a child and all it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
+
+
+def _wait(children: Sequence[Child], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(child.process.poll() is None for child in children):
+        time.sleep(0.05)
 
 
 def _keep_log(process: subprocess.Popen[bytes], path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 
+from indexes.open import open_catalogue
 from pipeline.documents import Lane
 from pipeline.errors import MailroomError
-from workers.assemble import House
 from workers.hints import Hints
 from workers.process import Stopping
+from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +24,14 @@ REMEMBER_SECONDS = 10.0
 class Sweeper:
     """`sweep` once, or `run` until told to stop."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._hints = Hints(house.settings)
+    def __init__(self, settings: Settings) -> None:
+        # The catalogue alone, not a House: this process is there all the time and should be small.
+        self._settings, self._ledger = settings, open_catalogue(settings.catalogue_url).ledger
+        self._hints = Hints(settings)
         self._hinted: dict[str, float] = {}
 
     def run(self, stopping: Stopping) -> None:
-        while not stopping.wait(self._house.settings.workers.sweep_seconds):
+        while not stopping.wait(self._settings.workers.sweep_seconds):
             try:
                 self.sweep()
             except MailroomError as error:
@@ -48,7 +50,7 @@ class Sweeper:
         room = QUEUE_CAP - waiting
         if room <= 0:
             return 0
-        due = self._house.catalogue.ledger.due(lane, room + len(self._hinted))
+        due = self._ledger.due(lane, room + len(self._hinted))
         # With an empty queue what was hinted before is lost (FLUSHALL, a killed worker): say it again.
         fresh = [job for job in due if waiting == 0 or job not in self._hinted][:room]
         sent = 0

@@ -14,8 +14,8 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from pipeline.documents import Document, Lane, Sighting, State
 from pipeline.errors import MailroomError, Rejected
@@ -108,7 +108,9 @@ class Tray:
     def _receive(self, claim: Path) -> bool:
         place, before = self._place_of(claim), look_at(claim)
         try:
-            revision, size = self._house.blobs.put(pieces(claim), limit=self._house.settings.api.upload_max_bytes)
+            with opened(claim) as file:
+                limit = self._house.settings.api.upload_max_bytes
+                revision, size = self._house.blobs.put(iter(lambda: file.read(PIECE), b""), limit)
             fault("tray.stored", place)
             if look_at(claim) != before:
                 self._give_back(claim)
@@ -178,12 +180,9 @@ class Tray:
         return Sighting(self._folder.source, place, time.time(), access, tuple(labels))
 
 
-def pieces(path: Path) -> Iterator[bytes]:
-    """The file's bytes, without following a link that took its place."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        while piece := file.read(PIECE):
-            yield piece
+def opened(path: Path) -> BinaryIO:
+    """The file, without following a link that took its place."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 def write_durably(path: Path, content: bytes) -> None:

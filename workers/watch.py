@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from watchfiles import watch
@@ -35,13 +36,14 @@ class Watcher:
         self._stirred = threading.Event()
         self._events_work = threading.Event()
 
-    def run(self, stopping: Stopping) -> None:
+    def run(self, stopping: Stopping, ready: Callable[[], None] = lambda: None) -> None:
         """Until told to stop. What lies in the trays at the start is taken like what comes later."""
         locks = [OnlyOne(tray.root / CLAIMS / ".lock", f"A watcher of {tray.root}") for tray in self._trays]
         for lock in locks:
             lock.__enter__()
         try:
             self._listen(stopping)
+            ready()
             while not stopping:
                 for tray in self._trays:
                     self._guarded(tray)
