@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import Rejected
 from pipeline.parse import shim
+from pipeline.parse.detect import detect
 from pipeline.parse.findings import Findings, Full
-from pipeline.parse.kinds import KINDS, ZIPPED, detect
+from pipeline.parse.kinds import KINDS, ZIPPED
 from pipeline.parse.limits import ParseLimits
 from pipeline.parse.protocol import pack
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -12,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pipeline.classify import text_quality
 from pipeline.documents import Parsed
 from pipeline.errors import MailroomError, Rejected
 from pipeline.parse.launch import Ending, Zygote
@@ -89,7 +91,8 @@ class SandboxedParser:
             self.peak_rss_kb = max(self.peak_rss_kb, ending.rss_kb if ending else 0)
             if receiver.complete:
                 untrusted, contents = receiver.answer()
-                return to_parsed(untrusted, contents, self.limits)
+                parsed = to_parsed(untrusted, contents, self.limits)
+                return dataclasses.replace(parsed, text_quality=text_quality(parsed.text))
         except Malformed as error:
             raise Rejected("crashed", "The parser's answer was malformed; look at the file by hand.") from error
         raise _failure(ending, folder, self.limits)

@@ -30,7 +30,7 @@ def read_image(image: Image, found: Findings, page: int) -> bool:
     if not text.strip():
         return False
     found.flags.add("ocr")
-    add_text(found, text, page)
+    add_text(found, text, page, titles=False)
     return True
 
 

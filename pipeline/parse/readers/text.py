@@ -31,11 +31,12 @@ def read(file: BinaryIO, found: Findings) -> None:
     add_text(found, decode(data))
 
 
-def add_text(found: Findings, text: str, page: int | None = None) -> None:
-    """Paragraphs as elements."""
+def add_text(found: Findings, text: str, page: int | None = None, titles: bool = True) -> None:
+    """Paragraphs as elements; without ``titles`` a short line is only a line (OCR makes too many of them)."""
     for paragraph in _BLANK.split(text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")):
         for piece in _pieces(paragraph.strip("\n")):
-            found.add(category(piece), piece, page)
+            name = category(piece)
+            found.add(name if titles or name != "Title" else "UncategorizedText", piece, page)
 
 
 def decode(data: bytes, declared: str | None = None) -> str:
