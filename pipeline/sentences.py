@@ -12,6 +12,8 @@ ABBREVIATIONS = frozenset(
 )
 #: A line longer than this is cut at its sentence ends; a shorter one (a heading, a list item, a table row) stays whole.
 MAX_CHARS = 600
+#: Characters looked at around an end mark: every decision is local, so that a long text takes linear time.
+LOOK = 40
 _END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s)")
 _LAST_WORD = re.compile(r"([\w.]+)$")
 
@@ -37,22 +39,22 @@ def split_sentences(text: str) -> tuple[Sentence, ...]:
 def _blocks(text: str) -> list[tuple[int, int]]:
     """Paragraphs: runs of lines in which each goes on from the one before."""
     blocks: list[tuple[int, int]] = []
-    at = 0
+    at, last = 0, ""
     for line in text.splitlines(keepends=True):
         start, end = at, at + len(line)
         at = end
         if not line.strip():
             continue
-        if blocks and blocks[-1][1] == start and _goes_on(text[blocks[-1][0] : start], line):
+        if blocks and blocks[-1][1] == start and _goes_on(last.rstrip(), line):
             blocks[-1] = (blocks[-1][0], end)
         else:
             blocks.append((start, end))
+        last = line
     return blocks
 
 
-def _goes_on(before: str, line: str) -> bool:
+def _goes_on(last: str, line: str) -> bool:
     """A line goes on from a long line without an end mark, when it does not start like an item or a row of its own."""
-    last = before.rstrip().rsplit("\n", 1)[-1]
     starts_small = line.lstrip()[:1].islower()
     return starts_small or (len(last) > 60 and last[-1:] not in ".!?:;|" and not _is_item(line))
 
@@ -72,7 +74,7 @@ def _inside(text: str, start: int, end: int) -> list[Sentence]:
 
 
 def _is_end(text: str, start: int, match: re.Match[str], end: int) -> bool:
-    following = text[match.end() : end].lstrip()[:1]
+    following = text[match.end() : min(end, match.end() + LOOK)].lstrip()[:1]
     if following and following.islower():
         return False
     if match.group()[0] != ".":
@@ -80,7 +82,8 @@ def _is_end(text: str, start: int, match: re.Match[str], end: int) -> bool:
     before = _LAST_WORD.search(text, max(start, match.start() - 20), match.start())
     word = before.group(1).lower() if before else ""
     # "No. 5", "J. Smith", "1. Scope": the point belongs to the word, or to a number at the start of its line.
-    numbered = word.isdigit() and not text[start : match.start() - len(word)].rpartition("\n")[2].strip()
+    ahead = match.start() - len(word)
+    numbered = word.isdigit() and not text[max(start, ahead - LOOK) : ahead].rpartition("\n")[2].strip()
     return not (word in ABBREVIATIONS or (len(word) == 1 and word.isalpha()) or numbered)
 
 
