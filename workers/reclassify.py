@@ -10,7 +10,8 @@ A plan carries the text of its rules and the digest of its model: neither can ch
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 #: Documents of one job: a few seconds of work, one transaction.
 BATCH = 50
+WAIT_SECONDS = 0.1
 EVERYTHING = Caller((), admin=True)
 
 
@@ -92,14 +94,23 @@ class Reclassify:
             ledger.release(job, backoff(job.attempt), "internal", type(error).__name__)
 
     def drain(self, plan_id: str) -> None:
-        """Run the plan's jobs in this process until none is left to claim: for installations without a worker."""
+        """Run the plan's jobs in this process until none is left to claim."""
+        for _ in self.steps(plan_id):
+            pass
+
+    def steps(self, plan_id: str) -> Iterator[int]:
+        """Run due jobs in this process, for installations without a worker; yields the plan's open batches after each.
+        What others hold or what waits for its next attempt is waited for."""
         seconds = self._house.settings.workers.lease_seconds
-        ledger = self._house.catalogue.ledger
-        while claimed := ledger.claim(Lane.RECLASSIFY, owner(), seconds):
+        ledger, plans = self._house.catalogue.ledger, self._house.catalogue.plans
+        while open_jobs := plans.get(plan_id)["open_jobs"]:
+            yield open_jobs
+            claimed = ledger.claim(Lane.RECLASSIFY, owner(), seconds)
+            if not claimed:
+                time.sleep(WAIT_SECONDS)
+                continue
             with heartbeat(ledger, claimed[0], seconds):
                 self.run(claimed[0])
-            if not self._house.catalogue.plans.get(plan_id)["open_jobs"]:
-                return
 
     def _compare(self, job: Job) -> None:
         catalogue = self._house.catalogue

@@ -224,3 +224,33 @@ def test_two_applies_at_once_decide_once(house: House) -> None:
     again.close()
     assert house.catalogue.plans.get(plan_id)["state"] == "applied"
     assert [decisions(house, d.id) for d in documents] == [["applied"], []] * 20
+
+
+def command(house: House, *arguments: str) -> str:
+    """What `mailroom reclassify ...` prints."""
+    from typer.testing import CliRunner
+
+    from workers.cli.context import Context
+    from workers.cli.reclassify import app
+
+    context = Context(data=str(house.settings.home))
+    context.__dict__["house"] = house
+    result = CliRunner().invoke(app, list(arguments), obj=context, env={"COLUMNS": "200"}, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_the_commands_from_plan_to_undo(house: House, tmp_path: Path) -> None:
+    documents = fill(house, 4)
+    (tmp_path / "ids").write_text("\n".join(d.id for d in documents[:3]) + "\n")
+    said = command(house, "plan", "--inline", "--ids", str(tmp_path / "ids"))
+    assert "3 documents compared, 2 would differ" in said
+    plan_id = house.catalogue.plans.list()[0]["id"]
+    assert f"reclassify apply {plan_id}" in said
+    shown = command(house, "show", plan_id)
+    assert documents[0].id in shown and "invoice" in shown and "0.90 -> 0.95" in shown
+    assert "2 applied" in command(house, "apply", "--inline", plan_id)
+    assert house.catalogue.documents.get(documents[0].id).label == "invoice"
+    assert "2 undone" in command(house, "undo", "--inline", plan_id)
+    assert house.catalogue.documents.get(documents[0].id) == documents[0]
+    assert "undone" in command(house, "list")
