@@ -322,3 +322,20 @@ def _hidden(key: str, value: Any) -> Any:
         scheme, _, rest = value.partition("://")
         return f"{scheme}://{SECRET}@{rest.rpartition('@')[2]}"
     return value
+
+
+def reference() -> str:
+    """Every setting with its default and meaning, as Markdown: workers/SETTINGS.md."""
+    lines = [
+        "# Settings",
+        "",
+        "Made by `mailroom config reference`. Layers, the later one wins: defaults, the profile (`MAILROOM_PROFILE`), the",
+        "site's TOML file (`mailroom.toml` in the data folder, or `--config`), the environment (`MAILROOM_SECTION__KEY`, or",
+        "`MAILROOM_SECTION__KEY_FILE` for a secret in a file), the command line (`--set section.key=value`).",
+    ]
+    defaults = Settings().model_dump(mode="json")
+    for section, field in Settings.model_fields.items():
+        lines += ["", f"## [{section}]", "", "| key | default | meaning |", "|---|---|---|"]
+        for key, each in field.annotation.model_fields.items():  # type: ignore[union-attr]
+            lines.append(f"| `{section}.{key}` | `{json.dumps(defaults[section][key])}` | {each.description} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,67 @@
+"""A real API over a real catalogue: uvicorn in a thread, the stages of the path in run by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+
+import httpx
+import uvicorn
+
+from pipeline.documents import Chunk, Document, Lane, Outcome, Parsed, Sighting, Stage, State
+from pipeline.codec import encode_parsed
+from pipeline.documents import Element
+from workers.api.app import create_app
+from workers.api.serve import bind, configuration, url_of
+from workers.assemble import House
+from workers.settings import load_settings
+from workers.writer import Writer
+
+ALL = ("read", "write", "admin")
+
+
+def make_house(folder: Path, **overrides: str) -> House:
+    """An installation in ``folder`` without a broker: hints are lost, as they may be."""
+    return House(load_settings({"data.path": str(folder), "api.port": "0", **overrides}, environ={}).settings)
+
+
+@contextmanager
+def serving(house: House) -> Iterator[str]:
+    """The API's URL, served by uvicorn in this process."""
+    listening = bind(house.settings)
+    server = uvicorn.Server(configuration(create_app(house, warm=False)))
+    thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        yield url_of(house.settings, listening)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def client(url: str, house: House, principals: Sequence[str] = ("*",), scopes: Sequence[str] = ALL, admin: bool = False) -> httpx.Client:
+    """A client with a key of its own."""
+    _, secret = house.catalogue.keys.create("test", principals, scopes, admin)
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30)
+
+
+def read_and_index(house: House, document_id: str, text: str, label: str = "invoice") -> Document:
+    """Bring a received document to INDEXED with this text: the outcomes of the stages, committed as workers do."""
+    ledger, embedder = house.catalogue.ledger, house.embedder
+    while (jobs := ledger.claim(Lane.INGEST, "test", 60)) and jobs[0].subject != document_id:
+        ledger.release(jobs[0], 3600, "test", "", counted=False)
+    job = jobs[0]
+    parsed = Parsed("text/plain", (Element("NarrativeText", text, 1),), 1, "test")
+    chunks = (Chunk(0, text, 0, len(text), 1, 1, None),)
+    document = {"media_type": "text/plain", "pages": 1, "chunks": 1, "label": label, "probability": 0.99}
+    outcome = Outcome(Stage.PARSE, document=document, result=(document_id * 2, encode_parsed(parsed)), chunks=chunks, next_stage=Stage.EMBED)
+    job = ledger.commit(job, outcome, keep=True, seconds=60)
+    vectors = embedder.embed([text])
+    ledger.commit(job, Outcome(Stage.EMBED, vectors=vectors, embedder=embedder.digest, next_stage=Stage.INDEX))
+    Writer(house).step()
+    found = house.catalogue.documents.get(document_id)
+    assert found.state is State.INDEXED
+    return found

@@ -1,0 +1,36 @@
+"""Exit codes that scripts can use. The one list of them; workers/cli/README.md repeats it and a test compares."""
+
+from __future__ import annotations
+
+from pipeline.errors import MailroomError, Refused, Unavailable
+
+OK = 0
+ERROR = 1
+USAGE = 2
+NOT_FOUND = 3
+SOME_FAILED = 4
+NOT_RUNNING = 5
+UNAVAILABLE = 6
+INTERRUPTED = 130
+
+MEANINGS = {
+    OK: "done",
+    ERROR: "an error, named on standard error as `error: CODE: what happened and what to do`",
+    USAGE: "the command line is wrong, or a request that cannot be right",
+    NOT_FOUND: "there is no such document or key, or nothing was found",
+    SOME_FAILED: "done, but some documents failed",
+    NOT_RUNNING: "no Mailroom runs on this data folder, and the command needs one",
+    UNAVAILABLE: "a store, the broker or the disk does not answer: try again",
+    INTERRUPTED: "interrupted by Ctrl-C",
+}
+
+
+def exit_code(error: MailroomError) -> int:
+    """The exit code of an error of ours."""
+    if error.code == "not-found":
+        return NOT_FOUND
+    if error.code in ("bad-request", "bad-query"):
+        return USAGE
+    if isinstance(error, Unavailable) and not isinstance(error, Refused):
+        return UNAVAILABLE
+    return ERROR

@@ -1,0 +1,199 @@
+"""Where a command finds its documents: the stores of this machine, or a server by REST. Both answer in the same JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import httpx
+
+from pipeline.documents import Lane, Sighting
+from pipeline.errors import CODES, Refused, Unavailable
+from pipeline.questions import Caller, Filters, SearchRequest
+from workers import intake
+from workers.api import schemas
+from workers.assemble import House
+
+Json = dict[str, Any]
+PIECE = 1 << 20
+#: The operator at the machine: whoever may read the data folder may see everything in it.
+OPERATOR = Caller((), admin=True)
+
+
+class Gateway(Protocol):
+    """What the commands need. Answers are those of the REST API."""
+
+    def add(self, file: Path, name: str, fields: Mapping[str, Any]) -> Json: ...
+
+    def document(self, document_id: str) -> Json: ...
+
+    def record(self, document_id: str) -> Json: ...
+
+    def documents(self, filters: Mapping[str, Any], limit: int, offset: int) -> Json: ...
+
+    def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any]) -> Json: ...
+
+    def ask(self, question: str, filters: Mapping[str, Any]) -> Json: ...
+
+    def retry(self, document_id: str) -> None: ...
+
+    def delete(self, document_id: str) -> None: ...
+
+    def jobs(self) -> Json: ...
+
+    def close(self) -> None: ...
+
+
+class Local:
+    """Straight to the stores, as the operator. Needs no running server; a running one goes on undisturbed."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def add(self, file: Path, name: str, fields: Mapping[str, Any]) -> Json:
+        source, access, labels = fields.get("source", "cli"), fields.get("access"), fields.get("labels", ())
+        sighting = Sighting(source, name, time.time(), tuple(access or ["*"]), tuple(labels), {})
+        document, created = intake.receive(self._house, self._house.hints, pieces(file), sighting)
+        return {"id": document.id, "created": created, "state": str(document.state)}
+
+    def document(self, document_id: str) -> Json:
+        return _json(schemas.Document.of(self._house.catalogue.documents.get(document_id)))
+
+    def record(self, document_id: str) -> Json:
+        document = self._house.catalogue.documents.get(document_id)
+        return _json(schemas.Record.of(document, *self._house.catalogue.documents.history(document_id)))
+
+    def documents(self, filters: Mapping[str, Any], limit: int, offset: int) -> Json:
+        found, total = self._house.catalogue.documents.find(OPERATOR, _filters(filters), limit, offset)
+        items = [_json(schemas.Document.of(document)) for document in found]
+        after = offset + len(items)
+        more = after if items and after < total else None
+        return {"items": items, "total": total, "limit": limit, "offset": offset, "next_offset": more}
+
+    def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any]) -> Json:
+        request = SearchRequest(query, k, 0, mode, _filters(filters))
+        return _json(schemas.SearchPage.of(request, self._house.search.search(OPERATOR, request), explain))
+
+    def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
+        return _json(schemas.Answer.of(self._house.search.ask(OPERATOR, question, _filters(filters))))
+
+    def retry(self, document_id: str) -> None:
+        self._house.catalogue.documents.get(document_id)
+        if not self._house.catalogue.ledger.retry(document_id):
+            raise Refused("conflict", f"Document {document_id} is still on its way; wait until it has ended.")
+        self._house.hints.nudge(self._house.catalogue.ledger, Lane.INGEST)
+
+    def delete(self, document_id: str) -> None:
+        intake.erase(self._house, document_id)
+
+    def jobs(self) -> Json:
+        catalogue = self._house.catalogue
+        counts, backlog = dict(catalogue.documents.counts()), schemas.backlog(catalogue.ledger.backlog())
+        return _json(schemas.Jobs(documents=counts, jobs=backlog, broker=self._house.hints.waiting()))
+
+    def close(self) -> None:
+        """The House is its owner's to close."""
+
+
+class Remote:
+    """By REST, with the rights of a key."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False)
+
+    def add(self, file: Path, name: str, fields: Mapping[str, Any]) -> Json:
+        query = {key: value for key, value in fields.items() if value}
+        headers = {"X-Filename": quote(name), "Content-Type": "application/octet-stream"}
+        return self._send(
+            "POST", "/v1/documents", params={**query, "path": name}, content=pieces(file), headers=headers
+        )
+
+    def document(self, document_id: str) -> Json:
+        return self._send("GET", f"/v1/documents/{quote(document_id, safe='')}")
+
+    def record(self, document_id: str) -> Json:
+        return self._send("GET", f"/v1/documents/{quote(document_id, safe='')}/record")
+
+    def documents(self, filters: Mapping[str, Any], limit: int, offset: int) -> Json:
+        return self._send("GET", "/v1/documents", params={**_set(filters), "limit": limit, "offset": offset})
+
+    def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any]) -> Json:
+        body = {"query": query, "k": k, "mode": mode, "explain": explain, "filters": _set(filters)}
+        return self._send("POST", "/v1/search", json=body)
+
+    def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
+        return self._send("POST", "/v1/ask", json={"question": question, "filters": _set(filters)})
+
+    def retry(self, document_id: str) -> None:
+        self._send("POST", f"/v1/documents/{quote(document_id, safe='')}/retry")
+
+    def delete(self, document_id: str) -> None:
+        self._send("DELETE", f"/v1/documents/{quote(document_id, safe='')}")
+
+    def jobs(self) -> Json:
+        return self._send("GET", "/v1/jobs")
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _send(self, method: str, path: str, **more: Any) -> Json:
+        """The answer's JSON; a problem becomes the error that it tells of."""
+        try:
+            response = self._client.request(method, path, **more)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            text = f"No answer from {self._client.base_url} ({type(error).__name__}); is Mailroom running there?"
+            raise Unavailable("store-unavailable", text) from error
+        if response.is_success:
+            return response.json() if response.content else {}
+        raise _problem(response)
+
+
+def _problem(response: httpx.Response) -> Refused | Unavailable:
+    try:
+        told = response.json()
+        code, detail = str(told["code"]), str(told["detail"])
+    except (ValueError, KeyError, TypeError):
+        code, detail = "internal", f"The server answered {response.status_code}."
+    code = code if code in CODES else "internal"
+    return (Unavailable if response.status_code >= 500 else Refused)(code, detail)
+
+
+def pieces(file: Path) -> Iterator[bytes]:
+    """The file's bytes, a MiB at a time."""
+    with file.open("rb") as stream:
+        while piece := stream.read(PIECE):
+            yield piece
+
+
+def _filters(filters: Mapping[str, Any]) -> Filters:
+    return schemas.FilterFields.model_validate(_set(filters)).filters()
+
+
+def _set(filters: Mapping[str, Any]) -> Json:
+    return {name: value for name, value in filters.items() if value}
+
+
+def _json(model: Any) -> Json:
+    return model.model_dump(mode="json")
+
+
+def walk(paths: Sequence[Path]) -> list[tuple[Path, str]]:
+    """(file, name in its source) of every file, folders searched through; hidden files are left out."""
+    found = []
+    for path in paths:
+        if path.is_dir():
+            inner = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
+            found += [(each, each.relative_to(path.parent).as_posix()) for each in inner]
+        elif path.is_file():
+            found.append((path, path.name))
+        else:
+            raise Refused("not-found", f"There is no file {path}.")
+    return found
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,74 @@
+"""search and ask."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from workers.cli import exits, show
+from workers.cli.context import given, out
+from workers.cli.documents import AsJson, Folder, Label, Since, Source, Until, filters_of
+
+
+def search(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help='Words, "phrases", +must, -not.')],
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Passages.")] = 10,
+    mode: Annotated[str, typer.Option(help="hybrid, lexical or vector.")] = "hybrid",
+    label: Label = None,
+    source: Source = None,
+    folder: Folder = None,
+    since: Since = None,
+    until: Until = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the parts of each score.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search the documents. Exit code 3 when nothing was found."""
+    filters = filters_of(label=label, source=source, folder=folder, since=since, until=until)
+    page = given(context).gateway.search(query, k, mode, explain, filters)
+    if as_json:
+        show.print_json(page)
+    else:
+        for number, found in enumerate(page["items"], 1):
+            show.passage(number, found, explain)
+        at_least = "" if page["total_is_exact"] else "at least "
+        out.print(f"{len(page['items'])} of {at_least}{page['total']}")
+    if not page["items"]:
+        raise typer.Exit(exits.NOT_FOUND)
+
+
+def ask(
+    context: typer.Context,
+    question: str,
+    label: Label = None,
+    source: Source = None,
+    folder: Folder = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a question; the answer is made of quotes. Exit code 3 when it was not found."""
+    filters = filters_of(label=label, source=source, folder=folder, since=since, until=until)
+    answer = given(context).gateway.ask(question, filters)
+    if as_json:
+        show.print_json(answer)
+    else:
+        _print(answer)
+    if not answer["found"]:
+        raise typer.Exit(exits.NOT_FOUND)
+
+
+def _print(answer: dict) -> None:
+    if not answer["found"]:
+        out.print("Not found in your documents. The nearest passages:\n")
+        for number, found in enumerate(answer["nearest"], 1):
+            show.passage(number, found, False)
+        return
+    for quote in answer["quotes"]:
+        out.print(show.plain(f"“{quote['text']}”"), style="bold")
+        page = f", page {quote['page']}" if quote["page"] else ""
+        out.print(
+            show.plain(f"  {quote['document_name']}{page}  {quote['document_id']} [{quote['start']}:{quote['end']}]")
+        )
+    out.print(f"confidence {answer['confidence']:.2f}")

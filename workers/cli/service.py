@@ -1,0 +1,161 @@
+"""up, status, rebuild, config, doctor: the installation as a whole."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+
+from pipeline.errors import Refused
+from workers.cli import exits, show
+from workers.cli.context import Context, err, given, out
+from workers.cli.documents import AsJson, progress
+from workers.settings import reference, shown
+
+#: Seconds for a running writer to publish the rebuilt index.
+REBUILD_PATIENCE = 3600.0
+config_app = typer.Typer(help="The settings.", no_args_is_help=True)
+
+
+def up(
+    context: typer.Context,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Drop the sample documents in, and show what becomes of them.")
+    ] = False,
+) -> None:
+    """Start everything on this machine and keep serving until Ctrl-C."""
+    shared = given(context)
+    if demo:
+        os.execv(*_demo(shared))
+    from workers.keys import first_key
+    from workers.supervisor import Supervisor
+
+    _, created = first_key(shared.house.catalogue, shared.settings.run_path)
+    shared.close()
+    supervisor = Supervisor(shared.settings, shared.arguments)
+    raise typer.Exit(supervisor.run(ready=lambda: _announce(shared, created)))
+
+
+def _demo(shared: Context) -> tuple[str, list[str]]:
+    import sys
+
+    return sys.executable, [sys.executable, "-m", "workers.demo", "--data", str(shared.settings.home)]
+
+
+def _announce(shared: Context, created: bool) -> None:
+    """Say where it serves as soon as it does; the supervisor goes on watching meanwhile."""
+
+    def told() -> None:
+        while not _answers(shared.running_at):
+            time.sleep(0.1)
+        key_file = shared.settings.run_path / "admin.key"
+        out.print(show.plain(f"Mailroom serves at {shared.running_at}"))
+        if created:
+            out.print(show.plain(f"API key, shown this once: {key_file.read_text().strip()}"))
+        out.print(show.plain(f"Drop files into {shared.settings.tray_path(shared.settings.tray.folders[0])}"))
+
+    threading.Thread(target=told, daemon=True).start()
+
+
+def _answers(url: str | None) -> bool:
+    if url is None:
+        return False
+    try:
+        return httpx.get(f"{url}/healthz", timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """What runs, how many documents stand where, and what is waiting. Exit code 5 when nothing runs."""
+    shared = given(context)
+    url = shared.url or shared.running_at
+    jobs = shared.gateway.jobs()
+    health = httpx.get(f"{url}/healthz", timeout=10, trust_env=False).json() if _answers(url) else None
+    told = {"url": url if health else None, "health": health, **jobs}
+    if as_json:
+        show.print_json(told)
+    else:
+        out.print(show.plain(f"serves at {url}" if health else "not running; `mailroom up` starts it"))
+        show.facts({"health": health or {}, "documents": jobs["documents"]})
+        show.table(
+            ("lane", "stage", "state", "jobs", "oldest"),
+            ((j["lane"], j["stage"], j["state"], j["count"], j["oldest"]) for j in jobs["jobs"]),
+        )
+    if health is None:
+        raise typer.Exit(exits.NOT_RUNNING)
+
+
+def rebuild(context: typer.Context) -> None:
+    """Make the search index anew from the catalogue's texts and vectors. Search goes on meanwhile."""
+    shared = given(context)
+    try:
+        writer = shared.house.writer
+    except Refused:  # a running writer holds the index: it does the work
+        generation = _ask_the_writer(shared)
+    else:
+        generation = _rebuild_here(shared, writer)
+    out.print(f"generation {generation}")
+
+
+def _rebuild_here(shared: Context, writer: object) -> str:
+    catalogue, embedder = shared.house.catalogue, shared.house.embedder
+    with progress() as bar:
+        task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
+        source = catalogue.passages.scan(embedder.digest)
+        return writer.rebuild(source, lambda done: bar.update(task, completed=done))  # type: ignore[attr-defined]
+
+
+def _ask_the_writer(shared: Context) -> str:
+    from workers.writer import REQUEST
+
+    request = Path(shared.settings.index_path) / REQUEST
+    before = shared.house.reader.snapshot().generation
+    request.touch()
+    deadline = time.monotonic() + REBUILD_PATIENCE
+    with progress() as bar:
+        bar.add_task("the running writer rebuilds", total=None)
+        while time.monotonic() < deadline:
+            now = shared.house.reader.snapshot().generation
+            if not request.exists() and now != before:
+                return now
+            time.sleep(0.2)
+    raise Refused("conflict", "The writer did not finish; see logs/writer.log in the data folder.")
+
+
+def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+    """Check everything that Mailroom needs; say what is missing and the command that fixes it."""
+    from workers.doctor import FAIL, examine
+
+    checks = examine(given(context).settings, running=given(context).running_at is not None)
+    if as_json:
+        show.print_json([check.as_json() for check in checks])
+    else:
+        colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+        for check in checks:
+            line = show.Text(f"{check.status:5} ", style=colours[check.status]) + show.plain(check.text())
+            out.print(line, soft_wrap=True)
+    if any(check.status == FAIL for check in checks):
+        err.print("error: something that Mailroom needs is missing; see above")
+        raise typer.Exit(exits.ERROR)
+
+
+@config_app.command("show")
+def config_show(context: typer.Context, as_json: AsJson = False) -> None:
+    """Each setting, its value, and the layer that set it. Secrets are hidden."""
+    rows = shown(given(context).loaded)
+    if as_json:
+        show.print_json([{"key": key, "value": value, "set_by": layer} for key, value, layer in rows])
+    else:
+        show.table(("setting", "value", "set by"), rows)
+
+
+@config_app.command("reference")
+def config_reference() -> None:
+    """Every setting with its default and meaning, as Markdown: the source of workers/SETTINGS.md."""
+    print(reference(), end="")
