@@ -187,7 +187,8 @@ class Supervisor:
         others = [child for child in children if child.role != "broker"]
         for child in others:
             kill_group(child.process.pid, signal.SIGTERM)
-        _wait(others, STOP_SECONDS)
+        for child in _wait(others, STOP_SECONDS):
+            log.warning("%s did not stop by itself", child.role)
         for child in children:
             kill_group(child.process.pid, signal.SIGTERM if child.role == "broker" else signal.SIGKILL)
         _wait(children, 1.0)
@@ -214,10 +215,14 @@ def kill_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
-def _wait(children: Sequence[Child], seconds: float) -> None:
+def _wait(children: Sequence[Child], seconds: float) -> list[Child]:
+    """Those that are still there in the end."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(child.process.poll() is None for child in children):
+    while left := [child for child in children if child.process.poll() is None]:
+        if time.monotonic() > deadline:
+            break
         time.sleep(0.05)
+    return left
 
 
 def _keep_log(process: subprocess.Popen[bytes], path: Path) -> None:
