@@ -17,6 +17,7 @@ from pipeline.documents import Destination, Document, Lane, State, Verdict
 from pipeline.errors import Misconfigured, Refused
 from pipeline.questions import Filters
 from pipeline.reclassify import matrix
+from tests.scenarios.running import Running, wait_for
 from tests.support.filed import file_away
 from workers.assemble import House
 from workers.settings import load_settings
@@ -244,7 +245,7 @@ def test_the_commands_from_plan_to_undo(house: House, tmp_path: Path) -> None:
     documents = fill(house, 4)
     (tmp_path / "ids").write_text("\n".join(d.id for d in documents[:3]) + "\n")
     said = command(house, "plan", "--inline", "--ids", str(tmp_path / "ids"))
-    assert "3 documents compared, 2 would differ" in said
+    assert "3 documents, 2 would differ" in said
     plan_id = house.catalogue.plans.list()[0]["id"]
     assert f"reclassify apply {plan_id}" in said
     shown = command(house, "show", plan_id)
@@ -254,3 +255,17 @@ def test_the_commands_from_plan_to_undo(house: House, tmp_path: Path) -> None:
     assert "2 undone" in command(house, "undo", "--inline", plan_id)
     assert house.catalogue.documents.get(documents[0].id) == documents[0]
     assert "undone" in command(house, "list")
+
+
+def test_real_workers_apply_and_undo(house: House) -> None:
+    """The same by Celery: the command only enqueues and watches; the couriers do the work and the deliveries."""
+    documents = fill(house, 30)
+    deliver_all(house)
+    plan_id = compared(house)
+    with Running(house.settings.home):
+        assert "15 applied" in command(house, "apply", plan_id)
+        copies = house.settings.folders_root / "invoice"
+        wait_for(lambda: copies.is_dir() and len(list(copies.glob("*.txt"))) == 15, 20, "the copies")
+        assert "15 undone" in command(house, "undo", plan_id)
+    assert [house.catalogue.documents.get(d.id) for d in documents] == documents
+    assert [decisions(house, d.id) for d in documents] == [["applied", "undone"], []] * 15
