@@ -135,8 +135,8 @@ def program_paths() -> list[Path]:
     """What the readers and their helper programs need to read: the interpreter, its packages, the system's libraries."""
     names = {sys.prefix, sys.base_prefix, *(sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib"))}
     names |= {entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))}
-    names |= {"/usr", "/lib", "/lib64", "/bin", "/opt/libreoffice", "/proc", "/sys/devices/system/cpu"}
-    names |= {"/etc/ld.so.cache", "/etc/fonts", "/etc/localtime", "/etc/mime.types", "/etc/libreoffice"}
+    names |= {"/usr", "/lib", "/lib64", "/bin", "/proc", "/sys/devices/system/cpu"}
+    names |= {"/etc/ld.so.cache", "/etc/fonts", "/etc/localtime", "/etc/mime.types"}
     return [Path(name) for name in names] + [Path(__file__).parents[1], Path("/dev/urandom"), Path("/dev/zero")]
 
 

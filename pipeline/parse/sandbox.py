@@ -161,5 +161,5 @@ def _readable(content: BinaryIO, folder: Path, most: int) -> int:
 def _digest(limits: ParseLimits) -> str:
     """Names everything that an answer depends on: readers, libraries, limits, and whether OCR is there."""
     libraries = [version(n) for n in ("unstructured", "pypdfium2", "python-calamine", "pillow")]
-    programs = [bool(shutil.which(n)) for n in ("tesseract", "soffice")]
+    programs = [bool(shutil.which("tesseract"))]
     return hashlib.sha256(repr((READERS_VERSION, libraries, programs, limits)).encode()).hexdigest()
