@@ -48,7 +48,7 @@ def problem(
         "title": CODES[code],
         "status": status,
         "detail": detail,
-        "instance": instance,
+        "instance": instance[:200],
         "code": code,
     }
     if errors:

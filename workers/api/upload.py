@@ -78,6 +78,8 @@ def _values(form: Form) -> dict[str, object]:
         values["metadata"] = _json(str(values["metadata"]), "metadata")
     name = str(values.pop("name", "")) or form.file_name
     values["path"] = _clean(str(values.get("path", "")) or re.split(r"[/\\]", name)[-1])
+    if not values["path"]:
+        raise Refused("bad-request", "name: give the file's name, by X-Filename, ?name=, ?path= or in the form.")
     return values
 
 

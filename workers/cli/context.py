@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,8 @@ if TYPE_CHECKING:  # the composition root imports every runtime; a command that 
     from workers.cli.gateway import Gateway
 
 #: Figures and tables go to standard output, everything else to standard error.
-out = Console(highlight=False)
+#: A program that reads our tables gets each row on one line.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 err = Console(stderr=True, highlight=False)
 
 

@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from pydantic import ValidationError
+from typer.exceptions import Abort, TyperException
 
 from pipeline.errors import MailroomError
 from pipeline.offline import go_offline
@@ -95,10 +95,10 @@ def main(arguments: list[str] | None = None) -> int:
         first = error.errors()[0]
         print(f"error: bad-request: {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
         return exits.USAGE
-    except click.ClickException as error:
+    except TyperException as error:
         error.show()
         return exits.USAGE
-    except (click.Abort, KeyboardInterrupt):
+    except (Abort, KeyboardInterrupt):
         return exits.INTERRUPTED
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

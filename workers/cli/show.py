@@ -51,7 +51,11 @@ def documents(items: Sequence[Mapping[str, Any]]) -> None:
 
 def facts(values: Mapping[str, Any]) -> None:
     """Name and value, the empty ones left out."""
-    table(("", ""), ((name, _flat(value)) for name, value in values.items() if value not in (None, "", [], {})))
+    made = Table("", "", box=None, pad_edge=False, show_header=False)
+    for name, value in values.items():
+        if value not in (None, "", [], {}):
+            made.add_row(plain(name), plain(_flat(value)))
+    out.print(made)
 
 
 def passage(number: int, found: Mapping[str, Any], explain: bool) -> None:
