@@ -36,7 +36,8 @@ ROLES: dict[str, list[str]] = {
     "api": ["api"],
     "tray": ["tray"],
 }
-STOP_SECONDS = 8.0
+#: Seconds to finish what is at hand, then to hand it back; after that SIGKILL.
+GENTLE_SECONDS, STOP_SECONDS = 1.0, 6.0
 #: Seconds that the broker has to answer at the start; it may have a long file of hints to read.
 BROKER_SECONDS = 20.0
 #: Seconds before a role that died is started again: doubled each time, back to the first after a minute of health.
@@ -186,7 +187,10 @@ class Supervisor:
         children = [self._children[role] for role in reversed(list(ROLES)) if role in self._children]
         others = [child for child in children if child.role != "broker"]
         for child in others:
-            kill_group(child.process.pid, signal.SIGTERM)
+            child.process.send_signal(signal.SIGTERM)
+        # Celery ends what is idle at SIGTERM; at SIGQUIT its children hand back what they hold (`tasks._stop_now`).
+        for child in _wait(others, GENTLE_SECONDS):
+            child.process.send_signal(signal.SIGQUIT if "celery" in ROLES[child.role] else signal.SIGTERM)
         for child in _wait(others, STOP_SECONDS):
             log.warning("%s did not stop by itself", child.role)
         for child in children:

@@ -71,6 +71,8 @@ class Running:
 
     def stop(self, seconds: float = 10.0) -> list[str]:
         """SIGTERM; returns the processes that outlived it by more than a moment."""
+        if self.process.poll() is not None:
+            return []
         family = self.family()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(seconds)
@@ -91,7 +93,11 @@ class Running:
 
     def children(self) -> list[psutil.Process]:
         """Celery's forked children."""
-        return [p for p in self.role("--queues=ingest").children() if "--queues=ingest" in " ".join(p.cmdline())]
+        found = []
+        for process in self.role("--queues=ingest").children():
+            with contextlib.suppress(psutil.Error):
+                found += [process] if "--queues=ingest" in " ".join(process.cmdline()) else []
+        return found
 
     @property
     def broker(self) -> psutil.Process:

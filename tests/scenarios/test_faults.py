@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -41,9 +42,8 @@ def test_a_killed_child_loses_nothing(mailroom: Running) -> None:
     mailroom.drop(texts)
     for _ in range(3):
         time.sleep(random.uniform(0.2, 0.8))
-        victims = mailroom.children()
-        if victims:
-            random.choice(victims).kill()
+        with contextlib.suppress(LookupError, IndexError, psutil.Error):  # the pool is just filling up again
+            random.choice(mailroom.children()).kill()
     mailroom.await_all(set(texts))
     mailroom.check_once()
 
