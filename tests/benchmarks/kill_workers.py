@@ -1,0 +1,111 @@
+"""Random SIGKILLs of worker processes during an ingest: how many documents are lost, how many handled twice.
+
+    python -m tests.benchmarks.kill_workers [--documents 200] [--kills 60] [--seed 11]
+
+A kill hits a Celery child, a whole Celery worker, or the index writer, at a random moment while documents are under
+way; as long as kills are owed, more documents keep the workers busy. Then every document must have ended once, the index
+must hold exactly the documents of the catalogue, and no delivery may have been made twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+
+from indexes.reader import IndexReader
+from pipeline.documents import TERMINAL, State
+from pipeline.questions import Filters
+from tests.benchmarks.corpus import write_corpus
+from tests.benchmarks.record import record
+from tests.scenarios.running import EVERYTHING, Running, wait_for
+
+#: What is hit, and how often in ten.
+TARGETS = ("child",) * 7 + ("worker",) * 2 + ("writer",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--documents", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=11)
+    given = parser.parse_args()
+    rng = random.Random(given.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_corpus(Path(folder) / "corpus", given.documents, given.seed)
+        with Running(Path(folder) / "data", workers__lease_seconds="3", workers__max_attempts="20") as mailroom:
+            figures = campaign(mailroom, files, given.kills, rng)
+    command = f"python -m tests.benchmarks.kill_workers --documents {given.documents} --kills {given.kills}"
+    data = f"{given.documents} mixed documents of one to five pages, made in code"
+    print(record("kill_workers", command, figures, seed=given.seed, data=data).read_text())
+
+
+def campaign(mailroom: Running, files: list[Path], kills: int, rng: random.Random) -> dict[str, object]:
+    """Drop the files in over the whole campaign, kill, wait, count."""
+    started = time.monotonic()
+    hits: Counter[str] = Counter()
+    waves = [files[i::kills] for i in range(kills)]
+    for wave in waves:
+        for path in wave:
+            path.rename(mailroom.tray / path.name)
+        time.sleep(rng.uniform(0.1, 1.5))
+        hits[_kill(mailroom, rng)] += 1
+    names = {path.name for path in files}
+    wait_for(lambda: _ended(mailroom) >= len(names), 900, "the documents to end", mailroom)
+    seconds = time.monotonic() - started
+    return {"documents": len(names), "kills": sum(hits.values()), **_kinds(hits), **_count(mailroom, names, seconds)}
+
+
+def _kill(mailroom: Running, rng: random.Random) -> str:
+    """SIGKILL one process; waits for one where there is none just now."""
+    target = rng.choice(TARGETS)
+    while True:
+        with contextlib.suppress(LookupError, IndexError, psutil.Error):
+            if target == "child":
+                rng.choice(mailroom.children()).kill()
+            elif target == "worker":
+                mailroom.role("--queues=ingest").kill()
+            else:
+                mailroom.role("workers.run", " writer ").kill()
+            return target
+        time.sleep(0.1)
+
+
+def _ended(mailroom: Running) -> int:
+    return sum(document.state in TERMINAL for document in mailroom.documents().values())
+
+
+def _kinds(hits: Counter[str]) -> dict[str, int]:
+    return {f"kills_{kind}": hits[kind] for kind in ("child", "worker", "writer")}
+
+
+def _count(mailroom: Running, names: set[str], seconds: float) -> dict[str, object]:
+    documents = mailroom.documents()
+    ends = {name: _events(mailroom, document.id, "ended") for name, document in documents.items()}
+    expected = mailroom.catalogue.documents.visible(EVERYTHING, Filters())
+    wait_for(
+        lambda: IndexReader(mailroom.settings.index_path).snapshot().numbers == expected, 30, "the index", mailroom
+    )
+    states = Counter(str(document.state) for document in documents.values())
+    return {
+        "lost": len(names - documents.keys()) + sum(d.state not in TERMINAL for d in documents.values()),
+        "duplicated": sum(count > 1 for count in ends.values()) + len(documents.keys() - names),
+        "quarantined": states[State.QUARANTINED],
+        "states": dict(states),
+        "index_equals_catalogue": IndexReader(mailroom.settings.index_path).snapshot().numbers == expected,
+        "seconds": round(seconds, 1),
+    }
+
+
+def _events(mailroom: Running, document_id: str, event: str) -> int:
+    return sum(each.event == event for each in mailroom.catalogue.documents.history(document_id)[1])
+
+
+if __name__ == "__main__":
+    main()

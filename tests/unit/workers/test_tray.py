@@ -1,0 +1,240 @@
+"""The tray over a real catalogue and blob store: what is taken, when, and what is left alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.documents import Document, State
+from pipeline.faults import arm
+from pipeline.questions import Caller, Filters
+from workers.assemble import House
+from workers.settings import Settings, load_settings
+from workers.settle import needs_polling, written_by_someone
+from workers.tray import CLAIMS, Tray
+
+STABLE = 0.1
+ROOT = Path(__file__).parents[3]
+TEXT = b"Dear colleagues, the delivery will arrive on Monday.\n"
+PDF = b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n"
+SUBFOLDERS = '[{"subfolders": {"hr": {"labels": ["personnel"], "access": ["group:hr"]}, "hr/open": {"access": ["*"]}}}]'
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    overrides = {
+        "data.path": str(tmp_path / "data"),
+        "tray.stable_seconds": str(STABLE),
+        "tray.patience_seconds": "2",
+        "tray.folders": SUBFOLDERS,
+        "broker.url": f"redis+socket://{tmp_path}/no-broker.sock",  # a lost broker must not matter here
+        "api.upload_max_bytes": "100000",
+    }
+    return load_settings(overrides, environ={}).settings
+
+
+@pytest.fixture
+def house(settings: Settings) -> Iterator[House]:
+    house = House(settings)
+    yield house
+    arm("")
+    house.close()
+
+
+@pytest.fixture
+def tray(house: House) -> Tray:
+    return Tray(house, house.settings.tray.folders[0])
+
+
+def settle(tray: Tray, seconds: float = STABLE * 1.5) -> int:
+    """Look, wait, look again; how many were taken."""
+    first = tray.scan()
+    time.sleep(seconds)
+    return first + tray.scan()
+
+
+def arrived(house: House) -> dict[str, Document]:
+    return {d.path: d for d in house.catalogue.documents.find(Caller((), admin=True), Filters())[0]}
+
+
+def test_a_stable_file_is_received_and_let_go_of(house: House, tray: Tray) -> None:
+    (tray.root / "a.txt").write_bytes(TEXT)
+    assert tray.scan() == 0
+    assert settle(tray) == 1
+    document = arrived(house)["a.txt"]
+    with house.blobs.open(document.revision) as stored:
+        assert stored.read() == TEXT
+    assert not (tray.root / "a.txt").exists()
+    assert list((tray.root / CLAIMS).iterdir()) == []
+
+
+def test_a_growing_file_waits(house: House, tray: Tray) -> None:
+    with (tray.root / "slow.txt").open("wb") as file:
+        for _ in range(4):
+            file.write(TEXT)
+            file.flush()
+            assert settle(tray, STABLE / 2) == 0
+        # Unchanged for long enough, and still open for writing.
+        assert settle(tray) == 0
+    assert settle(tray) == 1
+    assert next(iter(arrived(house).values())).size == 4 * len(TEXT)
+
+
+def test_an_incomplete_file_waits_until_it_is_whole(house: House, tray: Tray) -> None:
+    path = tray.root / "half.pdf"
+    path.write_bytes(PDF)
+    assert settle(tray) == 0
+    with path.open("ab") as file:
+        file.write(b"startxref\n0\n%%EOF\n")
+    assert settle(tray) == 1
+    assert arrived(house)["half.pdf"].size == len(PDF) + 18
+
+
+def test_a_file_that_stays_incomplete_or_empty_is_taken_as_it_is(house: House, tray: Tray) -> None:
+    (tray.root / "broken.pdf").write_bytes(PDF)
+    (tray.root / "empty.txt").touch()
+    assert settle(tray) == 0
+    assert settle(tray, STABLE * 11) == 2
+    assert set(arrived(house)) == {"broken.pdf", "empty.txt"}
+
+
+def test_what_is_no_document_is_left_alone(house: House, tray: Tray, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_bytes(TEXT)
+    (tray.root / "link.txt").symlink_to(tmp_path / "secret.txt")
+    os.mkfifo(tray.root / "pipe.txt")
+    for name in (".hidden.txt", "~$letter.docx", "video.part", "x.tmp", "y.crdownload", ".~lock.a.odt#"):
+        (tray.root / name).write_bytes(TEXT)
+    (tray.root / "folder.pdf").mkdir()
+    (tray.root / "failed" / "old.txt").write_bytes(TEXT)
+    assert settle(tray) == 0
+    assert arrived(house) == {}
+
+
+@pytest.mark.parametrize(
+    "name", [b"two\nlines.txt", b"x" * 251 + b".txt", b"caf\xe9.txt", "caf\u0065\u0301.txt".encode()]
+)
+def test_strange_names_are_received(house: House, tray: Tray, name: bytes) -> None:
+    with open(os.path.join(os.fsencode(tray.root), name), "wb") as file:  # noqa: PTH118, PTH123 (bytes)
+        file.write(TEXT)
+    assert settle(tray) == 1
+    (path,) = arrived(house)
+    path.encode("utf-8")
+    assert path.isprintable()
+
+
+def test_subfolders_give_labels_and_access(house: House, tray: Tray) -> None:
+    for number, place in enumerate(("top.txt", "other/b.txt", "hr/c.txt", "hr/deep/d.txt", "hr/open/e.txt")):
+        path = tray.root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(TEXT * (number + 1))
+    assert settle(tray) == 5
+    found = {path: (d.access, d.labels) for path, d in arrived(house).items()}
+    assert found == {
+        "top.txt": (("*",), ()),
+        "other/b.txt": (("*",), ()),
+        "hr/c.txt": (("group:hr",), ("personnel",)),
+        "hr/deep/d.txt": (("group:hr",), ("personnel",)),
+        "hr/open/e.txt": (("*",), ("personnel",)),
+    }
+
+
+def test_the_same_name_twice_is_two_documents_and_the_same_content_one(house: House, tray: Tray) -> None:
+    for content in (TEXT, TEXT * 2, TEXT):
+        (tray.root / "a.txt").write_bytes(content)
+        assert settle(tray) == 1
+    found, total = house.catalogue.documents.find(Caller((), admin=True), Filters())
+    assert total == 2
+    first = next(d for d in found if d.size == len(TEXT))
+    assert len(house.catalogue.documents.history(first.id)[0]) == 2
+
+
+def test_too_large_goes_to_failed_with_a_reason(house: House, tray: Tray) -> None:
+    (tray.root / "large.txt").write_bytes(b"x" * 200_000)
+    assert settle(tray) == 0
+    assert (tray.root / "failed" / "large.txt").stat().st_size == 200_000
+    assert "code: too-large" in (tray.root / "failed" / "large.txt.reason.txt").read_text()
+    assert arrived(house) == {}
+
+
+def test_a_full_disk_is_waited_out(house: House, tray: Tray, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tray.root / "a.txt").write_bytes(TEXT)
+    arm("tray.stored:eio")
+    assert settle(tray) == 0
+    assert [p.read_bytes() for p in (tray.root / CLAIMS).iterdir() if p.suffix != ".path"] == [TEXT]
+    arm("")
+    monkeypatch.setattr(tray, "_again_at", 0.0)
+    assert tray.recover() == 1
+    assert set(arrived(house)) == {"a.txt"}
+
+
+@pytest.mark.parametrize("point", ["tray.claimed", "tray.stored", "tray.received"])
+def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(house: House, point: str) -> None:
+    """Another process takes the file and is killed; the next one finishes its claims."""
+    root = house.settings.tray_path(house.settings.tray.folders[0])
+    (root / "hr").mkdir(parents=True)
+    (root / "hr" / "a.txt").write_bytes(TEXT)
+    code = (
+        "import sys, time; from pathlib import Path; from pipeline.faults import arm; from workers.assemble import House;"
+        "from workers.settings import Settings; from workers.tray import Tray;"
+        "house = House(Settings.model_validate_json(sys.argv[1])); arm(sys.argv[2]);"
+        "tray = Tray(house, house.settings.tray.folders[0]); tray.scan(); time.sleep(0.2); tray.scan()"
+    )
+    command = [sys.executable, "-c", code, house.settings.model_dump_json(), f"{point}:kill"]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
+    tray = Tray(house, house.settings.tray.folders[0])
+    assert tray.recover() == 1
+    found = arrived(house)
+    assert {path: (d.access, d.size) for path, d in found.items()} == {"hr/a.txt": (("group:hr",), len(TEXT))}
+    assert list((tray.root / CLAIMS).iterdir()) == []
+    assert len(house.catalogue.ledger.due("ingest")) == 1
+
+
+def test_a_file_that_changes_while_it_is_read_goes_back(
+    house: House, tray: Tray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tray.root / "a.txt").write_bytes(TEXT)
+    put = house.blobs.put
+
+    def put_and_change(stream, limit):
+        (claim,) = [p for p in (tray.root / CLAIMS).iterdir() if p.suffix != ".path"]
+        stored = put(stream, limit)
+        with claim.open("ab") as file:
+            file.write(b"more")
+        return stored
+
+    monkeypatch.setattr(house.blobs, "put", put_and_change)
+    assert settle(tray) == 0
+    assert (tray.root / "a.txt").read_bytes() == TEXT + b"more"
+    assert arrived(house) == {}
+    monkeypatch.setattr(house.blobs, "put", put)
+    assert settle(tray) == 1
+
+
+def test_a_failed_content_dropped_in_again_is_tried_again(house: House, tray: Tray) -> None:
+    (tray.root / "a.txt").write_bytes(TEXT)
+    assert settle(tray) == 1
+    (job,) = house.catalogue.ledger.claim("ingest", "test", 60)
+    from pipeline.documents import Outcome
+
+    house.catalogue.ledger.commit(job, Outcome("parse", state=State.FAILED, reason="damaged"))
+    (tray.root / "a.txt").write_bytes(TEXT)
+    assert settle(tray) == 1
+    assert arrived(house)["a.txt"].state is State.PROCESSING
+
+
+def test_the_kernel_tells_who_writes(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(TEXT)
+    assert written_by_someone(path) in (False, None)
+    with path.open("ab"):
+        assert written_by_someone(path) in (True, None)
+
+
+def test_a_local_folder_needs_no_polling(tmp_path: Path) -> None:
+    assert needs_polling(tmp_path) is False
