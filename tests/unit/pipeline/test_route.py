@@ -141,13 +141,13 @@ def test_the_digest_follows_the_text() -> None:
 def test_hostile_texts_cost_little(text: str) -> None:
     """B15: the worst pattern that is accepted, on a million characters."""
     rules = parse_rules(rule(r"""text = "zz", pattern = ['a{0,30}a{0,30}b', '\s{1,30}x', '(a|\W){1,8}#']"""))
-    before = time.perf_counter()
+    before = time.process_time()
     route(rules, SURE, DOCUMENT, text, {})
-    assert time.perf_counter() - before < 1.0
-    before = time.perf_counter()
+    assert time.process_time() - before < 1.0
+    before = time.process_time()
     for pattern in (r"a{0,30}a{0,30}b", r"(a|\W){1,8}#", r"\s{1,30}x"):
         bounded(pattern).search(text[:100_000])
-    assert time.perf_counter() - before < 3.0
+    assert time.process_time() - before < 3.0
 
 
 @given(st.text(max_size=300))
