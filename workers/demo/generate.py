@@ -44,7 +44,9 @@ WRITERS: dict[str, Callable[[Source], bytes]] = {
 
 def generate(folder: Path) -> list[Path]:
     """Every sample below ``folder``, which may hold older ones; the files written, in order."""
-    made = {source.path: _written(source) for source in read_sources(TEXTS) if not source.path.startswith("attachments/")}
+    made = {
+        source.path: _written(source) for source in read_sources(TEXTS) if not source.path.startswith("attachments/")
+    }
     for path in _verbatim():
         made[path.relative_to(TEXTS).as_posix()] = path.read_bytes()
     made["inbox/empty-page.pdf"] = pdf.blank_page()

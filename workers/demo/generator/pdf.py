@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 from reportlab.lib.colors import HexColor
-from reportlab.lib.enums import TA_CENTER
+from reportlab.lib.enums import TA_CENTER, TA_RIGHT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageBreak, PageTemplate, Paragraph, Spacer, Table
 
@@ -26,8 +27,12 @@ BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=10, leading=14, spa
 SMALL = ParagraphStyle("small", parent=BODY, fontSize=8.5, leading=11, spaceAfter=0)
 HEADINGS = (
     ParagraphStyle("h1", parent=BODY, fontName="Helvetica-Bold", fontSize=18, leading=22, spaceAfter=10),
-    ParagraphStyle("h2", parent=BODY, fontName="Helvetica-Bold", fontSize=12.5, leading=16, spaceBefore=8, keepWithNext=1),
-    ParagraphStyle("h3", parent=BODY, fontName="Helvetica-Bold", fontSize=10.5, leading=14, spaceBefore=4, keepWithNext=1),
+    ParagraphStyle(
+        "h2", parent=BODY, fontName="Helvetica-Bold", fontSize=12.5, leading=16, spaceBefore=8, keepWithNext=1
+    ),
+    ParagraphStyle(
+        "h3", parent=BODY, fontName="Helvetica-Bold", fontSize=10.5, leading=14, spaceBefore=4, keepWithNext=1
+    ),
 )
 TILL = ParagraphStyle("till", parent=BODY, fontName="Courier", fontSize=10, leading=13, spaceAfter=3)
 
@@ -62,7 +67,7 @@ def _width(facts: dict[str, Any]) -> float:
 
 def _templates(source: Source) -> list[PageTemplate]:
     """The first page has room for the letterhead."""
-    head = 30 * mm if "letterhead" in source.facts else 0
+    head = 18 * mm if "letterhead" in source.facts else 0
     pages = []
     for name, top in (("first", head), ("later", 0)):
         width, count = _width(source.facts), source.facts.get("columns", 1)
@@ -118,9 +123,7 @@ def _markup(text: str) -> str:
 
 
 def _table(block: Block, width: float, colour: HexColor) -> Table:
-    """Columns as wide as their longest texts ask, within reason."""
-    wishes = [min(44, max(7, *(len(row[i]) if i < len(row) else 0 for row in block.rows))) for i in range(len(block.rows[0]))]
-    widths = [width * wish / sum(wishes) for wish in wishes]
+    widths = _column_widths(block, width)
     white = ParagraphStyle("head", parent=SMALL, fontName="Helvetica-Bold", textColor=HexColor("#ffffff"))
     rows = [
         [Paragraph(_markup(cell), white if number == 0 else SMALL) for cell in row]
@@ -139,6 +142,20 @@ def _table(block: Block, width: float, colour: HexColor) -> Table:
     return table
 
 
+def _column_widths(block: Block, width: float) -> list[float]:
+    """No word is broken, above all no part number; what is left goes to the columns with the longest texts."""
+    columns = list(zip(*block.rows, strict=True))
+    least = [max(_text_width(word) for cell in column for word in [*cell.split(), ""]) + 13 for column in columns]
+    wishes = [min(width / 2, max(map(_text_width, column)) + 13) for column in columns]
+    spare = width - sum(least)
+    asked = sum(wishes) - sum(least) or 1.0
+    return [low + spare * (wish - low) / asked for low, wish in zip(least, wishes, strict=True)]
+
+
+def _text_width(text: str) -> float:
+    return stringWidth(text.replace("**", ""), "Helvetica-Bold", SMALL.fontSize)
+
+
 def write_till_slip(source: Source) -> bytes:
     """A narrow page as a till prints it, as PDF; to be photographed."""
     buffer = io.BytesIO()
@@ -154,9 +171,10 @@ def write_till_slip(source: Source) -> bytes:
 def _till_block(block: Block, centred: ParagraphStyle, width: float) -> Flowable:
     if block.kind != "table":
         return Paragraph(_markup(block.text), centred if block.kind == "heading" else TILL)
-    rows = [[Paragraph(_markup(row[0]), TILL), Paragraph(f'<para align="right">{row[1]}</para>', TILL)] for row in block.rows]
-    return Table(rows, [width * 0.7, width * 0.3], style=[("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 0),
-                                                         ("TOPPADDING", (0, 0), (-1, -1), 0), ("BOTTOMPADDING", (0, 0), (-1, -1), 0)])
+    right = ParagraphStyle("right", parent=TILL, alignment=TA_RIGHT)
+    rows = [[Paragraph(_markup(what), TILL), Paragraph(_markup(price), right)] for what, price in block.rows]
+    tight = [(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]
+    return Table(rows, [width * 0.7, width * 0.3], style=tight)
 
 
 def blank_page() -> bytes:

@@ -1,0 +1,103 @@
+"""What is expected of the sample documents, read from ``samples/manifest.toml`` into frozen records."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import Misconfigured
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A document inside a mail: its file name, the kinds that are right for it, and a phrase of its text."""
+
+    name: str
+    kinds: tuple[str, ...]
+    phrase: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sample.
+
+    ``path`` is its place in the samples folder and in the tray. ``kinds`` are the labels that a reader would accept,
+    the best first; empty where there is nothing to classify. ``states`` are the states it may end in; ``reason`` is the
+    code that must stand there when it ends in "review" or "failed" (None: any). ``needs`` names a program without which
+    it goes to review with reason "no-text". ``duplicate_of`` is the sample with the same bytes. ``flags`` are what the
+    parser must notice. ``pages`` and ``phrase`` are what parsing must yield (white space aside).
+    """
+
+    path: str
+    kinds: tuple[str, ...]
+    states: tuple[str, ...]
+    reason: str | None
+    needs: str | None
+    duplicate_of: str | None
+    flags: tuple[str, ...]
+    pages: int | None
+    phrase: str | None
+    attachments: tuple[Attachment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A query and the sample (or attachment: ``mail path/name``) that must come first."""
+
+    query: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, the document that answers and a part of the quote; both None where the answer must be "not found"."""
+
+    question: str
+    document: str | None
+    quote: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    samples: tuple[Sample, ...]
+    searches: tuple[Search, ...]
+    questions: tuple[Question, ...]
+
+
+def load_manifest(path: Path | None = None) -> Manifest:
+    """The shipped manifest, or another. Raises Misconfigured("bad-settings") when it does not hold what it should."""
+    path = path or SAMPLES / "manifest.toml"
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        samples = tuple(_sample(tree["default"] | each) for each in tree["sample"])
+        searches = tuple(Search(**each) for each in tree["search"])
+        questions = tuple(Question(q["question"], q.get("document"), q.get("quote")) for q in tree["question"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Misconfigured("bad-settings", f"The samples' manifest {path} cannot be used: {error!r}.") from error
+    return Manifest(samples, searches, questions)
+
+
+def _sample(values: Mapping[str, Any]) -> Sample:
+    """Defaults already merged in; an unknown key is a mistake."""
+    unknown = values.keys() - set(Sample.__dataclass_fields__)
+    if unknown:
+        raise ValueError(f"{values.get('path')}: unknown keys {sorted(unknown)}")
+    return Sample(
+        path=values["path"],
+        kinds=tuple(values["kinds"]),
+        states=tuple(values["states"]),
+        reason=values.get("reason") or None,
+        needs=values.get("needs"),
+        duplicate_of=values.get("duplicate_of"),
+        flags=tuple(values.get("flags", ())),
+        pages=values.get("pages"),
+        phrase=values.get("phrase"),
+        attachments=tuple(
+            Attachment(each["name"], tuple(each["kinds"]), each.get("phrase")) for each in values.get("attachments", ())
+        ),
+    )
