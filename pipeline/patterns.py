@@ -10,8 +10,8 @@ import re
 from re import _constants as sre
 from re import _parser
 
-#: Ways to match at one place; with `TEXT_LIMIT` places this keeps the worst search under about a second.
-MAX_WAYS = 1000
+#: Ways to match at one place; with `TEXT_LIMIT` places this keeps the worst search under a second.
+MAX_WAYS = 500
 #: Characters of a text that a pattern looks at.
 TEXT_LIMIT = 100_000
 
