@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -102,10 +103,8 @@ class Demo:
         return dropped
 
     def _answers(self) -> bool:
-        from json import loads
-
         try:
-            url = loads((self.settings.run_path / "api.json").read_text())["url"]
+            url = json.loads((self.settings.run_path / "api.json").read_text())["url"]
             self.client.base_url = url
             return self.client.get("/healthz").is_success
         except (OSError, ValueError, httpx.HTTPError):

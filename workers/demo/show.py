@@ -32,6 +32,10 @@ def table(
         good += fits
         shown.add_row(*_row(sample, document, record_of), "yes" if fits else Text("NO", style="red"))
     console.print(shown)
+    named = [(s, d) for s in samples if s.kinds and (d := documents.get(revision_of(s))) and d["label"]]
+    right = sum(document["label"] in sample.kinds for sample, document in named)
+    wrong = sum(d["state"] == "indexed" and d["label"] not in s.kinds for s, d in named)
+    console.print(f"types: {right} of {len(named)} right; sure and wrong: {wrong}")
     return good
 
 
