@@ -1,0 +1,173 @@
+"""Broker, hints, sweeper, watchdog, leases and failpoints, over a real Valkey server and a real catalogue."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from indexes.open import open_catalogue
+from pipeline.documents import Lane, Sighting
+from pipeline.faults import arm, fault
+from workers.broker import broker_url, server_command, socket_path
+from workers.hints import Hints, connect
+from workers.lease import heartbeat
+from workers.process import OnlyOne
+from workers.settings import Settings, load_settings
+from workers.sweep import QUEUE_CAP, Sweeper
+from workers.watchdog import IDLE_SECONDS, Watchdog
+
+
+def settings_of(home: Path) -> Settings:
+    return load_settings({"data.path": str(home)}, environ={}).settings
+
+
+@pytest.fixture(params=["short", "a path/with #signs%20 and " + "x" * 120])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    return settings_of(tmp_path / request.param)
+
+
+@pytest.fixture
+def broker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    server = subprocess.Popen(server_command(settings), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            connect(settings).ping()
+            break
+        except redis.RedisError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    yield server
+    server.send_signal(signal.SIGCONT)
+    server.kill()
+    server.wait()
+
+
+def receive(settings: Settings, count: int) -> list[str]:
+    catalogue = open_catalogue(settings.catalogue_url)
+    for number in range(count):
+        catalogue.documents.receive(f"{number:064x}", 1, Sighting("tray", f"{number}.txt", 0.0))
+    return catalogue.ledger.due(Lane.INGEST)
+
+
+def test_hints_arrive_however_long_the_path(settings: Settings, broker: subprocess.Popen[bytes]) -> None:
+    hints = Hints(settings)
+    assert hints.send(Lane.INGEST, "one")
+    assert hints.waiting() == {"ingest": 1, "deliver": 0, "reclassify": 0}
+    assert len(os.fsencode(socket_path(settings))) <= 100
+    assert broker_url(settings).startswith("redis+socket:///")
+    assert (settings.home / "broker.sock").is_socket()
+    config = connect(settings).config_get("*")
+    assert (config["appendonly"], config["maxmemory-policy"], config["port"]) == ("yes", "noeviction", "0")
+
+
+def test_a_lost_broker_never_fails_or_holds_the_sender(tmp_path: Path) -> None:
+    hints = Hints(settings_of(tmp_path / "nothing"))
+    hints.send(Lane.INGEST, "zero")  # the first one imports the transport
+    started = time.monotonic()
+    assert not any(hints.send(Lane.INGEST, "one") for _ in range(20))
+    assert hints.waiting() is None
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("settings", ["short"], indirect=True)
+def test_a_stalled_broker_is_left_alone_for_a_while(settings: Settings, broker: subprocess.Popen[bytes]) -> None:
+    hints = Hints(settings)
+    assert hints.send(Lane.INGEST, "one")
+    broker.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    assert not any(hints.send(Lane.INGEST, "two") for _ in range(20))
+    assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("settings", ["short"], indirect=True)
+def test_the_sweeper_hints_all_without_a_flood_and_again_after_a_loss(
+    settings: Settings, broker: subprocess.Popen[bytes]
+) -> None:
+    receive(settings, QUEUE_CAP + 10)
+    sweeper = Sweeper(settings)
+    assert sweeper.sweep() == QUEUE_CAP
+    assert sweeper.sweep() == 0
+    connect(settings).flushall()
+    assert sweeper.sweep() == QUEUE_CAP
+    assert connect(settings).llen("mailroom:ingest") == QUEUE_CAP
+
+
+@pytest.mark.parametrize("settings", ["short"], indirect=True)
+def test_a_heartbeat_keeps_a_short_lease(settings: Settings) -> None:
+    receive(settings, 1)
+    ledger = open_catalogue(settings.catalogue_url).ledger
+    (job,) = ledger.claim(Lane.INGEST, "one", 0.6)
+    with heartbeat(ledger, job, 0.6):
+        time.sleep(1.2)
+        assert ledger.claim(Lane.INGEST, "two", 60) == []
+    time.sleep(0.7)
+    assert len(ledger.claim(Lane.INGEST, "two", 60)) == 1
+
+
+@pytest.mark.parametrize("settings", ["short"], indirect=True)
+def test_a_stopped_worker_hands_its_job_back_uncounted(settings: Settings) -> None:
+    receive(settings, 1)
+    ledger = open_catalogue(settings.catalogue_url).ledger
+    (job,) = ledger.claim(Lane.INGEST, "one", 60)
+    with pytest.raises(SystemExit), heartbeat(ledger, job, 60):
+        sys.exit(0)
+    (again,) = ledger.claim(Lane.INGEST, "two", 60)
+    assert again.attempt == 1
+    assert not ledger.renew(job, 60)
+
+
+def test_the_watchdog_barks_only_at_a_sleeper() -> None:
+    state = {"waiting": 0, "begun": 0, "busy": False}
+    dog = Watchdog(lambda: state["waiting"], lambda: state["begun"], lambda: state["busy"])
+    assert not dog.look(0) and not dog.look(IDLE_SECONDS * 2)  # nothing to do
+    state["waiting"] = 3
+    assert not dog.look(1000)
+    state["begun"] += 1  # it works
+    assert not dog.look(1000 + IDLE_SECONDS)
+    assert not dog.look(2000)
+    state["busy"] = True  # a long document
+    assert not dog.look(2000 + IDLE_SECONDS)
+    state["busy"] = False
+    assert not dog.look(3000)
+    assert not dog.look(3000 + IDLE_SECONDS - 1)
+    assert dog.look(3000 + IDLE_SECONDS)
+
+
+def test_failpoints_obey_their_orders_only(tmp_path: Path) -> None:
+    try:
+        arm(f"a:error,b:eio:name,c:error@{tmp_path}/once")
+        fault("other")
+        fault("b", "something else")
+        with pytest.raises(RuntimeError):
+            fault("a")
+        with pytest.raises(OSError, match="ordered at b"):
+            fault("b", "the name of it")
+        with pytest.raises(RuntimeError):
+            fault("c")
+        fault("c")
+        with pytest.raises(ValueError, match="is not POINT"):
+            arm("nonsense")
+    finally:
+        arm("")
+
+
+def test_only_one_holds_a_lock(tmp_path: Path) -> None:
+    with OnlyOne(tmp_path / "lock", "It"):
+        code = (
+            "import sys; from pathlib import Path; from workers.process import OnlyOne;"
+            "OnlyOne(Path(sys.argv[1]), 'It').__enter__()"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path / "lock")]
+        done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+        assert "It is running already" in done.stderr
+    with OnlyOne(tmp_path / "lock", "It"):
+        pass
