@@ -13,7 +13,7 @@ from re import _parser
 #: Ways to match at one place; with `TEXT_LIMIT` places this keeps the worst search under a second.
 MAX_WAYS = 500
 #: Characters of a text that a pattern looks at.
-TEXT_LIMIT = 100_000
+TEXT_LIMIT = 50_000
 
 _ONE = {sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN, sre.AT}
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pipeline.documents import Destination, Document, Routing, Stage, State, Verdict
 from pipeline.errors import Misconfigured
 from pipeline.names import MAX_PART_BYTES, filled, safe_part
-from pipeline.patterns import bounded
 from pipeline.route import route
 from pipeline.rules import load_rules, parse_rules
 
@@ -111,7 +110,7 @@ def test_a_text_cannot_talk_itself_past_a_sensitive_rule() -> None:
         ('[default]\ndestinations = ["folder:{name.__class__}"]', "there are: label"),
         ('[default]\ndestinations = ["folder:{name:>999999999}"]', "only {field}"),
         ("mode = ", "not valid TOML"),
-        (rule("pattern = '(a{1,40}){1,40}'"), "more than 1000 ways"),
+        (rule("pattern = '(a{1,40}){1,40}'"), "more than 500 ways"),
         (rule("pattern = 'a+b'"), "without an upper bound"),
         (rule("pattern = '(a)\\1'"), "back-reference"),
         (rule("pattern = '(?=a)b'"), "look-around"),
@@ -135,19 +134,17 @@ def test_the_digest_follows_the_text() -> None:
     assert decide("").rules_digest == parse_rules("").digest
 
 
-@pytest.mark.parametrize(
-    "text", ["a" * 1_000_000, " " * 500_000 + "!", "\n" * 1_000_000, "a!" * 500_000, "\u0301" * 500_000]
-)
-def test_hostile_texts_cost_little(text: str) -> None:
-    """B15: the worst pattern that is accepted, on a million characters."""
-    rules = parse_rules(rule(r"""text = "zz", pattern = ['a{0,30}a{0,30}b', '\s{1,30}x', '(a|\W){1,8}#']"""))
+HOSTILE = ["a" * 1_000_000, " " * 500_000 + "!", "\n" * 1_000_000, "a!" * 500_000, "\u0301" * 500_000]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=["a", "blanks", "lines", "a!", "marks"])
+@pytest.mark.parametrize("pattern", ["a{0,20}a{0,20}b", r"(a|\W){1,7}#", r"\s{1,20}\s{1,20}x", "(a{1,2}){1,7}b"])
+def test_hostile_texts_cost_little(pattern: str, text: str) -> None:
+    """B15: among the slowest patterns that are accepted, on a million characters."""
+    rules = parse_rules(rule(f"pattern = '{pattern}'"))
     before = time.process_time()
-    route(rules, SURE, DOCUMENT, text, {})
+    assert route(rules, SURE, DOCUMENT, text, {}).rules == ("default",)
     assert time.process_time() - before < 1.0
-    before = time.process_time()
-    for pattern in (r"a{0,30}a{0,30}b", r"(a|\W){1,8}#", r"\s{1,30}x"):
-        bounded(pattern).search(text[:100_000])
-    assert time.process_time() - before < 3.0
 
 
 @given(st.text(max_size=300))
