@@ -9,6 +9,8 @@ import time
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from pipeline.documents import Lane
 from pipeline.ports import Ledger
@@ -72,7 +74,8 @@ class Hints:
 
 def connect(settings: Settings) -> redis.Redis:
     """A client of the broker's server."""
-    times = {"socket_timeout": SENDER_PATIENCE, "socket_connect_timeout": SENDER_PATIENCE}
+    # redis-py tries three times with pauses by itself; who asks here would rather know.
+    times = {"socket_timeout": SENDER_PATIENCE, "socket_connect_timeout": SENDER_PATIENCE, "retry": None}
     if settings.broker_is_embedded:
         return redis.Redis(unix_socket_path=str(socket_path(settings)), **times)
     return redis.Redis.from_url(settings.broker.url.replace("redis+socket://", "unix://", 1), **times)
