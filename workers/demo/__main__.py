@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -111,6 +112,7 @@ class Demo:
             return False
 
 
+@cache
 def revision_of(sample: Sample) -> str:
     return hashlib.sha256((SAMPLES / sample.path).read_bytes()).hexdigest()
 
