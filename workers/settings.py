@@ -262,9 +262,16 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".", 1)
         if key.endswith("_file") and key != "secret_file":
-            key, value = key.removesuffix("_file"), Path(value).read_text().strip()
+            key, value = key.removesuffix("_file"), _from_file(name, value)
         found[key] = _parsed(value)
     return found
+
+
+def _from_file(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured("bad-settings", f"{name}: the file {path} cannot be read; correct the variable.") from error
 
 
 def _parsed(value: str) -> Any:

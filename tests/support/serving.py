@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from types import SimpleNamespace
 
 import httpx
 import uvicorn
 
-from pipeline.documents import Chunk, Document, Lane, Outcome, Parsed, Sighting, Stage, State
 from pipeline.codec import encode_parsed
-from pipeline.documents import Element
+from pipeline.documents import Chunk, Document, Element, Lane, Outcome, Parsed, Stage, State
 from workers.api.app import create_app
 from workers.api.serve import bind, configuration, url_of
 from workers.assemble import House
@@ -42,7 +40,9 @@ def serving(house: House) -> Iterator[str]:
         thread.join(20)
 
 
-def client(url: str, house: House, principals: Sequence[str] = ("*",), scopes: Sequence[str] = ALL, admin: bool = False) -> httpx.Client:
+def client(
+    url: str, house: House, principals: Sequence[str] = ("*",), scopes: Sequence[str] = ALL, admin: bool = False
+) -> httpx.Client:
     """A client with a key of its own."""
     _, secret = house.catalogue.keys.create("test", principals, scopes, admin)
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30)
@@ -57,7 +57,13 @@ def read_and_index(house: House, document_id: str, text: str, label: str = "invo
     parsed = Parsed("text/plain", (Element("NarrativeText", text, 1),), 1, "test")
     chunks = (Chunk(0, text, 0, len(text), 1, 1, None),)
     document = {"media_type": "text/plain", "pages": 1, "chunks": 1, "label": label, "probability": 0.99}
-    outcome = Outcome(Stage.PARSE, document=document, result=(document_id * 2, encode_parsed(parsed)), chunks=chunks, next_stage=Stage.EMBED)
+    outcome = Outcome(
+        Stage.PARSE,
+        document=document,
+        result=(document_id * 2, encode_parsed(parsed)),
+        chunks=chunks,
+        next_stage=Stage.EMBED,
+    )
     job = ledger.commit(job, outcome, keep=True, seconds=60)
     vectors = embedder.embed([text])
     ledger.commit(job, Outcome(Stage.EMBED, vectors=vectors, embedder=embedder.digest, next_stage=Stage.INDEX))

@@ -101,8 +101,8 @@ def install(app: FastAPI) -> None:
 
 def _field(error: Mapping[str, Any]) -> dict[str, str]:
     """Where and why; never the value, which may be content."""
-    place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
-    return {"field": ".".join(place) or "body", "detail": error["msg"]}
+    place = [str(part) for part in error["loc"][1:]]  # the first says where in the request
+    return {"field": ".".join(place) or str(error["loc"][0]), "detail": error["msg"]}
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

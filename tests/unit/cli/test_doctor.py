@@ -1,0 +1,52 @@
+"""What is missing is found, with the command that mends it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from workers.cli import exits
+from workers.cli.main import main
+from workers.doctor import FAIL, OK, WARN, examine
+from workers.settings import load_settings
+
+
+def found(overrides: dict[str, str]) -> dict[str, object]:
+    return {check.name: check for check in examine(load_settings(overrides, {}).settings)}
+
+
+def test_a_sound_installation_passes(tmp_path: Path) -> None:
+    checks = found({"data.path": str(tmp_path), "api.port": "0"})
+    assert [name for name, check in checks.items() if check.status == FAIL] == []
+    assert {check.status for name, check in checks.items() if name in ("Python", "SQLite", "broker", "embedder")} == {
+        OK
+    }
+    assert all(check.fix for check in checks.values() if check.status != OK)
+
+
+def test_what_is_wrong_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        overrides = {
+            "data.path": str(tmp_path),
+            "api.port": str(taken.getsockname()[1]),
+            "models.embedder": "nothing",
+            "models.providers": '["NoSuchProvider"]',
+            "catalogue.url": "postgresql://nobody@127.0.0.1:1/none",
+            "broker.url": "redis://127.0.0.1:1/0",
+        }
+        checks = found(overrides)
+    failed = {name for name, check in checks.items() if check.status == FAIL}
+    assert failed == {"telemetry", "port", "embedder", "ONNX Runtime", "catalogue", "broker"}
+    assert checks["OCR"].status == WARN
+    assert "apt-get install tesseract-ocr" in checks["OCR"].fix
+
+
+def test_doctor_s_exit_code_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", str(tmp_path), "--set", "models.embedder=nothing", "doctor", "--json"]) == exits.ERROR
+    checks = json.loads(capsys.readouterr().out)
+    assert [check["name"] for check in checks if check["status"] == FAIL and check["name"] != "port"] == ["embedder"]
