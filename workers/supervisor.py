@@ -40,8 +40,8 @@ ROLES: dict[str, list[str]] = {
 GENTLE_SECONDS, STOP_SECONDS = 1.0, 6.0
 #: Seconds that the broker has to answer at the start; it may have a long file of hints to read.
 BROKER_SECONDS = 20.0
-#: Seconds before a role that died is started again: doubled each time, back to the first after a minute of health.
-FIRST_PAUSE, LONGEST_PAUSE, HEALTHY_SECONDS = 0.5, 30.0, 60.0
+#: Seconds before a role that died is started again: doubled each time, back to the first once it lived for a while.
+FIRST_PAUSE, LONGEST_PAUSE, HEALTHY_SECONDS = 0.2, 10.0, 10.0
 LOG_BYTES, LOG_FILES = 5_000_000, 3
 
 

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.kill_workers [--documents 200] [--kills 60] [--seed 11]
 
-A kill hits a Celery child, a whole Celery worker, or the index writer, at a random moment while documents are under
-way; as long as kills are owed, more documents keep the workers busy. Then every document must have ended once, the index
+A kill hits a Celery child, a whole Celery worker, or the index writer, at a random moment; the documents arrive over the
+whole campaign, so that there is always work under way. Then every document must have ended once, the index
 must hold exactly the documents of the catalogue, and no delivery may have been made twice.
 """
 
@@ -28,6 +28,8 @@ from tests.scenarios.running import EVERYTHING, Running, wait_for
 
 #: What is hit, and how often in ten.
 TARGETS = ("child",) * 7 + ("worker",) * 2 + ("writer",)
+#: Seconds between two kills: some hit a process that has hardly begun, most one at work.
+PAUSE = (0.2, 6.0)
 
 
 def main() -> None:
@@ -54,7 +56,7 @@ def campaign(mailroom: Running, files: list[Path], kills: int, rng: random.Rando
     for wave in waves:
         for path in wave:
             path.rename(mailroom.tray / path.name)
-        time.sleep(rng.uniform(0.1, 1.5))
+        time.sleep(rng.uniform(*PAUSE))
         hits[_kill(mailroom, rng)] += 1
     names = {path.name for path in files}
     wait_for(lambda: _ended(mailroom) >= len(names), 900, "the documents to end", mailroom)
