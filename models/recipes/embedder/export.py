@@ -27,6 +27,7 @@ from pipeline.offline import go_offline
 
 go_offline(os.environ)
 
+from models.recipes.quantise import quantise
 from models.registry import write_manifest  # noqa: E402  (the switches come before any import of a runtime)
 from pipeline.embed import OnnxEmbedder  # noqa: E402
 
