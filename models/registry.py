@@ -131,7 +131,9 @@ def _check_manifest(file: Path, manifest: ModelManifest) -> None:
             raise Misconfigured("bad-model", f"{file} gives no digest for {name}.")
     if manifest.kind == "embedder" and manifest.dimension <= 0:
         raise Misconfigured("bad-model", f"{file}: an embedder needs its dimension.")
-    if manifest.kind == "classifier" and set(manifest.thresholds) != set(manifest.labels) or manifest.temperature <= 0:
+    if (
+        manifest.kind == "classifier" and set(manifest.thresholds) != set(manifest.labels)
+    ) or manifest.temperature <= 0:
         raise Misconfigured(
             "bad-model", f"{file}: every label needs a threshold, and the temperature must be positive."
         )

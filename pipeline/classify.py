@@ -100,17 +100,26 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def text_quality(text: str) -> float:
     """How readable a text is, 0..1: the share of its characters that stand in plausible words or numbers, lowered
-    where there are hardly any letters. 0 for nothing and for garbage; prose is near 1, a table of figures above 0.6.
+    where there are hardly any words. 0 for nothing and for garbage; prose is near 1, a table of figures above 0.6.
     """
-    plausible = total = letters = 0
+    total = long = short = figures = 0
     for token in _sample(text).split():
-        good, words = _plausible(token)
+        core = _EDGE.sub("", token)
         total += len(token)
-        plausible += good
-        letters += words
+        if not core or not _is_plausible(core):
+            continue
+        words = sum(len(part) for part in _PART.findall(core) if not part.isdigit())
+        if not words:
+            figures += len(token)
+        elif words > 2 or not core.isascii():
+            long += len(token)
+        else:
+            short += len(token)
     if not total:
         return 0.0
-    return plausible / total * min(1.0, letters / QUALITY_LETTERS)
+    # Noise from a scanner is full of one- and two-letter "words"; in a language they never outweigh the others.
+    good = long + figures + min(short, long)
+    return good / total * min(1.0, long / QUALITY_LETTERS)
 
 
 def readable(text: str, floor: float) -> bool:
@@ -126,18 +135,10 @@ def _sample(text: str) -> str:
     return " ".join((text[:third], text[middle : middle + third], text[-third:]))
 
 
-def _plausible(token: str) -> tuple[int, int]:
-    """(characters in plausible words or numbers, letters in plausible words) of one blank-separated token."""
-    core = _EDGE.sub("", token)
-    if not core:
-        return 0, 0
+def _is_plausible(core: str) -> bool:
+    """Whether a blank-separated token is made of words and numbers. Letters and digits in quick turns are encoded bytes."""
     parts = _PART.findall(core)
-    words = [part for part in parts if not part.isdigit()]
-    good = [word for word in words if _is_word(word)]
-    # Letters and digits in quick turns are ids at best; more often they are encoded bytes.
-    if len(good) < len(words) or len(parts) > max(4, len(core) // 3):
-        return sum(map(len, good)) if len(good) * 2 > len(words) else 0, sum(map(len, good)) if len(words) < 3 else 0
-    return len(token), sum(map(len, good))
+    return len(parts) <= max(5, len(core) // 3) and all(part.isdigit() or _is_word(part) for part in parts)
 
 
 def _is_word(word: str) -> bool:

