@@ -12,6 +12,11 @@ from pipeline.onnx import CHARACTERS_PER_TOKEN, ModelFolder, OnnxModel, batches
 TOKEN_BUDGET = 4096
 
 
+def embedder_digest(folder: ModelFolder) -> str:
+    """What `OnnxEmbedder.digest` is, known without loading the network."""
+    return folder.digest("embed-1")
+
+
 class OnnxEmbedder:
     """Implements `pipeline.ports.Embedder`. A text longer than the model's window is embedded by its beginning.
 
@@ -27,7 +32,7 @@ class OnnxEmbedder:
     ) -> None:
         manifest = folder.manifest
         self.name = manifest.title
-        self.digest = folder.digest("embed-1")
+        self.digest = embedder_digest(folder)
         self.dimension = manifest.dimension
         self._max_length = manifest.max_length
         self._budget = token_budget

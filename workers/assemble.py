@@ -20,7 +20,7 @@ from indexes.writer import IndexWriter  # noqa: E402
 from models.registry import open_version  # noqa: E402
 from pipeline.answer import Finder  # noqa: E402
 from pipeline.classify import OnnxClassifier  # noqa: E402
-from pipeline.embed import OnnxEmbedder  # noqa: E402
+from pipeline.embed import OnnxEmbedder, embedder_digest  # noqa: E402
 from pipeline.errors import Misconfigured  # noqa: E402
 from pipeline.ingest import Ingest, Policy, Tools  # noqa: E402
 from pipeline.onnx import ModelFolder  # noqa: E402
@@ -102,7 +102,8 @@ class House:
 
     @cached_property
     def writer(self) -> IndexWriter:
-        return IndexWriter(self.settings.index_path, self.embedder.digest, self.embedder.dimension)
+        folder = self._model(self.settings.models.embedder)  # its digest is enough: the writer embeds nothing
+        return IndexWriter(self.settings.index_path, embedder_digest(folder), folder.manifest.dimension)
 
     @cached_property
     def search(self) -> Finder:

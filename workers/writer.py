@@ -66,7 +66,7 @@ class Writer:
         log.info("rebuilding the index from the catalogue")
         started = time.monotonic()
         self._request.unlink(missing_ok=True)
-        generation = self._house.writer.rebuild(self._house.catalogue.passages.scan(self._house.embedder.digest))
+        generation = self._house.writer.rebuild(self._house.catalogue.passages.scan(self._house.writer.embedder))
         self._compared = None
         seconds = time.monotonic() - started
         log.info("generation %s: %d documents in %.1f s", generation, len(self._house.writer.numbers), seconds)
@@ -92,7 +92,7 @@ class Writer:
 
     def _add(self, document: Document) -> bool:
         """False when there is nothing to add: no passages, or vectors of another model."""
-        chunks, vectors = self._house.catalogue.passages.of_document(document.number, self._house.embedder.digest)
+        chunks, vectors = self._house.catalogue.passages.of_document(document.number, self._house.writer.embedder)
         if vectors is None or not chunks or document.state is State.DELETED:
             return False
         self._house.writer.add(document.number, chunks, vectors, document.title, document.name)
