@@ -41,12 +41,19 @@ def number(value: Any) -> str:
 
 
 def by_format(figures: Figures) -> str:
-    """The run over real files: totals, then a row per file ending."""
+    """The run over real files: totals, then a row per file ending with three files or more."""
     rows = [
-        (ending, f["n"], number(f["ok"] / f["n"]), number(f["median_s"]), number(f["p95_s"]))
+        (ending, f["n"], f["with_text"], f["without_text"], reasons(f["failed_by_code"]), f["median_s"], f["p95_s"])
         for ending, f in sorted(figures["by_format"].items(), key=lambda item: -item[1]["n"])
+        if f["n"] > 2
     ]
-    return plain(figures) + "\n\n" + table(("ending", "files", "share with text", "median s", "p95 s"), rows)
+    header = ("ending", "files", "with text", "to review", "failed", "median s", "p95 s")
+    return plain(figures) + f"\n\nFailed: {reasons(figures['failed_by_code'])}.\n\n" + table(header, rows)
+
+
+def reasons(counts: Figures) -> str:
+    """Counts by error code in words."""
+    return ", ".join(f"{count} {code}" for code, count in counts.items())
 
 
 def with_stages(figures: Figures) -> str:
