@@ -15,6 +15,7 @@ from pipeline.errors import CODES, Refused, Unavailable
 from pipeline.questions import Caller, Filters, SearchRequest
 from workers import intake
 from workers.api import schemas
+from workers.api.auth import readable
 from workers.assemble import House
 
 Json = dict[str, Any]
@@ -60,10 +61,10 @@ class Local:
         return {"id": document.id, "created": created, "state": str(document.state)}
 
     def document(self, document_id: str) -> Json:
-        return _json(schemas.Document.of(self._house.catalogue.documents.get(document_id)))
+        return _json(schemas.Document.of(readable(self._house.catalogue, OPERATOR, document_id)))
 
     def record(self, document_id: str) -> Json:
-        document = self._house.catalogue.documents.get(document_id)
+        document = readable(self._house.catalogue, OPERATOR, document_id)
         return _json(schemas.Record.of(document, *self._house.catalogue.documents.history(document_id)))
 
     def documents(self, filters: Mapping[str, Any], limit: int, offset: int) -> Json:
@@ -81,12 +82,13 @@ class Local:
         return _json(schemas.Answer.of(self._house.search.ask(OPERATOR, question, _filters(filters))))
 
     def retry(self, document_id: str) -> None:
-        self._house.catalogue.documents.get(document_id)
+        readable(self._house.catalogue, OPERATOR, document_id)
         if not self._house.catalogue.ledger.retry(document_id):
             raise Refused("conflict", f"Document {document_id} is still on its way; wait until it has ended.")
         self._house.hints.nudge(self._house.catalogue.ledger, Lane.INGEST)
 
     def delete(self, document_id: str) -> None:
+        readable(self._house.catalogue, OPERATOR, document_id)
         intake.erase(self._house, document_id)
 
     def jobs(self) -> Json:

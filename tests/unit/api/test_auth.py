@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexes.open import open_catalogue
@@ -14,6 +14,7 @@ PRINCIPALS = st.lists(st.sampled_from(["user:a", "user:b", "group:hr", "*"]), ma
 CATALOGUE = open_catalogue("memory:")
 
 
+@settings(deadline=None, max_examples=60)
 @given(access=PRINCIPALS, principals=PRINCIPALS, admin=st.booleans(), other=st.booleans())
 def test_may_read_is_the_rule_of_the_catalogue(
     access: list[str], principals: list[str], admin: bool, other: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import Refused
@@ -19,6 +19,7 @@ def body(content: bytes, fields: dict[str, str], file_name: str = "a.txt") -> by
     return head + content + b"\r\n" + b"".join(parts) + b"--B--\r\n"
 
 
+@settings(deadline=None)
 @given(content=st.binary(max_size=300), step=st.integers(1, 64))
 def test_the_file_comes_out_as_it_went_in(content: bytes, step: int) -> None:
     form = Form()

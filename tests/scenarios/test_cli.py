@@ -1,0 +1,166 @@
+"""The command line over real stores, on this machine and by REST; what programs read from it."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.serving import make_house, read_and_index, serving
+from workers.assemble import House
+from workers.cli import exits
+from workers.cli.main import main
+from workers.keys import first_key
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = make_house(tmp_path / "data")
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    (folder / "legal").mkdir(parents=True)
+    (folder / "legal" / "lease.txt").write_text("The notice period is three months.")
+    (folder / "b.txt").write_text("Second file.")
+    (folder / ".hidden").write_text("not for Mailroom")
+    return folder
+
+
+class Shell:
+    """`mailroom` with its global options; JSON in, exit code out."""
+
+    def __init__(self, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        self._options, self._capsys = options, capsys
+
+    def __call__(self, *words: str) -> tuple[int, str]:
+        code = main([*self._options, *words])
+        return code, self._capsys.readouterr().out
+
+    def json(self, *words: str) -> dict:
+        return json.loads(self(*words, "--json")[1])
+
+
+@pytest.fixture(params=["local", "remote"])
+def shell(request: pytest.FixtureRequest, house: House, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    if request.param == "local":
+        yield Shell(["--data", str(house.settings.home)], capsys)
+        return
+    secret, _ = first_key(house.catalogue, house.settings.run_path)
+    with serving(house) as url:
+        yield Shell(["--url", url, "--key", str(secret)], capsys)
+
+
+def test_a_document_s_life(shell: Shell, house: House, files: Path) -> None:
+    """Given a folder, When it is added and read, Then every command tells the same of it, here and by REST."""
+    added = shell.json("add", str(files), "--label", "x")["added"]
+    assert [each["path"] for each in added] == ["inbox/b.txt", "inbox/legal/lease.txt"]
+    assert all(each["created"] for each in added)
+    lease = added[1]["id"]
+    read_and_index(house, lease, "The notice period is three months.", "contract")
+
+    assert [d["id"] for d in shell.json("list", "--state", "indexed", "--type", "contract")["items"]] == [lease]
+    assert shell.json("list", "--folder", "inbox/legal")["total"] == 1
+    record = shell.json("show", lease)
+    assert (record["document"]["labels"], record["document"]["source"]) == (["x"], "cli")
+    assert {event["stage"] for event in record["events"]} >= {"receive", "parse", "index"}
+    assert shell.json("search", "notice period")["items"][0]["document_id"] == lease
+    assert (
+        shell.json("ask", "How long is the notice period?")["quotes"][0]["text"] == "The notice period is three months."
+    )
+    assert shell("search", "xylophone", "--mode", "lexical")[0] == exits.NOT_FOUND
+    assert shell("search", "notice", "--type", "invoice")[0] == exits.NOT_FOUND
+
+    assert shell("retry", lease)[0] == exits.OK
+    assert shell("retry", lease)[0] == exits.ERROR
+    assert shell("delete", lease, "--yes")[0] == exits.OK
+    assert shell("show", lease)[0] == exits.NOT_FOUND
+    assert shell.json("add", str(files / "b.txt"))["added"][0]["created"] is False
+
+
+def test_the_tables_hold_what_json_holds(shell: Shell, house: House, files: Path) -> None:
+    document = shell.json("add", str(files / "b.txt"))["added"][0]["id"]
+    read_and_index(house, document, "A text with \x1b[31m control characters and [bold]markup[/bold].")
+    assert document in shell("list")[1]
+    assert document in shell("show", document)[1]
+    code, found = shell("search", "control characters", "--explain")
+    assert code == exits.OK
+    assert "[bold]markup[/bold]" in found
+    assert "\x1b[31m" not in found
+    assert "1 of 1" in found
+
+
+def test_rebuild_makes_the_index_anew(house: House, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = Shell(["--data", str(house.settings.home)], capsys)
+    document = shell.json("add", str(files / "b.txt"))["added"][0]["id"]
+    read_and_index(house, document, "A text about xylophones.")
+    house.writer.close()
+    for file in house.settings.index_path.rglob("*"):
+        if file.is_file() and file.name != "writer.lock":
+            file.unlink()
+    assert shell("search", "xylophones", "--mode", "lexical")[0] == exits.NOT_FOUND
+    assert shell("rebuild")[0] == exits.OK
+    assert shell.json("search", "xylophones", "--mode", "lexical")["items"][0]["document_id"] == document
+
+
+def test_keys(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = Shell(["--data", str(house.settings.home)], capsys)
+    made = shell.json("keys", "create", "ann", "--principal", "user:ann", "--scope", "read", "--scope", "write")
+    caller, scopes = house.catalogue.keys.check(made["key"])
+    assert (caller.principals, scopes) == (("user:ann",), {"read", "write"})
+    listed = shell("keys", "list", "--json")[1]
+    assert made["id"] in listed
+    assert made["key"] not in listed
+    assert shell("keys", "revoke", made["id"])[0] == exits.OK
+    assert house.catalogue.keys.check(made["key"]) is None
+    assert shell("keys", "create", "x", "--scope", "everything")[0] == exits.USAGE
+    stored = (house.settings.home / "catalogue.db").read_bytes()
+    assert made["key"].rsplit("_", 1)[-1].encode() not in stored
+
+
+def test_the_first_key_is_made_once_and_kept_private(house: House) -> None:
+    secret, created = first_key(house.catalogue, house.settings.run_path)
+    assert created
+    again, created = first_key(house.catalogue, house.settings.run_path)
+    assert (again, created) == (secret, False)
+    file = house.settings.run_path / "admin.key"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.unlink()
+    assert first_key(house.catalogue, house.settings.run_path) == (None, False)
+
+
+def test_status_says_that_nothing_runs(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = Shell(["--data", str(house.settings.home)], capsys)
+    code, told = shell("status", "--json")
+    assert (code, json.loads(told)["health"]) == (exits.NOT_RUNNING, None)
+
+
+def test_some_files_may_fail(house: House, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The others are stored all the same."""
+    shell = Shell(["--data", str(house.settings.home), "--set", "api.upload_max_bytes=20"], capsys)
+    code, told = shell("add", str(files), "--json")
+    assert code == exits.SOME_FAILED
+    assert [each["path"] for each in json.loads(told)["added"]] == ["inbox/b.txt"]
+    assert "upload-too-large" in json.loads(told)["refused"][0]["error"]
+
+
+def test_a_command_that_needs_no_model_loads_none() -> None:
+    """`mailroom --help` and `config show` answer at once: no runtime is imported for them."""
+    code = (
+        "import sys; from workers.cli.main import main\n"
+        "assert main(['config', 'show', '--json']) == 0\n"
+        "heavy = {'onnxruntime', 'faiss', 'sqlalchemy', 'celery', 'unstructured'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
