@@ -9,8 +9,6 @@ import time
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from pipeline.documents import Lane
 from pipeline.ports import Ledger

@@ -56,7 +56,7 @@ def _announce(shared: Context, created: bool) -> None:
         key_file = shared.settings.run_path / "admin.key"
         out.print(show.plain(f"Mailroom serves at {shared.running_at}"))
         if created:
-            out.print(show.plain(f"API key, shown this once: {key_file.read_text().strip()}"))
+            out.print(show.plain(f"API key, shown this once: {key_file.read_text().strip()}"), soft_wrap=True)
         out.print(show.plain(f"Drop files into {shared.settings.tray_path(shared.settings.tray.folders[0])}"))
 
     threading.Thread(target=told, daemon=True).start()
