@@ -90,7 +90,7 @@ def fill(house: House, paragraphs: list[tuple[str, str]]) -> None:
     """Each paragraph a document of one passage, embedded and published."""
     for number, (title, text) in enumerate(tqdm(paragraphs, desc="fill", unit="doc")):
         sighting = Sighting("bench", f"{title} {number}.txt", time.time())
-        document, created = house.catalogue.documents.receive(f"{number:064x}", 1, sighting)
+        document, _ = house.catalogue.documents.receive(f"{number:064x}", 1, sighting)
         job = house.catalogue.ledger.claim(Lane.INGEST, "bench", 60)[0]
         chunks = (Chunk(0, text, 0, len(text)),)
         kept = house.catalogue.ledger.commit(

@@ -1,0 +1,378 @@
+"""The five ports of the catalogue."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from indexes.open import open_catalogue
+from pipeline.documents import Child, Chunk, Destination, Document, Event, Job, Lane, Outcome, Sighting, Stage, State
+from pipeline.errors import Refused
+from pipeline.ports import Catalogue
+from pipeline.questions import Caller, Filters, chunk_key
+
+ROOT = Path(__file__).parents[2]
+ADMIN = Caller((), admin=True)
+EVERYONE = Caller(("*",))
+
+
+def revision(number: int) -> str:
+    return f"{number:064x}"
+
+
+def arrive(catalogue: Catalogue, number: int = 1, access: tuple[str, ...] = ("*",), **more: object) -> Document:
+    sighting = Sighting("tray", f"in/{number}.txt", 1000.0 + number, access, **more)
+    return catalogue.documents.receive(revision(number), 10, sighting)[0]
+
+
+def claim(catalogue: Catalogue, lane: Lane = Lane.INGEST, seconds: float = 60) -> Job:
+    return catalogue.ledger.claim(lane, "tester", seconds)[0]
+
+
+def finish(catalogue: Catalogue, number: int = 1, access: tuple[str, ...] = ("*",), label: str = "invoice") -> Document:
+    """A document with two passages, embedded, indexed."""
+    document = arrive(catalogue, number, access)
+    job = claim(catalogue)
+    chunks = (Chunk(0, f"first of {number}", 0, 10, 1, 1, "Head"), Chunk(1, f"second of {number}", 12, 22, 1, 2))
+    result = (f"{number:064d}", b"parsed")
+    job = catalogue.ledger.commit(
+        job, Outcome("parse", result=result, chunks=chunks, next_stage=Stage.EMBED), keep=True, seconds=60
+    )
+    values = {"label": label, "probability": 0.9, "model": "m@1", "rules": ("r",)}
+    catalogue.ledger.commit(
+        job,
+        Outcome("embed", document=values, vectors=np.eye(2, 4, dtype=np.float32), embedder="E", next_stage=Stage.INDEX),
+    )
+    catalogue.ledger.commit(claim(catalogue, Lane.INDEX), Outcome("index", state=State.INDEXED))
+    return catalogue.documents.get(document.id)
+
+
+# --- documents ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_arrival_is_a_document_with_a_job(catalogue: Catalogue) -> None:
+    document = arrive(catalogue)
+    assert (document.state, document.stage, document.name) == (State.PROCESSING, Stage.PARSE, "1.txt")
+    assert claim(catalogue).subject == document.id
+
+
+def test_the_same_content_is_the_same_document_and_widens_its_access(catalogue: Catalogue) -> None:
+    first = arrive(catalogue, 1, ("group:a",))
+    second, created = catalogue.documents.receive(revision(1), 10, Sighting("api", "x.txt", 5.0, ("group:b",)))
+    assert not created and second.id == first.id
+    assert second.access == ("group:a", "group:b")
+    sightings, events = catalogue.documents.history(first.id)
+    assert [s.source for s in sightings] == ["tray", "api"]
+    assert [e.facts["new"] for e in events] == [True, False]
+
+
+def test_eight_arrivals_at_once_are_one_document(catalogue: Catalogue) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: arrive(catalogue).id, range(8)))
+    assert len(set(found)) == 1
+    assert len(catalogue.documents.history(found[0])[0]) == 8
+    assert len(catalogue.ledger.due(Lane.INGEST)) == 1
+
+
+def test_a_deleted_document_is_gone_and_may_come_back_as_another(catalogue: Catalogue) -> None:
+    old = finish(catalogue)
+    catalogue.documents.delete(old.id)
+    assert catalogue.documents.find(ADMIN, Filters()) == ([], 0)
+    assert catalogue.documents.visible(ADMIN, Filters()) == frozenset()
+    assert catalogue.documents.by_number([old.number]) == {}
+    assert catalogue.passages.chunks([chunk_key(old.number, 0)]) == {}
+    assert catalogue.passages.result(f"{1:064d}") is None
+    catalogue.documents.delete(old.id)  # once more changes nothing
+    new = arrive(catalogue)
+    assert new.id != old.id and new.number > old.number
+
+
+def test_an_unknown_document_is_not_found(catalogue: Catalogue) -> None:
+    for act in (catalogue.documents.get, catalogue.documents.delete, catalogue.documents.history):
+        with pytest.raises(Refused, match="not-found"):
+            act("0" * 32)
+
+
+def test_filters(catalogue: Catalogue) -> None:
+    for number, label in ((1, "invoice"), (2, "contract"), (3, "invoice")):
+        finish(catalogue, number, label=label)
+
+    def numbers(**filters: object) -> list[str]:
+        return sorted(d.name for d in catalogue.documents.find(ADMIN, Filters(**filters))[0])
+
+    assert numbers(labels=("invoice",)) == ["1.txt", "3.txt"]
+    assert numbers(labels=("invoice", "contract")) == ["1.txt", "2.txt", "3.txt"]
+    assert numbers(received_from=1002.0, received_to=1003.0) == ["2.txt"]
+    assert numbers(folder="in") == ["1.txt", "2.txt", "3.txt"]
+    assert numbers(folder="i") == numbers(sources=("api",)) == numbers(states=("failed",)) == []
+
+
+def test_pages_are_stable_and_counted(catalogue: Catalogue) -> None:
+    for number in range(1, 8):
+        arrive(catalogue, number)
+    pages = [catalogue.documents.find(ADMIN, Filters(), 3, offset) for offset in (0, 3, 6)]
+    assert [total for _, total in pages] == [7, 7, 7]
+    assert [d.name for page, _ in pages for d in page] == [f"{n}.txt" for n in range(7, 0, -1)]
+
+
+PRINCIPALS = st.sampled_from(["*", "group:a", "group:b", "user:c", "user:d"])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lists=st.lists(st.sets(PRINCIPALS, max_size=3), min_size=1, max_size=5),
+    held=st.sets(PRINCIPALS, max_size=3),
+)
+def test_only_a_shared_principal_opens_a_document(catalogue: Catalogue, lists: list[set[str]], held: set[str]) -> None:
+    first = len(catalogue.documents.find(ADMIN, Filters(), 10_000)[0])
+    made = [finish(catalogue, 1 + first + i, tuple(sorted(access))) for i, access in enumerate(lists)]
+    allowed = {d.number for d, access in zip(made, lists, strict=True) if access & (held | {"*"})}
+    caller = Caller(tuple(sorted(held)))
+    mine = {d.number for d in made}
+    assert catalogue.documents.visible(caller, Filters()) & mine == allowed
+    assert {d.number for d in catalogue.documents.find(caller, Filters(), 10_000)[0]} & mine == allowed
+    assert catalogue.documents.visible(ADMIN, Filters()) >= mine
+    for document in made:
+        catalogue.documents.delete(document.id)
+
+
+def test_another_tenant_sees_nothing(catalogue: Catalogue) -> None:
+    finish(catalogue)
+    stranger = Caller(("*",), tenant="other", admin=True)
+    assert catalogue.documents.visible(stranger, Filters()) == frozenset()
+    assert catalogue.documents.find(stranger, Filters()) == ([], 0)
+
+
+def test_what_is_visible_changes_at_the_next_question(catalogue: Catalogue) -> None:
+    document = finish(catalogue, access=("group:a",))
+    caller = Caller(("group:b",))
+    assert catalogue.documents.visible(caller, Filters()) == frozenset()
+    arrive(catalogue, 1, ("group:b",))
+    assert catalogue.documents.visible(caller, Filters()) == {document.number}
+    catalogue.documents.delete(document.id)
+    assert catalogue.documents.visible(caller, Filters()) == frozenset()
+
+
+# --- ledger -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_leased_job_is_nobody_elses(catalogue: Catalogue) -> None:
+    arrive(catalogue)
+    job = claim(catalogue)
+    assert job.attempt == 1
+    assert catalogue.ledger.claim(Lane.INGEST, "other", 60) == []
+    assert catalogue.ledger.claim(Lane.INGEST, "other", 60, job_id=job.id) == []
+
+
+def test_many_claimers_never_hold_one_job_twice(catalogue: Catalogue) -> None:
+    for number in range(1, 25):
+        arrive(catalogue, number)
+    taken: list[str] = []
+    lock = threading.Lock()
+
+    def work(_: int) -> None:
+        while jobs := catalogue.ledger.claim(Lane.INGEST, "w", 60, limit=2):
+            with lock:
+                taken.extend(job.id for job in jobs)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert len(taken) == len(set(taken)) == 24
+
+
+def test_an_expired_lease_passes_on_and_its_holder_changes_nothing(catalogue: Catalogue) -> None:
+    document = arrive(catalogue)
+    late = claim(catalogue, seconds=0.05)
+    time.sleep(0.1)
+    current = claim(catalogue)
+    assert current.attempt == 2
+    assert catalogue.ledger.commit(late, Outcome("parse", state=State.FAILED, reason="damaged")) is None
+    assert not catalogue.ledger.renew(late, 60)
+    assert not catalogue.ledger.release(late, 0, "internal", "")
+    assert catalogue.documents.get(document.id).state is State.PROCESSING
+    assert catalogue.ledger.commit(current, Outcome("parse", state=State.FAILED, reason="damaged")) is not None
+
+
+def test_a_commit_moves_on_and_counts_the_next_attempt(catalogue: Catalogue) -> None:
+    arrive(catalogue)
+    kept = catalogue.ledger.commit(claim(catalogue), Outcome("parse", next_stage=Stage.CHUNK), keep=True, seconds=60)
+    assert (kept.stage, kept.attempt) == (Stage.CHUNK, 1)
+    freed = catalogue.ledger.commit(kept, Outcome("embed", next_stage=Stage.INDEX))
+    assert freed.lane is Lane.INDEX
+    assert claim(catalogue, Lane.INDEX).attempt == 1
+
+
+@pytest.mark.parametrize(("counted", "attempt"), [(True, 2), (False, 1)])
+def test_a_released_job_comes_back_when_it_is_due(catalogue: Catalogue, counted: bool, attempt: int) -> None:
+    arrive(catalogue)
+    assert catalogue.ledger.release(claim(catalogue), 0.2, "store-unavailable", "away", counted)
+    assert catalogue.ledger.due(Lane.INGEST) == []
+    time.sleep(0.25)
+    assert claim(catalogue).attempt == attempt
+
+
+def test_an_ended_document_has_no_job_and_can_be_retried(catalogue: Catalogue) -> None:
+    document = arrive(catalogue)
+    assert not catalogue.ledger.retry(document.id)
+    outcome = Outcome("parse", state=State.FAILED, reason="damaged", detail="cut off")
+    catalogue.ledger.commit(claim(catalogue), outcome)
+    ended = catalogue.documents.get(document.id)
+    assert (ended.state, ended.reason, ended.detail) == (State.FAILED, "damaged", "cut off")
+    assert ended.finished_at is not None
+    assert catalogue.ledger.due(Lane.INGEST) == []
+    assert catalogue.ledger.retry(document.id)
+    assert claim(catalogue).stage == Stage.PARSE
+    assert catalogue.documents.get(document.id).reason is None
+
+
+def test_a_delivery_is_made_once(catalogue: Catalogue) -> None:
+    arrive(catalogue)
+    job = claim(catalogue)
+    destination = Destination("folder", "{label}/{name}")
+    for stage in (Stage.CLASSIFY, Stage.EMBED):
+        outcome = Outcome("route", deliveries=(destination,), next_stage=stage)
+        job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
+    delivery = claim(catalogue, Lane.DELIVER)
+    assert delivery.payload["kind"] == "folder"
+    assert catalogue.ledger.claim(Lane.DELIVER, "x", 60) == []
+    assert catalogue.ledger.done(delivery, {"receipt": "a"})
+    assert catalogue.ledger.due(Lane.DELIVER) == []
+    assert not [row for row in catalogue.ledger.backlog() if row["lane"] == "deliver"]
+
+
+def test_a_parked_job_waits_for_a_person(catalogue: Catalogue) -> None:
+    document = arrive(catalogue)
+    outcome = Outcome(
+        "route", deliveries=(Destination("webhook", "erp"),), state=State.FAILED, reason="damaged", detail=""
+    )
+    catalogue.ledger.commit(claim(catalogue), outcome)
+    assert catalogue.ledger.park(claim(catalogue, Lane.DELIVER), "receiver-unavailable", "410")
+    assert catalogue.ledger.due(Lane.DELIVER) == []
+    assert [row["state"] for row in catalogue.ledger.backlog()] == ["dead"]
+    assert catalogue.ledger.retry(document.id)
+    assert len(catalogue.ledger.due(Lane.DELIVER)) == 1
+
+
+def test_attachments_become_documents_of_their_own(catalogue: Catalogue) -> None:
+    mail = arrive(catalogue, 1, ("group:a",))
+    child = Child(revision(2), 5, Sighting("tray", "in/1.txt/a.pdf", 1.0, ("group:a",)))
+    catalogue.ledger.commit(claim(catalogue), Outcome("parse", children=(child,), next_stage=Stage.CHUNK))
+    found = {d.revision: d for d in catalogue.documents.find(ADMIN, Filters())[0]}
+    assert found[revision(2)].parent == mail.id
+    assert found[revision(2)].access == ("group:a",)
+
+
+# --- passages -----------------------------------------------------------------------------------------------------------
+
+
+def test_passages_come_back_as_they_were_stored(catalogue: Catalogue) -> None:
+    document = finish(catalogue)
+    chunks, vectors = catalogue.passages.of_document(document.number)
+    assert [c.text for c in chunks] == ["first of 1", "second of 1"]
+    assert chunks[0] == Chunk(0, "first of 1", 0, 10, 1, 1, "Head")
+    assert vectors is not None and np.array_equal(vectors, np.eye(2, 4, dtype=np.float32))
+    assert catalogue.passages.of_document(document.number, "another")[1] is None
+    keys = [chunk_key(document.number, 1), chunk_key(document.number, 7), chunk_key(99, 1)]
+    assert list(catalogue.passages.chunks(keys)) == keys[:1]
+    assert catalogue.passages.result(f"{1:064d}") == b"parsed"
+    assert catalogue.passages.parsed_key(document.id) == f"{1:064d}"
+
+
+def test_new_passages_drop_the_old_vectors(catalogue: Catalogue) -> None:
+    document = finish(catalogue)
+    catalogue.ledger.retry(document.id)
+    catalogue.ledger.commit(claim(catalogue), Outcome("chunk", chunks=(Chunk(0, "x", 0, 1),), next_stage=Stage.EMBED))
+    assert catalogue.passages.of_document(document.number)[1] is None
+    assert catalogue.documents.visible(ADMIN, Filters()) == frozenset()
+
+
+def test_a_scan_gives_every_embedded_document_in_order(catalogue: Catalogue) -> None:
+    numbers = [finish(catalogue, n).number for n in (1, 2, 3)]
+    arrive(catalogue, 4)
+    assert [d.number for d, _, _ in catalogue.passages.scan("E")] == numbers
+    assert [d.number for d, _, _ in catalogue.passages.scan("E", after=numbers[0])] == numbers[1:]
+    assert list(catalogue.passages.scan("F")) == []
+
+
+# --- keys ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_opens_until_it_is_revoked(catalogue: Catalogue) -> None:
+    key_id, secret = catalogue.keys.create("intranet", ["group:a"], ["read"])
+    caller, scopes = catalogue.keys.check(secret)
+    assert (caller.principals, caller.admin, scopes) == (("group:a",), False, {"read"})
+    assert secret not in str(catalogue.keys.list())
+    for wrong in ("", "mr_", secret[:-1], secret + "0", secret.replace("mr_", "xx_"), f"mr_{key_id}_", "é" * 50):
+        assert catalogue.keys.check(wrong) is None
+    assert catalogue.keys.revoke(key_id) and not catalogue.keys.revoke(key_id)
+    assert catalogue.keys.check(secret) is None
+
+
+# --- the whole ----------------------------------------------------------------------------------------------------------
+
+
+def test_events_are_kept_in_order(catalogue: Catalogue) -> None:
+    document = arrive(catalogue)
+    for number in range(3):
+        catalogue.documents.record(Event(document.id, float(number), "parse", f"e{number}", {"n": number}))
+    assert [e.event for e in catalogue.documents.history(document.id)[1]] == ["received", "e0", "e1", "e2"]
+
+
+def test_opening_again_finds_everything(url: str) -> None:
+    first = open_catalogue(url)
+    document = finish(first)
+    first.close()
+    second = open_catalogue(url)
+    assert second.documents.get(document.id) == document
+    second.check()
+    second.close()
+
+
+WORK_FOR_EVER = """
+import sys
+from indexes.open import open_catalogue
+from tests.contracts.test_catalogue import finish
+catalogue = open_catalogue(sys.argv[1])
+number = 0
+while True:
+    number += 1
+    finish(catalogue, number)
+    print(number, flush=True)
+"""
+
+
+def test_a_process_killed_in_a_transaction_leaves_a_sound_catalogue(url: str) -> None:
+    child = subprocess.Popen([sys.executable, "-c", WORK_FOR_EVER, url], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    child.stdout.readline()
+    time.sleep(0.5)
+    os.kill(child.pid, signal.SIGKILL)
+    acknowledged = max([1, *map(int, child.stdout.read().split())])
+    child.wait()
+    catalogue = open_catalogue(url)
+    catalogue.check()
+    documents = catalogue.documents.find(ADMIN, Filters(), 10_000)[0]
+    indexed = [d for d in documents if d.state is State.INDEXED]
+    assert len(indexed) >= acknowledged and len(documents) - len(indexed) <= 1
+    for document in indexed:
+        chunks, vectors = catalogue.passages.of_document(document.number)
+        assert len(chunks) == 2 and vectors is not None
+    catalogue.close()
+
+
+def test_a_document_is_a_plain_record(catalogue: Catalogue) -> None:
+    document = finish(catalogue)
+    assert replace(document, label="x").label == "x"
+    assert (document.label, document.rules, document.chunks) == ("invoice", ("r",), None)
