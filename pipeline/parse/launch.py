@@ -26,7 +26,7 @@ from pipeline.parse.limits import ParseLimits
 from pipeline.parse.protocol import Receiver
 
 #: seconds that a zygote may take to import the readers on a loaded machine
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 #: seconds between telling a keeper to kill and giving up on its zygote
 GRACE_SECONDS = 5.0
 

@@ -20,6 +20,11 @@ from pipeline.parse.kinds import KINDS, ZIPPED
 from pipeline.parse.limits import ParseLimits
 from pipeline.parse.protocol import pack
 
+_SHEETS = frozenset({"xlsx", "xlsb", "xls", "ods", "csv", "tsv"})
+_PLACEHOLDERS = frozenset(
+    {"untitled", "untitled document", "(anonymous)", "document1", "powerpoint presentation", "presentation"}
+)
+
 
 def warm_up() -> None:
     """Import every reader and what it uses, once, before any document is there."""
@@ -84,10 +89,20 @@ def read(file: BinaryIO, name: str, limits: ParseLimits) -> Findings:
     reader: Callable[[BinaryIO, Findings], None] = readers_by_kind.READERS[kind]
     with contextlib.suppress(Full):
         reader(file, found)
+    found.title = _title(found)
     if not any(text for _, text, *_ in found.elements):
         found.flags.add("no-text")
     found.languages = limits.languages or language.detect("\n".join(text for _, text, *_ in found.elements[:400]))
     return found
+
+
+def _title(found: Findings) -> str | None:
+    """The title that the file states, unless a program made it up; else the first heading near its beginning."""
+    if found.title and found.title.strip().lower() not in _PLACEHOLDERS:
+        return found.title
+    if found.kind in _SHEETS:
+        return None
+    return next((text for category, text, *_ in found.elements[:5] if category == "Title"), None)
 
 
 def _flag_parts(found: Findings, names: list[str]) -> None:

@@ -83,7 +83,6 @@ def read_markdown(file: BinaryIO, found: Findings) -> None:
         found.flags.add("markup-ignored")
         return add_text(found, text)
     add_elements(found, partition_md(text=text, languages=[""]))
-    found.title = found.title or next((t for category, t, *_ in found.elements if category == "Title"), None)
 
 
 def _check_markdown(text: str) -> None:
