@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import time
 from types import FrameType
 from typing import Any
@@ -68,7 +69,34 @@ class Worker:
         self.house.close()
 
 
-_worker: Worker | None = None
+class Loading:
+    """A `Worker` on its way: built by a thread, so that a child is there for its Celery parent at once (a child that is
+    lost before that takes the whole pool with it), and built before anything is claimed."""
+
+    def __init__(self, settings: Settings, lanes: tuple[Lane, ...]) -> None:
+        self._settings, self._lanes = settings, lanes
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+        threading.Thread(target=self._load, daemon=True, name="loading").start()
+
+    def worker(self) -> Worker:
+        """The worker, waited for. Raises what building it raised; the next call tries again."""
+        with self._lock:
+            self._worker = self._worker or Worker(self._settings, self._lanes)
+            return self._worker
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+
+    def _load(self) -> None:
+        try:
+            self.worker()
+        except MailroomError as error:
+            log.error("this worker cannot be made ready: %s", error)
+
+
+_loading: Loading | None = None
 
 
 def register(app: Celery, settings: Settings, queues: tuple[str, ...], forks: bool) -> None:
@@ -76,15 +104,15 @@ def register(app: Celery, settings: Settings, queues: tuple[str, ...], forks: bo
     each process: in every child where the pool ``forks``, else once."""
 
     def start(**_: Any) -> None:
-        global _worker
+        global _loading
         if forks:
             die_with_parent()  # its Celery parent killed, it ends too: the lease runs out and no one works in the dark
             signal.signal(signal.SIGTERM, _stop_now)
-        _worker = Worker(settings, tuple(Lane(queue) for queue in queues))
+        _loading = Loading(settings, tuple(Lane(queue) for queue in queues))
 
     def stop(**_: Any) -> None:
-        if _worker is not None:
-            _worker.close()
+        if _loading is not None:
+            _loading.close()
 
     (worker_process_init if forks else worker_init).connect(start, weak=False)
     (worker_process_shutdown if forks else worker_shutdown).connect(stop, weak=False)
@@ -99,9 +127,9 @@ def _stop_now(number: int, frame: FrameType | None) -> None:
 
 def _task(lane: Lane) -> Any:
     def task(job_id: str) -> None:
-        if _worker is None:
+        if _loading is None:
             raise RuntimeError("the worker process was not initialised")
-        _worker.run(lane, job_id)
+        _loading.worker().run(lane, job_id)
 
     task.__name__ = str(lane)
     return task

@@ -28,8 +28,8 @@ from tests.scenarios.running import EVERYTHING, Running, wait_for
 
 #: What is hit, and how often in ten.
 TARGETS = ("child",) * 7 + ("worker",) * 2 + ("writer",)
-#: Seconds between two kills: some hit a process that has hardly begun, most one at work.
-PAUSE = (0.2, 6.0)
+#: Seconds at most between seeing a document under way and the kill.
+LONGEST_PAUSE = 2.0
 
 
 def main() -> None:
@@ -56,12 +56,19 @@ def campaign(mailroom: Running, files: list[Path], kills: int, rng: random.Rando
     for wave in waves:
         for path in wave:
             path.rename(mailroom.tray / path.name)
-        time.sleep(rng.uniform(*PAUSE))
+        wait_for(lambda: _at_work(mailroom), 120, "a document under way", mailroom)
+        time.sleep(rng.uniform(0.0, LONGEST_PAUSE))
         hits[_kill(mailroom, rng)] += 1
     names = {path.name for path in files}
     wait_for(lambda: _ended(mailroom) >= len(names), 900, "the documents to end", mailroom)
     seconds = time.monotonic() - started
     return {"documents": len(names), "kills": sum(hits.values()), **_kinds(hits), **_count(mailroom, names, seconds)}
+
+
+def _at_work(mailroom: Running) -> bool:
+    return any(row["state"] == "leased" for row in mailroom.catalogue.ledger.backlog()) or _ended(mailroom) == len(
+        mailroom.documents()
+    )
 
 
 def _kill(mailroom: Running, rng: random.Random) -> str:

@@ -51,7 +51,7 @@ class Running:
         mark = self.home / "started"
         mark.unlink(missing_ok=True)
         self.process = self.launch(mark)
-        wait_for(lambda: mark.exists() or self.process.poll() is not None, 60, "Mailroom to start", self)
+        wait_for(lambda: mark.exists() or self.process.poll() is not None, 120, "Mailroom to start", self)
         assert self.process.poll() is None, (self.home / "up.log").read_text()
         self.catalogue = open_catalogue(self.settings.catalogue_url)
         return self
@@ -69,14 +69,14 @@ class Running:
                 [sys.executable, "-c", LAUNCH, str(mark), *arguments], cwd=ROOT, env=environ, stdout=log, stderr=log
             )
 
-    def stop(self, seconds: float = 10.0) -> list[str]:
+    def stop(self, seconds: float = 20.0) -> list[str]:
         """SIGTERM; returns the processes that outlived it by more than a moment."""
         if self.process.poll() is not None:
             return []
         family = self.family()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(seconds)
-        _, left = psutil.wait_procs(family, timeout=2)
+        _, left = psutil.wait_procs(family, timeout=5)
         return [" ".join(p.cmdline()) for p in left if p.status() != psutil.STATUS_ZOMBIE]
 
     def family(self) -> list[psutil.Process]:
@@ -123,7 +123,7 @@ class Running:
         found, _ = self.catalogue.documents.find(EVERYTHING, Filters(), limit=10_000)
         return {document.name: document for document in found}
 
-    def await_all(self, names: set[str], seconds: float = 60) -> dict[str, Document]:
+    def await_all(self, names: set[str], seconds: float = 150) -> dict[str, Document]:
         """Wait until each of these documents has come to its end."""
 
         def over() -> bool:
@@ -140,7 +140,7 @@ class Running:
             ended = [event.stage for event in events if event.event == "ended"]
             assert len(ended) == 1, (document.name, [(e.stage, e.event) for e in events])
         expected = self.catalogue.documents.visible(EVERYTHING, Filters())
-        wait_for(lambda: IndexReader(self.settings.index_path).snapshot().numbers == expected, 10, "the index", self)
+        wait_for(lambda: IndexReader(self.settings.index_path).snapshot().numbers == expected, 60, "the index", self)
         assert not any(row["state"] == "waiting" and row["lane"] == "ingest" for row in self.catalogue.ledger.backlog())
 
     def story(self) -> str:
