@@ -89,7 +89,12 @@ def search(console: Console, query: str, page: Json) -> None:
         first = item["highlights"][0][0] if item["highlights"] else 0
         at = max(0, first - 60)
         where = f"{item['document_name']}" + (f", page {item['page_first']}" if item["page_first"] else "")
-        console.print(Text(f"  {where}: ", style="cyan") + text[at : at + 160])
+        console.print(Text(f"  {where}: ", style="cyan") + on_one_line(text[at : at + 160]))
+
+
+def on_one_line(text: Text) -> Text:
+    """Line breaks as spaces, marks where they were."""
+    return Text("".join(c if c.isprintable() else " " for c in text.plain), spans=text.spans)
 
 
 def answer(console: Console, told: Json) -> None:
