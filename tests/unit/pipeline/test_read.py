@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def passage(text: str, start: int = 0, name: str = "a.txt") -> Passage:
 def test_every_sentence_stands_where_it_says(text: str) -> None:
     sentences = split_sentences(text)
     assert all(text[s.start : s.end] == s.text and s.text.strip() == s.text for s in sentences)
-    assert all(a.end <= b.start for a, b in zip(sentences, sentences[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(sentences))
 
 
 @given(st.text(max_size=400))

@@ -1,0 +1,27 @@
+"""The migrations make exactly the tables that the code uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from indexes.catalogue.store import Store
+from indexes.catalogue.tables import metadata
+
+
+def test_migrated_tables_are_those_of_the_code(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'c.db'}")
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    store.close()
+
+
+def test_opening_twice_migrates_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'c.db'}"
+    Store(url).close()
+    store = Store(url)
+    with store.read() as connection:
+        assert store.epoch(connection) == 0
+    store.close()
