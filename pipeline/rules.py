@@ -88,6 +88,12 @@ class Rules:
 BUILT_IN = """
 mode = "first"
 
+# A file that is not what its name says is shown to a person before it goes anywhere.
+[[rule]]
+name = "not what it claims"
+when = { flag = "mismatch" }
+review = "mismatch"
+
 [default]
 destinations = ["folder:{label}/{year}/{name}"]
 """
