@@ -9,12 +9,12 @@ from pipeline.ports import Blobs, Catalogue
 
 
 def open_catalogue(url: str) -> Catalogue:
-    """``sqlite:///PATH``, ``postgresql://...``; "memory:" is SQLite's own in-memory database, for tests."""
+    """``sqlite:///PATH``, ``postgresql://...``; "memory:" is a SQLite of this process alone, for tests."""
     from indexes.catalogue.catalogue import SqlCatalogue
 
     if url == "memory:":
         url = "sqlite://"
-    if not url.startswith(("sqlite:", "postgresql:", "postgresql+psycopg:")):
+    elif not url.startswith(("sqlite:///", "postgresql:", "postgresql+psycopg:")):
         raise Misconfigured("bad-settings", f"catalogue.url {url!r}: give sqlite:///PATH or postgresql://...")
     return SqlCatalogue(url)
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 
 from indexes.catalogue.store import Store, new_id
 from indexes.catalogue.tables import access, chunks, documents, events, jobs, results, sightings
@@ -33,15 +33,9 @@ class SqlDocuments:
         self._lock = threading.Lock()
 
     def receive(self, revision: str, size: int, sighting: Sighting, tenant: str = "default") -> tuple[Document, bool]:
-        # The unique index decides between two who arrive at once; the loser looks again and finds the winner's row.
-        for _ in range(3):
-            try:
-                with self.store.write() as connection:
-                    number, created = receive(self.store, connection, revision, size, sighting, tenant, None)
-                    return self._one(connection, documents.c.number == number), created
-            except IntegrityError:
-                continue
-        raise Refused("conflict", f"revision {revision[:12]} keeps changing under us; try again")
+        with self.store.write() as connection:
+            number, created = receive(self.store, connection, revision, size, sighting, tenant, None)
+            return self._one(connection, documents.c.number == number), created
 
     def get(self, document_id: str) -> Document:
         with self.store.read() as connection:
@@ -62,6 +56,7 @@ class SqlDocuments:
             key = (self.store.epoch(connection), caller.principals, caller.tenant, caller.admin, filters)
             with self._lock:
                 if key in self._remembered:
+                    self._remembered.move_to_end(key)
                     return self._remembered[key]
             where = [documents.c.embedder.is_not(None), documents.c.state != State.DELETED]
             query = sa.select(documents.c.number).where(*where, *readable(caller), *matching(filters))
@@ -82,6 +77,8 @@ class SqlDocuments:
 
     def delete(self, document_id: str) -> Document:
         with self.store.write() as connection:
+            # Locked, so that an arrival of the same content comes either before and is deleted too, or after as new.
+            connection.execute(sa.select(documents.c.number).where(documents.c.id == document_id).with_for_update())
             document = self._one(connection, documents.c.id == document_id)
             if document.state is State.DELETED:
                 return document
@@ -168,8 +165,10 @@ def matching(filters: Filters) -> list[sa.ColumnElement[bool]]:
     ):
         if values:
             where.append(column.in_(values))
-    if filters.folder:
-        where.append(c.path.startswith(filters.folder.rstrip("/") + "/", autoescape=True))
+    prefix = (filters.folder or "").strip("/") + "/"
+    if prefix != "/":
+        # Not LIKE: SQLite's knows no difference between "HR/" and "hr/".
+        where.append(sa.func.substr(c.path, 1, len(prefix)) == prefix)
     if filters.received_from is not None:
         where.append(c.received_at >= filters.received_from)
     if filters.received_to is not None:
@@ -187,12 +186,12 @@ def receive(
     parent: str | None,
 ) -> tuple[int, bool]:
     """Inside a transaction: the document's number, and whether it is new."""
-    known = connection.execute(
-        sa.select(documents.c.number, documents.c.id).where(
-            documents.c.tenant == tenant, documents.c.revision == revision, documents.c.state != State.DELETED
-        )
-    ).first()
-    number, document_id = known if known else _insert(store, connection, revision, size, sighting, tenant, parent)
+    # Two may arrive at once: the unique index decides, and the loser finds the winner's row when it looks again.
+    known, made = _known(connection, tenant, revision), None
+    while known is None and made is None:
+        made = _insert(store, connection, revision, size, sighting, tenant, parent)
+        known = None if made else _known(connection, tenant, revision)
+    number, document_id = made or known
     connection.execute(
         sa.insert(sightings).values(
             document_id=document_id,
@@ -205,9 +204,22 @@ def receive(
         )
     )
     _widen(store, connection, number, sighting.access)
-    facts = {"source": sighting.source, "path": sighting.path, "revision": revision, "size": size, "new": not known}
+    facts = {
+        "source": sighting.source,
+        "path": sighting.path,
+        "revision": revision,
+        "size": size,
+        "new": made is not None,
+    }
     add_event(connection, Event(document_id, store.now(connection), Stage.RECEIVE, "received", facts))
-    return number, not known
+    return number, made is not None
+
+
+def _known(connection: sa.Connection, tenant: str, revision: str) -> tuple[int, str] | None:
+    """The content's document, locked until the end of the transaction."""
+    where = (documents.c.tenant == tenant, documents.c.revision == revision, documents.c.state != State.DELETED)
+    row = connection.execute(sa.select(documents.c.number, documents.c.id).where(*where).with_for_update()).first()
+    return (row.number, row.id) if row else None
 
 
 def _insert(
@@ -218,7 +230,8 @@ def _insert(
     sighting: Sighting,
     tenant: str,
     parent: str | None,
-) -> tuple[int, str]:
+) -> tuple[int, str] | None:
+    """A new document and its job; None when another transaction was first."""
     document_id = new_id()
     row = {
         "id": document_id,
@@ -235,9 +248,17 @@ def _insert(
         "metadata": dict(sighting.metadata),
         "parent": parent,
     }
-    number = connection.execute(sa.insert(documents).values(row)).inserted_primary_key[0]
+    number = connection.scalar(insert_new(connection, documents).values(row).returning(documents.c.number))
+    if number is None:
+        return None
     enqueue(store, connection, Lane.INGEST, document_id, Stage.PARSE)
     return number, document_id
+
+
+def insert_new(connection: sa.Connection, table: sa.Table) -> Any:
+    """An INSERT that leaves out rows which are there already."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return insert(table).on_conflict_do_nothing()
 
 
 def _widen(store: Store, connection: sa.Connection, number: int, principals: Sequence[str]) -> None:
@@ -290,12 +311,21 @@ def add_event(connection: sa.Connection, event: Event) -> None:
 
 def forget(store: Store, connection: sa.Connection, document: Document) -> None:
     """Hide the document and drop what was derived from it. The row stays, so that its number is never given out again."""
-    connection.execute(sa.delete(chunks).where(chunks.c.number == document.number))
-    connection.execute(sa.delete(results).where(results.c.document_id == document.id))
     connection.execute(sa.delete(jobs).where(jobs.c.subject == document.id))
+    connection.execute(sa.delete(chunks).where(chunks.c.number == document.number))
+    _forget_results(connection, document)
     connection.execute(sa.delete(access).where(access.c.number == document.number))
     gone = {"state": State.DELETED, "title": None, "metadata": {}, "embedder": None, "parsed_key": None}
     gone["finished_at"] = time.time()
     connection.execute(sa.update(documents).where(documents.c.number == document.number).values(gone))
     add_event(connection, Event(document.id, store.now(connection), "delete", "deleted", {}))
     store.touch(connection)
+
+
+def _forget_results(connection: sa.Connection, document: Document) -> None:
+    """Results follow from the content alone: another tenant's document of the same content inherits them."""
+    same = (documents.c.revision == document.revision, documents.c.state != State.DELETED)
+    heir = connection.scalar(sa.select(documents.c.id).where(*same, documents.c.id != document.id).limit(1))
+    mine = results.c.document_id == document.id
+    change = sa.update(results).where(mine).values(document_id=heir) if heir else sa.delete(results).where(mine)
+    connection.execute(change)

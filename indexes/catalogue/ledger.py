@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from indexes.catalogue.documents import add_event, enqueue, receive_child, to_document
+from indexes.catalogue.documents import add_event, enqueue, insert_new, receive_child, to_document
 from indexes.catalogue.store import Store
 from indexes.catalogue.tables import chunks, documents, jobs, results
 from pipeline.documents import TERMINAL, Chunk, Document, Event, Job, Lane, Outcome, Stage, State
@@ -39,9 +39,11 @@ class SqlLedger:
     def commit(self, job: Job, outcome: Outcome, keep: bool = False, seconds: float = 0.0) -> Job | None:
         with self.store.write() as connection:
             now = self.store.now(connection)
+            # The document is locked before the job, as in `delete`: two who come at once wait, and never for each other.
+            query = sa.select(documents).where(documents.c.id == job.subject).with_for_update()
+            row = connection.execute(query).mappings().one()
             if not self._update(connection, job, **_next_lease(job, outcome, keep, now + seconds, now)):
                 return None
-            row = connection.execute(sa.select(documents).where(documents.c.id == job.subject)).mappings().one()
             document = to_document(row, ())
             _store_output(connection, document, outcome)
             _store_document(connection, document, outcome, now)
@@ -50,7 +52,7 @@ class SqlLedger:
             for child in outcome.children:
                 receive_child(self.store, connection, document, child)
             _record(connection, document.id, outcome, now)
-            if outcome.state or outcome.vectors is not None:
+            if outcome.state or outcome.vectors is not None or row["embedder"] is not None:
                 self.store.touch(connection)
             if outcome.state:
                 connection.execute(sa.delete(jobs).where(jobs.c.id == job.id))
@@ -117,7 +119,8 @@ class SqlLedger:
     def retry(self, document_id: str) -> bool:
         with self.store.write() as connection:
             now = self.store.now(connection)
-            state = connection.scalar(sa.select(documents.c.state).where(documents.c.id == document_id))
+            query = sa.select(documents.c.state).where(documents.c.id == document_id).with_for_update()
+            state = connection.scalar(query)
             if state not in TERMINAL or state == State.DELETED:
                 return False
             fresh = {"state": State.PROCESSING, "stage": Stage.PARSE, "reason": None, "detail": None}
@@ -134,6 +137,7 @@ class SqlLedger:
             )
             enqueue(self.store, connection, Lane.INGEST, document_id, Stage.PARSE)
             add_event(connection, Event(document_id, now, "retry", "retried", {"from": state}))
+            self.store.touch(connection)
             return True
 
     def _due(self, lane: Lane, now: float, limit: int, job_id: str | None) -> sa.Select:
@@ -154,7 +158,8 @@ class SqlLedger:
         return Job(row.id, Lane(row.lane), row.subject, row.stage, row.attempts, token, until, row.payload)
 
     def _update(self, connection: sa.Connection, job: Job, **values: Any) -> bool:
-        """The fence: nothing happens unless the token is the one that the holder was given and nobody else took over."""
+        """The fence: nothing happens unless the token is the one that the holder was given and nobody else took over.
+        A lease that ran out unnoticed still holds: the work is done, and a clock that jumped must not throw it away."""
         where = (jobs.c.id == job.id, jobs.c.token == job.token)
         return connection.execute(sa.update(jobs).where(*where).values(**values)).rowcount == 1
 
@@ -198,9 +203,8 @@ def _moved(job: Job, outcome: Outcome, keep: bool, until: float) -> Job:
 def _store_output(connection: sa.Connection, document: Document, outcome: Outcome) -> None:
     if outcome.result is not None:
         key, payload = outcome.result
-        if not connection.scalar(sa.select(results.c.key).where(results.c.key == key)):
-            row = {"key": key, "document_id": document.id, "payload": zlib.compress(payload)}
-            connection.execute(sa.insert(results).values(row))
+        row = {"key": key, "document_id": document.id, "payload": zlib.compress(payload)}
+        connection.execute(insert_new(connection, results).values(row))
     if outcome.chunks is not None:
         connection.execute(sa.delete(chunks).where(chunks.c.number == document.number))
         if outcome.chunks:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import threading
 import time
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import exc
 
 from indexes.catalogue.tables import epoch
@@ -21,6 +25,8 @@ from pipeline.errors import Misconfigured, Unavailable
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: Seconds that a SQLite writer waits for another one.
 BUSY_SECONDS = 30
+#: Alembic keeps its context in a module, for one thread at a time.
+_MIGRATING = threading.Lock()
 
 
 def new_id() -> str:
@@ -33,22 +39,29 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.engine = make_engine(url)
+        # A database in memory is one connection, which one thread uses at a time.
+        self._alone = threading.RLock() if isinstance(self.engine.pool, sa.StaticPool) else nullcontext()
         self.sqlite = self.engine.dialect.name == "sqlite"
-        with translated():
+        with translated(), _MIGRATING:
             migrate(self.engine)
         # A connection must not be used on both sides of a fork.
-        os.register_at_fork(after_in_child=lambda: self.engine.dispose(close=False))
+        os.register_at_fork(after_in_child=partial(_drop_connections, weakref.ref(self.engine)))
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        with translated(), self.engine.connect() as connection:
+        with self._alone, translated(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """One transaction, committed at the end. On SQLite it takes the write lock at once, so that it cannot fail
         half-way for want of it."""
-        with translated(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+        with (
+            self._alone,
+            translated(),
+            self.engine.connect().execution_options(writes=True) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     def now(self, connection: sa.Connection) -> float:
@@ -68,20 +81,34 @@ class Store:
         self.engine.dispose()
 
 
+def _drop_connections(engine: weakref.ref[sa.Engine]) -> None:
+    """In the child of a fork: the connections are the parent's, to use and to close."""
+    if (held := engine()) is not None:
+        held.dispose(close=False)
+
+
 def make_engine(url: str) -> sa.Engine:
     """An engine for a `sqlite:` or `postgresql:` URL."""
     if url.startswith("sqlite"):
         return _sqlite_engine(url)
     if url.startswith("postgresql://"):
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    return sa.create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20)
+    # Nobody waits for a lock or a server for ever: the caller hears "unavailable" and tries again.
+    connect = {"connect_timeout": BUSY_SECONDS, "options": f"-c lock_timeout={BUSY_SECONDS}s"}
+    return sa.create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args=connect)
 
 
 def _sqlite_engine(url: str) -> sa.Engine:
     database = sa.engine.make_url(url).database
     if database:
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        try:
+            Path(database).parent.mkdir(parents=True, exist_ok=True)
+            # Texts of all documents lie in it: for its owner alone. SQLite gives its journal the same mode.
+            os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise Misconfigured("bad-store", f"The catalogue {database} cannot be used: {error.strerror}.") from error
+    connect = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    engine = sa.create_engine(url, connect_args=connect, poolclass=None if database else sa.StaticPool)
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -110,7 +137,11 @@ def migrate(engine: sa.Engine) -> None:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(7461291)"))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            detail = f"The catalogue was made by a newer version ({error}); use that version, or restore a backup."
+            raise Misconfigured("bad-store", detail) from error
 
 
 @contextmanager

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
 #: A large integer that SQLite still counts up by itself.
 Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class Text(sa.TypeDecorator[str]):
+    """A text as it comes from files and their names: a NUL, which PostgreSQL refuses, and a lone surrogate, which no
+    database takes, are stored as U+FFFD. The length stays, so that offsets stay true."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return value if value is None else _UNSTORABLE.sub("\ufffd", value)
+
 
 documents = sa.Table(
     "documents",
@@ -17,26 +32,26 @@ documents = sa.Table(
     sa.Column("tenant", sa.String(64), nullable=False),
     sa.Column("revision", sa.String(64), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("source", Text, nullable=False),
+    sa.Column("path", Text, nullable=False),
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("stage", sa.String(16), nullable=False),
     sa.Column("received_at", sa.Float, nullable=False, index=True),
     sa.Column("finished_at", sa.Float),
-    sa.Column("media_type", sa.Text),
-    sa.Column("title", sa.Text),
+    sa.Column("media_type", Text),
+    sa.Column("title", Text),
     sa.Column("pages", sa.Integer),
     sa.Column("chunks", sa.Integer),
     sa.Column("languages", sa.JSON),
-    sa.Column("label", sa.Text, index=True),
+    sa.Column("label", Text, index=True),
     sa.Column("probability", sa.Float),
-    sa.Column("model", sa.Text),
+    sa.Column("model", Text),
     sa.Column("rules", sa.JSON),
     sa.Column("flags", sa.JSON),
-    sa.Column("reason", sa.Text),
-    sa.Column("detail", sa.Text),
+    sa.Column("reason", Text),
+    sa.Column("detail", Text),
     sa.Column("parent", sa.String(32), index=True),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("parsed_key", sa.String(64)),
@@ -58,7 +73,7 @@ access = sa.Table(
     "document_access",
     metadata,
     sa.Column("number", Serial, sa.ForeignKey("documents.number"), primary_key=True),
-    sa.Column("principal", sa.Text, primary_key=True, index=True),
+    sa.Column("principal", Text, primary_key=True, index=True),
 )
 
 sightings = sa.Table(
@@ -66,8 +81,8 @@ sightings = sa.Table(
     metadata,
     sa.Column("id", Serial, primary_key=True, autoincrement=True),
     sa.Column("document_id", sa.String(32), nullable=False, index=True),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("source", Text, nullable=False),
+    sa.Column("path", Text, nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),
     sa.Column("access", sa.JSON, nullable=False),
     sa.Column("labels", sa.JSON, nullable=False),
@@ -94,17 +109,17 @@ jobs = sa.Table(
     sa.Column("stage", sa.String(16), nullable=False),
     sa.Column("payload", sa.JSON, nullable=False),
     #: what this job may do only once: unique where set ("deliver:DOCUMENT:KIND:TARGET")
-    sa.Column("effect", sa.Text, unique=True),
+    sa.Column("effect", Text, unique=True),
     sa.Column("dead", sa.Boolean, nullable=False, default=False),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("run_after", sa.Float, nullable=False),
     #: 0 when nobody holds it
     sa.Column("lease_until", sa.Float, nullable=False, default=0.0),
     sa.Column("token", sa.String(32)),
-    sa.Column("owner", sa.Text),
+    sa.Column("owner", Text),
     sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("reason", sa.Text),
-    sa.Column("detail", sa.Text),
+    sa.Column("reason", Text),
+    sa.Column("detail", Text),
     sa.Index("jobs_due", "lane", "dead", "run_after", "lease_until"),
 )
 
@@ -113,12 +128,12 @@ chunks = sa.Table(
     metadata,
     sa.Column("number", Serial, sa.ForeignKey("documents.number"), primary_key=True, autoincrement=False),
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("text", Text, nullable=False),
     sa.Column("start", sa.Integer, nullable=False),
     sa.Column("end", sa.Integer, nullable=False),
     sa.Column("page_first", sa.Integer),
     sa.Column("page_last", sa.Integer),
-    sa.Column("heading", sa.Text),
+    sa.Column("heading", Text),
     #: float32, little endian
     sa.Column("vector", sa.LargeBinary),
 )
@@ -135,7 +150,7 @@ keys = sa.Table(
     "keys",
     metadata,
     sa.Column("id", sa.String(16), primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("name", Text, nullable=False),
     sa.Column("salt", sa.String(32), nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),
     sa.Column("principals", sa.JSON, nullable=False),
@@ -160,8 +175,8 @@ plans = sa.Table(
     metadata,
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("rules_digest", sa.Text, nullable=False),
+    sa.Column("model", Text, nullable=False),
+    sa.Column("rules_digest", Text, nullable=False),
     sa.Column("selection", sa.JSON, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
 )

@@ -22,15 +22,20 @@ def postgres() -> Iterator[PostgresServer]:
     server.stop()
 
 
+def _url(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    if kind == "postgresql":
+        return request.getfixturevalue("postgres").database()
+    return "memory:" if kind == "memory" else f"sqlite:///{folder / 'catalogue.db'}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'catalogue.db'}"
-    return request.getfixturevalue("postgres").database()
+    """Of a database that outlives the process."""
+    return _url(request.param, request, tmp_path)
 
 
-@pytest.fixture
-def catalogue(url: str) -> Iterator[Catalogue]:
-    opened = open_catalogue(url)
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalogue]:
+    opened = open_catalogue(_url(request.param, request, tmp_path))
     yield opened
     opened.close()

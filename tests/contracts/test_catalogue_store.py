@@ -1,0 +1,139 @@
+"""What is true of every database: odd texts, races, forks, versions, and the checks of `indexes.catalogue.verify`."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from indexes.catalogue.verify import verify
+from indexes.open import open_blobs, open_catalogue
+from pipeline.documents import Child, Chunk, Lane, Outcome, Sighting, Stage, State
+from pipeline.errors import Misconfigured
+from pipeline.ports import Catalogue
+from pipeline.questions import Filters
+from tests.contracts.test_catalogue import ADMIN, arrive, claim, finish, revision
+from tests.support.filed import file_away
+
+
+def test_texts_that_a_database_refuses_are_stored_with_a_sign_in_their_place(catalogue: Catalogue) -> None:
+    sighting = Sighting("tray", "in/caf\udce9\x00.txt", 1.0, ("*",), metadata={"from": "a\x00"})
+    document, _ = catalogue.documents.receive(revision(1), 1, sighting)
+    assert document.name == "caf\ufffd\ufffd.txt"
+    chunks = (Chunk(0, "a\x00b\ud800", 0, 4),)
+    outcome = Outcome("parse", {"fact": "x\x00"}, {"title": "t\x00"}, chunks=chunks, next_stage=Stage.CHUNK)
+    assert catalogue.ledger.commit(claim(catalogue), outcome) is not None
+    assert catalogue.passages.of_document(document.number)[0][0].text == "a\ufffdb\ufffd"
+
+
+def test_folders_are_told_apart_by_case_and_taken_literally(catalogue: Catalogue) -> None:
+    for number, path in enumerate(("hr/a", "HR/a", "h_/a", "hr2/a", "hr/sub/a"), 1):
+        catalogue.documents.receive(revision(number), 1, Sighting("tray", path, 1.0))
+
+    def paths(folder: str) -> list[str]:
+        return sorted(d.path for d in catalogue.documents.find(ADMIN, Filters(folder=folder))[0])
+
+    assert paths("hr") == paths("/hr/") == ["hr/a", "hr/sub/a"]
+    assert paths("h_") == ["h_/a"]
+    assert len(paths("/")) == 5
+
+
+def test_an_arrival_beside_a_deletion_is_never_lost(catalogue: Catalogue) -> None:
+    for number in range(1, 13):
+        old = arrive(catalogue, number)
+        with ThreadPoolExecutor(2) as pool:
+            deleted = pool.submit(catalogue.documents.delete, old.id)
+            arrived = pool.submit(arrive, catalogue, number)
+        deleted.result()
+        found = arrived.result()
+        # Either it came before the deletion and went with it, or it is a new document with a job.
+        current = catalogue.documents.get(found.id)
+        assert (current.state is State.DELETED) == (found.id == old.id)
+
+
+def test_a_result_outlives_the_document_that_made_it_while_another_tenant_needs_it(catalogue: Catalogue) -> None:
+    mine = finish(catalogue, 1)
+    theirs, created = catalogue.documents.receive(revision(1), 10, Sighting("api", "x", 1.0), tenant="other")
+    assert created
+    catalogue.documents.delete(mine.id)
+    assert catalogue.passages.result(f"{1:064d}") == b"parsed"
+    catalogue.documents.delete(theirs.id)
+    assert catalogue.passages.result(f"{1:064d}") is None
+
+
+def test_the_same_attachment_in_many_mails_at_once_is_one_document(catalogue: Catalogue) -> None:
+    mails = [arrive(catalogue, number) for number in range(1, 7)]
+    jobs = catalogue.ledger.claim(Lane.INGEST, "w", 60, limit=6)
+
+    def commit(job: object) -> object:
+        child = Child(revision(99), 5, Sighting("tray", "a.pdf", 1.0))
+        return catalogue.ledger.commit(job, Outcome("parse", children=(child,), next_stage=Stage.CHUNK))
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(commit, jobs))
+    found = [d for d in catalogue.documents.find(ADMIN, Filters())[0] if d.revision == revision(99)]
+    assert len(found) == 1 and found[0].parent in {mail.id for mail in mails}
+    assert len(catalogue.documents.history(found[0].id)[0]) == 6
+
+
+def test_a_forked_child_has_connections_of_its_own(url: str) -> None:
+    catalogue = open_catalogue(url)
+    document = arrive(catalogue)
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if catalogue.ledger.renew(claim(catalogue), 60) else 1)
+        except BaseException:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert catalogue.documents.get(document.id) == document
+    assert catalogue.ledger.due(Lane.INGEST) == []
+    catalogue.close()
+
+
+def test_a_catalogue_of_a_newer_version_is_refused_and_left_alone(url: str) -> None:
+    opened = open_catalogue(url)
+    arrive(opened)
+    with opened.store.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    opened.close()
+    with pytest.raises(Misconfigured, match="newer version"):
+        open_catalogue(url)
+
+
+def test_opening_at_once_from_many_sides_makes_the_tables_once(url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: open_catalogue(url), range(4)))
+    arrive(opened[0])
+    assert [len(each.ledger.due(Lane.INGEST)) for each in opened] == [1] * 4
+    for each in opened:
+        each.close()
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    open_catalogue(f"sqlite:///{tmp_path / 'c.db'}").close()
+    assert (tmp_path / "c.db").stat().st_mode & 0o077 == 0
+
+
+def test_verify_finds_nothing_in_a_sound_store_and_each_kind_of_damage(catalogue: Catalogue, tmp_path: Path) -> None:
+    blobs = open_blobs(f"folder:{tmp_path / 'blobs'}")
+    document = file_away(catalogue, blobs, "a.txt", "hello")
+    gone = file_away(catalogue, blobs, "b.txt", "bye")
+    numbers = {document.number, gone.number}
+    assert verify(catalogue, blobs, numbers) == []
+    assert "without being in the catalogue" in verify(catalogue, blobs, {*numbers, 77})[0]
+    assert "is not in the index" in verify(catalogue, blobs, {document.number})[0]
+    blobs.delete(gone.revision)
+    assert "no content" in verify(catalogue, blobs, numbers)[0]
+    catalogue.documents.delete(gone.id)
+    assert verify(catalogue, blobs, {document.number}) == []
+    blobs.put([b"nobody's"], 100)
+    assert "belongs to no document" in verify(catalogue, blobs, {document.number})[0]
+    waiting = arrive(catalogue)
+    assert any("no content" in line for line in verify(catalogue, blobs, {document.number}))
+    with catalogue.store.write() as connection:
+        connection.execute(sa.text("DELETE FROM jobs"))
+    assert any(waiting.id in line and "no job" in line for line in verify(catalogue, blobs, {document.number}))
