@@ -3,8 +3,8 @@
     python -m tests.benchmarks.kill_workers [--documents 200] [--kills 60] [--seed 11]
 
 A kill hits a Celery child, a whole Celery worker, or the index writer, at a random moment; the documents arrive over the
-whole campaign, so that there is always work under way. Then every document must have ended once, the index
-must hold exactly the documents of the catalogue, and no delivery may have been made twice.
+whole campaign, so that there is always work under way. Then every document must have ended once, and the index
+must hold exactly the documents of the catalogue.
 """
 
 from __future__ import annotations
