@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 
+from indexes.catalogue.tables import metadata
 from indexes.catalogue.verify import verify
 from indexes.open import open_blobs, open_catalogue
 from pipeline.documents import Child, Chunk, Lane, Outcome, Sighting, Stage, State
@@ -137,3 +140,11 @@ def test_verify_finds_nothing_in_a_sound_store_and_each_kind_of_damage(catalogue
     with catalogue.store.write() as connection:
         connection.execute(sa.text("DELETE FROM jobs"))
     assert any(waiting.id in line and "no job" in line for line in verify(catalogue, blobs, {document.number}))
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(url: str) -> None:
+    opened = open_catalogue(url)
+    with opened.store.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        assert compare_metadata(context, metadata) == []
+    opened.close()
