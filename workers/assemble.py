@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from functools import cached_property
+from typing import Any
 
 from pipeline.offline import go_offline
 
@@ -58,15 +59,19 @@ class House:
     def classifier(self) -> Classifier | None:
         """None where the model is missing or altered: documents then go to review, and ingestion and search go on."""
         try:
-            folder = self._model(self.settings.models.classifier)
-            return OnnxClassifier(folder, threads=self.settings.models.threads)
+            return OnnxClassifier(self._model(self.settings.models.classifier), **self.runtime)
         except Misconfigured as error:
             log.error("no classifier: %s", error)
             return None
 
     @cached_property
     def embedder(self) -> Embedder:
-        return OnnxEmbedder(self._model(self.settings.models.embedder), threads=self.settings.models.threads)
+        return OnnxEmbedder(self._model(self.settings.models.embedder), **self.runtime)
+
+    @property
+    def runtime(self) -> dict[str, Any]:
+        """How ONNX sessions are run: threads, and the execution providers in order of preference."""
+        return {"threads": self.settings.models.threads, "providers": self.settings.models.providers}
 
     @cached_property
     def rules(self) -> Rules:

@@ -158,8 +158,7 @@ class Reclassify:
 
     def _open(self, model: str) -> Classifier:
         if model:
-            settings = self._house.settings.models
-            return OnnxClassifier(open_version(self._house.settings.models_root, model), threads=settings.threads)
+            return OnnxClassifier(open_version(self._house.settings.models_root, model), **self._house.runtime)
         if self._house.classifier is None:
             raise Misconfigured("bad-model", "The configured classifier cannot be used; see `mailroom doctor`.")
         return self._house.classifier
