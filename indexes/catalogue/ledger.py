@@ -186,7 +186,7 @@ def _next_lease(job: Job, outcome: Outcome, keep: bool, until: float, now: float
     """The job's columns after the commit."""
     if outcome.next_stage is None:
         return {"lease_until": 0.0}
-    lane = _LANES.get(outcome.next_stage, job.lane)
+    lane = _LANES.get(outcome.next_stage, Lane.INGEST)
     moved = {"stage": outcome.next_stage, "lane": lane, "run_after": now, "reason": None, "detail": None}
     if keep:
         return {**moved, "attempts": 1, "lease_until": until}
@@ -195,7 +195,7 @@ def _next_lease(job: Job, outcome: Outcome, keep: bool, until: float, now: float
 
 def _moved(job: Job, outcome: Outcome, keep: bool, until: float) -> Job:
     stage = outcome.next_stage or job.stage
-    lane = _LANES.get(outcome.next_stage, job.lane) if outcome.next_stage else job.lane
+    lane = _LANES.get(outcome.next_stage, Lane.INGEST) if outcome.next_stage else job.lane
     held = (1, job.token, until) if keep else (0, "", 0.0)
     return Job(job.id, lane, job.subject, stage, *held, job.payload)
 

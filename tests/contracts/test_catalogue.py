@@ -376,3 +376,10 @@ def test_a_document_is_a_plain_record(catalogue: Catalogue) -> None:
     document = finish(catalogue)
     assert replace(document, label="x").label == "x"
     assert (document.label, document.rules, document.chunks) == ("invoice", ("r",), None)
+
+
+def test_the_writer_can_send_a_document_back_to_the_workers(catalogue: Catalogue) -> None:
+    arrive(catalogue)
+    catalogue.ledger.commit(claim(catalogue), Outcome("embed", next_stage=Stage.INDEX))
+    catalogue.ledger.commit(claim(catalogue, Lane.INDEX), Outcome("index", next_stage=Stage.EMBED))
+    assert claim(catalogue).stage == Stage.EMBED
