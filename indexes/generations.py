@@ -55,12 +55,14 @@ def generations(root: Path) -> list[Path]:
 
 
 def current(root: Path) -> Path | None:
-    """The published generation, or None before the first."""
+    """The published generation, or None before the first. Raises Misconfigured("bad-index") for an unusable CURRENT."""
     try:
-        name = (root / "CURRENT").read_text().strip()
+        name = (root / "CURRENT").read_text(errors="replace").strip()
     except FileNotFoundError:
         return None
-    return root / "generations" / name if name.isdigit() else None
+    if not (name.isascii() and name.isdigit()):
+        raise Misconfigured("bad-index", "CURRENT does not name a generation; `mailroom rebuild` writes it anew.")
+    return root / "generations" / name
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -77,17 +79,23 @@ def read_manifest(folder: Path) -> Manifest:
         raise Misconfigured("bad-index", f"The manifest of generation {folder.name} is unusable: {error}.") from error
 
 
-def verify(folder: Path, manifest: Manifest, known: set[tuple[str, str]]) -> None:
-    """Check every file's digest; those in ``known`` (path, digest) were checked before and never change."""
+#: A file whose digest was checked: path, digest, and the very file (device, inode, time of change).
+Checked = tuple[str, str, int, int, int]
+
+
+def verify(folder: Path, manifest: Manifest, known: set[Checked]) -> None:
+    """Check every file's digest; those in ``known`` were checked before. The name and the digest alone do not say so:
+    a writer that started anew links copies, and a copy has to be checked again."""
     for path, (digest, size) in manifest.files.items():
         file = folder / path
-        if not _inside(path) or not file.is_file() or file.is_symlink() or file.stat().st_size != size:
+        if not _inside(path) or not file.is_file() or file.is_symlink() or (stat := file.stat()).st_size != size:
             raise Misconfigured("bad-index", f"Generation {folder.name}: {path} is missing or has the wrong size.")
-        if (path, digest) in known:
+        checked = (path, digest, stat.st_dev, stat.st_ino, stat.st_mtime_ns)
+        if checked in known:
             continue
         if file_digest(file) != digest:
             raise Misconfigured("bad-index", f"Generation {folder.name}: {path} was altered.")
-        known.add((path, digest))
+        known.add(checked)
 
 
 def _inside(path: str) -> bool:

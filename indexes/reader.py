@@ -46,7 +46,7 @@ class IndexReader:
         self._lock = threading.Lock()
         self._snapshot = EMPTY
         self._segments: dict[str, Segment] = {}
-        self._known: set[tuple[str, str]] = set()
+        self._known: set[gen.Checked] = set()
         self._looked_at = 0.0
         self._seen: tuple[str, int] | None = None
 
@@ -67,7 +67,12 @@ class IndexReader:
 
     def _look(self) -> None:
         self._looked_at = time.monotonic()
-        folder = gen.current(self.root)
+        try:
+            folder = gen.current(self.root)
+        except (Misconfigured, OSError) as error:
+            self.problem = str(error)
+            self._take_older(None)
+            return
         if folder is None:
             return
         seen = (folder.name, (self.root / "CURRENT").stat().st_mtime_ns)
@@ -75,10 +80,14 @@ class IndexReader:
             return
         if self._take(folder):
             self.problem = None
-        elif self._snapshot is EMPTY:
-            # At start an older generation is better than none, and said to be stale.
-            any(self._take(older) for older in reversed(gen.generations(self.root)) if older != folder)
+        else:
+            self._take_older(folder)
         self._seen = seen
+
+    def _take_older(self, damaged: Path | None) -> None:
+        """At start an older generation is better than none, and said to be stale."""
+        if self._snapshot is EMPTY:
+            any(self._take(older) for older in reversed(gen.generations(self.root)) if older != damaged)
 
     def _take(self, folder: Path) -> bool:
         try:
@@ -98,7 +107,7 @@ class IndexReader:
             held = self._segments.get(entry.name) or read_segment(entry.name, folder / "vectors")
             segments.append(Segment(held.name, held.index, held.keys, frozenset(entry.dropped)))
         self._segments = {segment.name: segment for segment in segments}
-        self._known &= {(path, digest) for path, (digest, _) in manifest.files.items()}
+        self._known = {known for known in self._known if manifest.files.get(known[0], ("",))[0] == known[1]}
         numbers = frozenset(int(n) for s in segments for n in np.unique(s.documents) if n not in s.dropped)
         lexical = TantivyLexical(open_index(folder / "lexical"), numbers)
         return Snapshot(manifest.generation, manifest.embedder, FaissVectors(segments), lexical, numbers)

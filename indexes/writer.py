@@ -120,10 +120,10 @@ class IndexWriter:
 
     def _resume(self) -> bool:
         """Go on from the published generation, after checking every digest."""
-        folder = gen.current(self.root)
-        if folder is None:
-            return False
         try:
+            folder = gen.current(self.root)
+            if folder is None:
+                return False
             manifest = gen.read_manifest(folder)
             gen.verify(folder, manifest, set())
         except Misconfigured as error:

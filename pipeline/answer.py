@@ -21,6 +21,8 @@ from pipeline.read import FLOOR, read
 MODES = ("hybrid", "lexical", "vector")
 MAX_K = 100
 MAX_DEPTH = 1000
+#: Texts fetched at a time while a page fills.
+TEXTS = 128
 #: Reciprocal rank fusion's constant: Cormack, Clarke and Büttcher (SIGIR 2009).
 RRF_K = 60
 #: More passages of one document than this crowd the others out of a page.
@@ -57,13 +59,13 @@ class Finder:
         """A page of passages that the caller may read. Raises Refused for a request out of bounds or a bad query."""
         check(request)
         index = self._reader.snapshot()
-        depth = min(MAX_DEPTH, 5 * (request.offset + request.k) + 50)
         allowed = self._documents.visible(caller, request.filters)
-        parts = self._retrieve(index, request, depth, allowed) if allowed else {}
+        parts = self._retrieve(index, request, MAX_DEPTH, allowed) if allowed else {}
         fused = fuse(parts)
-        passages = self._passages_of(index, request.query, fused, parts, allowed)
-        page = passages[request.offset : request.offset + request.k]
-        exact = all(len(hits) < depth for hits in parts.values())
+        end = request.offset + request.k
+        passages, unread = self._passages_of(fused, parts, allowed, end)
+        page = [_highlighted(p, index, request.query) for p in passages[request.offset : end]]
+        exact = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
         return SearchResult(tuple(page), len(passages), exact, index.generation, self._reader.stale)
 
     def ask(self, caller: Caller, question: str, filters: Filters | None = None, k: int = 5) -> Answer:
@@ -91,27 +93,30 @@ class Finder:
 
     def _passages_of(
         self,
-        index: Index,
-        query: str,
         fused: Sequence[tuple[int, float]],
         parts: Mapping[str, list[Hit]],
         allowed: frozenset[int],
-    ) -> list[Passage]:
-        """Texts from the catalogue: what was deleted or forbidden since the snapshot is dropped here, and a document
-        gives no more than its share of passages."""
+        wanted: int,
+    ) -> tuple[list[Passage], bool]:
+        """The first ``wanted`` passages or some more, and whether hits are left unread. Texts come from the catalogue:
+        what was deleted or forbidden since the snapshot is dropped here, and a document gives no more than its share.
+
+        The ranking never depends on the page asked for, or a passage would be on two pages or on none."""
         scores = {part: {hit.chunk: hit.score for hit in hits} for part, hits in parts.items()}
-        keys = _few_per_document([key for key, _ in fused])
-        chunks = self._passages.chunks(keys)
-        documents = self._documents.by_number({Hit(key, 0.0).document_number for key in keys})
-        passages = []
-        fused_scores = dict(fused)
-        for key in keys:
-            hit = Hit(key, fused_scores[key])
-            document = documents.get(hit.document_number)
-            if key in chunks and document is not None and hit.document_number in allowed:
-                explained = {part: held[key] for part, held in scores.items() if key in held}
-                passages.append(_passage(hit, chunks[key], document, {**explained, "fused": hit.score}))
-        return [replace(p, highlights=index.lexical.highlights(query, p.text)) for p in passages]
+        hits = _few_per_document([Hit(key, score) for key, score in fused])
+        passages: list[Passage] = []
+        read_to = 0
+        while read_to < len(hits) and len(passages) < wanted:
+            batch = hits[read_to : read_to + TEXTS]
+            read_to += len(batch)
+            chunks = self._passages.chunks([hit.chunk for hit in batch])
+            documents = self._documents.by_number({hit.document_number for hit in batch})
+            for hit in batch:
+                document = documents.get(hit.document_number)
+                if hit.chunk in chunks and document is not None and hit.document_number in allowed:
+                    explained = {part: held[hit.chunk] for part, held in scores.items() if hit.chunk in held}
+                    passages.append(_passage(hit, chunks[hit.chunk], document, {**explained, "fused": hit.score}))
+        return passages, read_to < len(hits)
 
 
 def check(request: SearchRequest) -> None:
@@ -141,15 +146,18 @@ def _stands(quote: Quote, passage: Passage) -> bool:
     return 0 <= start < end <= len(passage.text) and passage.text[start:end] == quote.text
 
 
-def _few_per_document(keys: Sequence[int]) -> list[int]:
+def _few_per_document(hits: Sequence[Hit]) -> list[Hit]:
     seen: Counter[int] = Counter()
     kept = []
-    for key in keys:
-        number = Hit(key, 0.0).document_number
-        seen[number] += 1
-        if seen[number] <= PER_DOCUMENT:
-            kept.append(key)
+    for hit in hits:
+        seen[hit.document_number] += 1
+        if seen[hit.document_number] <= PER_DOCUMENT:
+            kept.append(hit)
     return kept
+
+
+def _highlighted(passage: Passage, index: Index, query: str) -> Passage:
+    return replace(passage, highlights=index.lexical.highlights(query, passage.text))
 
 
 def _passage(hit: Hit, chunk: Chunk, document: Document, scores: Mapping[str, float]) -> Passage:

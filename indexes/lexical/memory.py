@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from indexes.lexical.query import Clause, parse
-from indexes.lexical.tantivy import ANALYSERS
+from indexes.lexical.tantivy import ANALYSERS, highlights
 from pipeline.questions import ORDINAL_BITS, Hit
 
 K1, B = 1.2, 0.75
@@ -47,6 +47,9 @@ class MemoryLexical:
             if score > 0:
                 hits.append(Hit(key, score))
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk))[:k]
+
+    def highlights(self, query: str, text: str) -> tuple[tuple[int, int], ...]:
+        return highlights(query, text)
 
     def _score(self, clauses: tuple[Clause, ...], terms: list[str]) -> float:
         total = 0.0

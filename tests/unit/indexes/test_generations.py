@@ -139,6 +139,37 @@ def test_any_damaged_file_is_detected_and_never_served(root: Path) -> None:
     assert IndexReader(root).snapshot().numbers == {1, 2}
 
 
+def test_a_reader_that_goes_on_checks_the_copies_of_a_new_writer(root: Path) -> None:
+    first = IndexWriter(root, "E", DIMENSION)
+    add(first, 1)
+    first.publish()
+    reader = IndexReader(root)
+    reader.snapshot()
+    held = {p.name for p in (gen.current(root) / "lexical").iterdir()}
+    first.close()
+    second = IndexWriter(root, "E", DIMENSION)
+    add(second, 2)
+    second.publish()
+    second.close()
+    copy = next(p for p in (gen.current(root) / "lexical").glob("*.fieldnorm") if p.name in held)
+    whole = copy.read_bytes()
+    copy.unlink()  # a link of the writer's working copy: other bytes than the reader has checked
+    copy.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    assert fresh(reader).numbers == {1} and reader.stale
+
+
+@pytest.mark.parametrize("content", [b"", b"../../elsewhere", b"\xff\xfe", "²".encode()])
+def test_an_unusable_current_is_said_and_the_last_generation_served(root: Path, content: bytes) -> None:
+    writer = IndexWriter(root, "E", DIMENSION)
+    add(writer, 1)
+    writer.publish()
+    writer.close()
+    (root / "CURRENT").write_bytes(content)
+    reader = IndexReader(root)
+    assert reader.snapshot().numbers == {1} and reader.stale
+    assert IndexWriter(root, "E", DIMENSION).rebuild_needed
+
+
 def _flipped(content: bytes, rng: random.Random) -> bytes:
     at = rng.randrange(len(content))
     return content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :]

@@ -1,0 +1,135 @@
+"""The path out: pages that do not overlap, a document's share, nothing deleted or forbidden."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from indexes.lexical.memory import MemoryLexical
+from indexes.open import open_catalogue
+from indexes.reader import Snapshot
+from indexes.vectors.memory import MemoryVectors
+from pipeline.answer import MAX_DEPTH, PER_DOCUMENT, Finder
+from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
+from pipeline.errors import Refused
+from pipeline.questions import Caller, Hit, SearchRequest, chunk_key
+from tests.unit.pipeline.test_read import Hashed
+
+DOCUMENTS, EACH = 60, 5
+ANA, ANYONE = Caller(("user:ana",)), Caller(("*",))
+
+
+class Fixed:
+    """One snapshot for ever."""
+
+    stale = False
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+
+def text_of(number: int, ordinal: int) -> str:
+    return f"Invoice {number} part {ordinal}: " + " ".join(f"word{(number * 7 + ordinal * i) % 23}" for i in range(12))
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory):
+    """A catalogue with every third document for Ana alone, and a finder over it."""
+    catalogue = open_catalogue(f"sqlite:///{tmp_path_factory.mktemp('house') / 'catalogue.db'}")
+    texts: dict[int, str] = {}
+    ids: dict[int, str] = {}
+    for n in range(DOCUMENTS):
+        access = ("user:ana",) if n % 3 == 0 else ("*",)
+        sighting = Sighting("test", f"{n}.txt", 1.0, access=access)
+        document, _ = catalogue.documents.receive(f"{n:064x}", 1, sighting)
+        held = [text_of(n, ordinal) for ordinal in range(EACH)]
+        chunks = tuple(Chunk(i, text, 0, len(text)) for i, text in enumerate(held))
+        job = catalogue.ledger.claim(Lane.INGEST, "test", 60)[0]
+        outcome = Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED)
+        job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
+        vectors = Hashed().embed(held)
+        catalogue.ledger.commit(job, Outcome("embed", vectors=vectors, embedder="hashed", state=State.INDEXED))
+        texts |= {chunk_key(document.number, i): text for i, text in enumerate(held)}
+        ids[document.number] = document.id
+    keys = np.array(list(texts), np.int64)
+    vectors = MemoryVectors(keys, Hashed().embed(list(texts.values())))
+    snapshot = Snapshot("1", "hashed", vectors, MemoryLexical(texts), frozenset(ids))
+    yield catalogue, Finder(catalogue.documents, catalogue.passages, Fixed(snapshot), Hashed()), ids
+    catalogue.close()
+
+
+class Shuffled:
+    """An index whose ranking has nothing to do with the other one's."""
+
+    def __init__(self, keys: list[int], seed: int) -> None:
+        self._order = [int(key) for key in np.random.default_rng(seed).permutation(keys)]
+
+    def search(self, query: object, k: int, allowed: frozenset[int]) -> list[Hit]:
+        return [Hit(key, 1.0 / rank) for rank, key in enumerate(self._order, 1)][:k]
+
+    def highlights(self, query: str, text: str) -> tuple[tuple[int, int], ...]:
+        return ()
+
+
+def test_small_pages_make_up_the_large_one(house) -> None:
+    catalogue, _, ids = house
+    keys = [chunk_key(number, ordinal) for number in ids for ordinal in range(EACH)]
+    snapshot = Snapshot("1", "hashed", Shuffled(keys, 1), Shuffled(keys, 2), frozenset(ids))
+    finder = Finder(catalogue.documents, catalogue.passages, Fixed(snapshot), Hashed())
+    pages = [finder.search(ANA, SearchRequest("any", 10, at)).passages for at in range(0, 100, 10)]
+    small = [passage.chunk for page in pages for passage in page]
+    large = [passage.chunk for passage in finder.search(ANA, SearchRequest("any", 100)).passages]
+    assert len(set(small)) == 100
+    assert small == large
+
+
+def test_a_document_gives_no_more_than_its_share(house) -> None:
+    _, finder, _ = house
+    found = [p.document_id for p in finder.search(ANA, SearchRequest("invoice", 100)).passages]
+    assert found and max(map(found.count, found)) <= PER_DOCUMENT
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "lexical", "vector"])
+def test_nothing_forbidden_is_found(house, mode: str) -> None:
+    _, finder, ids = house
+    secret = {document_id for number, document_id in ids.items() if document_id and (number - min(ids)) % 3 == 0}
+    seen = {p.document_id for p in finder.search(ANYONE, SearchRequest("invoice", 100, mode=mode)).passages}
+    assert seen and not seen & secret
+    assert secret & {p.document_id for p in finder.search(ANA, SearchRequest("invoice", 100, mode=mode)).passages}
+    elsewhere = Caller(("user:ana", "*"), tenant="another")
+    assert finder.search(elsewhere, SearchRequest("invoice", mode=mode)).passages == ()
+
+
+def test_a_deleted_document_is_gone_at_once(house) -> None:
+    catalogue, finder, _ = house
+    gone = finder.search(ANA, SearchRequest("invoice word3")).passages[0].document_id
+    catalogue.documents.delete(gone)
+    assert gone not in {p.document_id for p in finder.search(ANA, SearchRequest("invoice word3", 100)).passages}
+
+
+def test_highlights_and_score_parts(house) -> None:
+    _, finder, _ = house
+    best = finder.search(ANA, SearchRequest("invoices")).passages[0]
+    assert [best.text[a:b] for a, b in best.highlights] == ["Invoice"]
+    assert set(best.scores) >= {"lexical", "fused"}
+
+
+@pytest.mark.parametrize("bad", [{"k": 0}, {"k": 10**9}, {"offset": -1}, {"offset": MAX_DEPTH}, {"mode": "psychic"}])
+def test_a_request_out_of_bounds_is_refused(house, bad: dict) -> None:
+    with pytest.raises(Refused, match="bad-request"):
+        house[1].search(ANA, SearchRequest("invoice", **bad))
+
+
+def test_every_quote_stands_in_the_text(house) -> None:
+    _, finder, _ = house
+    answer = finder.ask(ANA, "What is invoice 7 part 2?")
+    assert 0.0 <= answer.confidence <= 1.0
+    assert all(text_of_name(q.document_name, q.start, q.end, q.text) for q in answer.quotes)
+
+
+def text_of_name(name: str, start: int, end: int, quoted: str) -> bool:
+    number = int(name.removesuffix(".txt"))
+    return any(text_of(number, ordinal)[start:end] == quoted for ordinal in range(EACH))
