@@ -9,7 +9,8 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from pipeline.documents import Chunk, Document, Event, Job, Lane, Outcome, Parsed, Sighting, Verdict
-from pipeline.questions import Caller, Filters, Hit
+from pipeline.numbers import Numbers
+from pipeline.questions import Caller, Feedback, Filters, Hit
 
 
 class Parser(Protocol):
@@ -40,6 +41,16 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> np.ndarray: ...
 
 
+class Reranker(Protocol):
+    """A second look at the best passages: question and text read together. Optional."""
+
+    name: str
+    digest: str
+
+    def scores(self, query: str, texts: Sequence[str]) -> np.ndarray:
+        """The probability (0..1) that each text answers, float32 of shape (len(texts),)."""
+
+
 class Blobs(Protocol):
     """Content-addressed bytes. A digest is 64 lower-case hex digits of SHA-256."""
 
@@ -59,7 +70,8 @@ class Vectors(Protocol):
     """Nearest neighbours by inner product over an immutable snapshot. Chunk keys as in questions.chunk_key."""
 
     def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> list[Hit]:
-        """Best first; ``allowed`` limits to these document numbers *before* the search, None means no limit."""
+        """Best first; ``allowed`` limits to these document numbers *before* the search, None means no limit. A `Numbers`
+        is quickest: what an index derives from it is kept for as long as the same object is given."""
 
     def __len__(self) -> int: ...
 
@@ -76,7 +88,7 @@ class Lexical(Protocol):
     def __len__(self) -> int: ...
 
 
-# --- the catalogue: one database, six ports -----------------------------------------------------------------------
+# --- the catalogue: one database, seven ports -----------------------------------------------------------------------
 
 
 class Documents(Protocol):
@@ -95,8 +107,9 @@ class Documents(Protocol):
     ) -> tuple[list[Document], int]:
         """Documents that the caller may read, in every state but deleted, and how many there are."""
 
-    def visible(self, caller: Caller, filters: Filters) -> frozenset[int]:
-        """Numbers of the searchable documents (they have vectors, and are not deleted) that the caller may read."""
+    def visible(self, caller: Caller, filters: Filters) -> Numbers:
+        """Numbers of the searchable documents (they have vectors, and are not deleted) that the caller may read. The
+        same object for as long as nothing has changed."""
 
     def by_number(self, numbers: Collection[int]) -> dict[int, Document]:
         """The documents, deleted ones left out."""
@@ -199,6 +212,16 @@ class Requests(Protocol):
     def remember(self, key_id: str, name: str, revision: str, document_id: str) -> None: ...
 
 
+class Opinions(Protocol):
+    """What people made of hits: the house's own judgements of its search."""
+
+    def record(self, feedback: Feedback) -> None:
+        """A vote replaces the same key's earlier vote on the same query and document; a click is kept once."""
+
+    def given(self, tenant: str, after: int = 0, limit: int = 1000) -> list[tuple[int, Feedback]]:
+        """(serial, feedback) with serial > ``after``, in order. That of deleted documents is gone with them."""
+
+
 class Plans(Protocol):
     """Saved reclassification differences. A plan is {id, created_at, model, rules_digest, selection, state, counts};
     an item is {document_id, old: {...}, new: {...}, state: "pending" | "applied" | "stale" | "undone"}; old and new hold label,
@@ -242,6 +265,7 @@ class Catalogue(Protocol):
     keys: Keys
     plans: Plans
     requests: Requests
+    opinions: Opinions
 
     def check(self) -> None:
         """Integrity check; Misconfigured("bad-store") with what is wrong."""

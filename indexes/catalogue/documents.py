@@ -15,9 +15,10 @@ from indexes.catalogue.store import Store, new_id
 from indexes.catalogue.tables import access, chunks, documents, events, jobs, results, sightings
 from pipeline.documents import Child, Document, Event, Lane, Sighting, Stage, State
 from pipeline.errors import Refused
+from pipeline.numbers import Numbers
 from pipeline.questions import Caller, Filters
 
-#: Answers of `visible` that are kept per process; each is one set of integers.
+#: Answers of `visible` that are kept per process; each is one array of integers.
 REMEMBERED = 64
 
 _FIELDS = tuple(Document.__dataclass_fields__)
@@ -29,7 +30,7 @@ _BATCH = 10_000
 class SqlDocuments:
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._remembered: OrderedDict[tuple, frozenset[int]] = OrderedDict()
+        self._remembered: OrderedDict[tuple, Numbers] = OrderedDict()
         self._lock = threading.Lock()
 
     def receive(self, revision: str, size: int, sighting: Sighting, tenant: str = "default") -> tuple[Document, bool]:
@@ -51,7 +52,7 @@ class SqlDocuments:
             query = sa.select(documents).where(*where).order_by(order).limit(limit).offset(offset)
             return self._all(connection, query), int(total or 0)
 
-    def visible(self, caller: Caller, filters: Filters) -> frozenset[int]:
+    def visible(self, caller: Caller, filters: Filters) -> Numbers:
         with self.store.read() as connection:
             key = (self.store.epoch(connection), caller.principals, caller.tenant, caller.admin, filters)
             with self._lock:
@@ -60,7 +61,7 @@ class SqlDocuments:
                     return self._remembered[key]
             where = [documents.c.embedder.is_not(None), documents.c.state != State.DELETED]
             query = sa.select(documents.c.number).where(*where, *readable(caller), *matching(filters))
-            numbers = frozenset(connection.scalars(query))
+            numbers = Numbers(connection.scalars(query))
         with self._lock:
             self._remembered[key] = numbers
             while len(self._remembered) > REMEMBERED:
@@ -315,6 +316,7 @@ def forget(store: Store, connection: sa.Connection, document: Document) -> None:
     connection.execute(sa.delete(chunks).where(chunks.c.number == document.number))
     _forget_results(connection, document)
     connection.execute(sa.delete(access).where(access.c.number == document.number))
+    connection.execute(sa.delete(opinions).where(opinions.c.document_id == document.id))
     gone = {"state": State.DELETED, "title": None, "metadata": {}, "embedder": None, "parsed_key": None}
     gone["finished_at"] = time.time()
     connection.execute(sa.update(documents).where(documents.c.number == document.number).values(gone))
