@@ -34,13 +34,16 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """``mode`` is "hybrid", "lexical" or "vector"; ``k`` documents' passages are returned from ``offset`` on."""
+    """``mode`` is "hybrid", "lexical" or "vector"; ``k`` passages are returned from ``offset`` on, at most
+    ``per_document`` of one document; ``collapse`` leaves out passages that say nearly the same as a better one."""
 
     query: str
     k: int = 10
     offset: int = 0
     mode: str = "hybrid"
     filters: Filters = field(default_factory=Filters)
+    per_document: int = 3
+    collapse: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +130,20 @@ class Answer:
     quotes: tuple[Quote, ...]
     nearest: tuple[Passage, ...]
     confidence: float
+
+
+#: What someone may say of a hit: it was opened, it helped, it did not.
+FEEDBACK_KINDS = ("click", "useful", "not-useful")
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What someone made of a document that a query found; ``rank`` from 1 is the place where it stood."""
+
+    query: str
+    document_id: str
+    kind: str
+    at: float
+    key_id: str = ""
+    tenant: str = "default"
+    rank: int | None = None

@@ -1,4 +1,4 @@
-"""The six ports over one SQL database."""
+"""The seven ports over one SQL database."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from indexes.catalogue.documents import SqlDocuments
 from indexes.catalogue.keys import SqlKeys
 from indexes.catalogue.ledger import SqlLedger
+from indexes.catalogue.opinions import SqlOpinions
 from indexes.catalogue.passages import SqlPassages
 from indexes.catalogue.plans import SqlPlans
 from indexes.catalogue.requests import SqlRequests
@@ -25,6 +26,7 @@ class SqlCatalogue:
         self.keys = SqlKeys(self.store)
         self.plans = SqlPlans(self.store)
         self.requests = SqlRequests(self.store)
+        self.opinions = SqlOpinions(self.store)
 
     def check(self) -> None:
         with self.store.read() as connection:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from indexes.catalogue.store import Store, new_id
-from indexes.catalogue.tables import access, chunks, documents, events, jobs, results, sightings
+from indexes.catalogue.tables import access, chunks, documents, events, jobs, opinions, results, sightings
 from pipeline.documents import Child, Document, Event, Lane, Sighting, Stage, State
 from pipeline.errors import Refused
 from pipeline.numbers import Numbers

@@ -170,6 +170,24 @@ requests = sa.Table(
     sa.Column("at", sa.Float, nullable=False, index=True),
 )
 
+opinions = sa.Table(
+    "opinions",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("key_id", sa.String(16), nullable=False),
+    #: SHA-256 of the query without case and spacing, so that it can be part of a key at any length
+    sa.Column("query_digest", sa.String(64), nullable=False),
+    sa.Column("query", Text, nullable=False),
+    sa.Column("document_id", sa.String(32), nullable=False, index=True),
+    #: "click", or "vote" whose value is kind
+    sa.Column("sort", sa.String(8), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("rank", sa.Integer),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.UniqueConstraint("key_id", "query_digest", "document_id", "sort", name="opinions_once"),
+)
+
 plans = sa.Table(
     "plans",
     metadata,

@@ -1,0 +1,59 @@
+"""The port Opinions over SQL: clicks and votes on hits."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import sqlalchemy as sa
+
+from indexes.catalogue.store import Store
+from indexes.catalogue.tables import opinions
+from pipeline.questions import Feedback
+
+
+class SqlOpinions:
+    """Implements `pipeline.ports.Opinions`."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def record(self, feedback: Feedback) -> None:
+        row = _row(feedback)
+        try:
+            self._put(row)
+        except sa.exc.IntegrityError:  # the same key said it at the same moment: now there is a row to change
+            self._put(row)
+
+    def _put(self, row: dict[str, Any]) -> None:
+        once = ("key_id", "query_digest", "document_id", "sort")
+        same = [opinions.c[name] == row[name] for name in once]
+        changed = {name: row[name] for name in ("kind", "rank", "at")}
+        with self.store.write() as connection:
+            if not connection.execute(sa.update(opinions).where(*same).values(changed)).rowcount:
+                connection.execute(sa.insert(opinions).values(row))
+
+    def given(self, tenant: str, after: int = 0, limit: int = 1000) -> list[tuple[int, Feedback]]:
+        where = (opinions.c.tenant == tenant, opinions.c.id > after)
+        query = sa.select(opinions).where(*where).order_by(opinions.c.id).limit(limit)
+        with self.store.read() as connection:
+            return [(row.id, _feedback(row)) for row in connection.execute(query)]
+
+
+def _row(feedback: Feedback) -> dict[str, Any]:
+    same = " ".join(feedback.query.lower().split())
+    return {
+        "tenant": feedback.tenant,
+        "key_id": feedback.key_id,
+        "query_digest": hashlib.sha256(same.encode("utf-8", "replace")).hexdigest(),
+        "query": feedback.query,
+        "document_id": feedback.document_id,
+        "sort": "click" if feedback.kind == "click" else "vote",
+        "kind": feedback.kind,
+        "rank": feedback.rank,
+        "at": feedback.at,
+    }
+
+
+def _feedback(row: Any) -> Feedback:
+    return Feedback(row.query, row.document_id, row.kind, row.at, row.key_id, row.tenant, row.rank)
