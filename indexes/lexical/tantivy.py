@@ -10,9 +10,11 @@ from pathlib import Path
 import tantivy
 from tantivy import Occur, Query
 
+from indexes.lexical.limit import LimitedSearch
 from indexes.lexical.query import Clause, parse
 from pipeline.documents import Chunk
 from pipeline.errors import Refused
+from pipeline.numbers import Numbers
 from pipeline.questions import Hit, chunk_key
 
 #: Letters, digits and the signs inside codes, from a letter or digit to a letter or digit: PPR-9087, 12.3, a@b.example.
@@ -82,9 +84,9 @@ def remove_document(writer: tantivy.IndexWriter, number: int) -> None:
 class TantivyLexical:
     """Implements `pipeline.ports.Lexical` over one immutable directory. ``numbers``: the documents in it."""
 
-    def __init__(self, index: tantivy.Index, numbers: frozenset[int]) -> None:
+    def __init__(self, index: tantivy.Index, numbers: Collection[int]) -> None:
         self._searcher = index.searcher()
-        self._numbers = numbers
+        self._limited = LimitedSearch(self._searcher, SCHEMA, Numbers.of(numbers))
 
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
@@ -93,12 +95,8 @@ class TantivyLexical:
         asked = build(parse(query))
         if asked is None:
             return []
-        limited = _limit(asked, frozenset(allowed) if allowed is not None else None, self._numbers)
-        if limited is None or not len(self):
-            return []
-        found = self._searcher.search(limited, min(k, len(self)), count=False).hits
-        keys = self._searcher.fast_field_values("chunk", [address for _, address in found])
-        return [Hit(int(key), float(score)) for key, (score, _) in zip(keys, found, strict=True)]
+        keys, scores = self._limited.best(asked, k, Numbers.of(allowed) if allowed is not None else None)
+        return [Hit(key, score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
 
     def highlights(self, query: str, text: str) -> tuple[tuple[int, int], ...]:
         """Where the query's words stand in ``text``: whole words with the same stem."""
@@ -133,23 +131,6 @@ def _field_query(field: str, text: str) -> Query | None:
     one = len(terms) == 1
     query = Query.term_query(SCHEMA, field, terms[0]) if one else Query.phrase_query(SCHEMA, field, list(terms))
     return Query.boost_query(query, BOOSTS[field])
-
-
-def _limit(query: Query, allowed: frozenset[int] | None, present: frozenset[int]) -> Query | None:
-    """Filter before ranking, by the shorter of the two lists; None when nothing is allowed."""
-    if allowed is None:
-        return query
-    denied, kept = present - allowed, present & allowed
-    if not kept:
-        return None
-    if not denied:
-        return query
-    if len(denied) <= len(kept):
-        return Query.boolean_query(
-            [(Occur.Must, query), (Occur.MustNot, Query.term_set_query(SCHEMA, "document", sorted(denied)))]
-        )
-    members = Query.const_score_query(Query.term_set_query(SCHEMA, "document", sorted(kept)), 0.0)
-    return Query.boolean_query([(Occur.Must, query), (Occur.Must, members)])
 
 
 def highlights(query: str, text: str) -> tuple[tuple[int, int], ...]:

@@ -1,0 +1,83 @@
+"""Filters in Tantivy, which knows no bitmaps: a list of the allowed documents' terms where it is short, reading on until
+there are enough where most are allowed anyway. Either way the answer is that of a search over the allowed alone."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+import tantivy
+from tantivy import Occur, Query
+
+from pipeline.numbers import Numbers
+from pipeline.questions import ORDINAL_BITS
+
+#: Where more than this share of the documents is allowed, hits are read and the others left out.
+WIDE = 0.25
+#: Hits read beyond the expected number, so that a second look is rare.
+MARGIN, SPARE = 1.2, 64
+FILTERS_KEPT = 16
+
+Found = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(slots=True)
+class Limit:
+    """What a filter means for one index. ``query`` is made when it is first needed."""
+
+    kept: Numbers
+    share: float
+    query: Query | None = None
+
+
+class LimitedSearch:
+    """Best hits among the allowed documents, as (chunk keys, scores). ``present``: the documents in the index."""
+
+    def __init__(self, searcher: tantivy.Searcher, schema: tantivy.Schema, present: Numbers) -> None:
+        self._searcher, self._schema, self._present = searcher, schema, present
+        self._size = int(searcher.num_docs)
+        self._limits: list[tuple[weakref.ref[Numbers], Limit]] = []
+        self._lock = Lock()
+
+    def best(self, query: Query, k: int, allowed: Numbers | None) -> Found:
+        """Best first."""
+        limit = self._limit(allowed) if allowed is not None else None
+        if limit is None or len(limit.kept) == len(self._present):
+            return self._run(query, k)
+        if not len(limit.kept):
+            return np.zeros(0, np.int64), np.zeros(0)
+        if limit.share > WIDE:
+            wanted = int(k / limit.share * MARGIN) + SPARE
+            keys, scores = self._run(query, wanted)
+            good = limit.kept.member(keys >> ORDINAL_BITS)
+            if len(keys) < wanted or np.count_nonzero(good) >= k:
+                return keys[good][:k], scores[good][:k]
+        return self._run(Query.boolean_query([(Occur.Must, query), (Occur.Must, self._members(limit))]), k)
+
+    def _run(self, query: Query, k: int) -> Found:
+        if not self._size:
+            return np.zeros(0, np.int64), np.zeros(0)
+        hits = self._searcher.search(query, min(k, self._size), count=False).hits
+        keys = self._searcher.fast_field_values("chunk", [address for _, address in hits])
+        return np.array(keys, np.int64), np.array([score for score, _ in hits], np.float64)
+
+    def _limit(self, allowed: Numbers) -> Limit:
+        """Kept while ``allowed`` lives."""
+        with self._lock:
+            for ref, limit in self._limits:
+                if ref() is allowed:
+                    return limit
+        kept = Numbers(self._present.array[allowed.member(self._present.array)])
+        limit = Limit(kept, len(kept) / max(1, len(self._present)))
+        with self._lock:
+            alive = [each for each in self._limits if each[0]() is not None]
+            self._limits = [(weakref.ref(allowed), limit), *alive][:FILTERS_KEPT]
+        return limit
+
+    def _members(self, limit: Limit) -> Query:
+        if limit.query is None:
+            terms = Query.term_set_query(self._schema, "document", limit.kept.array.tolist())
+            limit.query = Query.const_score_query(terms, 0.0)
+        return limit.query
