@@ -77,13 +77,18 @@ class Vectors(Protocol):
 
 
 class Lexical(Protocol):
-    """BM25 over an immutable snapshot. Raises Refused("bad-query") with the place of the mistake."""
+    """BM25 over an immutable snapshot. Queries are those of `pipeline.query`; a mistake in one is Refused("bad-query")
+    with its place. A ``plain`` query is text as people write it, nothing in which is syntax."""
 
-    def search(self, query: str, k: int, allowed: Collection[int] | None) -> list[Hit]:
+    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> list[Hit]:
         """Best first, filtered before ranking."""
 
-    def highlights(self, query: str, text: str) -> tuple[tuple[int, int], ...]:
+    def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
         """(start, end) offsets of the query's words in ``text``."""
+
+    def admits(self, query: str, text: str, title: str, name: str) -> bool:
+        """Whether a passage that was found by other means has what the query requires and nothing that it excludes.
+        ``title`` is the document's with the passage's heading."""
 
     def __len__(self) -> int: ...
 
@@ -110,6 +115,9 @@ class Documents(Protocol):
     def visible(self, caller: Caller, filters: Filters) -> Numbers:
         """Numbers of the searchable documents (they have vectors, and are not deleted) that the caller may read. The
         same object for as long as nothing has changed."""
+
+    def finished_since(self, at: float) -> Numbers:
+        """Numbers of the documents, deleted ones left out, that came to their end at ``at`` (epoch seconds) or later."""
 
     def by_number(self, numbers: Collection[int]) -> dict[int, Document]:
         """The documents, deleted ones left out."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-from indexes.lexical.query import Clause, parse
-from indexes.lexical.tantivy import ANALYSERS, highlights
+from indexes.lexical.analysis import codes, content_words, language_of, stems
+from indexes.lexical.match import admits, highlights, is_misspellable, is_near, letters_off
+from pipeline.query import Clause, parse
 from pipeline.questions import ORDINAL_BITS, Hit
 
 K1, B = 1.2, 0.75
@@ -19,48 +20,68 @@ class NothingLexical:
     def __len__(self) -> int:
         return 0
 
-    def search(self, query: str, k: int, allowed: Collection[int] | None) -> list[Hit]:
-        parse(query)
+    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> list[Hit]:
+        parse(query, plain)
         return []
 
-    def highlights(self, query: str, text: str) -> tuple[tuple[int, int], ...]:
+    def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
         return ()
+
+    def admits(self, query: str, text: str, title: str, name: str) -> bool:
+        return admits(parse(query), text, title, name)
 
 
 class MemoryLexical:
     """``texts`` maps chunk keys to texts. Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009)."""
 
     def __init__(self, texts: Mapping[int, str]) -> None:
-        self._terms = {key: ANALYSERS["text"].analyze(text) for key, text in texts.items()}
+        self._texts = dict(texts)
+        self._terms = {key: _terms(text) for key, text in texts.items()}
+        self._languages = {language_of(text) for text in texts.values()}
+        self._vocabulary = {term for terms in self._terms.values() for term in terms}
         self._mean = sum(map(len, self._terms.values())) / max(1, len(self._terms))
 
     def __len__(self) -> int:
         return len(self._terms)
 
-    def search(self, query: str, k: int, allowed: Collection[int] | None) -> list[Hit]:
-        clauses = parse(query)
+    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> list[Hit]:
+        clauses = parse(query, plain)
         hits = []
         for key, terms in self._terms.items():
             if allowed is not None and key >> ORDINAL_BITS not in allowed:
                 continue
-            score = self._score(clauses, terms)
-            if score > 0:
+            if admits(clauses, self._texts[key]) and (score := self._score(clauses, terms)) > 0:
                 hits.append(Hit(key, score))
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk))[:k]
 
-    def highlights(self, query: str, text: str) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text)
+    def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
+        return highlights(query, text, plain)
 
-    def _score(self, clauses: tuple[Clause, ...], terms: list[str]) -> float:
-        total = 0.0
-        for clause in clauses:
-            wanted = ANALYSERS["text"].analyze(clause.text)
-            occurs = _stands(wanted, terms)
-            if (clause.sign == "-" and occurs) or (clause.sign == "+" and not occurs):
-                return 0.0
-            if occurs and clause.sign != "-":
-                total += sum(self._weight(term, terms) for term in wanted)
-        return total
+    def admits(self, query: str, text: str, title: str, name: str) -> bool:
+        return admits(parse(query), text, title, name)
+
+    def _score(self, clauses: Sequence[Clause], terms: list[str]) -> float:
+        wanted = {term for clause in self._content(clauses) for term in self._wanted(clause)}
+        required = sum(clause.required for clause in clauses)
+        return required + sum(self._weight(term, terms) for term in wanted if term in terms)
+
+    def _content(self, clauses: Sequence[Clause]) -> list[Clause]:
+        words = [c.text for c in clauses if c.kind == "word"]
+        kept = content_words(words, language_of(" ".join(words)))
+        return [c for c in clauses if c.sign != "-" and (c.kind != "word" or c.text in kept)]
+
+    def _wanted(self, clause: Clause) -> set[str]:
+        text = clause.text.lower()
+        if clause.kind == "prefix":
+            return {word for word in self._vocabulary if word.startswith(text)}
+        if clause.kind == "like":
+            return {w for w in self._vocabulary if is_near(text, w, clause.distance or letters_off(text))}
+        found = {term for each in self._languages for term in stems(text, each)} | {
+            code for code in codes(text) if not code.isalpha()
+        }
+        if is_misspellable(text) and not found & self._vocabulary:
+            found = {w for w in self._vocabulary if is_near(stems(text)[0], w, letters_off(text))}
+        return found
 
     def _weight(self, term: str, terms: list[str]) -> float:
         holding = sum(term in each for each in self._terms.values())
@@ -69,5 +90,7 @@ class MemoryLexical:
         return rarity * count * (K1 + 1) / (count + K1 * (1 - B + B * len(terms) / self._mean))
 
 
-def _stands(wanted: list[str], terms: list[str]) -> bool:
-    return bool(wanted) and any(terms[i : i + len(wanted)] == wanted for i in range(len(terms) - len(wanted) + 1))
+def _terms(text: str) -> list[str]:
+    """Stems, and the words as they are written where that differs."""
+    found = stems(text, language_of(text))
+    return [*found, *(code for code in codes(text) if code not in found)]

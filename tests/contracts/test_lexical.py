@@ -67,7 +67,28 @@ def test_required_and_excluded(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["", "   ", '"never closed', "+", "title:", "-only", "\x00\u202e", "x" * 2001, '+""'], ids=repr
+    "query",
+    [
+        "",
+        "   ",
+        '"never closed',
+        "+",
+        "title:",
+        "-only",
+        "\x00\u202e",
+        "x" * 4001,
+        '+""',
+        '""',
+        "invoice foo:bar",
+        "a*",
+        "9..3",
+        "1..x",
+        "2026-02-30..2026-03-01",
+        "a* b*",
+        " ".join(f"ab{i}*" for i in range(17)),
+        " ".join(f"w{i}" for i in range(401)),
+    ],
+    ids=repr,
 )
 def test_a_bad_query_is_refused_with_a_sentence_or_finds_nothing(make: Make, query: str) -> None:
     try:
@@ -96,3 +117,92 @@ def test_highlights_are_whole_words_of_the_same_stem(tmp_path: Path) -> None:
     text = TEXTS[3]
     marks = TantivyLexical(open_index(tmp_path), frozenset()).highlights("pump run", text)
     assert [text[a:b] for a, b in marks] == ["pumps", "running", "pump"]
+
+
+FIGURES = {
+    1: "Invoice of 3 March 2026 over 1,250.00 EUR, payable within 30 days.",
+    2: "Invoice of 2026-07-15 over 980 EUR.",
+    3: "Credit note GX-1250 of 01.12.2025 over 75.5 EUR.",
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("1000..2000", {1}), ("..100", {1, 3}), ("invoice 900..", {1, 2, 3}), ("75.5..75.5", {3}), ("1250..1250", {1}),
+        ("2026-01-01..2026-06-30", {1}), ("2026-01..2026-12", {1, 2}), ("..2025-12-31", {3}), ("invoice -2026-07..", {1}),
+    ],
+)  # fmt: skip
+def test_ranges_of_numbers_and_dates_that_stand_in_the_text(make: Make, query: str, expected: set[int]) -> None:
+    assert set(found(make(FIGURES), query)) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("invo*", {1, 2}), ("GX-12*", {3}), ("creditt~", {3}), ("invioce~", {1, 2}), ("paayble~2", {1}),
+        ("inovice", {1, 2}), ("crdit note", {3}), ("GX-1251", set()), ("+payable invoice", {1}), ("+GX-1250", {3}),
+        ('"credit note"', {3}), ('invoice "credit note"', {3}), ("+invo* -days", {2}),
+    ],
+)  # fmt: skip
+def test_prefixes_like_words_and_misspelt_ones(make: Make, query: str, expected: set[int]) -> None:
+    assert set(found(make(FIGURES), query)) >= expected
+    if query != "GX-1251":
+        assert set(found(make(FIGURES), query)) == expected
+    else:
+        assert 3 not in found(make(FIGURES), "+GX-1251")
+
+
+GERMAN = {
+    1: "Die Verträge sind mit einer Frist von drei Monaten zu kündigen, und der Vermieter ist zu hören.",
+    2: "The contracts may be ended by the landlord with three months of notice.",
+    3: "Les contrats sont résiliés par le bailleur avec un préavis de trois mois.",
+    4: "契約は三ヶ月の予告で終了する。",
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [("Vertrag Monat", 1), ("contract month", 2), ("contrat préavis", 3), ("preavis", 3), ("予告", 4)],
+)
+def test_words_are_stemmed_by_the_language_of_their_passage(make: Make, query: str, first: int) -> None:
+    assert found(make(GERMAN), query)[0] == first
+
+
+def test_function_words_are_looked_for_only_where_there_is_nothing_else(make: Make) -> None:
+    lexical = make(TEXTS)
+    assert set(found(lexical, "what is the period of it")) == {1, 4}
+    assert set(found(lexical, "the are")) >= {3}
+
+
+def test_a_plain_text_has_no_syntax(make: Make) -> None:
+    lexical = make(TEXTS)
+    assert {hit.document_number for hit in lexical.search('-period re:notice "open +(', 10, None, plain=True)} == {1, 4}
+
+
+def test_a_passage_found_otherwise_is_held_against_what_is_required(make: Make) -> None:
+    lexical = make({})
+    text, title, name = "The notice period is 90 days.", "Office lease", "lease-2026.pdf"
+    for query in (
+        "notice",
+        '"notice period"',
+        "+notice -car",
+        "title:lease",
+        "name:2026",
+        "+lease",
+        "80..100",
+        "+noti*",
+    ):
+        assert lexical.admits(query, text, title, name), query
+    for query in ('"period notice"', "-notice x", "title:notice", "name:office", "100..", "+car notice", "2026-01.."):
+        assert not lexical.admits(query, text, title, name), query
+
+
+def test_highlights_show_prefixes_like_words_and_leave_function_words(make: Make) -> None:
+    def marked(query: str) -> list[str]:
+        text = TEXTS[1]
+        return [text[a:b] for a, b in make({}).highlights(query, text)]
+
+    assert marked("the notice of this") == ["notice"]
+    assert marked("perio* leese~") == ["period", "lease"]
+    assert marked("montsh") == ["months"]

@@ -1,0 +1,155 @@
+"""The clauses of a query to a query of Tantivy.
+
+A plain word adds up over text, title and file name (measured: README.md); everything required, excluded or quoted is looked
+for as a whole, in any of the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import tantivy
+from tantivy import FieldType, Occur, Query
+
+from indexes.lexical.analysis import ENGLISH, LANGUAGES, codes, content_words, language_of, stems
+from indexes.lexical.match import is_misspellable, letters_off
+from pipeline.query import Clause
+
+#: What a word in a field weighs beside the same word in the text.
+BOOSTS = {"text": 1.0, "title": 0.25, "name": 0.5}
+#: An exact code says more than its parts.
+CODE_BOOST = 1.5
+#: A word that is only like the wanted one scores the same wherever it stands: about as much as a fairly rare word.
+LIKE_SCORE = 4.0
+#: Words that a prefix stands for are ranked like words up to this many; more count the same each.
+MAX_EXPANDED = 64
+
+
+class Builder:
+    """Builds queries for one searcher. ``languages``: those that the index holds."""
+
+    def __init__(self, searcher: tantivy.Searcher, schema: tantivy.Schema) -> None:
+        self._searcher, self._schema = searcher, schema
+        held = tuple(each for each in LANGUAGES if searcher.num_docs and searcher.doc_freq("language", each))
+        self._languages = held or (ENGLISH,)
+
+    def build(self, clauses: Sequence[Clause]) -> Query | None:
+        """None when nothing is left to look for, or when something that is required has no word in it."""
+        parts: list[tuple[Occur, Query]] = []
+        for clause in self._content(clauses):
+            if clause.sign == "" and not clause.required:
+                parts += [(Occur.Should, query) for query in self._soft(clause)]
+                continue
+            query = self._any(self._whole(clause))
+            if query is not None:
+                parts.append((Occur.MustNot if clause.sign == "-" else Occur.Must, query))
+            elif clause.sign != "-":
+                return None
+        wanted = any(occur is not Occur.MustNot for occur, _ in parts)
+        return Query.boolean_query(parts) if wanted else None
+
+    def _content(self, clauses: Sequence[Clause]) -> list[Clause]:
+        """Without function words, unless there is nothing else."""
+        words = [c.text for c in clauses if c.kind == "word" and not c.required and not c.sign]
+        language = language_of(" ".join(words), self._languages)
+        kept = set(content_words(words, language))
+        others = [c for c in clauses if c.text not in words]
+        if others and kept == set(words) and content_words([*words, "x"], language) == ["x"]:
+            return others
+        return [c for c in clauses if c.text not in words or c.text in kept]
+
+    def _soft(self, clause: Clause) -> list[Query]:
+        """What a plain word adds to the score."""
+        if clause.kind == "prefix":
+            return self._prefix(clause)
+        if clause.kind == "like":
+            return self._like(clause)
+        found = self._split(clause.text)
+        if clause.code:
+            found += [Query.boost_query(self._term("code", code), CODE_BOOST) for code in codes(clause.text)]
+        elif is_misspellable(clause.text) and not self._known(clause.text):
+            found += self._misspelt(clause.text)
+        return found
+
+    def _split(self, word: str) -> list[Query]:
+        """Every part of the word in every field; of several languages' stems the one that fits best."""
+        found = []
+        for field, boost in BOOSTS.items():
+            ways = self._ways(word)
+            alternatives = [self._sum([self._term(field, stem) for stem in way]) for way in ways]
+            if alternatives:
+                best = alternatives[0] if len(alternatives) == 1 else Query.disjunction_max_query(alternatives, 0.0)
+                found.append(best if boost == 1.0 else Query.boost_query(best, boost))
+        return found
+
+    def _ways(self, text: str) -> list[tuple[str, ...]]:
+        """The stems of a text by each language of the index, each way once."""
+        return list(dict.fromkeys(way for each in self._languages if (way := tuple(stems(text, each)))))
+
+    def _whole(self, clause: Clause) -> list[Query]:
+        """Alternatives, each of them the whole clause."""
+        if clause.ranged:
+            return [self._range(clause)]
+        if clause.kind == "prefix":
+            return self._prefix(clause)
+        if clause.kind == "like":
+            return self._like(clause)
+        found = [
+            Query.boost_query(self._phrase(field, way), BOOSTS[field])
+            for field in self._fields(clause)
+            for way in self._ways(clause.text)
+        ]
+        exact = codes(clause.text)
+        if clause.code and not clause.field and len(exact) == 1:
+            found.append(Query.boost_query(self._term("code", exact[0]), CODE_BOOST))
+        return found
+
+    def _fields(self, clause: Clause) -> tuple[str, ...]:
+        return (clause.field,) if clause.field else tuple(BOOSTS)
+
+    def _range(self, clause: Clause) -> Query:
+        field, kind = ("numbers", FieldType.Float) if clause.kind == "number" else ("dates", FieldType.Integer)
+        cast = float if clause.kind == "number" else int
+        low, high = (None if bound is None else cast(bound) for bound in (clause.low, clause.high))
+        return Query.range_query(self._schema, field, kind, low, high)
+
+    def _prefix(self, clause: Clause) -> list[Query]:
+        found: list[Query] = []
+        for start in codes(clause.text)[:1]:
+            for field in ("code", "name") if not clause.field else (clause.field,):
+                words = [word for word, _ in self._searcher.terms_with_prefix(field, start, limit=MAX_EXPANDED + 1)]
+                if len(words) > MAX_EXPANDED:
+                    found.append(Query.fuzzy_term_query(self._schema, field, start, 0, True, True))
+                else:
+                    found += [self._term(field, word) for word in words]
+        return found
+
+    def _like(self, clause: Clause) -> list[Query]:
+        distance = clause.distance or letters_off(clause.text)
+        fields = ("code", "name") if not clause.field else (clause.field,)
+        return [self._fuzzy(field, word, distance) for word in codes(clause.text) for field in fields]
+
+    def _misspelt(self, word: str) -> list[Query]:
+        """The words that are nearly it, by their stems."""
+        return [self._fuzzy("text", way[0], letters_off(word)) for way in self._ways(word)[:1] if len(way) == 1]
+
+    def _fuzzy(self, field: str, word: str, distance: int) -> Query:
+        return Query.const_score_query(
+            Query.fuzzy_term_query(self._schema, field, word, distance, True, False), LIKE_SCORE
+        )
+
+    def _known(self, word: str) -> bool:
+        return any(self._searcher.doc_freq(field, way[0]) for way in self._ways(word) for field in BOOSTS)
+
+    def _term(self, field: str, term: str) -> Query:
+        return Query.term_query(self._schema, field, term)
+
+    def _phrase(self, field: str, terms: Sequence[str]) -> Query:
+        return self._term(field, terms[0]) if len(terms) == 1 else Query.phrase_query(self._schema, field, list(terms))
+
+    def _sum(self, queries: Sequence[Query]) -> Query:
+        return queries[0] if len(queries) == 1 else Query.boolean_query([(Occur.Should, query) for query in queries])
+
+    def _any(self, queries: Iterable[Query]) -> Query | None:
+        found = list(queries)
+        return self._sum(found) if found else None

@@ -1,0 +1,113 @@
+"""A query against one text, without an index: highlights, and whether a text has what the query requires."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+
+from indexes.lexical.analysis import codes, content_words, language_of, stem, stems
+from pipeline.errors import Refused
+from pipeline.figures import figures
+from pipeline.query import Clause, parse
+
+_WORD = re.compile(r"[^\W_]+")
+#: Words of a query that are compared letter by letter with those of a text at most.
+MAX_LIKE = 16
+
+
+def highlights(query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
+    """(start, end) offsets of whole words in ``text`` that share a stem with a word of the query, begin with its prefix or
+    are like it. Function words are left alone. A query word that does not stand in the text marks what is spelt nearly so."""
+    try:
+        clauses = [clause for clause in parse(query, plain) if clause.sign != "-" and not clause.ranged]
+    except Refused:
+        return ()
+    language = language_of(text)
+    places = [(m.start(), m.end(), m.group()) for m in _WORD.finditer(text)]
+    wanted = {stem(word, language): word for word in _words(clauses, language)}
+    held = {stem(word, language) for _, _, word in places}
+    prefixes = tuple(clause.text.lower() for clause in clauses if clause.kind == "prefix")
+    like = {c.text.lower(): c.distance for c in clauses if c.kind == "like"}
+    like |= {word.lower(): 0 for each, word in wanted.items() if each not in held and is_misspellable(word)}
+    spelt = _alike(dict(list(like.items())[:MAX_LIKE]), {word.lower() for _, _, word in places})
+    return tuple(
+        (start, end)
+        for start, end, word in places
+        if stem(word, language) in wanted or word.lower() in spelt or (prefixes and word.lower().startswith(prefixes))
+    )
+
+
+def _words(clauses: Sequence[Clause], language: str) -> list[str]:
+    found = [word for clause in clauses if clause.kind == "word" for word in _WORD.findall(clause.text)]
+    return content_words(found, language)
+
+
+def is_misspellable(word: str) -> bool:
+    """Letters only, and enough of them, but no more than a word has, that one may be wrong."""
+    return 4 <= len(word) <= 40 and word.isalpha()
+
+
+def letters_off(word: str) -> int:
+    """How many letters of a word may differ where the query does not say."""
+    return 2 if len(word) >= 8 else 1
+
+
+def _alike(wanted: dict[str, int], held: Collection[str]) -> set[str]:
+    return {
+        word for word in held for each, distance in wanted.items() if is_near(each, word, distance or letters_off(each))
+    }
+
+
+def is_near(one: str, other: str, distance: int) -> bool:
+    """Whether so many insertions, deletions, replacements or swaps of neighbours make one word of the other."""
+    if abs(len(one) - len(other)) > distance:
+        return False
+    before, row = [], list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        older, before, row = before, row, [i]
+        for j, other_letter in enumerate(other, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other_letter))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == other_letter:
+                cost = min(cost, older[j - 2] + 1)
+            row.append(cost)
+        if min(row) > distance:
+            return False
+    return row[-1] <= distance
+
+
+def admits(clauses: Sequence[Clause], text: str, title: str = "", name: str = "") -> bool:
+    """Whether a passage has everything that the query requires and nothing that it excludes. ``title`` is the document's
+    with the passage's heading."""
+    return all(
+        _holds(clause, text, title, name) is (clause.sign != "-")
+        for clause in clauses
+        if clause.required or clause.sign
+    )
+
+
+def _holds(clause: Clause, text: str, title: str, name: str) -> bool:
+    if clause.ranged:
+        numbers, dates = figures(text)
+        return any(_inside(clause, value) for value in (numbers if clause.kind == "number" else dates))
+    language = language_of(text)
+    chosen = {"title": (title,), "name": (name,)}.get(clause.field, (text, title, name))
+    return any(_in_field(clause, field, language) for field in chosen if field)
+
+
+def _inside(clause: Clause, value: float) -> bool:
+    return (clause.low is None or clause.low <= value) and (clause.high is None or value <= clause.high)
+
+
+def _in_field(clause: Clause, field: str, language: str) -> bool:
+    if clause.kind == "prefix":
+        return any(word.startswith(clause.text.lower()) for word in codes(field))
+    if clause.kind == "like":
+        return bool(_alike({clause.text.lower(): clause.distance}, codes(field)))
+    return stands(stems(clause.text, language), stems(field, language))
+
+
+def stands(wanted: Sequence[str], terms: Sequence[str]) -> bool:
+    """Whether the wanted terms stand in this order, side by side."""
+    return bool(wanted) and any(
+        list(terms[i : i + len(wanted)]) == list(wanted) for i in range(len(terms) - len(wanted) + 1)
+    )

@@ -1,0 +1,89 @@
+"""Numbers and dates that stand in a text, so that a query can ask for a range of them."""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import datetime
+import re
+from collections.abc import Iterator
+
+#: Figures of one passage that are kept at most; a table of measurements may hold thousands.
+MAX_FIGURES = 200
+_MONTHS = {name.lower()[:3]: number for number, name in enumerate(calendar.month_name) if name}
+_MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_DATE = re.compile(
+    rf"(?<![\w-])(?:(?P<y1>\d{{4}})-(?P<m1>\d\d)-(?P<d1>\d\d)"  # 2026-11-24
+    rf"|(?P<d2>\d{{1,2}})\.(?P<m2>\d{{1,2}})\.(?P<y2>\d{{4}})"  # 24.11.2026
+    rf"|(?P<d3>\d{{1,2}})(?:st|nd|rd|th|\.)?\s(?:of\s)?(?P<m3>{_MONTH})\.?,?\s(?P<y3>\d{{4}})"  # 24 November 2026
+    rf"|(?P<m4>{_MONTH})\.?\s(?P<d4>\d{{1,2}})(?:st|nd|rd|th)?,?\s(?P<y4>\d{{4}}))(?![\w-])",  # Nov 24, 2026
+    re.IGNORECASE,
+)
+#: Not inside of a code: PPR-9087 and 12.3.4 hold no number.
+_NUMBER = re.compile(r"(?<![\w.,/-])[-−]?(\d+(?:[.,' ]\d{3})*(?:[.,]\d+)?)(?![\w/-]|[.,]\d)")
+_ISO = re.compile(r"(\d{4})-(\d\d)(?:-(\d\d))?")
+_FIRST = datetime.date(1970, 1, 1)
+
+
+def number(text: str) -> float | None:
+    """ "1,234.56", "1.234,56" and "1 234" as people mean them; None for what is no number. One comma before three digits
+    parts thousands, one point parts the fraction."""
+    bare = text.strip().replace("−", "-").replace("'", "").replace("\u00a0", "").replace(" ", "")
+    if not re.fullmatch(r"-?\d[\d.,]{0,30}", bare):
+        return None
+    comma, point = bare.rfind(","), bare.rfind(".")
+    if comma > point and (point >= 0 or not re.fullmatch(r"-?\d{1,3}(,\d{3})+", bare)):
+        bare = bare.replace(".", "").replace(",", ".")  # the comma parts the fraction
+    elif bare.count(".") > 1:
+        bare = bare.replace(".", "") if re.fullmatch(r"-?\d{1,3}(\.\d{3})+", bare) else "no"
+    try:
+        return float(bare.replace(",", ""))
+    except ValueError:
+        return None
+
+
+def day(date: datetime.date) -> int:
+    """Days since 1970-01-01."""
+    return (date - _FIRST).days
+
+
+def days(text: str) -> tuple[int, int] | None:
+    """The first and last day of "2026-11-24" or "2026-11"; None for anything else."""
+    found = _ISO.fullmatch(text)
+    if not found:
+        return None
+    year, month = int(found[1]), int(found[2])
+    if year < 1 or not 1 <= month <= 12:
+        return None
+    last = calendar.monthrange(year, month)[1]
+    if found[3] is None:
+        return day(datetime.date(year, month, 1)), day(datetime.date(year, month, last))
+    if not 1 <= int(found[3]) <= last:
+        return None
+    exact = day(datetime.date(year, month, int(found[3])))
+    return exact, exact
+
+
+def figures(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """(numbers, days) that stand in the text, each once. A date is no number, but its year is."""
+    found: dict[int, None] = {}
+    numbers: dict[float, None] = {}
+    for date in _dates(text):
+        found[day(date)] = None
+        numbers[float(date.year)] = None
+    rest = _DATE.sub(" ", text)
+    for match in _NUMBER.finditer(rest):
+        value = number(match.group())
+        if value is not None and abs(value) < 1e15:
+            numbers[value] = None
+        if len(numbers) >= MAX_FIGURES:
+            break
+    return tuple(numbers)[:MAX_FIGURES], tuple(found)[:MAX_FIGURES]
+
+
+def _dates(text: str) -> Iterator[datetime.date]:
+    for match in _DATE.finditer(text):
+        which = next(each for each in "1234" if match[f"y{each}"])
+        year, month, date = (match[f"{part}{which}"] for part in "ymd")
+        with contextlib.suppress(ValueError):  # 31.02.2026
+            yield datetime.date(int(year), int(month) if month.isdigit() else _MONTHS[month[:3].lower()], int(date))

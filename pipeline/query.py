@@ -1,0 +1,185 @@
+"""The query syntax, shared by every way of searching.
+
+    notice period              any of the words; more of them rank higher
+    "notice period"            these words in this order; required
+    +lease -office             must occur; must not occur
+    title:lease  name:invoice  in a title or heading; in the file name; required
+    title:"notice period"      the same with a phrase
+    invo*                      words that begin so, after two letters or more
+    recieve~                   words like it: one letter other, two in a word of eight or more; ~1 and ~2 say how many
+    100..250  1000..  ..12.5   a number in this range stands in the passage; required
+    2026-01-01..2026-03-31     a date in this range does; 2026-01 is the month
+    PPR-9087  § 12.3           codes are found as they are written
+
+A word that occurs nowhere is looked for with a letter or two other. Mistakes are Refused("bad-query") with the place:
+a quotation mark that is never closed, a sign or a field with nothing behind it, an unknown field, a range that is none,
+more clauses than the limits. Anything else is a word, and in a plain text (``plain=True``) everything is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.errors import Refused
+from pipeline.figures import days, number
+
+FIELDS = ("title", "name")
+MAX_CHARS = 4000
+#: Distinct clauses; a word that comes twice is one.
+MAX_CLAUSES = 400
+#: Prefixes, like words and ranges: each looks at many words of the index.
+MAX_WIDE = 16
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_FIELD = re.compile(r"([a-z]{2,20}):(?=[^\s/:])")
+_PREFIX = re.compile(r"([^\W_][\w.\-/@+#&]*)\*")
+_LIKE = re.compile(r"([^\W\d_]{3,60})~([12]?)")
+_RANGE = re.compile(r"(.*?)\.\.(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """``sign`` is "", "+" or "-"; ``field`` one of FIELDS or "" for all; ``kind`` "word", "prefix", "like", "number" or
+    "date". ``low`` and ``high`` are the bounds of a range, both inside it: numbers, or days as `figures.day` counts them;
+    ``distance`` is how many letters may differ, 0 for "by the word's length"."""
+
+    text: str
+    sign: str = ""
+    field: str = ""
+    phrase: bool = False
+    kind: str = "word"
+    low: float | None = None
+    high: float | None = None
+    distance: int = 0
+
+    @property
+    def required(self) -> bool:
+        """A passage without it is no hit."""
+        return self.sign == "+" or (self.sign == "" and (self.phrase or bool(self.field) or self.ranged))
+
+    @property
+    def code(self) -> bool:
+        """Whether it is a word of more than letters, so that its exact spelling matters: PPR-9087, ana@example.org."""
+        bare = self.text.strip(".,;:!?()[]{}'")
+        return self.kind == "word" and (any(map(str.isdigit, bare)) or any(sign in bare for sign in "@/_#&.-§"))
+
+    @property
+    def ranged(self) -> bool:
+        return self.kind in ("number", "date")
+
+
+def parse(query: str, plain: bool = False) -> tuple[Clause, ...]:
+    """The clauses of a query; at least one of them is not excluded. A ``plain`` text is words and nothing else."""
+    if len(query) > MAX_CHARS:
+        raise Refused("bad-query", f"The query has {len(query):,} characters; the limit is {MAX_CHARS:,}.")
+    text = _CONTROL.sub(" ", query)
+    clauses: dict[Clause, None] = {}
+    at = 0
+    while (at := _skip_space(text, at)) < len(text):
+        start = at
+        clause, at = _word(text, at) if plain else _clause(text, at)
+        clauses[clause] = None
+        _check_limits(clauses, clause, start)
+    if not any(clause.sign != "-" for clause in clauses):
+        raise Refused("bad-query", "The query holds no word to look for.")
+    return tuple(clauses)
+
+
+def meaning(clauses: Sequence[Clause]) -> str:
+    """The words of the query without its signs, as a sentence to embed; "" when it is all ranges."""
+    return " ".join(clause.text for clause in clauses if clause.sign != "-" and not clause.ranged)
+
+
+def exact(clauses: Sequence[Clause]) -> bool:
+    """Whether the query asks for a spelling rather than for a meaning: all its words are codes, phrases or the like."""
+    return all(clause.code or clause.phrase or bool(clause.field) or clause.kind != "word" for clause in clauses)
+
+
+def strict(clauses: Sequence[Clause]) -> bool:
+    """Whether anything is required or excluded, so that a hit by meaning alone has to be looked at."""
+    return any(clause.required or clause.sign == "-" for clause in clauses)
+
+
+def _check_limits(clauses: dict[Clause, None], clause: Clause, start: int) -> None:
+    place = f"At character {start + 1}"
+    if len(clauses) > MAX_CLAUSES:
+        raise Refused("bad-query", f"{place}: the query has more than {MAX_CLAUSES} different words.")
+    if clause.kind != "word" and sum(each.kind != "word" for each in clauses) > MAX_WIDE:
+        raise Refused("bad-query", f"{place}: the query has more than {MAX_WIDE} prefixes, like words and ranges.")
+
+
+def _skip_space(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
+
+
+def _word(text: str, at: int) -> tuple[Clause, int]:
+    end = at
+    while end < len(text) and not text[end].isspace():
+        end += 1
+    return Clause(text[at:end]), end
+
+
+def _clause(text: str, at: int) -> tuple[Clause, int]:
+    start, sign = at, ""
+    if text[at] in "+-" and at + 1 < len(text) and not text[at + 1].isspace():
+        sign, at = text[at], at + 1
+    field = _field(text, at)
+    at += len(field) + 1 if field else 0
+    if at >= len(text) or text[at].isspace():
+        raise Refused("bad-query", f"At character {start + 1}: nothing stands behind {text[start:at]!r}.")
+    if text[at] == '"':
+        end = text.find('"', at + 1)
+        if end < 0:
+            raise Refused("bad-query", f"At character {at + 1}: the quotation mark is never closed.")
+        return Clause(text[at + 1 : end], sign, field, phrase=True), end + 1
+    word, end = _word(text, at)
+    return replace(_kind(word.text, at, field), sign=sign, field=field), end
+
+
+def _field(text: str, at: int) -> str:
+    for field in FIELDS:  # with nothing behind it, too: that is a mistake of its own
+        if text.startswith(f"{field}:", at):
+            return field
+    if found := _FIELD.match(text, at):
+        known = " and ".join(f"{field}:" for field in FIELDS)
+        detail = f"At character {at + 1}: there is no field {found[1]!r}; there are {known}. In quotation marks it is a word."
+        raise Refused("bad-query", detail)
+    return ""
+
+
+def _kind(word: str, at: int, field: str) -> Clause:
+    if found := _PREFIX.fullmatch(word):
+        if sum(map(str.isalnum, found[1])) < 2:
+            raise Refused("bad-query", f"At character {at + 1}: a prefix has two letters or more.")
+        return Clause(found[1], kind="prefix")
+    if found := _LIKE.fullmatch(word):
+        return Clause(found[1], kind="like", distance=int(found[2] or 0))
+    found = _RANGE.fullmatch(word)
+    if found and not field and (_is_bound(found[1]) or _is_bound(found[2])):
+        return _range(word, found[1], found[2], at)
+    return Clause(word)
+
+
+def _is_bound(text: str) -> bool:
+    return number(text) is not None or days(text) is not None
+
+
+def _range(word: str, low: str, high: str, at: int) -> Clause:
+    dates = [days(each) for each in (low, high)]
+    if all(found or not each for found, each in zip(dates, (low, high), strict=True)):
+        first, last = dates[0][0] if dates[0] else None, dates[1][1] if dates[1] else None
+        clause = Clause(word, kind="date", low=first, high=last)
+    else:
+        bounds = [number(each) for each in (low, high)]
+        if any(found is None and each for found, each in zip(bounds, (low, high), strict=True)):
+            raise Refused(
+                "bad-query", f"At character {at + 1}: a range is of two numbers or of two dates like 2026-11-24."
+            )
+        clause = Clause(word, kind="number", low=bounds[0], high=bounds[1])
+    if clause.low is not None and clause.high is not None and clause.low > clause.high:
+        raise Refused("bad-query", f"At character {at + 1}: the range ends before it begins.")
+    return clause
