@@ -4,29 +4,37 @@
                             model.onnx    the network, in one file
                             tokenizer.json
                             card.md       data, figures, limits, how it was made
+    <root>/<name>/active.json             the version in force, see active.py
 
-Nothing here imports torch. A folder that differs from its ``model.toml`` in any way is refused.
+The house's own versions lie under a root in the data folder; those that come with Mailroom under `SHIPPED`, which is
+looked through second. Nothing here imports torch. A folder that differs from its ``model.toml`` in any way is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from models.external import has_external_data
+from models.active import read_pointer
+from models.contents import SUFFIXES, check_content
 from pipeline.errors import Misconfigured
 from pipeline.onnx import ModelFolder, ModelManifest
 
 MANIFEST = "model.toml"
-SUFFIXES = frozenset({".onnx", ".json", ".toml", ".md", ".txt"})
 KINDS = ("classifier", "embedder")
 #: The models that come with Mailroom.
 SHIPPED = Path(__file__).parent / "shipped"
+#: A manifest is small; labels are words, not texts.
+MAX_MANIFEST_BYTES = 4 << 20
+MAX_LABEL = 200
+MAX_FILES = 64
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -35,42 +43,63 @@ def open_version(root: Path | str, name: str, version: str | None = None) -> Mod
     """The verified folder of a model version.
 
     Args:
-        root: a folder of <name>/<version>/ folders.
+        root: the house's folder of <name>/<version>/ folders; `SHIPPED` is looked through after it.
         name: a name, "name@version", or the path of a version folder (anything with a slash).
-        version: the version; None means the newest.
+        version: the version; None means the one in force, see `in_force`.
 
     Raises Misconfigured("bad-model") naming the file that is missing, altered or not allowed.
     """
     if "/" in name:
         return verify(Path(name))
     wanted, _, pinned = name.partition("@")
-    chosen = version or pinned or newest(root, wanted)
-    for part in (wanted, chosen):
-        if not _NAME.fullmatch(part):
-            raise Misconfigured("bad-model", f"{part!r} is not a model's name or version.")
-    folder = verify(Path(root) / wanted / chosen)
+    chosen = version or pinned or in_force(root, wanted)
+    folder = verify(locate(root, wanted, chosen))
     if (folder.manifest.name, folder.manifest.version) != (wanted, chosen):
         raise Misconfigured("bad-model", f"{folder.path} says it is {folder.manifest.title}.")
     return folder
 
 
+def locate(root: Path | str, name: str, version: str) -> Path:
+    """The folder of a version, not yet verified: the house's own before the shipped one of the same name."""
+    for part in (name, version):
+        if not _NAME.fullmatch(part):
+            raise Misconfigured("bad-model", f"{part!r} is not a model's name or version.")
+    own = Path(root) / name / version
+    shipped = SHIPPED / name / version
+    return shipped if shipped.is_dir() and not own.exists() and not own.is_symlink() else own
+
+
+def names(root: Path | str) -> list[str]:
+    """The names of all models, the house's and the shipped ones."""
+    found = {entry.name for place in (Path(root), SHIPPED) if place.is_dir() for entry in place.iterdir()}
+    return sorted(name for name in found if _NAME.fullmatch(name) and versions(root, name))
+
+
 def versions(root: Path | str, name: str) -> list[str]:
-    """The versions of a model, oldest first."""
+    """The versions of a model, the house's and the shipped ones, oldest first."""
+    return sorted({*_versions_in(Path(root), name), *_versions_in(SHIPPED, name)}, key=_order)
+
+
+def in_force(root: Path | str, name: str) -> str:
+    """The version that a name without a version stands for: the promoted one, else the newest shipped one. A version of
+    the house never comes into force by lying there. Raises Misconfigured("bad-model") where there is none."""
+    if not _NAME.fullmatch(name):
+        raise Misconfigured("bad-model", f"{name!r} is not a model's name or version.")
+    promoted = read_pointer(Path(root), name).version
+    found = sorted(_versions_in(SHIPPED, name), key=_order)
+    if promoted or found:
+        return promoted or found[-1]
+    if own := versions(root, name):
+        text = f"No version of {name} is in force; run `mailroom models promote {name}@{own[-1]}`."
+        raise Misconfigured("bad-model", text)
+    raise Misconfigured("bad-model", f"There is no model {name!r} under {root}; look at `mailroom models list`.")
+
+
+def _versions_in(place: Path, name: str) -> list[str]:
     try:
-        found = [entry.name for entry in (Path(root) / name).iterdir() if (entry / MANIFEST).is_file()]
+        return [entry.name for entry in (place / name).iterdir() if (entry / MANIFEST).is_file()]
     except OSError:
         return []
-    return sorted(found, key=_order)
-
-
-def newest(root: Path | str, name: str) -> str:
-    """The newest version; Misconfigured("bad-model") where there is none."""
-    found = versions(root, name)
-    if not found:
-        raise Misconfigured(
-            "bad-model", f"There is no model {name!r} under {root}; look at models.root in the settings."
-        )
-    return found[-1]
 
 
 def verify(path: Path) -> ModelFolder:
@@ -112,15 +141,37 @@ def _read_manifest(path: Path) -> ModelManifest:
     if path.is_symlink() or file.is_symlink():
         raise Misconfigured("bad-model", f"{file} is or lies behind a symbolic link.")
     try:
+        if file.stat().st_size > MAX_MANIFEST_BYTES or not file.is_file():
+            raise ValueError("it is no small text file")
         values = tomllib.loads(file.read_text(encoding="utf-8"))
         values["labels"] = tuple(values.get("labels", ()))
         manifest = ModelManifest(**values)
-    except FileNotFoundError as error:
+        _check_types(manifest)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise Misconfigured("bad-model", f"{file} is missing; {path} is not a model version.") from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise Misconfigured("bad-model", f"{file} cannot be used: {error}.") from error
     _check_manifest(file, manifest)
     return manifest
+
+
+def _check_types(manifest: ModelManifest) -> None:
+    """ValueError for a value that is not of its field's type: a manifest comes from anywhere."""
+    for each in fields(ModelManifest):
+        value, wanted = getattr(manifest, each.name), _TYPES[each.type.partition("[")[0]]
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise ValueError(f"{each.name} is no {each.type}")
+    for label in manifest.labels:
+        if not isinstance(label, str) or not label.strip() or len(label) > MAX_LABEL or not label.isprintable():
+            raise ValueError("a label is no printable text of at most 200 characters")
+    if not all(isinstance(digest, str) for digest in manifest.files.values()):
+        raise ValueError("a file's digest is no text")
+    numbers = (manifest.temperature, *manifest.thresholds.values())
+    if not all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers):
+        raise ValueError("a threshold or the temperature is no number")
+
+
+_TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "tuple": tuple, "Mapping": dict}
 
 
 def _check_manifest(file: Path, manifest: ModelManifest) -> None:
@@ -129,8 +180,12 @@ def _check_manifest(file: Path, manifest: ModelManifest) -> None:
     for name in (manifest.model, manifest.tokenizer):
         if name not in manifest.files:
             raise Misconfigured("bad-model", f"{file} gives no digest for {name}.")
+    if not 1 <= manifest.max_length <= 1 << 20:
+        raise Misconfigured("bad-model", f"{file}: max_length must be between 1 and {1 << 20}.")
     if manifest.kind == "embedder" and manifest.dimension <= 0:
         raise Misconfigured("bad-model", f"{file}: an embedder needs its dimension.")
+    if manifest.kind == "classifier" and (len(manifest.labels) < 2 or len(set(manifest.labels)) < len(manifest.labels)):
+        raise Misconfigured("bad-model", f"{file}: a classifier needs two labels or more, each once.")
     if (
         manifest.kind == "classifier" and set(manifest.thresholds) != set(manifest.labels)
     ) or manifest.temperature <= 0:
@@ -145,12 +200,13 @@ def _check_file(path: Path, name: str, expected: str, present: set[str]) -> None
         raise Misconfigured("bad-model", f"{file} is missing.")
     if digest_of(file) != expected:
         raise Misconfigured("bad-model", f"{file} was altered: its digest is not the one in {MANIFEST}.")
-    if file.suffix == ".onnx" and has_external_data(file.read_bytes()):
-        raise Misconfigured("bad-model", f"{file} keeps data outside its own file; export it as a single file.")
+    check_content(file)
 
 
 def _names(path: Path) -> Iterator[str]:
-    for entry in path.iterdir():
+    for count, entry in enumerate(path.iterdir()):
+        if count >= MAX_FILES:
+            raise Misconfigured("bad-model", f"{path} holds more than {MAX_FILES} files; it is no model version.")
         if entry.is_symlink() or not entry.is_file():
             raise Misconfigured("bad-model", f"{entry} is not a plain file.")
         if entry.suffix not in SUFFIXES:
@@ -164,5 +220,9 @@ def _order(version: str) -> list[tuple[int, int | str]]:
 
 
 def _toml(value: Any) -> str:
-    """A TOML value. JSON's strings, numbers and lists are TOML's."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """A TOML value. JSON's strings, numbers and lists are TOML's; an object becomes an inline table."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_toml(str(key))} = {_toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(each) for each in value) + "]"
+    return json.dumps(value, ensure_ascii=False)

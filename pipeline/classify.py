@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from pipeline.documents import Verdict
 from pipeline.onnx import CHARACTERS_PER_TOKEN, ModelFolder, OnnxModel, batches
+from pipeline.taxonomy import NEVER, Operation, labelling
 
 #: Tokens in one call of the network, padding included.
 TOKEN_BUDGET = 4096
@@ -30,7 +32,10 @@ _CAMEL = re.compile(r"[a-zà-öø-ÿ][A-ZÀ-ÖØ-Þ]")
 
 
 class OnnxClassifier:
-    """Implements `pipeline.ports.Classifier` with a network whose output is ``logits`` of shape (batch, labels)."""
+    """Implements `pipeline.ports.Classifier` with a network whose output is ``logits`` of shape (batch, labels).
+
+    ``operations`` are the house's taxonomy: verdicts, labels and thresholds are the house's, see `pipeline.taxonomy`.
+    """
 
     def __init__(
         self,
@@ -38,39 +43,75 @@ class OnnxClassifier:
         threads: int = 1,
         token_budget: int = TOKEN_BUDGET,
         providers: Sequence[str] = ("CPUExecutionProvider",),
+        operations: Sequence[Operation] = (),
     ) -> None:
-        manifest = folder.manifest
-        self.name = manifest.title
-        self.labels = manifest.labels
-        self.digest = folder.digest("classify-1", manifest.labels, dict(manifest.thresholds), manifest.temperature)
-        self._manifest = manifest
+        self.name = folder.manifest.title
+        self._folder, self._manifest = folder, folder.manifest
         self._budget = token_budget
         self._model = OnnxModel(folder, "logits", threads, providers)
+        self._follow(operations)
+
+    def under(self, operations: Sequence[Operation]) -> OnnxClassifier:
+        """The same network under another state of the taxonomy; nothing is loaded again."""
+        other = copy.copy(self)
+        other._follow(operations)
+        return other
+
+    def _follow(self, operations: Sequence[Operation]) -> None:
+        manifest = self._manifest
+        limits = [manifest.thresholds[label] for label in manifest.labels]
+        self._house = labelling(manifest.labels, limits, operations, manifest.taxonomy)
+        self.labels = self._house.labels
+        self.digest = self._folder.digest("classify-2", manifest.temperature, self._house.digest)
+
+    def made_of(self, folder: ModelFolder) -> bool:
+        """Whether it runs what this folder holds."""
+        return folder.manifest == self._manifest
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers that the runtime gave, in order."""
+        return self._model.providers
 
     def classify(self, texts: Sequence[str]) -> list[Verdict]:
         """One verdict per text, in order. A text without any token gets equal probabilities: no guess, never sure."""
-        return [self._verdict(row) for row in self.probabilities(texts)]
+        own = self._outputs(texts)
+        house = self._house.probabilities(own)
+        return [self._verdict(*rows) for rows in zip(texts, own, house, strict=True)]
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Calibrated probabilities, float64, shape (len(texts), labels); rows sum to 1."""
+        """Calibrated probabilities of the house's labels, float64, shape (len(texts), labels). Rows sum to 1, or to less
+        where a label was retired."""
+        return self._house.probabilities(self._outputs(texts))
+
+    def window(self, text: str) -> tuple[tuple[int, int], ...]:
+        """The parts of a text that the network sees, as (start, end) in characters: all of it, or its head and its tail."""
+        return seen(self._model.tokenizer, text, self._manifest.max_length)
+
+    def _outputs(self, texts: Sequence[str]) -> np.ndarray:
+        """The network's own calibrated probabilities."""
         ids = encode(self._model.tokenizer, texts, self._manifest.max_length)
-        logits = np.zeros((len(texts), len(self.labels)))
+        logits = np.zeros((len(texts), len(self._manifest.labels)))
         for batch in batches(ids, self._budget):
             logits[list(batch.rows)] = self._model.run(batch)
         logits[[row for row, text in enumerate(texts) if not text.strip()]] = 0.0
         return softmax(logits / self._manifest.temperature)
 
-    def _verdict(self, probabilities: np.ndarray) -> Verdict:
-        second, first = np.argsort(probabilities, kind="stable")[-2:]
+    def _verdict(self, text: str, own: np.ndarray, house: np.ndarray) -> Verdict:
+        second, first = np.argsort(house, kind="stable")[-2:]
+        outputs = self._house.outputs[first]
         label = self.labels[first]
+        model_label = self._manifest.labels[max(outputs, key=lambda i: own[i])] if outputs else label
         return Verdict(
             label=label,
-            probability=float(probabilities[first]),
+            probability=float(house[first]),
             runner_up=self.labels[second],
-            runner_up_probability=float(probabilities[second]),
-            threshold=self._manifest.thresholds[label],
+            runner_up_probability=float(house[second]),
+            threshold=self._house.thresholds[first] if text.strip() else NEVER,
             model=self.name,
             digest=self._manifest.files[self._manifest.model],
+            model_label=model_label if model_label != label else "",
+            taxonomy=self._house.taxonomy,
         )
 
 
@@ -90,6 +131,27 @@ def _head_and_tail(ids: list[int], max_length: int) -> list[int]:
         return ids
     head = int(max_length * HEAD_SHARE)
     return ids[:head] + ids[head - max_length :]
+
+
+def seen(tokenizer: Any, text: str, max_length: int) -> tuple[tuple[int, int], ...]:
+    """The parts of a text, as (start, end) in characters, whose tokens `encode` keeps."""
+    room = max_length * CHARACTERS_PER_TOKEN
+    short = len(text) <= 2 * room
+    head, tail = (text, "") if short else (text[:room], text[-room:])
+    places = [span for span in tokenizer.encode(f"{head}\n{tail}" if tail else head).offsets if span[1] > span[0]]
+    if len(places) <= max_length and short:
+        return ((0, len(text)),) if text else ()
+    # Of the joined text, what lies past the head and its line end lies this much further on in the whole one.
+    moved = 0 if short else len(text) - room - (room + 1)
+    kept = _head_and_tail(places, max_length)
+    first = int(max_length * HEAD_SHARE) if len(places) > max_length else sum(end <= room for _, end in places)
+    parts = [kept[:first], kept[first:]]
+    spans = [(part[0][0], part[-1][1]) for part in parts if part]
+    return tuple(_shifted(span, room, moved) for span in spans)
+
+
+def _shifted(span: tuple[int, int], room: int, moved: int) -> tuple[int, int]:
+    return span if not moved or span[0] < room else (span[0] + moved, span[1] + moved)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

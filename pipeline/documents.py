@@ -133,7 +133,8 @@ class Chunk:
 class Verdict:
     """The classifier's opinion. ``probability`` is calibrated; ``threshold`` is the label's own; ``sure`` compares them.
 
-    ``model`` is "name@version"; ``digest`` the SHA-256 of its ONNX file.
+    ``model`` is "name@version"; ``digest`` the SHA-256 of its ONNX file. ``model_label`` is the model's own word where the
+    house's label is another one, ``taxonomy`` the id of the taxonomy operation that stood last.
     """
 
     label: str
@@ -143,6 +144,8 @@ class Verdict:
     threshold: float
     model: str
     digest: str
+    model_label: str = ""
+    taxonomy: str = ""
 
     @property
     def sure(self) -> bool:

@@ -15,7 +15,7 @@ import hashlib
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -63,20 +63,21 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the stages work with, built once per process. ``classifier`` is None where its model cannot be used: then
-    every document goes to review and ingestion goes on."""
+    """What the stages work with, built once per process. ``classifier`` gives the one in force, which may change between
+    two documents, or None where its model cannot be used: then documents go to review and ingestion goes on."""
 
     catalogue: Catalogue
     blobs: Blobs
     parser: Parser
-    classifier: Classifier | None
+    classifier: Callable[[], Classifier | None]
     embedder: Embedder
     rules: Rules
     policy: Policy
 
 
 class Pass:
-    """One document on its way under one lease; keeps what a stage made for the next, so that it is not read back."""
+    """One document on its way under one lease; keeps what a stage made for the next, so that it is not read back. Its
+    classifier is asked for once: a promotion meanwhile is for the next document."""
 
     def __init__(self, tools: Tools, document: Document) -> None:
         self.tools = tools
@@ -91,6 +92,19 @@ class Pass:
     def parsed(self) -> Parsed:
         payload = self.tools.catalogue.passages.result(self.parse_key)
         return decode_parsed(payload) if payload is not None else self.parse_bytes()
+
+    @cached_property
+    def classifier(self) -> Classifier | None:
+        return self.tools.classifier()
+
+    @cached_property
+    def verdict(self) -> tuple[str, Verdict] | None:
+        """The verdict, stored or new, and the key it is stored under; None without a classifier."""
+        if self.classifier is None:
+            return None
+        key = cache_key(self.parse_key, Stage.CLASSIFY, self.classifier.digest)
+        payload = self.tools.catalogue.passages.result(key)
+        return key, decode_verdict(payload) if payload is not None else self.classifier.classify([self.parsed.text])[0]
 
     @cached_property
     def quality(self) -> float:
@@ -152,23 +166,38 @@ def cut(work: Pass) -> Outcome:
 
 def classify(work: Pass) -> Outcome:
     """Text to a calibrated verdict."""
-    classifier = work.tools.classifier
-    if classifier is None:
-        return Outcome(Stage.CLASSIFY, facts={"verdict": None, "why": "bad-model"}, next_stage=Stage.ROUTE)
-    key, verdict = verdict_of(work, classifier)
+    if work.verdict is None:
+        facts = {"verdict": None, "why": "bad-model"}
+        return Outcome(Stage.CLASSIFY, facts=facts, document=NO_VERDICT, next_stage=Stage.ROUTE)
+    key, verdict = work.verdict
     return Outcome(
         Stage.CLASSIFY,
         facts=verdict_facts(verdict),
-        document={"label": verdict.label, "probability": verdict.probability, "model": verdict.model},
+        document=_judged(verdict),
         result=(key, encode_verdict(verdict)),
         next_stage=Stage.ROUTE,
     )
 
 
+#: The document's columns where no classifier could be asked.
+NO_VERDICT = {"label": None, "probability": None, "model": None}
+
+
+def _judged(verdict: Verdict | None) -> Mapping[str, object]:
+    """A verdict as it stands in the document's columns."""
+    if verdict is None:
+        return NO_VERDICT
+    return {"label": verdict.label, "probability": verdict.probability, "model": verdict.model}
+
+
 def send(work: Pass) -> Outcome:
     """Verdict and rules to destinations, or to a person."""
     document, parsed = work.document, work.parsed
-    verdict = verdict_of(work, work.tools.classifier)[1] if work.tools.classifier else None
+    verdict = work.verdict[1] if work.verdict else None
+    if any(getattr(document, name) != value for name, value in _judged(verdict).items()):
+        # Judged in an earlier attempt, and another version was promoted since: the document is judged again, since
+        # what it is called and where it goes must come from the same version.
+        return Outcome(Stage.ROUTE, facts={"again": "classify"}, next_stage=Stage.CLASSIFY)
     routing = route(work.tools.rules, verdict, document, parsed.text, document.metadata)
     deliveries = () if routing.review_reason else routing.destinations
     facts = {
@@ -312,14 +341,9 @@ def verdict_facts(verdict: Verdict) -> dict[str, object]:
         "sure": verdict.sure,
         "model": verdict.model,
         "digest": verdict.digest,
+        **({"model_label": verdict.model_label} if verdict.model_label else {}),
+        **({"taxonomy": verdict.taxonomy} if verdict.taxonomy else {}),
     }
-
-
-def verdict_of(work: Pass, classifier: Classifier) -> tuple[str, Verdict]:
-    """The cached verdict with its key, or a new one."""
-    key = cache_key(work.parse_key, Stage.CLASSIFY, classifier.digest)
-    payload = work.tools.catalogue.passages.result(key)
-    return key, decode_verdict(payload) if payload is not None else classifier.classify([work.parsed.text])[0]
 
 
 def _children(work: Pass) -> tuple[tuple[Child, ...], bool]:

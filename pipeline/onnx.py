@@ -31,6 +31,8 @@ class ModelManifest:
     ``files`` maps each file's name to its SHA-256. ``labels`` are in the order of the network's outputs;
     ``thresholds`` the calibrated probability from which a label is sure; ``temperature`` divides the logits.
     ``max_length`` counts tokens; ``dimension`` is the length of an embedder's vector (0 for a classifier).
+    ``data`` says what it was trained on in words, ``fingerprint`` is the SHA-256 of the training data, ``parameters``
+    and ``figures`` are the recipe's. ``taxonomy`` is the id of the last taxonomy operation that its labels follow.
     """
 
     name: str
@@ -46,6 +48,10 @@ class ModelManifest:
     dimension: int = 0
     licence: str = ""
     data: str = ""
+    fingerprint: str = ""
+    taxonomy: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -119,6 +125,11 @@ class OnnxModel:
             raise Misconfigured(
                 "bad-model", f"{folder.path / name} has no output {output!r}; it was made by another recipe."
             )
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers that the session runs on: what was asked for and is there."""
+        return tuple(self._session.get_providers())
 
     def run(self, batch: Batch) -> np.ndarray:
         """The output's rows for the batch's rows, float32."""

@@ -6,7 +6,6 @@ pays only for what it uses: only workers load the classifier, only the API and t
 
 from __future__ import annotations
 
-import logging
 import os
 from functools import cached_property
 from typing import Any
@@ -20,21 +19,19 @@ from indexes.reader import IndexReader  # noqa: E402
 from indexes.writer import IndexWriter  # noqa: E402
 from models.registry import open_version  # noqa: E402
 from pipeline.answer import Finder  # noqa: E402
-from pipeline.classify import OnnxClassifier  # noqa: E402
 from pipeline.embed import OnnxEmbedder, embedder_digest  # noqa: E402
-from pipeline.errors import Misconfigured  # noqa: E402
 from pipeline.ingest import Ingest, Policy, Tools  # noqa: E402
 from pipeline.onnx import ModelFolder  # noqa: E402
 from pipeline.parse.limits import ParseLimits  # noqa: E402
 from pipeline.parse.sandbox import SandboxedParser  # noqa: E402
-from pipeline.ports import Blobs, Catalogue, Classifier, Embedder  # noqa: E402
+from pipeline.ports import Blobs, Catalogue, Embedder  # noqa: E402
 from pipeline.rules import Rules, load_rules  # noqa: E402
+from workers.classifiers import Classifiers  # noqa: E402
 from workers.deliver import Deliver  # noqa: E402
 from workers.hints import Hints  # noqa: E402
+from workers.promotion import Promoter  # noqa: E402
 from workers.reclassify import Reclassify  # noqa: E402
 from workers.settings import Settings  # noqa: E402
-
-log = logging.getLogger(__name__)
 
 
 class House:
@@ -56,13 +53,8 @@ class House:
         return SandboxedParser(ParseLimits(**self.settings.parse.model_dump()))
 
     @cached_property
-    def classifier(self) -> Classifier | None:
-        """None where the model is missing or altered: documents then go to review, and ingestion and search go on."""
-        try:
-            return OnnxClassifier(self._model(self.settings.models.classifier), **self.runtime)
-        except Misconfigured as error:
-            log.error("no classifier: %s", error)
-            return None
+    def classifiers(self) -> Classifiers:
+        return Classifiers(self.settings)
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -86,7 +78,10 @@ class House:
             readable_floor=self.settings.classify.readable_floor,
             trays=frozenset(folder.source for folder in self.settings.tray.folders),
         )
-        tools = Tools(self.catalogue, self.blobs, self.parser, self.classifier, self.embedder, self.rules, policy)
+        self.classifiers.current()  # loaded before the first document is claimed
+        tools = Tools(
+            self.catalogue, self.blobs, self.parser, self.classifiers.current, self.embedder, self.rules, policy
+        )
         return Ingest(tools)
 
     @cached_property
@@ -96,6 +91,10 @@ class House:
     @cached_property
     def reclassify(self) -> Reclassify:
         return Reclassify(self)
+
+    @cached_property
+    def promoter(self) -> Promoter:
+        return Promoter(self)
 
     @cached_property
     def hints(self) -> Hints:

@@ -15,8 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.registry import open_version
-from pipeline.classify import OnnxClassifier
 from pipeline.codec import decode_parsed, decode_verdict
 from pipeline.documents import Document, Job, Lane, Parsed, Stage, Verdict
 from pipeline.errors import MailroomError, Misconfigured, Refused, Unavailable
@@ -44,7 +42,7 @@ class Reclassify:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._classifiers: dict[str, Classifier] = {}
+        self._classifiers: dict[str, Classifier] = {}  # by digest; a plan keeps to one
         self._rules: dict[str, Rules] = {}
 
     def plan(
@@ -55,14 +53,15 @@ class Reclassify:
         ``model`` is NAME@VERSION or a folder, ``rules`` a file; None means the configured ones. Raises Misconfigured for
         a bad model or bad rules, Refused("not-found") for an unknown document.
         """
-        classifier = self._classifier(model or "")
+        classifier = self._open(model or "")
         text = rules_text(rules or self._house.settings.rules_path)
         digest = parse_rules(text).digest
         documents = self._chosen(filters, ids)
         selection = {
             "filters": {name: getattr(filters, name) for name in Filters.__dataclass_fields__},
             "documents": len(documents),
-            "model": model or "",
+            # Pinned: a promotion does not change a plan that is under way.
+            "model": model if model and "/" in model else self._pinned(classifier),
             "model_digest": classifier.digest,
             "rules": text,
         }
@@ -146,22 +145,30 @@ class Reclassify:
         fresh = iter(classifier.classify(new) if new else ())
         return [decode_verdict(payload) if payload is not None else next(fresh) for payload in stored]
 
-    def _classifier(self, model: str, digest: str | None = None) -> Classifier:
-        if model not in self._classifiers:
-            self._classifiers[model] = self._open(model)
-        classifier = self._classifiers[model]
-        if digest is not None and classifier.digest != digest:
-            raise Misconfigured(
-                "bad-model", f"Model {classifier.name} is not the one that the plan was made for; make a new plan."
+    def _classifier(self, model: str, digest: str) -> Classifier:
+        """The classifier that the plan was made for. Raises Misconfigured("bad-model") where it is no longer to be had."""
+        if digest not in self._classifiers:
+            current = self._house.classifiers.current()
+            same = current is not None and current.digest == digest
+            self._classifiers = {digest: current if same else self._house.classifiers.open(model)}
+        classifier = self._classifiers[digest]
+        if classifier.digest != digest:
+            self._classifiers = {}
+            text = (
+                f"Model {classifier.name} or the taxonomy is not the one that the plan was made for; make a new plan."
             )
+            raise Misconfigured("bad-model", text)
         return classifier
 
     def _open(self, model: str) -> Classifier:
-        if model:
-            return OnnxClassifier(open_version(self._house.settings.models_root, model), **self._house.runtime)
-        if self._house.classifier is None:
+        found = self._house.classifiers.open(model) if model else self._house.classifiers.current()
+        if found is None:
             raise Misconfigured("bad-model", "The configured classifier cannot be used; see `mailroom doctor`.")
-        return self._house.classifier
+        return found
+
+    def _pinned(self, classifier: Classifier) -> str:
+        configured = self._house.settings.models.classifier
+        return configured if "/" in configured else classifier.name
 
     def _parsed_rules(self, text: str) -> Rules:
         if text not in self._rules:

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.errors import Misconfigured
 
 PROFILES = Path(__file__).parent / "profiles"
-SHIPPED_MODELS = Path(__file__).parents[1] / "models" / "shipped"
 ENVIRONMENT_PREFIX = "MAILROOM_"
 #: Read by tests and programs around Mailroom, not settings of it.
 NOT_SETTINGS = {"MAILROOM_DATA", "MAILROOM_DEBUG", "MAILROOM_FAULT", "MAILROOM_PROFILE", "MAILROOM_CONFIG"}
@@ -57,12 +56,20 @@ class IndexSettings(Section):
 
 
 class ModelSettings(Section):
-    root: str = Field("", description="folder of model versions; empty: the shipped ones")
-    classifier: str = Field("document-type", description="NAME, NAME@VERSION or a folder")
+    root: str = Field("", description="folder of the house's own model versions; empty: models/ in the data folder")
+    classifier: str = Field("document-type", description="NAME (the promoted version), NAME@VERSION or a folder")
     embedder: str = Field("all-minilm-l6-v2", description="NAME, NAME@VERSION or a folder")
     threads: int = Field(1, ge=1, description="threads of one ONNX session")
     providers: tuple[str, ...] = Field(
         ("CPUExecutionProvider",), description="ONNX Runtime's execution providers, in order"
+    )
+    golden: str = Field("", description="labelled texts (.csv, .jsonl) that a version must pass before it is promoted")
+    golden_margin: float = Field(
+        0.0, ge=0, le=1, description="a version may be worse than the one in force by this much accuracy and macro F1"
+    )
+    import_max_bytes: int = Field(4 * 2**30, ge=1, description="largest unpacked model version, bytes")
+    why_passes: int = Field(
+        96, ge=2, le=2000, description="variants of a text that `why` shows the classifier, at most"
     )
 
 
@@ -173,7 +180,8 @@ class Settings(Section):
 
     @property
     def models_root(self) -> Path:
-        return Path(self.models.root or SHIPPED_MODELS).absolute()
+        """The house's own versions; the shipped ones are found behind it."""
+        return Path(self.models.root or self.home / "models").absolute()
 
     @property
     def rules_path(self) -> Path | None:

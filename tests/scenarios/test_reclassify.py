@@ -20,7 +20,8 @@ from pipeline.reclassify import matrix
 from tests.scenarios.running import Running, wait_for
 from tests.support.filed import file_away
 from workers.assemble import House
-from workers.settings import load_settings
+from workers.classifiers import Classifiers
+from workers.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Destination("folder", "{label}/{name}")
@@ -55,13 +56,27 @@ class Words:
         return Verdict(word if known else "letter", 0.95 if known else 0.3, "letter", 0.1, 0.5, self.name, self.digest)
 
 
+class Fixed(Classifiers):
+    """One classifier in force, whatever was promoted."""
+
+    def __init__(self, classifier: Words, settings: Settings | None = None) -> None:
+        super().__init__(settings or load_settings({}, environ={}).settings)
+        self._fixed = classifier
+
+    def current(self) -> Words:
+        return self._fixed
+
+    def open(self, model: str) -> Words:
+        return self._fixed if model.startswith("words@") else super().open(model)
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     settings = load_settings({"data.path": str(tmp_path / "data")}, environ={}).settings
     settings.home.mkdir()
     (settings.home / "rules.toml").write_text(RULES)
     house = House(settings)
-    house.__dict__["classifier"] = Words(("invoice", "letter"))
+    house.__dict__["classifiers"] = Fixed(Words(("invoice", "letter")))
     yield house
     house.close()
 
@@ -154,7 +169,7 @@ def test_a_model_that_changes_under_a_running_comparison_stops_it(house: House) 
     fill(house, 2)
     plan_id, _ = house.reclassify.plan(Filters())
     fresh = House(house.settings)
-    fresh.__dict__["classifier"] = Words(("letter",), version=3)
+    fresh.__dict__["classifiers"] = Fixed(Words(("letter",), version=3))
     fresh.reclassify.drain(plan_id)
     plan = house.catalogue.plans.get(plan_id)
     assert (plan["state"], plan["dead_jobs"]) == ("comparing", 1)

@@ -45,13 +45,14 @@ app.add_typer(service.config_app, name="config")
 app.add_typer(keys.app, name="keys")
 
 
-def _mount_reclassify() -> None:
-    from workers.cli import reclassify
+def _mount_records() -> None:
+    from workers.cli import models, reclassify
 
     app.add_typer(reclassify.app, name="reclassify")
+    app.add_typer(models.app, name="models")
 
 
-_mount_reclassify()
+_mount_records()
 
 
 def _print_version(wanted: bool) -> None:

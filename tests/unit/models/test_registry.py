@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from models.registry import open_version
+from models.registry import SHIPPED, open_version
 from pipeline.errors import Misconfigured
-from workers.settings import SHIPPED_MODELS
 
 NAME = "document-type"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    shutil.copytree(SHIPPED_MODELS / NAME, tmp_path / NAME)
+    shutil.copytree(SHIPPED / NAME, tmp_path / NAME)
     return tmp_path
 
 

@@ -1,0 +1,120 @@
+"""Labelled texts from a file that people made: a golden set, or what a comparison is measured on.
+
+A CSV with a header, or JSON lines, in UTF-8. Each row has a ``label`` and one of ``text``, ``path`` (of a file, relative
+to the list's folder) or ``document`` (an id of the catalogue). A row that cannot be used ends the reading with its
+number and what is wrong: figures over silently dropped rows would be figures of another set.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.durable import translated
+from pipeline.errors import Refused
+
+MAX_ROWS = 200_000
+MAX_BYTES = 1 << 30
+MAX_LABEL = 200
+MAX_TEXT = 10_000_000
+SOURCES = ("text", "path", "document")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """``place`` says which row it was: the list's path, the document's id, or its number; never the text itself."""
+
+    place: str
+    text: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a row's ``path`` and ``document`` become text. Both raise a MailroomError for what cannot be read."""
+
+    file: Callable[[Path], str]
+    document: Callable[[str], str]
+
+
+def read_labelled(path: Path, reading: Reading) -> tuple[tuple[Labelled, ...], str]:
+    """The rows in order, and the SHA-256 of the file. Raises Refused("bad-request") naming the row."""
+    with translated(path):
+        if not path.is_file():
+            raise Refused("not-found", f"There is no file {path}.")
+        if path.stat().st_size > MAX_BYTES:
+            raise Refused("bad-request", f"{path} is larger than {MAX_BYTES >> 20} MiB; give a sample of it.")
+        content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = content[: error.start].count(b"\n") + 1
+        raise Refused("bad-request", f"{path}, line {row}: not UTF-8; save the list as UTF-8.") from error
+    rows = _json_rows(path, text) if path.suffix in (".jsonl", ".ndjson") else _csv_rows(path, text)
+    found: list[Labelled] = []
+    for number, row in rows:
+        if len(found) >= MAX_ROWS:
+            raise Refused("bad-request", f"{path} has more than {MAX_ROWS:,} rows; give a sample of them.")
+        found.append(_labelled(path, number, row, reading))
+    if not found:
+        raise Refused("bad-request", f"{path} holds no labelled row.")
+    return tuple(found), hashlib.sha256(content).hexdigest()
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    csv.field_size_limit(MAX_TEXT)
+    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+    _check_columns(path, columns)
+    reader.fieldnames = columns
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                text = f"{path}, line {reader.line_num}: the row has not {len(columns)} columns like the header."
+                raise Refused("bad-request", text)
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise Refused("bad-request", f"{path}, line {reader.line_num}: {error}.") from error
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    sources = [name for name in SOURCES if name in columns]
+    if "label" not in columns or len(sources) != 1 or len(set(columns)) < len(columns):
+        text = f"{path}: the header must name `label` and one of {', '.join(SOURCES)}, such as `path,label`."
+        raise Refused("bad-request", text)
+
+
+def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise Refused("bad-request", f"{path}, line {number}: not JSON.") from error
+        if not isinstance(row, dict) or "label" not in row or sum(name in row for name in SOURCES) != 1:
+            text = f"{path}, line {number}: an object with `label` and one of {', '.join(SOURCES)} is needed."
+            raise Refused("bad-request", text)
+        yield number, row
+
+
+def _labelled(path: Path, number: int, row: Mapping[str, object], reading: Reading) -> Labelled:
+    source = next(name for name in SOURCES if name in row)
+    value, label = row[source], row["label"]
+    if not isinstance(label, str) or not label.strip() or len(label) > MAX_LABEL or not label.strip().isprintable():
+        text = f"{path}, line {number}: a label is 1 to {MAX_LABEL} printable characters."
+        raise Refused("bad-request", text)
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT:
+        raise Refused("bad-request", f"{path}, line {number}: there is no {source}.")
+    if source == "text":
+        return Labelled(f"line {number}", value, label.strip())
+    if source == "document":
+        return Labelled(value, reading.document(value), label.strip())
+    file = path.parent / value
+    if not file.is_file():
+        raise Refused("bad-request", f"{path}, line {number}: there is no file {value[:200]!r} beside the list.")
+    return Labelled(value, reading.file(file), label.strip())

@@ -1,0 +1,176 @@
+"""The house's labels over a model's: what a verdict is called once labels were renamed, merged, split or retired.
+
+A model knows the labels it was trained with. The house goes on changing its mind: each change is an `Operation`, kept
+for ever, undone only by another one. `labelling` replays the operations that came after a model's labels were made and
+says, for each label of the house, which of the model's outputs speak for it and from which probability on it is sure.
+
+    rename    the output speaks for the new name; its threshold goes with it
+    merge     the outputs' probabilities are added up; the highest of their thresholds holds
+    split     the model cannot tell the parts apart: its label is proposed, but never sure, until one that was trained on
+              the parts is in force
+    retire    what the model gives to the label counts for no other; the next best is proposed
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import Refused
+
+#: A threshold that no probability reaches: the label is proposed to a person, never filed by itself.
+NEVER = 2.0
+MAX_LABEL = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change of the taxonomy. ``kind`` is "rename", "merge", "split", "retire" or "undo"; ``labels`` are those it
+    takes away, ``into`` those it puts in their place; ``undoes`` is the id of the operation that an "undo" takes back."""
+
+    id: str
+    at: float
+    who: str
+    kind: str
+    labels: tuple[str, ...]
+    into: tuple[str, ...] = ()
+    undoes: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelling:
+    """The house's labels, in order; for each the model's outputs that speak for it (none: a label that only a later model
+    will know) and its threshold. ``taxonomy`` is the id of the last operation that was taken into account."""
+
+    labels: tuple[str, ...]
+    outputs: tuple[tuple[int, ...], ...]
+    thresholds: tuple[float, ...]
+    taxonomy: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Of what it does to probabilities: the same for histories that come to the same."""
+        parts = [self.labels, self.outputs, self.thresholds]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def probabilities(self, model: np.ndarray) -> np.ndarray:
+        """The house's probabilities, shape (rows, labels), from the model's, shape (rows, outputs)."""
+        columns = [model[:, list(outputs)].sum(axis=1) for outputs in self.outputs]
+        return np.minimum(np.stack(columns, axis=1), 1.0)
+
+
+@dataclass(slots=True)
+class _Part:
+    outputs: tuple[int, ...]
+    threshold: float
+
+
+def labelling(
+    labels: Sequence[str], thresholds: Sequence[float], operations: Sequence[Operation], since: str = ""
+) -> Labelling:
+    """The house's view of a model's ``labels``.
+
+    ``since`` is the id of the last operation that the labels follow already; an unknown one, such as a foreign or a
+    shipped model's, means that all operations come after it.
+    """
+    held = {label: _Part((i,), limit) for i, (label, limit) in enumerate(zip(labels, thresholds, strict=True))}
+    for operation in _steps(operations, since):
+        _take(held, operation)
+    last = operations[-1].id if operations else ""
+    parts = held.values()
+    return Labelling(tuple(held), tuple(p.outputs for p in parts), tuple(p.threshold for p in parts), last)
+
+
+def in_effect(operations: Sequence[Operation]) -> list[Operation]:
+    """The operations that were not undone, oldest first."""
+    undone = {operation.undoes for operation in operations if operation.kind == "undo"}
+    return [each for each in operations if each.kind != "undo" and each.id not in undone]
+
+
+def label_today(label: str, operations: Sequence[Operation], since: str) -> str:
+    """What a label that a person gave is called now, or itself where it was split or retired: then a person has to look."""
+    (found,) = labelling([label], [0.0], operations, since).labels[:1] or (label,)
+    return found
+
+
+def checked(operation: Operation, labels: Sequence[str]) -> Operation:
+    """The operation, made whole, if the house's present ``labels`` allow it. Raises Refused naming what does not fit."""
+    for label in (*operation.labels, *operation.into):
+        if not label.strip() or label != label.strip() or len(label) > MAX_LABEL or not label.isprintable():
+            raise Refused("bad-request", f"A label is 1 to {MAX_LABEL} printable characters without space around them.")
+    if missing := [label for label in operation.labels if label not in labels]:
+        raise Refused("not-found", f"There is no label {missing[0]!r}; there are: {', '.join(sorted(labels))}.")
+    if len(set(operation.labels)) < len(operation.labels) or len(set(operation.into)) < len(operation.into):
+        raise Refused("bad-request", "Each label is named once.")
+    if operation.kind == "merge" and operation.into[0] in labels and operation.into[0] not in operation.labels:
+        operation = _with(operation, (*operation.labels, operation.into[0]))
+    taken = [label for label in operation.into if label in labels and label not in operation.labels]
+    if taken:
+        raise Refused("conflict", f"There is a label {taken[0]!r} already; merge them if they are to be one.")
+    _check_counts(operation, labels)
+    return operation
+
+
+def _check_counts(operation: Operation, labels: Sequence[str]) -> None:
+    left = len(set(labels) - set(operation.labels)) + len(operation.into)
+    fits = {
+        "rename": operation.labels != operation.into,
+        "merge": len(operation.labels) >= 2,
+        "split": len(operation.into) >= 2,
+        "retire": True,
+    }
+    if not fits[operation.kind]:
+        text = {"rename": "a new name", "merge": "two labels or more", "split": "two parts or more"}[operation.kind]
+        raise Refused("bad-request", f"A {operation.kind} needs {text}.")
+    if left < 2:
+        raise Refused("conflict", "Fewer than two labels would be left, and nothing could be told from anything.")
+
+
+def _with(operation: Operation, labels: tuple[str, ...]) -> Operation:
+    o = operation
+    return Operation(o.id, o.at, o.who, o.kind, labels, o.into, o.undoes, o.reason)
+
+
+def _steps(operations: Sequence[Operation], since: str) -> list[Operation]:
+    """What has to be done to labels made at ``since``: later operations that stand, and the inverse of earlier ones that
+    were undone later."""
+    ids = [operation.id for operation in operations]
+    start = ids.index(since) + 1 if since in ids else 0
+    earlier, later = {o.id: o for o in operations[:start]}, operations[start:]
+    undone = {operation.undoes for operation in later if operation.kind == "undo"}
+    steps = []
+    for operation in later:
+        if operation.kind != "undo":
+            steps += [operation] if operation.id not in undone else []
+        elif operation.undoes in earlier:
+            steps.append(_inverse(earlier[operation.undoes], operation))
+    return steps
+
+
+def _inverse(operation: Operation, undo: Operation) -> Operation:
+    kind = {"rename": "rename", "merge": "split", "split": "merge", "retire": "restore"}[operation.kind]
+    return Operation(undo.id, undo.at, undo.who, kind, operation.into, operation.labels)
+
+
+def _take(held: dict[str, _Part], operation: Operation) -> None:
+    """Change the house's parts as the operation says; labels that the model does not know change nothing."""
+    known = [held.pop(label) for label in operation.labels if label in held and operation.kind != "split"]
+    if operation.kind in ("rename", "merge") and known:
+        target = operation.into[0]
+        known += [held.pop(target)] if target in held else []
+        outputs = tuple(sorted(output for part in known for output in part.outputs))
+        held[target] = _Part(outputs, max(part.threshold for part in known))
+    elif operation.kind == "split":
+        whole = held.get(operation.labels[0])
+        if whole is not None:
+            whole.threshold = NEVER
+        for label in operation.into:
+            held.setdefault(label, _Part((), NEVER))
+    elif operation.kind == "restore":
+        for label in operation.into:
+            held.setdefault(label, _Part((), NEVER))

@@ -1,0 +1,135 @@
+"""Versions by name, the pointer, promotion and rollback, and a version as one file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.active import pointer_path, read_pointer
+from models.archive import export_version, import_version
+from models.registry import in_force, names, open_version, versions
+from pipeline.errors import MailroomError, Misconfigured, Refused
+from tests.support.tiny import make_classifier
+from workers.assemble import House
+from workers.settings import load_settings
+
+WORDS = {"invoice": ("invoice", "total"), "letter": ("dear", "regards")}
+SWAPPED = {"invoice": ("dear", "regards"), "letter": ("invoice", "total")}
+GOLDEN = "text,label\nInvoice with a total,invoice\nDear Ann with regards,letter\n"
+LIMIT = 10_000_000
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    (tmp_path / "golden.csv").write_text(GOLDEN)
+    overrides = {"data.path": str(tmp_path / "data"), "models.classifier": "tiny"}
+    house = House(load_settings({**overrides, "models.golden": str(tmp_path / "golden.csv")}, environ={}).settings)
+    for version, words in (("1", WORDS), ("2", WORDS), ("3", SWAPPED)):
+        make_classifier(house.settings.models_root, version, words)
+    yield house
+    house.close()
+
+
+def label_of(house: House, text: str) -> tuple[str, str]:
+    (verdict,) = house.classifiers.current().classify([text])
+    return verdict.model, verdict.label
+
+
+def test_a_version_is_in_force_only_once_it_was_promoted(house: House) -> None:
+    root = house.settings.models_root
+    with pytest.raises(Misconfigured, match="mailroom models promote tiny@3"):
+        in_force(root, "tiny")
+    assert versions(root, "tiny") == ["1", "2", "3"]
+    assert names(root) == ["all-minilm-l6-v2", "document-type", "tiny"]
+    house.promoter.promote("tiny@1")
+    assert open_version(root, "tiny").manifest.title == "tiny@1"
+    assert open_version(root, "document-type").path.parts[-3] == "shipped"
+
+
+def test_promotion_and_rollback_are_followed_and_recorded(house: House) -> None:
+    assert house.classifiers.current() is None
+    house.promoter.promote("tiny@1")
+    assert label_of(house, "Invoice, total 5") == ("tiny@1", "invoice")
+    house.promoter.promote("tiny@2", reason="new labels")
+    first = house.classifiers.current()
+    assert first is house.classifiers.current()
+    with pytest.raises(Refused, match=r"worse than 2 .* accuracy 0.0000 instead of 1.0000"):
+        house.promoter.promote("tiny@3")
+    assert house.classifiers.current() is first
+    house.promoter.promote("tiny@3", force=True, reason="a test")
+    assert label_of(house, "Invoice, total 5") == ("tiny@3", "letter")
+    assert house.promoter.rollback("tiny").after == "2"
+    assert label_of(house, "Invoice, total 5") == ("tiny@2", "invoice")
+    assert house.promoter.rollback("tiny").after == "1"
+    with pytest.raises(Refused, match="nothing to go back to"):
+        house.promoter.rollback("tiny")
+    history = read_pointer(house.settings.models_root, "tiny").history
+    told = [(c.action, c.before, c.after, c.forced) for c in history]
+    assert told == [
+        ("promote", None, "1", False),
+        ("promote", "1", "2", False),
+        ("promote", "2", "3", True),
+        ("rollback", "3", "2", False),
+        ("rollback", "2", "1", False),
+    ]
+    assert history[2].figures["before"]["accuracy"] == 1.0 and history[2].figures["after"]["accuracy"] == 0.0
+    assert history[2].reason == "a test" and history[2].who
+
+
+def test_the_margin_lets_a_worse_version_through(house: House) -> None:
+    house.promoter.promote("tiny@1")
+    assert not house.promoter.promote("tiny@3", margin=1.0).change.forced
+
+
+def test_without_a_golden_set_nothing_is_replaced_unforced(house: House, tmp_path: Path) -> None:
+    bare = House(load_settings({"data.path": str(house.settings.home)}, environ={}).settings)
+    bare.promoter.promote("tiny@1")
+    with pytest.raises(Refused, match="--golden"):
+        bare.promoter.promote("tiny@2")
+    assert bare.promoter.promote("tiny@2", tmp_path / "golden.csv").comparison.lost == 0
+    with pytest.raises(Refused, match="in force already"):
+        bare.promoter.promote("tiny@2", force=True)
+
+
+def test_a_damaged_version_is_not_promoted_and_the_one_before_serves_on(house: House) -> None:
+    root = house.settings.models_root
+    house.promoter.promote("tiny@1")
+    before = house.classifiers.current()
+    (root / "tiny" / "2" / "model.onnx").write_bytes(b"nothing")
+    with pytest.raises(Misconfigured, match="altered"):
+        house.promoter.promote("tiny@2", force=True)
+    # Another machine's folder may lack what was promoted here.
+    pointer = json.loads(pointer_path(root, "tiny").read_text())
+    pointer["active"] = pointer["history"][-1]["after"] = "2"
+    pointer_path(root, "tiny").write_text(json.dumps(pointer))
+    assert house.classifiers.current() is before
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"active": "9"}', '{"active": "9", "history": []}', "[" * 100_000])
+def test_a_damaged_pointer_is_said(house: House, content: str) -> None:
+    pointer_path(house.settings.models_root, "tiny").write_text(content)
+    with pytest.raises(Misconfigured, match=r"active\.json"):
+        in_force(house.settings.models_root, "tiny")
+
+
+@pytest.mark.parametrize("name", ["v.tar", "v.tar.gz", "v.tgz"])
+def test_a_version_travels(house: House, tmp_path: Path, name: str) -> None:
+    root = house.settings.models_root
+    folder = open_version(root, "tiny@1")
+    export_version(folder, tmp_path / name)
+    export_version(folder, tmp_path / f"again-{name}")
+    assert (tmp_path / name).read_bytes() == (tmp_path / f"again-{name}").read_bytes()
+    with pytest.raises(Refused, match="there already"):
+        export_version(folder, tmp_path / name)
+    other = tmp_path / "other"
+    assert import_version(other, tmp_path / name, LIMIT).manifest == folder.manifest
+    assert versions(other, "tiny") == ["1"]
+    with pytest.raises(Refused, match="the same to the byte"):
+        import_version(other, tmp_path / name, LIMIT)
+    with pytest.raises(Misconfigured):
+        in_force(other, "tiny")
+    with pytest.raises(MailroomError, match="Another tiny@1"):
+        make_classifier(tmp_path / "third", "1", SWAPPED)
+        import_version(tmp_path / "third", tmp_path / name, LIMIT)

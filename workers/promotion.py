@@ -1,0 +1,173 @@
+"""Putting a model version into force, and taking it back: the gate, and what is recorded of both."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.active import Change, move_pointer, read_pointer
+from models.compare import Comparison, compare, figures, worse
+from models.labelled import Labelled, Reading, read_labelled
+from models.registry import in_force, open_version
+from pipeline.codec import decode_parsed
+from pipeline.documents import Verdict
+from pipeline.errors import MailroomError, Misconfigured, Refused
+from pipeline.onnx import ModelFolder
+
+if TYPE_CHECKING:
+    from workers.assemble import House
+
+#: A version may bring the texts that its training held back.
+OWN_GOLDEN = "golden.jsonl"
+#: Texts that are tokenised at once, which bounds the memory.
+BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What a promotion did: the recorded change, and the comparison where there was something to compare with."""
+
+    change: Change
+    comparison: Comparison | None
+
+
+class Promoter:
+    """Compares, promotes and rolls back the house's classifiers."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._root = house.settings.models_root
+
+    def compare(self, one: str, two: str, labels: Path) -> Comparison:
+        """Two versions (NAME, NAME@VERSION or a folder) on the labelled texts of a file."""
+        texts, _ = read_labelled(labels, self._reading)
+        return self._compared(texts, self._verdicts(one, texts), self._verdicts(two, texts))
+
+    def promote(
+        self, model: str, golden: Path | None = None, margin: float | None = None, force: bool = False, reason: str = ""
+    ) -> Promotion:
+        """Put NAME@VERSION into force. Running workers take it up with their next document.
+
+        The gate: on the golden set (``golden``, else the setting models.golden, else the version's own golden.jsonl) it is
+        not worse than the version in force by more than ``margin``. Raises Refused("conflict") with the figures
+        otherwise; ``force`` promotes all the same, which is recorded.
+        """
+        folder = open_version(self._root, model)
+        name, version = folder.manifest.name, folder.manifest.version
+        if folder.manifest.kind != "classifier" or "/" in model:
+            text = "Only a classifier's NAME@VERSION can be promoted; an embedder is chosen by models.embedder."
+            raise Refused("bad-request", text)
+        before = self._before(name)
+        if read_pointer(self._root, name).version == version:
+            raise Refused("conflict", f"{folder.manifest.title} is in force already.")
+        comparison, told = self._examined(folder, before, golden)
+        allowed = self._house.settings.models.golden_margin if margin is None else margin
+        refusal = self._refusal(folder, before, comparison, allowed)
+        if refusal and not force:
+            raise Refused("conflict", f"{refusal} Nothing was changed; --force promotes all the same.")
+        change = Change(
+            time.time(), who(), "promote", before, version, bool(refusal), reason, {**told, "margin": allowed}
+        )
+        move_pointer(self._root, name, change)
+        return Promotion(change, comparison)
+
+    def rollback(self, name: str, to: str | None = None, reason: str = "") -> Change:
+        """Back to the version that was in force before, or to one before that. No gate: it served already."""
+        pointer = read_pointer(self._root, name)
+        if pointer.version is None or not pointer.trail:
+            raise Refused(
+                "conflict", f"No other version of {name} was in force before; there is nothing to go back to."
+            )
+        target = to or pointer.trail[-1]
+        if target not in pointer.trail:
+            text = f"{name}@{target} was not in force before; there were: {', '.join(pointer.trail)}."
+            raise Refused("conflict", text)
+        open_version(self._root, name, target)  # whole, or the present one stays
+        change = Change(time.time(), who(), "rollback", pointer.version, target, reason=reason)
+        move_pointer(self._root, name, change)
+        return change
+
+    def _before(self, name: str) -> str | None:
+        try:
+            return in_force(self._root, name)
+        except Misconfigured:
+            if read_pointer(self._root, name).version:
+                raise
+            return None
+
+    def _examined(self, folder: ModelFolder, before: str | None, golden: Path | None) -> tuple[Comparison | None, dict]:
+        """The comparison with the version in force, and what the history keeps of it."""
+        title, path = folder.manifest.title, self._golden(folder, golden)
+        if path is None:
+            self._house.classifiers.open(title).classify(["It runs."])  # at least
+            return None, {}
+        texts, digest = read_labelled(path, self._reading)
+        two = self._verdicts(title, texts)
+        told = {"golden": digest, "after": figures([t.label for t in texts], two).headline}
+        if before is None or before == folder.manifest.version:
+            return None, told
+        try:
+            one = self._verdicts(f"{folder.manifest.name}@{before}", texts)
+        except MailroomError:
+            return None, told  # the version in force is damaged: the gate says so
+        comparison = self._compared(texts, one, two)
+        return comparison, {**told, "before": comparison.before.headline}
+
+    def _refusal(
+        self, folder: ModelFolder, before: str | None, comparison: Comparison | None, margin: float
+    ) -> str | None:
+        title = folder.manifest.title
+        if before is None or before == folder.manifest.version:
+            return None  # nothing is replaced
+        if comparison is None:
+            return (
+                f"{title} could not be compared with {before}, which is in force: give labelled texts with --golden or "
+                "models.golden, and see that both versions can be used."
+            )
+        reasons = worse(comparison.before, comparison.after, margin)
+        if not reasons:
+            return None
+        texts = comparison.after.texts
+        return f"{title} is worse than {before} on the golden set of {texts} texts: {', '.join(reasons)}."
+
+    def _golden(self, folder: ModelFolder, given: Path | None) -> Path | None:
+        own = folder.path / OWN_GOLDEN
+        configured = self._house.settings.models.golden
+        return given or (Path(configured) if configured else own if own.name in folder.manifest.files else None)
+
+    def _verdicts(self, model: str, texts: Sequence[Labelled]) -> list[Verdict]:
+        classifier = self._house.classifiers.open(model)
+        parts = [texts[at : at + BATCH] for at in range(0, len(texts), BATCH)]
+        return [verdict for part in parts for verdict in classifier.classify([each.text for each in part])]
+
+    @staticmethod
+    def _compared(texts: Sequence[Labelled], one: Sequence[Verdict], two: Sequence[Verdict]) -> Comparison:
+        return compare([t.place for t in texts], [t.label for t in texts], one, two)
+
+    @property
+    def _reading(self) -> Reading:
+        return Reading(self._read_file, self._read_document)
+
+    def _read_file(self, path: Path) -> str:
+        with path.open("rb") as content:
+            return self._house.parser.parse(content, path.name).text
+
+    def _read_document(self, document_id: str) -> str:
+        passages = self._house.catalogue.passages
+        key = passages.parsed_key(document_id)
+        payload = passages.result(key) if key else None
+        if payload is None:
+            raise Refused("not-found", f"Document {document_id} is not there, or has no text.")
+        return decode_parsed(payload).text
+
+
+def who() -> str:
+    """The person at this machine, for the record."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        return "unknown"
