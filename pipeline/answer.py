@@ -1,7 +1,7 @@
 """THE PATH OUT. What happens to a question, readable top to bottom.
 
 search: who may see what (from the catalogue, before retrieval, deny by default) -> vector hits + lexical hits from one
-immutable snapshot -> fusion -> passages whose texts come from the catalogue.
+immutable snapshot -> fusion -> passages whose texts come from the catalogue -> a second look, where a reranker is set.
 ask: search -> read (quote only) -> check every quote -> an answer, or "not found" with the nearest passages.
 """
 
@@ -14,7 +14,11 @@ from typing import Protocol
 
 from pipeline.documents import Chunk, Document
 from pipeline.errors import Refused
-from pipeline.ports import Documents, Embedder, Lexical, Passages, Vectors
+from pipeline.fuse import Sayings, few_per_document, fuse, rerank
+from pipeline.ingest import passage_text
+from pipeline.numbers import Numbers
+from pipeline.ports import Documents, Embedder, Lexical, Passages, Reranker, Vectors
+from pipeline.query import Clause, exact, meaning, parse, strict
 from pipeline.questions import Answer, Caller, Filters, Hit, Passage, Quote, SearchRequest, SearchResult
 from pipeline.read import FLOOR, read
 
@@ -23,10 +27,8 @@ MAX_K = 100
 MAX_DEPTH = 1000
 #: Texts fetched at a time while a page fills.
 TEXTS = 128
-#: Reciprocal rank fusion's constant: Cormack, Clarke and Büttcher (SIGIR 2009).
-RRF_K = 60
-#: More passages of one document than this crowd the others out of a page.
-PER_DOCUMENT = 3
+#: Passages that a reranker reads again.
+RERANKED = 50
 #: Passages that the reader looks at.
 READ_PASSAGES = 12
 NOT_FOUND = "Not found in your documents."
@@ -50,28 +52,39 @@ class IndexReader(Protocol):
 
 
 class Finder:
-    """Search and answers for one installation. Thread-safe when its parts are."""
+    """Search and answers for one installation. Thread-safe when its parts are. Without a ``reranker`` the fused ranking
+    stands."""
 
-    def __init__(self, documents: Documents, passages: Passages, reader: IndexReader, embedder: Embedder) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        passages: Passages,
+        reader: IndexReader,
+        embedder: Embedder,
+        reranker: Reranker | None = None,
+    ) -> None:
         self._documents, self._passages, self._reader, self._embedder = documents, passages, reader, embedder
+        self._reranker = reranker
 
     def search(self, caller: Caller, request: SearchRequest) -> SearchResult:
         """A page of passages that the caller may read. Raises Refused for a request out of bounds or a bad query."""
         check(request)
+        clauses = parse(request.query, request.plain)
         index = self._reader.snapshot()
         allowed = self._documents.visible(caller, request.filters)
-        parts = self._retrieve(index, request, MAX_DEPTH, allowed) if allowed else {}
-        fused = fuse(parts)
+        parts = self._retrieve(index, request, clauses, allowed) if allowed else {}
+        hits = [Hit(key, score) for key, score in fuse(parts, exact(clauses))]
         end = request.offset + request.k
-        passages, unread = self._passages_of(fused, parts, allowed, end)
-        page = [_highlighted(p, index, request.query) for p in passages[request.offset : end]]
-        exact = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
-        return SearchResult(tuple(page), len(passages), exact, index.generation, self._reader.stale)
+        found = Gathered(request, None if request.plain or not strict(clauses) else index.lexical)
+        unread = self._gather(found, hits, parts, allowed, end)
+        passages = found.passages if exact(clauses) else self._reranked(request.query, found.passages)
+        page = [_highlighted(p, index, request) for p in passages[request.offset : end]]
+        whole = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
+        return SearchResult(tuple(page), len(passages), whole, index.generation, self._reader.stale)
 
     def ask(self, caller: Caller, question: str, filters: Filters | None = None, k: int = 5) -> Answer:
         """Quotes that answer, or found=False with the ``k`` nearest passages."""
-        plain = question.replace('"', " ").replace("+", " ").replace("-", "‐")
-        request = SearchRequest(plain, READ_PASSAGES, filters=filters or Filters())
+        request = SearchRequest(question, READ_PASSAGES, filters=filters or Filters(), plain=True)
         passages = self.search(caller, request).passages
         quotes, confidence = read(question, passages, self._embedder)
         quotes = check_quotes(quotes, passages)
@@ -80,33 +93,30 @@ class Finder:
         return Answer(question, True, " ".join(q.text for q in quotes), quotes, passages[:k], confidence)
 
     def _retrieve(
-        self, index: Index, request: SearchRequest, depth: int, allowed: frozenset[int]
+        self, index: Index, request: SearchRequest, clauses: Sequence[Clause], allowed: Numbers
     ) -> dict[str, list[Hit]]:
         """Ranked hits by part. The filter goes into each index; it is not applied afterwards."""
         parts: dict[str, list[Hit]] = {}
         if request.mode != "vector":
-            parts["lexical"] = index.lexical.search(request.query, depth, allowed)
-        if request.mode != "lexical" and index.embedder in ("", self._embedder.digest):
-            vector = self._embedder.embed([request.query])[0]
-            parts["vector"] = index.vectors.search(vector, depth, allowed)
+            parts["lexical"] = index.lexical.search(request.query, MAX_DEPTH, allowed, request.plain)
+        words = meaning(clauses)
+        if words and request.mode != "lexical" and index.embedder in ("", self._embedder.digest):
+            vector = self._embedder.embed([words])[0]
+            parts["vector"] = index.vectors.search(vector, MAX_DEPTH, allowed)
         return parts
 
-    def _passages_of(
-        self,
-        fused: Sequence[tuple[int, float]],
-        parts: Mapping[str, list[Hit]],
-        allowed: frozenset[int],
-        wanted: int,
-    ) -> tuple[list[Passage], bool]:
-        """The first ``wanted`` passages or some more, and whether hits are left unread. Texts come from the catalogue:
-        what was deleted or forbidden since the snapshot is dropped here, and a document gives no more than its share.
+    def _gather(
+        self, found: Gathered, hits: Sequence[Hit], parts: Mapping[str, list[Hit]], allowed: Numbers, wanted: int
+    ) -> bool:
+        """Read until there are ``wanted`` passages or some more; returns whether hits are left unread. Texts come from the
+        catalogue: what was deleted or forbidden since the snapshot is dropped here.
 
         The ranking never depends on the page asked for, or a passage would be on two pages or on none."""
-        scores = {part: {hit.chunk: hit.score for hit in hits} for part, hits in parts.items()}
-        hits = _few_per_document([Hit(key, score) for key, score in fused])
-        passages: list[Passage] = []
+        scores = {part: {hit.chunk: hit.score for hit in held} for part, held in parts.items()}
+        hits = found.worth_reading(hits)
+        wanted = max(wanted, RERANKED) if self._reranker else wanted
         read_to = 0
-        while read_to < len(hits) and len(passages) < wanted:
+        while read_to < len(hits) and len(found.passages) < wanted:
             batch = hits[read_to : read_to + TEXTS]
             read_to += len(batch)
             chunks = self._passages.chunks([hit.chunk for hit in batch])
@@ -115,25 +125,68 @@ class Finder:
                 document = documents.get(hit.document_number)
                 if hit.chunk in chunks and document is not None and hit.document_number in allowed:
                     explained = {part: held[hit.chunk] for part, held in scores.items() if hit.chunk in held}
-                    passages.append(_passage(hit, chunks[hit.chunk], document, {**explained, "fused": hit.score}))
-        return passages, read_to < len(hits)
+                    found.add(hit, chunks[hit.chunk], document, {**explained, "fused": hit.score})
+        return read_to < len(hits)
+
+    def _reranked(self, query: str, passages: list[Passage]) -> list[Passage]:
+        """The head read again, question and passage together. ``score`` stays the fused one."""
+        if self._reranker is None or not passages:
+            return passages
+        head, tail = passages[:RERANKED], passages[RERANKED:]
+        texts = [passage_text(p.heading, p.text) for p in head]
+        again = self._reranker.scores(query, texts)
+        places = rerank([p.score for p in head], again.tolist())
+        return [replace(head[i], scores={**head[i].scores, "rerank": float(again[i])}) for i in places] + tail
+
+
+class Gathered:
+    """Passages as they are read, best first: few of one document, none that repeats a better one.
+
+    ``judge`` holds what the words did not find against what the query requires; None where it requires nothing.
+    """
+
+    def __init__(self, request: SearchRequest, judge: Lexical | None) -> None:
+        self.passages: list[Passage] = []
+        self._request, self._judge = request, judge
+        self._of_document: Counter[int] = Counter()
+        self._sayings = Sayings()
+
+    def worth_reading(self, hits: Sequence[Hit]) -> Sequence[Hit]:
+        """Where every hit counts, those past a document's share need not be read."""
+        return few_per_document(hits, self._request.per_document) if self._judge is None else hits
+
+    def add(self, hit: Hit, chunk: Chunk, document: Document, scores: Mapping[str, float]) -> None:
+        """Take the passage, or leave it."""
+        if self._of_document[document.number] >= self._request.per_document:
+            return
+        title = " ".join(filter(None, (document.title, chunk.heading)))
+        if (
+            self._judge
+            and "lexical" not in scores
+            and not self._judge.admits(self._request.query, chunk.text, title, document.name)
+        ):
+            return
+        place = len(self.passages)
+        if self._request.collapse and (other := self._sayings.same_as(place, chunk.text)) is not None:
+            self._note_duplicate(other, document)
+            return
+        self._of_document[document.number] += 1
+        self.passages.append(_passage(hit, chunk, document, scores))
+
+    def _note_duplicate(self, place: int, document: Document) -> None:
+        kept = self.passages[place]
+        if document.id != kept.document_id and document.id not in kept.duplicates:
+            self.passages[place] = replace(kept, duplicates=(*kept.duplicates, document.id))
 
 
 def check(request: SearchRequest) -> None:
     """Raises Refused("bad-request") for a request out of bounds."""
     if request.mode not in MODES:
         raise Refused("bad-request", f"mode is {request.mode!r}; it is one of {', '.join(MODES)}.")
+    if not 1 <= request.per_document <= MAX_K:
+        raise Refused("bad-request", f"per_document is 1 to {MAX_K}.")
     if not 1 <= request.k <= MAX_K or not 0 <= request.offset <= MAX_DEPTH - request.k:
         raise Refused("bad-request", f"k is 1 to {MAX_K}, and offset + k at most {MAX_DEPTH}.")
-
-
-def fuse(parts: Mapping[str, list[Hit]]) -> list[tuple[int, float]]:
-    """Reciprocal rank fusion: (chunk key, score), best first; ties by key, so that pages are stable."""
-    scores: dict[int, float] = {}
-    for hits in parts.values():
-        for rank, hit in enumerate(hits, 1):
-            scores[hit.chunk] = scores.get(hit.chunk, 0.0) + 1.0 / (RRF_K + rank)
-    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
 def check_quotes(quotes: Sequence[Quote], passages: Sequence[Passage]) -> tuple[Quote, ...]:
@@ -146,18 +199,8 @@ def _stands(quote: Quote, passage: Passage) -> bool:
     return 0 <= start < end <= len(passage.text) and passage.text[start:end] == quote.text
 
 
-def _few_per_document(hits: Sequence[Hit]) -> list[Hit]:
-    seen: Counter[int] = Counter()
-    kept = []
-    for hit in hits:
-        seen[hit.document_number] += 1
-        if seen[hit.document_number] <= PER_DOCUMENT:
-            kept.append(hit)
-    return kept
-
-
-def _highlighted(passage: Passage, index: Index, query: str) -> Passage:
-    return replace(passage, highlights=index.lexical.highlights(query, passage.text))
+def _highlighted(passage: Passage, index: Index, request: SearchRequest) -> Passage:
+    return replace(passage, highlights=index.lexical.highlights(request.query, passage.text, request.plain))
 
 
 def _passage(hit: Hit, chunk: Chunk, document: Document, scores: Mapping[str, float]) -> Passage:

@@ -35,7 +35,8 @@ class Caller:
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
     """``mode`` is "hybrid", "lexical" or "vector"; ``k`` passages are returned from ``offset`` on, at most
-    ``per_document`` of one document; ``collapse`` leaves out passages that say nearly the same as a better one."""
+    ``per_document`` of one document; ``collapse`` leaves out passages that say nearly the same as a better one. A ``plain``
+    query is text as people write it, nothing in which is syntax."""
 
     query: str
     k: int = 10
@@ -44,6 +45,7 @@ class SearchRequest:
     filters: Filters = field(default_factory=Filters)
     per_document: int = 3
     collapse: bool = True
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def chunk_key(document_number: int, ordinal: int) -> int:
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A hit with its text, as the caller sees it. ``highlights`` are (start, end) offsets into ``text``;
-    ``start`` and ``end`` locate the passage in the document's text; ``scores`` its parts ("vector", "lexical", "fused")."""
+    ``start`` and ``end`` locate the passage in the document's text; ``scores`` its parts ("vector", "lexical", "fused",
+    "rerank"); ``duplicates`` are ids of other documents with a passage that says nearly the same."""
 
     document_id: str
     document_name: str
@@ -93,6 +96,7 @@ class Passage:
     source: str = ""
     path: str = ""
     received_at: float = 0.0
+    duplicates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class MemoryLexical:
         self._texts = dict(texts)
         self._terms = {key: _terms(text) for key, text in texts.items()}
         self._languages = {language_of(text) for text in texts.values()}
-        self._vocabulary = {term for terms in self._terms.values() for term in terms}
+        self._holding = Counter(term for terms in self._terms.values() for term in set(terms))
+        self._vocabulary = self._holding.keys()
         self._mean = sum(map(len, self._terms.values())) / max(1, len(self._terms))
 
     def __len__(self) -> int:
@@ -46,11 +47,14 @@ class MemoryLexical:
 
     def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> list[Hit]:
         clauses = parse(query, plain)
+        required = sum(clause.required for clause in clauses)
+        wanted = {term for clause in self._content(clauses) for term in self._wanted(clause)}
         hits = []
         for key, terms in self._terms.items():
             if allowed is not None and key >> ORDINAL_BITS not in allowed:
                 continue
-            if admits(clauses, self._texts[key]) and (score := self._score(clauses, terms)) > 0:
+            score = required + sum(self._weight(term, terms) for term in wanted if term in terms)
+            if score > 0 and admits(clauses, self._texts[key]):
                 hits.append(Hit(key, score))
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk))[:k]
 
@@ -59,11 +63,6 @@ class MemoryLexical:
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)
-
-    def _score(self, clauses: Sequence[Clause], terms: list[str]) -> float:
-        wanted = {term for clause in self._content(clauses) for term in self._wanted(clause)}
-        required = sum(clause.required for clause in clauses)
-        return required + sum(self._weight(term, terms) for term in wanted if term in terms)
 
     def _content(self, clauses: Sequence[Clause]) -> list[Clause]:
         words = [c.text for c in clauses if c.kind == "word"]
@@ -84,7 +83,7 @@ class MemoryLexical:
         return found
 
     def _weight(self, term: str, terms: list[str]) -> float:
-        holding = sum(term in each for each in self._terms.values())
+        holding = self._holding[term]
         rarity = math.log(1 + (len(self) - holding + 0.5) / (holding + 0.5))
         count = Counter(terms)[term]
         return rarity * count * (K1 + 1) / (count + K1 * (1 - B + B * len(terms) / self._mean))

@@ -9,7 +9,7 @@ from indexes.lexical.memory import MemoryLexical
 from indexes.open import open_catalogue
 from indexes.reader import Snapshot
 from indexes.vectors.memory import MemoryVectors
-from pipeline.answer import MAX_DEPTH, PER_DOCUMENT, Finder
+from pipeline.answer import MAX_DEPTH, Finder
 from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
 from pipeline.errors import Refused
 from pipeline.questions import Caller, Hit, SearchRequest, chunk_key
@@ -67,10 +67,10 @@ class Shuffled:
     def __init__(self, keys: list[int], seed: int) -> None:
         self._order = [int(key) for key in np.random.default_rng(seed).permutation(keys)]
 
-    def search(self, query: object, k: int, allowed: frozenset[int]) -> list[Hit]:
+    def search(self, query: object, k: int, allowed: frozenset[int], plain: bool = False) -> list[Hit]:
         return [Hit(key, 1.0 / rank) for rank, key in enumerate(self._order, 1)][:k]
 
-    def highlights(self, query: str, text: str) -> tuple[tuple[int, int], ...]:
+    def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
         return ()
 
 
@@ -89,7 +89,86 @@ def test_small_pages_make_up_the_large_one(house) -> None:
 def test_a_document_gives_no_more_than_its_share(house) -> None:
     _, finder, _ = house
     found = [p.document_id for p in finder.search(ANA, SearchRequest("invoice", 100)).passages]
-    assert found and max(map(found.count, found)) <= PER_DOCUMENT
+    assert found and max(map(found.count, found)) <= 3
+
+
+@pytest.mark.parametrize("share", [1, 5])
+def test_the_share_can_be_asked_for(house, share: int) -> None:
+    found = [p.document_id for p in house[1].search(ANA, SearchRequest("invoice", 100, per_document=share)).passages]
+    assert max(map(found.count, found)) == share
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "lexical", "vector"])
+@pytest.mark.parametrize(
+    ("query", "holds"),
+    [
+        ('"invoice 7 part"', lambda text: "Invoice 7 part" in text), ("invoice -word3", lambda text: "word3" not in text.split()),
+        ("+part 8..8 2..9", lambda text: "8" in text.replace(":", " ").split()),
+    ],
+)  # fmt: skip
+def test_what_is_required_holds_for_every_passage_however_it_was_found(house, mode: str, query: str, holds) -> None:
+    found = house[1].search(ANA, SearchRequest(query, 50, mode=mode)).passages
+    assert found and all(holds(passage.text) for passage in found)
+
+
+def finder_of(texts: list[str], embedder: object, reranker: object = None) -> tuple[Finder, dict[str, str]]:
+    """Each text a document; the finder, and the texts by document id."""
+    catalogue = open_catalogue("memory:")
+    held: dict[int, str] = {}
+    ids: dict[str, str] = {}
+    for n, text in enumerate(texts):
+        document, _ = catalogue.documents.receive(f"{n:064x}", 1, Sighting("test", f"{n}.txt", 1.0))
+        job = catalogue.ledger.claim(Lane.INGEST, "test", 60)[0]
+        outcome = Outcome("chunk", chunks=(Chunk(0, text, 0, len(text)),), next_stage=Stage.EMBED)
+        job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
+        outcome = Outcome("embed", vectors=Hashed().embed([text]), embedder="hashed", state=State.INDEXED)
+        catalogue.ledger.commit(job, outcome)
+        held[chunk_key(document.number, 0)], ids[document.id] = text, text
+    vectors = MemoryVectors(np.array(list(held), np.int64), Hashed().embed(texts))
+    numbers = frozenset(key >> 20 for key in held)
+    snapshot = Snapshot("1", "hashed", vectors, MemoryLexical(held), numbers)
+    return Finder(catalogue.documents, catalogue.passages, Fixed(snapshot), embedder, reranker), ids
+
+
+BODY = "the parties agree that the pump is to be delivered to the site office before noon and that the invoice follows "
+
+
+def test_passages_that_say_the_same_are_one_and_figures_keep_them_apart() -> None:
+    texts = [BODY * 3, (BODY * 3).upper() + "soon", BODY * 3 + "for 100 EUR", BODY * 3 + "for 200 EUR", "another pump"]
+    finder, ids = finder_of(texts, Hashed())
+    collapsed = finder.search(ANA, SearchRequest("pump")).passages
+    assert len(collapsed) == 4
+    kept = next(p for p in collapsed if p.duplicates)
+    assert {kept.text, *(ids[d] for d in kept.duplicates)} == set(texts[:2])
+    assert len(finder.search(ANA, SearchRequest("pump", collapse=False)).passages) == 5
+
+
+def test_a_reranker_has_the_last_word_but_not_on_codes() -> None:
+    class Longest:
+        name = digest = "longest"
+
+        def scores(self, query: str, texts: list[str]) -> np.ndarray:
+            return np.array([10.0 ** len(text) for text in texts], np.float32) / 1e30
+
+    finder, _ = finder_of(["pump PX-1", "pump again and again", "a pump"], Hashed(), Longest())
+    best = finder.search(ANA, SearchRequest("pump"))
+    assert best.passages[0].text == "pump again and again"
+    assert best.passages[0].scores["rerank"] > 0
+    assert finder.search(ANA, SearchRequest("PX-1")).passages[0].text == "pump PX-1"
+
+
+def test_the_vector_is_of_the_words_without_their_signs() -> None:
+    class Noting(Hashed):
+        def embed(self, texts):
+            asked.extend(texts)
+            return super().embed(texts)
+
+    asked: list[str] = []
+    finder, _ = finder_of(["pump house"], Noting())
+    finder.search(ANA, SearchRequest('+pump "house rules" -car title:lease* 10..20'))
+    finder.search(ANA, SearchRequest("10..20"))
+    finder.search(ANA, SearchRequest('-pump "', plain=True))
+    assert asked == ["pump house rules lease", '-pump "']
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "lexical", "vector"])
@@ -117,7 +196,8 @@ def test_highlights_and_score_parts(house) -> None:
     assert set(best.scores) >= {"lexical", "fused"}
 
 
-@pytest.mark.parametrize("bad", [{"k": 0}, {"k": 10**9}, {"offset": -1}, {"offset": MAX_DEPTH}, {"mode": "psychic"}])
+@pytest.mark.parametrize("bad", [{"k": 0}, {"k": 10**9}, {"offset": -1}, {"offset": MAX_DEPTH}, {"mode": "psychic"},
+                                 {"per_document": 0}, {"per_document": 101}])  # fmt: skip
 def test_a_request_out_of_bounds_is_refused(house, bad: dict) -> None:
     with pytest.raises(Refused, match="bad-request"):
         house[1].search(ANA, SearchRequest("invoice", **bad))

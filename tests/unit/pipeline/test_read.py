@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.answer import check_quotes, fuse
-from pipeline.questions import Hit, Passage, Quote
+from pipeline.answer import check_quotes
+from pipeline.questions import Passage, Quote
 from pipeline.read import overlap, read
 from pipeline.sentences import split_sentences
 
@@ -83,8 +83,3 @@ def test_a_quote_that_is_not_verbatim_is_dropped() -> None:
 def test_rare_words_count_for_more() -> None:
     shares = overlap("period of notice", ["the period ends", "the period of notice", "the period starts"])
     assert shares[1] > shares[0] == shares[2]
-
-
-def test_fusion_prefers_what_both_lists_hold() -> None:
-    parts = {"vector": [Hit(1, 0.9), Hit(2, 0.8)], "lexical": [Hit(2, 7.0), Hit(3, 6.0)]}
-    assert [key for key, _ in fuse(parts)] == [2, 1, 3]

@@ -1,0 +1,57 @@
+"""Two rankings to one."""
+
+from __future__ import annotations
+
+from pipeline.fuse import Sayings, few_per_document, fuse, rerank
+from pipeline.questions import Hit, chunk_key
+
+
+def order(lexical: list[Hit], vector: list[Hit], exact: bool = False) -> list[int]:
+    return [key for key, _ in fuse({"lexical": lexical, "vector": vector}, exact)]
+
+
+def test_what_both_lists_hold_comes_first() -> None:
+    assert order([Hit(2, 7.0), Hit(3, 6.0)], [Hit(1, 0.9), Hit(2, 0.8)])[0] == 2
+
+
+def test_one_list_alone_keeps_its_order() -> None:
+    hits = [Hit(5, 3.0), Hit(1, 2.0), Hit(9, 2.0), Hit(2, 0.5)]
+    assert [key for key, _ in fuse({"lexical": hits})] == [5, 1, 9, 2]
+    assert order([], hits) == [5, 1, 9, 2]
+    assert fuse({}) == fuse({"lexical": [], "vector": []}) == []
+
+
+def test_the_order_does_not_depend_on_how_many_hits_were_asked_for() -> None:
+    lexical = [Hit(key, 9.0 - key / 10) for key in range(40)]
+    vector = [Hit(key, 0.9 - (key * 7 % 40) / 100) for key in sorted(range(40), key=lambda key: key * 7 % 40)]
+    deep = order(lexical, vector)
+    both = {hit.chunk for hit in lexical[:20]} & {hit.chunk for hit in vector[:20]}
+    assert [key for key in order(lexical[:20], vector[:20]) if key in both] == [key for key in deep if key in both]
+
+
+def test_for_a_spelling_the_words_decide() -> None:
+    lexical, vector = [Hit(1, 8.0), Hit(2, 4.0)], [Hit(2, 0.9), Hit(3, 0.8), Hit(1, 0.1)]
+    assert order(lexical, vector)[0] == 2
+    assert order(lexical, vector, exact=True)[0] == 1
+
+
+def test_a_reranker_and_the_ranking_before_it_are_mixed() -> None:
+    assert rerank([1.0, 0.9, 0.8], [0.1, 0.2, 0.9]) == [2, 1, 0]
+    assert rerank([1.0, 0.1], [0.5, 0.5]) == [0, 1]
+    assert rerank([], []) == []
+
+
+def test_a_document_s_share() -> None:
+    hits = [Hit(chunk_key(1, n), 1.0) for n in range(4)] + [Hit(chunk_key(2, 0), 0.5)]
+    assert [hit.document_number for hit in few_per_document(hits, 2)] == [1, 1, 2]
+
+
+def test_texts_that_say_the_same() -> None:
+    sayings = Sayings()
+    body = " ".join(f"word{'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]}" for n in range(100))
+    assert sayings.same_as("first", body) is None
+    assert sayings.same_as("again", body.upper() + "!") == "first"
+    assert sayings.same_as("longer", body + " and one more") == "first"
+    assert sayings.same_as("other figure", body + " 17") is None
+    assert sayings.same_as("half", body[: len(body) // 2]) is None
+    assert [sayings.same_as(text, text) for text in ("pump 1", "pump 2", "pump")] == [None, None, None]
