@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.labelled import Labelled
 from pipeline.documents import Verdict
 from pipeline.onnx import ModelManifest
 
@@ -72,14 +73,15 @@ class Comparison:
     flips: tuple[Flip, ...]
 
 
-def figures(labels: Sequence[str], verdicts: Sequence[Verdict]) -> Figures:
-    """Of verdicts on texts that bear ``labels``. A label that the classifier does not know counts as missed."""
+def figures(texts: Sequence[Labelled], verdicts: Sequence[Verdict]) -> Figures:
+    """Of verdicts on labelled texts. A label that the classifier does not know counts as missed."""
     told = [verdict.label for verdict in verdicts]
-    right = np.array([a == b for a, b in zip(labels, told, strict=True)])
+    right = _right(texts, verdicts)
     sure = np.array([verdict.sure for verdict in verdicts])
-    classes = {label: _of_class(label, labels, told) for label in sorted(set(labels))}
+    known = sorted({label for text in texts for label in text.labels})
+    classes = {label: _of_class(label, texts, told) for label in known}
     return Figures(
-        texts=len(labels),
+        texts=len(texts),
         accuracy=float(right.mean()),
         macro_f1=float(np.mean([each.f1 for each in classes.values()])),
         ece=calibration_error(np.array([verdict.probability for verdict in verdicts]), right),
@@ -96,18 +98,17 @@ def calibration_error(probabilities: np.ndarray, right: np.ndarray) -> float:
     return float(sum(gaps) / len(right))
 
 
-def compare(places: Sequence[str], labels: Sequence[str], one: Sequence[Verdict], two: Sequence[Verdict]) -> Comparison:
+def compare(texts: Sequence[Labelled], one: Sequence[Verdict], two: Sequence[Verdict]) -> Comparison:
     """The second classifier's verdicts against the first's, on the same texts. Seeded: the same answer every time."""
-    first = np.array([label == verdict.label for label, verdict in zip(labels, one, strict=True)])
-    second = np.array([label == verdict.label for label, verdict in zip(labels, two, strict=True)])
+    first, second = _right(texts, one), _right(texts, two)
     gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
     flips = [
-        Flip(place, label, a.label, a.probability, b.label, b.probability)
-        for place, label, a, b in zip(places, labels, one, two, strict=True)
+        Flip(text.place, " ".join(text.labels), a.label, a.probability, b.label, b.probability)
+        for text, a, b in zip(texts, one, two, strict=True)
         if a.label != b.label
     ]
     spread = _bootstrap(second.astype(float) - first)
-    before, after = figures(labels, one), figures(labels, two)
+    before, after = figures(texts, one), figures(texts, two)
     return Comparison(before, after, gained, lost, mcnemar(gained, lost), spread, tuple(flips))
 
 
@@ -141,11 +142,19 @@ def manifest_differences(one: ModelManifest, two: ModelManifest) -> dict[str, tu
     return {name: (first.get(name), second.get(name)) for name in names}
 
 
-def _of_class(label: str, labels: Sequence[str], told: Sequence[str]) -> ClassFigures:
-    hit = sum(a == b == label for a, b in zip(labels, told, strict=True))
-    named, support = sum(each == label for each in told), sum(each == label for each in labels)
-    precision, recall = hit / named if named else 0.0, hit / support
-    return ClassFigures(precision, recall, 2 * hit / (named + support), support)
+def _right(texts: Sequence[Labelled], verdicts: Sequence[Verdict]) -> np.ndarray:
+    return np.array([verdict.label in text.labels for text, verdict in zip(texts, verdicts, strict=True)])
+
+
+def _of_class(label: str, texts: Sequence[Labelled], told: Sequence[str]) -> ClassFigures:
+    bears = [label in text.labels for text in texts]
+    hit = sum(mine and each == label for mine, each in zip(bears, told, strict=True))
+    # A text with several labels is given one verdict: naming another of its labels is no miss of this one.
+    missed = sum(mine and each not in text.labels for mine, text, each in zip(bears, texts, told, strict=True))
+    named = sum(each == label for each in told)
+    precision, recall = hit / named if named else 0.0, hit / (hit + missed) if hit else 0.0
+    f1 = 2 * precision * recall / (precision + recall) if hit else 0.0
+    return ClassFigures(precision, recall, f1, sum(bears))
 
 
 def _bootstrap(difference: np.ndarray) -> tuple[float, float]:

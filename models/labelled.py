@@ -1,7 +1,8 @@
 """Labelled texts from a file that people made: a golden set, or what a comparison is measured on.
 
-A CSV with a header, or JSON lines, in UTF-8. Each row has a ``label`` and one of ``text``, ``path`` (of a file, relative
-to the list's folder) or ``document`` (an id of the catalogue). A row that cannot be used ends the reading with its
+A CSV with a header, or JSON lines, in UTF-8. Each row has a ``label`` (or, in JSON, ``labels``, where a text may have
+several) and one of ``text``, ``path`` (of a file, relative to the list's folder) or ``document`` (an id of the
+catalogue). A row that cannot be used ends the reading with its
 number and what is wrong: figures over silently dropped rows would be figures of another set.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,11 +28,12 @@ SOURCES = ("text", "path", "document")
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """``place`` says which row it was: the list's path, the document's id, or its number; never the text itself."""
+    """``place`` says which row it was: the list's path, the document's id, or its number; never the text itself. Any of
+    ``labels`` is right."""
 
     place: str
     text: str
-    label: str
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def read_labelled(path: Path, reading: Reading) -> tuple[tuple[Labelled, ...], s
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
     csv.field_size_limit(MAX_TEXT)
-    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]
     _check_columns(path, columns)
     reader.fieldnames = columns
@@ -96,7 +99,11 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise Refused("bad-request", f"{path}, line {number}: not JSON.") from error
-        if not isinstance(row, dict) or "label" not in row or sum(name in row for name in SOURCES) != 1:
+        if (
+            not isinstance(row, dict)
+            or ("label" in row) == ("labels" in row)
+            or sum(name in row for name in SOURCES) != 1
+        ):
             text = f"{path}, line {number}: an object with `label` and one of {', '.join(SOURCES)} is needed."
             raise Refused("bad-request", text)
         yield number, row
@@ -104,17 +111,22 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object
 
 def _labelled(path: Path, number: int, row: Mapping[str, object], reading: Reading) -> Labelled:
     source = next(name for name in SOURCES if name in row)
-    value, label = row[source], row["label"]
-    if not isinstance(label, str) or not label.strip() or len(label) > MAX_LABEL or not label.strip().isprintable():
+    value, given = row[source], row["labels"] if "labels" in row else [row["label"]]
+    if not isinstance(given, list) or not given or not all(_is_label(label) for label in given):
         text = f"{path}, line {number}: a label is 1 to {MAX_LABEL} printable characters."
         raise Refused("bad-request", text)
+    labels = tuple(label.strip() for label in given)
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT:
         raise Refused("bad-request", f"{path}, line {number}: there is no {source}.")
     if source == "text":
-        return Labelled(f"line {number}", value, label.strip())
+        return Labelled(f"line {number}", value, labels)
     if source == "document":
-        return Labelled(value, reading.document(value), label.strip())
+        return Labelled(value, reading.document(value), labels)
     file = path.parent / value
     if not file.is_file():
         raise Refused("bad-request", f"{path}, line {number}: there is no file {value[:200]!r} beside the list.")
-    return Labelled(value, reading.file(file), label.strip())
+    return Labelled(value, reading.file(file), labels)
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value.strip()) <= MAX_LABEL and value.strip().isprintable()

@@ -97,7 +97,7 @@ def in_force(root: Path | str, name: str) -> str:
 
 def _versions_in(place: Path, name: str) -> list[str]:
     try:
-        return [entry.name for entry in (place / name).iterdir() if (entry / MANIFEST).is_file()]
+        return [e.name for e in (place / name).iterdir() if _NAME.fullmatch(e.name) and (e / MANIFEST).is_file()]
     except OSError:
         return []
 

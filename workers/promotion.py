@@ -45,7 +45,7 @@ class Promoter:
     def compare(self, one: str, two: str, labels: Path) -> Comparison:
         """Two versions (NAME, NAME@VERSION or a folder) on the labelled texts of a file."""
         texts, _ = read_labelled(labels, self._reading)
-        return self._compared(texts, self._verdicts(one, texts), self._verdicts(two, texts))
+        return compare(texts, self._verdicts(one, texts), self._verdicts(two, texts))
 
     def promote(
         self, model: str, golden: Path | None = None, margin: float | None = None, force: bool = False, reason: str = ""
@@ -107,14 +107,14 @@ class Promoter:
             return None, {}
         texts, digest = read_labelled(path, self._reading)
         two = self._verdicts(title, texts)
-        told = {"golden": digest, "after": figures([t.label for t in texts], two).headline}
+        told = {"golden": digest, "after": figures(texts, two).headline}
         if before is None or before == folder.manifest.version:
             return None, told
         try:
             one = self._verdicts(f"{folder.manifest.name}@{before}", texts)
         except MailroomError:
             return None, told  # the version in force is damaged: the gate says so
-        comparison = self._compared(texts, one, two)
+        comparison = compare(texts, one, two)
         return comparison, {**told, "before": comparison.before.headline}
 
     def _refusal(
@@ -143,10 +143,6 @@ class Promoter:
         classifier = self._house.classifiers.open(model)
         parts = [texts[at : at + BATCH] for at in range(0, len(texts), BATCH)]
         return [verdict for part in parts for verdict in classifier.classify([each.text for each in part])]
-
-    @staticmethod
-    def _compared(texts: Sequence[Labelled], one: Sequence[Verdict], two: Sequence[Verdict]) -> Comparison:
-        return compare([t.place for t in texts], [t.label for t in texts], one, two)
 
     @property
     def _reading(self) -> Reading:

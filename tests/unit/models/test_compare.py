@@ -1,0 +1,117 @@
+"""Figures of a classifier, the difference of two, and lists of labelled texts that cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.compare import calibration_error, compare, figures, mcnemar, worse
+from models.labelled import Labelled, Reading, read_labelled
+from pipeline.documents import Verdict
+from pipeline.errors import MailroomError, Refused
+
+READING = Reading(lambda path: path.read_text(), lambda document: f"text of {document}")
+
+
+def verdict(label: str, probability: float = 0.9, threshold: float = 0.8) -> Verdict:
+    return Verdict(label, probability, "z", 0.05, threshold, "m@1", "d")
+
+
+def texts(*labels: str) -> list[Labelled]:
+    return [Labelled(f"line {n}", "", tuple(label.split("+"))) for n, label in enumerate(labels)]
+
+
+def test_figures_by_hand() -> None:
+    """Four texts: a told a, a told b, b told b, b told b but unsure."""
+    found = figures(texts("a", "a", "b", "b"), [verdict("a"), verdict("b"), verdict("b"), verdict("b", 0.5)])
+    assert (found.accuracy, found.coverage) == (0.75, 0.75)
+    assert found.sure_accuracy == pytest.approx(2 / 3)
+    a, b = found.classes["a"], found.classes["b"]
+    assert (a.precision, a.recall, a.support) == (1.0, 0.5, 2)
+    assert (b.precision, b.recall) == (pytest.approx(2 / 3), 1.0)
+    assert found.macro_f1 == pytest.approx((2 / 3 + 0.8) / 2)
+
+
+def test_a_text_with_two_labels_is_right_by_either() -> None:
+    found = figures(texts("a+b", "b"), [verdict("a"), verdict("b")])
+    assert found.accuracy == found.macro_f1 == 1.0
+
+
+def test_calibration_error_of_a_boaster() -> None:
+    assert calibration_error(np.array([0.95] * 10), np.array([True] * 5 + [False] * 5)) == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize(("gained", "lost", "expected"), [(0, 0, 1.0), (5, 0, 0.0625), (8, 2, 0.109375), (3, 3, 1.0)])
+def test_mcnemar_s_exact_values(gained: int, lost: int, expected: float) -> None:
+    assert mcnemar(gained, lost) == pytest.approx(expected)
+
+
+def test_mcnemar_of_thousands_is_a_number() -> None:
+    assert 0 <= mcnemar(30_000, 29_000) < 0.001
+
+
+def test_the_difference_of_two() -> None:
+    labelled = texts(*["a"] * 90, *["b"] * 10)
+    one = [verdict("a")] * 100
+    two = [verdict("b")] * 2 + [verdict("a")] * 88 + [verdict("b")] * 10
+    found = compare(labelled, one, two)
+    assert (found.gained, found.lost, len(found.flips)) == (10, 2, 12)
+    assert found.flips[0].place == "line 0" and (found.flips[0].before, found.flips[0].after) == ("a", "b")
+    low, high = found.interval
+    assert low < 0.08 < high and found == compare(labelled, one, two)
+    assert worse(found.before, found.after, 0.0) == []
+    assert worse(found.after, found.before, 0.0) == [
+        "accuracy 0.9000 instead of 0.9800",
+        "macro F1 0.4737 instead of 0.9489",
+    ]
+    assert worse(found.after, found.before, 0.5) == []
+
+
+def test_lists_are_read(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("a file's text")
+    (tmp_path / "a.csv").write_bytes("\ufeffPath,Label,note\none.txt,invoice,x\n".encode())
+    assert read_labelled(tmp_path / "a.csv", READING)[0] == (Labelled("one.txt", "a file's text", ("invoice",)),)
+    (tmp_path / "b.jsonl").write_text('{"document": "d1", "label": "x"}\n\n{"text": "t", "labels": ["x", "y"]}\n')
+    found = read_labelled(tmp_path / "b.jsonl", READING)[0]
+    assert found == (Labelled("d1", "text of d1", ("x",)), Labelled("line 3", "t", ("x", "y")))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("empty.csv", b"", "header"),
+        ("rowless.csv", b"text,label\n", "no labelled row"),
+        ("header.csv", b"words,class\nx,y\n", "header"),
+        ("both.csv", b"text,path,label\nx,y,z\n", "header"),
+        ("short.csv", b"text,label\nonly one\n", "line 2"),
+        ("long.csv", b"text,label\na,b,c\n", "line 2"),
+        ("quote.csv", b'text,label\n"never closed,x\n', "unexpected end"),
+        ("latin.csv", "text,label\nb\nstraße,x\n".encode("latin-1"), "line 3: not UTF-8"),
+        ("label.csv", b"text,label\nx," + b"l" * 10_000 + b"\n", "line 2: a label is"),
+        ("control.csv", b"text,label\nx,a\x1b[31m\n", "line 2: a label is"),
+        ("blank.csv", b"text,label\n ,x\n", "line 2: there is no text"),
+        ("gone.csv", b"path,label\nnowhere.txt,x\n", "line 2: there is no file"),
+        ("bad.jsonl", b'{"text": "x", "label": "y"}\n{', "line 2: not JSON"),
+        ("deep.jsonl", b"[" * 100_000, "line 1: not JSON"),
+        ("list.jsonl", b'["x", "y"]\n', "line 1: an object"),
+        ("number.jsonl", b'{"text": "x", "label": 3}\n', "line 1: a label is"),
+    ],
+)
+def test_a_list_that_cannot_be_used_says_where(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Refused, match=said) as caught:
+        read_labelled(tmp_path / name, READING)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_million_rows_are_refused_in_bounded_time(tmp_path: Path) -> None:
+    (tmp_path / "many.csv").write_text("text,label\n" + "some words,invoice\n" * 1_000_000)
+    with pytest.raises(Refused, match="200,000 rows"):
+        read_labelled(tmp_path / "many.csv", READING)
+
+
+def test_a_missing_list_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MailroomError, match="no file"):
+        read_labelled(tmp_path / "nothing.csv", READING)
