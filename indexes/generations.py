@@ -1,12 +1,13 @@
 """Generations: immutable index directories under a manifest with digests, published by one atomic rename.
 
-    INDEX/CURRENT                       the name of the generation that readers take
+    INDEX/CURRENT                       the name of the generation that readers take, and its manifest's digest
     INDEX/generations/000000000042/
         manifest.json                   every file with its SHA-256; segments; embedder; counts
-        vectors/NAME.faiss, NAME.npy    hard links where the previous generation had them
+        vectors/NAME.*                  hard links where the previous generation had them
         lexical/...                     Tantivy's immutable files, hard-linked from the writer's working copy
 
-Nothing here is ever served without its digest having been checked.
+Nothing here is ever served without its digest having been checked. Every file is on the disk before the name is that
+makes it visible.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from indexes.blobs.folder import sync_folder
 from pipeline.errors import Misconfigured
+from pipeline.faults import fault
 
 #: Published generations that are kept, the current one included.
 KEPT = 3
@@ -29,14 +31,19 @@ KEPT = 3
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
+    """``kind``: as in `indexes.vectors.kinds`."""
+
     name: str
     count: int
+    kind: str
     dropped: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """``files``: relative path -> (SHA-256, size). ``chunks`` and ``documents`` count what is searchable."""
+    """``files``: relative path -> (SHA-256, size). ``chunks`` and ``documents`` count what is searchable; ``embedder``
+    is the digest of the model of the vectors, ``model`` its name in the registry; ``without_vectors`` numbers the documents
+    that it has not embedded, found by their words only."""
 
     generation: str
     created_at: float
@@ -46,6 +53,20 @@ class Manifest:
     documents: int
     segments: tuple[SegmentEntry, ...] = ()
     files: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    model: str = ""
+    without_vectors: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What CURRENT says: a generation, and the digest that its manifest must have."""
+
+    name: str
+    digest: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.name} {self.digest}\n"
 
 
 def generations(root: Path) -> list[Path]:
@@ -56,27 +77,49 @@ def generations(root: Path) -> list[Path]:
 
 def current(root: Path) -> Path | None:
     """The published generation, or None before the first. Raises Misconfigured("bad-index") for an unusable CURRENT."""
+    pointer = read_pointer(root)
+    return root / "generations" / pointer.name if pointer else None
+
+
+def read_pointer(root: Path) -> Pointer | None:
+    """None before the first publication. Raises Misconfigured("bad-index") for an unusable CURRENT, OSError."""
     try:
-        name = (root / "CURRENT").read_text(errors="replace").strip()
+        text = (root / "CURRENT").read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
         return None
-    if not (name.isascii() and name.isdigit()):
-        raise Misconfigured("bad-index", "CURRENT does not name a generation; `mailroom rebuild` writes it anew.")
-    return root / "generations" / name
+    name, _, digest = text.strip().partition(" ")
+    if not (name.isascii() and name.isdigit() and len(digest) == 64):
+        raise Misconfigured("bad-index", "CURRENT does not name a generation; the writer puts it right.")
+    return Pointer(name, digest)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Raises Misconfigured("bad-index")."""
+def read_manifest(folder: Path, expected: str | None = None) -> Manifest:
+    """``expected``: the digest by which CURRENT knows it. Raises Misconfigured("bad-index")."""
     try:
         values = json.loads((folder / "manifest.json").read_text())
         digest = values.pop("digest")
-        if digest != _digest_of(values):
-            raise ValueError("its own digest is wrong")
-        values["segments"] = tuple(SegmentEntry(s["name"], s["count"], tuple(s["dropped"])) for s in values["segments"])
+        if digest != _digest_of(values) or expected not in (None, digest):
+            raise ValueError("its digest is wrong")
+        values["segments"] = tuple(SegmentEntry(**{**s, "dropped": tuple(s["dropped"])}) for s in values["segments"])
         values["files"] = {path: (sha, size) for path, (sha, size) in values["files"].items()}
+        values["without_vectors"] = tuple(values["without_vectors"])
         return Manifest(**values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except FileNotFoundError as error:
+        raise Misconfigured("bad-index", f"Generation {folder.name} has no manifest.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Misconfigured("bad-index", f"The manifest of generation {folder.name} is unusable: {error}.") from error
+
+
+def newest_usable(root: Path, known: set[tuple[str, str, int, int, int]]) -> tuple[Path, Manifest] | None:
+    """The newest generation of which every byte is right: where CURRENT cannot be used."""
+    for folder in reversed(generations(root)):
+        try:
+            manifest = read_manifest(folder)
+            verify(folder, manifest, known)
+        except (Misconfigured, OSError):
+            continue
+        return folder, manifest
+    return None
 
 
 #: A file whose digest was checked: path, digest, and the very file (device, inode, time of change).
@@ -111,23 +154,37 @@ def file_digest(file: Path) -> str:
 def publish(root: Path, staging: Path, manifest: Manifest) -> Path:
     """Write the manifest, make everything durable, rename into place, then point CURRENT at it."""
     values = asdict(manifest)
-    text = json.dumps({**values, "digest": _digest_of(values)}, indent=1)
-    _write_durably(staging / "manifest.json", text)
+    digest = _digest_of(values)
+    _write_durably(staging / "manifest.json", json.dumps({**values, "digest": digest}, indent=1))
     for folder in (staging / "vectors", staging / "lexical", staging):
         sync_folder(folder)
+    fault("generation.staged")
     final = root / "generations" / manifest.generation
     staging.rename(final)
     sync_folder(final.parent)
-    _write_durably(root / "CURRENT.new", manifest.generation)
+    fault("generation.renamed")
+    point(root, Pointer(manifest.generation, digest))
+    return final
+
+
+def point(root: Path, pointer: Pointer) -> None:
+    """Make a generation that is in its place the current one."""
+    _write_durably(root / "CURRENT.new", pointer.text)
     (root / "CURRENT.new").rename(root / "CURRENT")
     sync_folder(root)
-    return final
 
 
 def prune(root: Path) -> None:
     """Remove all but the last ones. A reader that has a removed one open keeps its files until it lets go."""
     for old in generations(root)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def sealed(file: Path) -> tuple[str, int]:
+    """Make a file's bytes durable; its digest and size."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+        return hashlib.file_digest(opened, "sha256").hexdigest(), file.stat().st_size
 
 
 def next_name(root: Path) -> str:

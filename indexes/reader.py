@@ -8,33 +8,41 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from indexes import generations as gen
 from indexes.lexical.memory import NothingLexical
 from indexes.lexical.tantivy import TantivyLexical, open_index
-from indexes.vectors.faiss import FaissVectors, Segment, read_segment
+from indexes.vectors.faiss import FaissVectors
+from indexes.vectors.segments import Segment, read_segment
 from pipeline.errors import Misconfigured
+from pipeline.numbers import Numbers
 from pipeline.ports import Lexical, Vectors
 
 log = logging.getLogger(__name__)
 
 #: CURRENT is looked at no more often than this, seconds.
 LOOK_EVERY = 0.1
+#: After a generation could not be opened it is tried again: the first pause, doubled up to the last. What made it fail
+#: may pass (no file handles, a network folder away), and a file may be put right.
+FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
+#: A new generation with more unseen bytes than this is checked by a thread of its own, and no search waits for it.
+MANY_BYTES = 32_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One generation, opened. ``numbers``: the documents in it; ``embedder``: the digest of the model of its vectors."""
+    """One generation, opened. ``numbers``: the documents in it; ``embedder``: the digest of the model of its vectors,
+    ``model`` its name; ``without_vectors``: how many documents that model has not embedded yet."""
 
     generation: str
     embedder: str
     vectors: Vectors
     lexical: Lexical
-    numbers: frozenset[int]
+    numbers: Numbers
+    model: str = ""
+    without_vectors: int = 0
 
 
-EMPTY = Snapshot("none", "", FaissVectors(()), NothingLexical(), frozenset())
+EMPTY = Snapshot("none", "", FaissVectors(()), NothingLexical(), Numbers())
 
 
 class IndexReader:
@@ -48,7 +56,8 @@ class IndexReader:
         self._segments: dict[str, Segment] = {}
         self._known: set[gen.Checked] = set()
         self._looked_at = 0.0
-        self._seen: tuple[str, int] | None = None
+        self._seen: gen.Pointer | None = None
+        self._pause, self._again_at = FIRST_PAUSE, 0.0
 
     @property
     def stale(self) -> bool:
@@ -59,55 +68,105 @@ class IndexReader:
         # Before the first generation everyone waits for the one who opens it; later one looks and the rest go on.
         first = self._snapshot is EMPTY
         if (first or time.monotonic() - self._looked_at >= LOOK_EVERY) and self._lock.acquire(blocking=first):
+            aside = False
             try:
-                self._look()
+                aside = self._look()
             finally:
-                self._lock.release()
+                if not aside:
+                    self._lock.release()
         return self._snapshot
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Take what is new. True where a thread goes on with it, holding the lock."""
         self._looked_at = time.monotonic()
         try:
-            folder = gen.current(self.root)
+            pointer = gen.read_pointer(self.root)
+            if pointer is None:
+                self._nothing_published()
+                return False
         except (Misconfigured, OSError) as error:
-            self.problem = str(error)
-            self._take_older(None)
-            return
-        if folder is None:
-            return
-        seen = (folder.name, (self.root / "CURRENT").stat().st_mtime_ns)
-        if seen == self._seen:
-            return
-        if self._take(folder):
-            self.problem = None
-        else:
-            self._take_older(folder)
-        self._seen = seen
+            self._fail(str(error))
+            return False
+        if pointer == self._seen and (self.problem is None or self._looked_at < self._again_at):
+            return False
+        if self._snapshot is not EMPTY and self._unseen_bytes(pointer) > MANY_BYTES:
+            threading.Thread(target=self._follow_aside, args=(pointer,), daemon=True, name="reader").start()
+            return True
+        self._follow(pointer)
+        return False
 
-    def _take_older(self, damaged: Path | None) -> None:
-        """At start an older generation is better than none, and said to be stale."""
-        if self._snapshot is EMPTY:
-            any(self._take(older) for older in reversed(gen.generations(self.root)) if older != damaged)
-
-    def _take(self, folder: Path) -> bool:
+    def _follow_aside(self, pointer: gen.Pointer) -> None:
         try:
-            self._snapshot = self._open(folder)
+            self._follow(pointer)
+        finally:
+            self._lock.release()
+
+    def _follow(self, pointer: gen.Pointer) -> None:
+        folder = self.root / "generations" / pointer.name
+        self._seen = pointer
+        if self._take(folder, pointer.digest):
+            self.problem, self._pause = None, FIRST_PAUSE
+
+    def _nothing_published(self) -> None:
+        """Before the first publication, or after somebody took the folder away."""
+        if self._snapshot is not EMPTY or gen.generations(self.root):
+            self._fail(f"There is no CURRENT in {self.root}; the last generation that was opened is searched.")
+
+    def _fail(self, problem: str) -> None:
+        """Say so, try again later, and at the start take an older generation: better than none."""
+        self.problem = problem
+        self._again_at = time.monotonic() + self._pause
+        self._pause = min(LAST_PAUSE, 2 * self._pause)
+        if self._snapshot is EMPTY:
+            any(self._open_quietly(older) for older in reversed(gen.generations(self.root)))
+
+    def _unseen_bytes(self, pointer: gen.Pointer) -> int:
+        try:
+            files = gen.read_manifest(self.root / "generations" / pointer.name, pointer.digest).files
+        except (Misconfigured, OSError):
+            return 0
+        checked = {known[:2] for known in self._known}
+        return sum(size for path, (digest, size) in files.items() if (path, digest) not in checked)
+
+    def _take(self, folder: Path, digest: str) -> bool:
+        try:
+            self._snapshot = self._open(folder, digest)
         except (Misconfigured, OSError, RuntimeError, ValueError) as error:
             # A generation may be pruned between reading CURRENT and opening it; the next look finds the newer one.
-            self.problem = str(error)
             log.error("generation %s cannot be used: %s", folder.name, error)
+            self._fail(str(error))
             return False
         return True
 
-    def _open(self, folder: Path) -> Snapshot:
-        manifest = gen.read_manifest(folder)
+    def _open_quietly(self, folder: Path) -> bool:
+        try:
+            self._snapshot = self._open(folder, None)
+        except (Misconfigured, OSError, RuntimeError, ValueError):
+            return False
+        return True
+
+    def _open(self, folder: Path, digest: str | None) -> Snapshot:
+        manifest = gen.read_manifest(folder, digest)
         gen.verify(folder, manifest, self._known)
         segments = []
         for entry in manifest.segments:
-            held = self._segments.get(entry.name) or read_segment(entry.name, folder / "vectors")
-            segments.append(Segment(held.name, held.index, held.keys, frozenset(entry.dropped)))
+            held = self._segments.get(entry.name)
+            if held is None:
+                held = read_segment(entry.name, entry.kind, manifest.dimension, folder / "vectors", entry.dropped)
+            same = len(held.dropped) == len(entry.dropped)  # documents are only ever added to the list
+            segments.append(held if same else held.without(Numbers(entry.dropped)))
+        lexical_index = open_index(folder / "lexical")
+        numbers = Numbers(manifest.without_vectors)
+        for segment in segments:
+            numbers = numbers | (segment.documents - segment.dropped)
         self._segments = {segment.name: segment for segment in segments}
         self._known = {known for known in self._known if manifest.files.get(known[0], ("",))[0] == known[1]}
-        numbers = frozenset(int(n) for s in segments for n in np.unique(s.documents) if n not in s.dropped)
-        lexical = TantivyLexical(open_index(folder / "lexical"), numbers)
-        return Snapshot(manifest.generation, manifest.embedder, FaissVectors(segments), lexical, numbers)
+        return Snapshot(
+            manifest.generation,
+            manifest.embedder,
+            FaissVectors(segments),
+            TantivyLexical(lexical_index, numbers),
+            numbers,
+            manifest.model,
+            len(manifest.without_vectors),
+        )

@@ -2,212 +2,348 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import json
 import logging
+import os
 import shutil
-import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from indexes import generations as gen
+from indexes.compaction import Compaction, choose, is_quick
 from indexes.generations import Manifest, SegmentEntry
-from indexes.lexical import tantivy as lexical
-from indexes.vectors.faiss import Segment, make_segment, merge, read_segment, write_segment
-from pipeline.documents import Chunk, Document
-from pipeline.errors import Misconfigured, Refused
+from indexes.lexical.working import WorkingCopy
+from indexes.vectors.segments import Segment, files_of, make_segment, merge, read_segment, write_segment
+from pipeline.documents import Chunk
+from pipeline.errors import Misconfigured, Refused, Unavailable
+from pipeline.faults import fault
+from pipeline.numbers import Numbers
 from pipeline.questions import chunk_key
 
 log = logging.getLogger(__name__)
 
-#: More segments than this make every search slower; then the smallest are merged into one.
-MAX_SEGMENTS = 8
-HEAP_BYTES = 64_000_000
+#: Files made durable at once.
+SYNCING = 8
 
 
 class IndexWriter:
     """Exclusive by a file lock: a second one on the same folder is Refused("conflict").
 
-    ``rebuild_needed`` is True when there was no usable generation, or one of another embedding model: the caller then
-    feeds `rebuild` from the catalogue. Until then readers keep what they have.
+    ``rebuild_needed`` is True when there was no usable generation, or one of another embedding model. Until it is made
+    anew readers keep what they have. ``since``: what the catalogue finished after this time (epoch seconds) may be
+    missing here. ``compacting=False`` leaves segments as they come, for one who merges all of them in the end.
     """
 
-    def __init__(self, root: Path, embedder: str, dimension: int) -> None:
-        self.root, self.embedder, self.dimension = root, embedder, dimension
-        (root / "generations").mkdir(parents=True, exist_ok=True)
-        self._lock = (root / "writer.lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise Refused("conflict", f"Another writer holds the index in {root}.") from None
-        self._reset()
-        self.rebuild_needed = not self._resume()
+    def __init__(self, root: Path, embedder: str, dimension: int, model: str = "", compacting: bool = True) -> None:
+        self.root, self.embedder, self.dimension, self.model = root, embedder, dimension, model
+        self.compacting = compacting
+        self._known: set[gen.Checked] = set()
+        self._compaction: Compaction | None = None
+        self._work: WorkingCopy | None = None
+        self._lock: IO[str] | None = None
+        #: Counts how often this went on from what is on the disk: then the catalogue may have more.
+        self.openings = 0
+        self.reopen()
 
     @property
-    def numbers(self) -> frozenset[int]:
+    def numbers(self) -> Numbers:
         """The documents that the next generation will hold."""
-        return frozenset(self._numbers)
+        return Numbers(np.fromiter(self._numbers, np.int64, len(self._numbers)))
+
+    @property
+    def without_vectors(self) -> Numbers:
+        """Those of them that are found by their words only: this model has not embedded them yet."""
+        return Numbers(self._bare)
+
+    def reopen(self) -> None:
+        """Forget what is not published and go on from the newest usable generation."""
+        self._close_work()
+        self._segments: list[Segment] = []
+        self._homes: dict[str, Path] = {}
+        self._pending: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._drops: set[int] = set()
+        self._numbers: set[int] = set()
+        self._bare: set[int] = set()
+        self._files: dict[str, tuple[str, int]] = {}
+        self._changed, self.since = False, 0.0
+        self.openings += 1
+        with translated(self.root):
+            self._take_lock()
+            self.rebuild_needed = not self._resume()
+
+    @property
+    def is_there(self) -> bool:
+        """False when somebody took the folder away, or another one was put in its place."""
+        try:
+            return os.path.samestat(os.fstat(self._lock.fileno()), (self.root / "writer.lock").stat())
+        except OSError:
+            return False
 
     def add(
-        self, number: int, chunks: Sequence[Chunk], vectors: np.ndarray, title: str | None = None, name: str = ""
+        self, number: int, chunks: Sequence[Chunk], vectors: np.ndarray | None, title: str | None = None, name: str = ""
     ) -> None:
-        """Add the document, or replace it."""
-        if vectors.shape != (len(chunks), self.dimension) or not np.isfinite(vectors).all():
+        """Add the document, or replace it. Without ``vectors`` it is found by its words only."""
+        if vectors is not None and (vectors.shape != (len(chunks), self.dimension) or not np.isfinite(vectors).all()):
             raise Misconfigured("bad-index", f"document {number}: vectors {vectors.shape} do not fit its chunks")
         self.remove(number)
-        lexical.add_document(self._writer, number, chunks, title, name)
-        self._pending[number] = (np.array([chunk_key(number, c.ordinal) for c in chunks], np.int64), vectors)
+        self._work.add(number, chunks, title, name)
+        if vectors is None:
+            self._bare.add(number)
+        elif len(chunks):
+            keys = np.array([chunk_key(number, chunk.ordinal) for chunk in chunks], np.int64)
+            self._pending[number] = (keys, np.asarray(vectors, np.float32))
         self._numbers.add(number)
+        self._changed = True
 
     def remove(self, number: int) -> None:
         """Forget the document; nothing happens where it is not held."""
         if number not in self._numbers:
             return
-        lexical.remove_document(self._writer, number)
-        if self._pending.pop(number, None) is None:
-            self._segments = [
-                replace(s, dropped=s.dropped | {number}) if number in s.documents else s for s in self._segments
-            ]
+        self._work.remove(number)
+        if self._pending.pop(number, None) is None and number not in self._bare:
+            self._drops.add(number)
+        self._bare.discard(number)
         self._numbers.discard(number)
         self._changed = True
 
-    def publish(self) -> str | None:
-        """Make the changes visible to readers; returns the generation's name, or None when nothing has changed."""
-        if not self._pending and not self._changed:
+    def publish(self, anyway: bool = False) -> str | None:
+        """Make the changes visible to readers; returns the generation's name, or None when nothing has changed (unless
+        ``anyway``). When the folder cannot be written, Unavailable; then nothing of this step is kept, and the catalogue
+        still has it all."""
+        if not (anyway or self._changed or (self._compaction and self._compaction.done)):
             return None
-        self._writer.commit()
-        staging = gen.fresh_staging(self.root)
-        self._stage_vectors(staging / "vectors")
-        self._stage_lexical(staging / "lexical")
-        manifest = self._manifest(staging)
-        folder = gen.publish(self.root, staging, manifest)
-        self._published, self._files, self._changed = folder, dict(manifest.files), False
-        gen.prune(self.root)
-        return manifest.generation
+        try:
+            with translated(self.root):
+                return self._publish()
+        except Exception:
+            self._forget_quietly()
+            raise
 
-    def rebuild(
-        self,
-        source: Iterable[tuple[Document, list[Chunk], np.ndarray]],
-        progress: Callable[[int], None] = lambda n: None,
-    ) -> str:
-        """Replace everything by ``source``, published at the end; readers keep the old generation until then."""
-        self._reset()
-        for done, (document, chunks, vectors) in enumerate(source, 1):
-            self.add(document.number, chunks, vectors, document.title, document.name)
-            progress(done)
-        self._changed, self.rebuild_needed = True, False
-        return self.publish() or ""
+    def adopt(self, other: Path, since: float) -> str:
+        """Publish what another folder of generations holds as the next generation here. What is not published here is
+        forgotten. ``since``: when the other one was begun; what was finished later may be missing in it."""
+        folder = gen.current(other)
+        if folder is None:
+            raise Misconfigured("bad-index", f"There is no generation in {other}.")
+        manifest = gen.read_manifest(folder)
+        gen.verify(folder, manifest, self._known)
+        with translated(self.root):
+            staging = gen.fresh_staging(self.root)
+            for path in manifest.files:
+                (staging / path).hardlink_to(folder / path)
+            gen.publish(self.root, staging, replace(manifest, generation=gen.next_name(self.root), created_at=since))
+            gen.prune(self.root)
+        self.embedder, self.dimension, self.model = manifest.embedder, manifest.dimension, manifest.model
+        self.reopen()
+        return gen.current(self.root).name
+
+    def compact(self) -> None:
+        """Begin to merge all segments into one, in the background; `publish` takes the result when it is there."""
+        if self._compaction is None and len(self._segments) > 1:
+            self._compaction = Compaction(self.root, self._segments)
+
+    @property
+    def is_compacting(self) -> bool:
+        return self._compaction is not None and not self._compaction.done
+
+    def await_compaction(self) -> None:
+        if self._compaction is not None:
+            self._compaction.wait()
 
     def close(self) -> None:
         """Let go of the folder; what was not published is dropped."""
-        self._writer = None
-        shutil.rmtree(self._work, ignore_errors=True)
-        self._lock.close()
+        self._close_work()
+        if self._lock is not None:
+            self._lock.close()
 
-    def _reset(self) -> None:
-        self._segments: list[Segment] = []
-        self._pending: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._numbers: set[int] = set()
-        self._changed = False
-        self._published: Path | None = None
-        self._files: dict[str, tuple[str, int]] = {}
-        self._open_working_copy(None)
+    def _take_lock(self) -> None:
+        if self._lock is not None and self.is_there:
+            return
+        (self.root / "generations").mkdir(parents=True, exist_ok=True)
+        lock = (self.root / "writer.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise Refused("conflict", f"Another writer holds the index in {self.root}.") from None
+        self._lock = lock
+
+    def _close_work(self) -> None:
+        if self._compaction is not None:
+            self._compaction.wait()
+            shutil.rmtree(self._compaction.folder, ignore_errors=True)
+            self._compaction = None
+        if self._work is not None:
+            self._work.close()
+            self._work = None
+
+    def _forget_quietly(self) -> None:
+        try:
+            self.reopen()
+        except (Unavailable, Misconfigured) as error:
+            log.error("the index cannot be written now: %s", error)
 
     def _resume(self) -> bool:
-        """Go on from the published generation, after checking every digest."""
-        try:
-            folder = gen.current(self.root)
-            if folder is None:
-                return False
-            manifest = gen.read_manifest(folder)
-            gen.verify(folder, manifest, set())
-        except Misconfigured as error:
-            log.error("the index has to be rebuilt: %s", error)
+        """Go on from the published generation, after checking every digest; from an older one, where that is damaged."""
+        found = self._usable()
+        if found is not None and (found[1].embedder, found[1].dimension) != (self.embedder, self.dimension):
+            log.warning("the index was made by another embedding model")
+            found = None
+        if found is None:
+            self._work = WorkingCopy(self.root, None)
             return False
-        if (manifest.embedder, manifest.dimension) != (self.embedder, self.dimension):
-            log.warning("the index was made by another embedding model; rebuilding")
-            return False
-        self._segments = [read_segment(s.name, folder / "vectors", s.dropped) for s in manifest.segments]
-        self._numbers = {int(n) for s in self._segments for n in np.unique(s.documents) if n not in s.dropped}
-        self._published, self._files = folder, dict(manifest.files)
-        self._open_working_copy(folder / "lexical")
+        folder, manifest = found
+        vectors = folder / "vectors"
+        self._segments = [read_segment(s.name, s.kind, self.dimension, vectors, s.dropped) for s in manifest.segments]
+        self._homes = {segment.name: vectors for segment in self._segments}
+        self._bare = set(manifest.without_vectors)
+        held = [s.documents - s.dropped for s in self._segments]
+        self._numbers = set(np.concatenate([n.array for n in held]).tolist() if held else ()) | self._bare
+        self._files, self.since = dict(manifest.files), manifest.created_at
+        self.model = self.model or manifest.model
+        self._work = WorkingCopy(self.root, folder / "lexical")
         return True
 
-    def _open_working_copy(self, origin: Path | None) -> None:
-        """Tantivy writes in a folder of its own, always made anew from a published generation."""
-        self._writer = None  # lets go of Tantivy's lock
-        for old in self.root.glob("work-*"):
-            shutil.rmtree(old, ignore_errors=True)
-        work = Path(tempfile.mkdtemp(prefix="work-", dir=self.root))
-        for file in origin.iterdir() if origin else ():
-            if not file.name.endswith(".lock"):
-                shutil.copy2(file, work / file.name)
-        self._work = work
-        self._writer = lexical.open_index(work).writer(HEAP_BYTES, 1)
+    def _usable(self) -> tuple[Path, Manifest] | None:
+        try:
+            pointer = gen.read_pointer(self.root)
+            if pointer is None and not gen.generations(self.root):
+                return None
+            if pointer is None:
+                raise Misconfigured("bad-index", "CURRENT is gone.")
+            folder = self.root / "generations" / pointer.name
+            manifest = gen.read_manifest(folder, pointer.digest)
+            gen.verify(folder, manifest, self._known)
+            return folder, manifest
+        except Misconfigured as error:
+            found = gen.newest_usable(self.root, self._known)
+            log.error("%s %s", error, f"Going on from {found[0].name}." if found else "The index has to be rebuilt.")
+            self._changed = found is not None  # the next publication puts CURRENT right
+            return found
 
-    def _stage_vectors(self, folder: Path) -> None:
-        fresh: list[Segment] = []
+    def _publish(self) -> str:
+        self._work.commit()
+        staging = gen.fresh_staging(self.root)
+        segments = self._stage_vectors(staging / "vectors")
+        self._work.link(staging / "lexical")
+        manifest = self._manifest(staging, segments)
+        fault("index.manifest")
+        vectors = gen.publish(self.root, staging, manifest) / "vectors"
+        self._segments = [self._mapped(segment, vectors) for segment in segments]
+        self._homes = {segment.name: vectors for segment in segments}
+        self._files, self._changed = dict(manifest.files), False
+        self._pending, self._drops = {}, set()
+        gen.prune(self.root)
+        if self._compaction is None:
+            shutil.rmtree(self.root / "compacting", ignore_errors=True)
+        self._begin_compaction()
+        return manifest.generation
+
+    def _mapped(self, segment: Segment, vectors: Path) -> Segment:
+        """A new segment read back from its files, so that its rows leave this process's memory."""
+        if segment.name in self._homes:
+            return segment
+        return read_segment(segment.name, segment.kind, self.dimension, vectors, segment.dropped.array)
+
+    def _stage_vectors(self, folder: Path) -> list[Segment]:
+        drops = Numbers(self._drops)
+        segments = [s.without(s.dropped | (s.documents & drops)) for s in self._segments] if drops else self._segments
+        segments = self._absorbed(segments)
         if self._pending:
             keys, rows = zip(*self._pending.values(), strict=True)
-            if sum(map(len, keys)):
-                fresh.append(make_segment(uuid.uuid4().hex, np.concatenate(keys), np.concatenate(rows)))
-            self._pending = {}
-        segments = [s for s in self._segments if s.live is None or s.live.any()] + fresh
-        if len(segments) > MAX_SEGMENTS:
-            segments.sort(key=len, reverse=True)
-            merged = merge(uuid.uuid4().hex, segments[1:])
-            segments = segments[:1] + ([merged] if merged else [])
-            if merged and 2 * len(merged) > len(segments[0]):
-                whole = merge(uuid.uuid4().hex, segments)
-                segments = [whole] if whole else []
+            segments = [*segments, make_segment(uuid.uuid4().hex, np.concatenate(keys), np.concatenate(rows))]
+        segments = self._quickly_merged([s for s in segments if s.live_count], folder)
         for segment in segments:
-            if f"vectors/{segment.name}.faiss" in self._files and self._published:
-                for suffix in ("faiss", "npy"):
-                    (folder / f"{segment.name}.{suffix}").hardlink_to(
-                        self._published / "vectors" / f"{segment.name}.{suffix}"
-                    )
-            else:
+            self._place(segment, folder)
+        return segments
+
+    def _absorbed(self, segments: list[Segment]) -> list[Segment]:
+        """Take in what the background has merged."""
+        if self._compaction is None or not self._compaction.done:
+            return segments
+        done, self._compaction = self._compaction, None
+        if done.error is not None:
+            return segments
+        if done.result is not None:
+            self._homes[done.result.name] = done.folder
+            self._files |= done.files
+        return done.absorb(segments)
+
+    def _quickly_merged(self, segments: list[Segment], folder: Path) -> list[Segment]:
+        busy = self._compaction.names if self._compaction else frozenset()
+        free = [segment for segment in segments if segment.name not in busy]
+        chosen = choose(free) if self.compacting else []
+        if not chosen or not is_quick(chosen):
+            return segments
+        merged = merge(uuid.uuid4().hex, chosen, folder)
+        names = {segment.name for segment in chosen}
+        return [s for s in segments if s.name not in names] + ([merged] if merged else [])
+
+    def _begin_compaction(self) -> None:
+        if self.compacting and self._compaction is None and (chosen := choose(self._segments)):
+            self._compaction = Compaction(self.root, chosen)
+
+    def _place(self, segment: Segment, folder: Path) -> None:
+        """The segment's files in ``folder``: linked where they are on disk already, else written."""
+        home = self._homes.get(segment.name)
+        names = files_of(segment.name, segment.kind)
+        if home is None:
+            if not (folder / names[0]).exists():
                 write_segment(segment, folder)
-        self._segments = segments
-
-    def _stage_lexical(self, folder: Path) -> None:
-        """Link the files of one commit. Tantivy merges in the background: a file that has gone means that there is a
-        newer commit, whose list is then taken."""
-        for _ in range(20):
-            meta = (self._work / "meta.json").read_text()
-            live = [segment["segment_id"].replace("-", "") for segment in json.loads(meta)["segments"]]
-            try:
-                for file in [p for p in self._work.iterdir() if p.name.split(".")[0] in live]:
-                    (folder / file.name).hardlink_to(file)
-            except FileNotFoundError:
-                shutil.rmtree(folder)
-                folder.mkdir()
-                continue
-            (folder / "meta.json").write_text(meta)
-            (folder / ".managed.json").write_text(
-                json.dumps(sorted([*(p.name for p in folder.iterdir()), "meta.json"]))
-            )
             return
-        raise Misconfigured("bad-index", "The lexical index changes faster than it can be copied.")
+        for name in names:
+            (folder / name).hardlink_to(home / name)
 
-    def _manifest(self, staging: Path) -> Manifest:
-        files: dict[str, tuple[str, int]] = {}
-        for path in sorted(p for p in staging.rglob("*") if p.is_file()):
-            relative = path.relative_to(staging).as_posix()
-            known = self._files.get(relative) if not relative.endswith(".json") else None
-            files[relative] = known or (gen.file_digest(path), path.stat().st_size)
+    def _manifest(self, staging: Path, segments: Sequence[Segment]) -> Manifest:
+        paths = sorted(p for p in staging.rglob("*") if p.is_file())
+        known = {name: value for name, value in self._files.items() if not name.endswith(".json")}
+        new = [path for path in paths if path.relative_to(staging).as_posix() not in known]
+        with ThreadPoolExecutor(SYNCING) as pool:  # at once: the disk gathers what waits for it
+            known |= {p.relative_to(staging).as_posix(): v for p, v in zip(new, pool.map(gen.sealed, new), strict=True)}
+        files = {name: known[name] for name in (path.relative_to(staging).as_posix() for path in paths)}
         return Manifest(
             generation=gen.next_name(self.root),
             created_at=gen.now(),
             embedder=self.embedder,
             dimension=self.dimension,
-            chunks=sum(int(s.live.sum()) if s.live is not None else len(s) for s in self._segments),
+            chunks=sum(segment.live_count for segment in segments),
             documents=len(self._numbers),
-            segments=tuple(SegmentEntry(s.name, len(s), tuple(sorted(s.dropped))) for s in self._segments),
+            segments=tuple(SegmentEntry(s.name, len(s), s.kind, tuple(s.dropped)) for s in segments),
             files=files,
+            model=self.model,
+            without_vectors=tuple(sorted(self._bare)),
         )
+
+
+#: What FAISS (RuntimeError) and Tantivy (ValueError) say when the disk does not do its part.
+_DISK_WORDS = ("os error", "io error", "no space", "could not open", "write error")
+
+
+@contextmanager
+def translated(root: Path) -> Iterator[None]:
+    """Errors of the disk under the index, in our words."""
+    try:
+        yield
+    except OSError as error:
+        raise _unavailable(root, error.errno, error.strerror or str(error)) from error
+    except (RuntimeError, ValueError) as error:
+        if not any(word in str(error).lower() for word in _DISK_WORDS):
+            raise
+        full = "no space" in str(error).lower()
+        raise _unavailable(root, errno.ENOSPC if full else None, "a file could not be read or written") from error
+
+
+def _unavailable(root: Path, number: int | None, reason: str) -> Unavailable:
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return Unavailable("disk-full", f"The disk of the index ({root}) is full; free some space.")
+    return Unavailable(
+        "index-unavailable", f"The index folder {root} cannot be used: {reason}. Search goes on as it is."
+    )

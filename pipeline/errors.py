@@ -35,6 +35,7 @@ CODES: dict[str, str] = {
     # Unavailable
     "store-unavailable": "A store did not answer.",
     "disk-full": "The disk is full.",
+    "index-unavailable": "The index folder cannot be read or written.",
     "broker-unavailable": "The broker did not answer.",
     "receiver-unavailable": "A webhook receiver did not accept the delivery.",
     # Refused

@@ -17,6 +17,7 @@ from pipeline.questions import Caller, Filters
 from workers.assemble import House
 from workers.lease import owner
 from workers.process import Stopping
+from workers.rebuild import Rebuild, folder_of
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,12 @@ BATCH = 256
 COMPARE_SECONDS = 2.0
 #: Touching this file in the index's folder asks for a rebuild.
 REQUEST = "rebuild.request"
+#: Seconds that a step gives to a rebuild while the present index serves: additions wait no longer than this.
+SLICE_SECONDS = 1.0
+#: Clocks may differ by so many seconds: what was finished so long before a generation is looked at again.
+CLOCK_SECONDS = 300.0
+#: Seconds before a job is tried again whose index folder could not be written.
+PAUSE_SECONDS = 5.0
 EVERYTHING = Caller((), admin=True)
 
 
@@ -37,6 +44,8 @@ class Writer:
         self._compared_at = 0.0
         self._compared: frozenset[int] | None = None
         self._request = Path(house.settings.index_path) / REQUEST
+        self._rebuild: Rebuild | None = None
+        self._openings = 0
 
     def run(self, stopping: Stopping) -> None:
         """Until told to stop. An error of the surroundings is waited out; any other ends the process, and the next one
@@ -51,26 +60,48 @@ class Writer:
     def step(self) -> int:
         """Publish what is waiting; returns how many documents became searchable."""
         writer, ledger = self._house.writer, self._house.catalogue.ledger
-        if writer.rebuild_needed or self._request.exists():
-            self.rebuild()
-        jobs = ledger.claim(Lane.INDEX, owner(), self._house.settings.workers.lease_seconds * 3, limit=BATCH)
-        added = [(job, document) for job in jobs if (document := self._added(job)) is not None]
-        self._compare({document.number for _, document in added})
-        fault("writer.added")
-        generation = writer.publish()
-        fault("writer.published")
-        return sum(self._end(job, document, generation or "") for job, document in added)
-
-    def rebuild(self) -> str:
-        """Everything anew from the catalogue's texts and vectors, without embedding again."""
-        log.info("rebuilding the index from the catalogue")
         started = time.monotonic()
-        self._request.unlink(missing_ok=True)
-        generation = self._house.writer.rebuild(self._house.catalogue.passages.scan(self._house.writer.embedder))
-        self._compared = None
-        seconds = time.monotonic() - started
-        log.info("generation %s: %d documents in %.1f s", generation, len(self._house.writer.numbers), seconds)
-        return generation
+        if not writer.is_there:
+            writer.reopen()
+        self._go_on_with_rebuild()
+        self._replay()
+        jobs = ledger.claim(Lane.INDEX, owner(), self._house.settings.workers.lease_seconds * 3, limit=BATCH)
+        try:
+            added = [(job, document) for job in jobs if (document := self._added(job)) is not None]
+            self._compare({document.number for _, document in added})
+            fault("writer.added")
+            generation = writer.publish()
+        except Unavailable as error:
+            for job in jobs:
+                ledger.release(job, PAUSE_SECONDS, error.code, error.detail, counted=False)
+            raise
+        fault("writer.published")
+        seconds = (time.monotonic() - started) / max(1, len(added))
+        return sum(self._end(job, document, generation or "", seconds) for job, document in added)
+
+    def _go_on_with_rebuild(self) -> None:
+        """All of it where nothing usable is there; else a slice, and the present index goes on serving and growing."""
+        writer = self._house.writer
+        if self._rebuild is None:
+            if not (writer.rebuild_needed or self._request.exists() or folder_of(writer.root).exists()):
+                return
+            log.info("rebuilding the index from the catalogue")
+            self._rebuild = Rebuild(self._house.catalogue.passages, writer)
+        if self._rebuild.advance(None if writer.rebuild_needed else SLICE_SECONDS):
+            log.info("the index was rebuilt: %d documents", self._rebuild.done)
+            self._rebuild = None
+            self._request.unlink(missing_ok=True)
+
+    def _replay(self) -> None:
+        """After the index was opened: what the catalogue finished since that generation was made is added again, since an
+        older one may hold a document's former text."""
+        writer = self._house.writer
+        if self._openings == writer.openings:
+            return
+        self._openings, self._compared = writer.openings, None
+        documents = self._house.catalogue.documents
+        for document in documents.by_number(documents.finished_since(writer.since - CLOCK_SECONDS)).values():
+            self._add(document)
 
     def _added(self, job: Job) -> Document | None:
         """The job's document, added. One that cannot be added harms only itself: its job goes back, counted, and after
@@ -91,9 +122,9 @@ class Writer:
             return None
 
     def _add(self, document: Document) -> bool:
-        """False when there is nothing to add: no passages, or vectors of another model."""
+        """False when there is nothing to add: no passages. One embedded by another model is found by its words."""
         chunks, vectors = self._house.catalogue.passages.of_document(document.number, self._house.writer.embedder)
-        if vectors is None or not chunks or document.state is State.DELETED:
+        if not chunks or document.state is State.DELETED:
             return False
         self._house.writer.add(document.number, chunks, vectors, document.title, document.name)
         return True
@@ -105,11 +136,15 @@ class Writer:
         outcome = Outcome(Stage.INDEX, state=State.QUARANTINED, reason="attempts-exhausted", detail=detail)
         self._house.catalogue.ledger.commit(job, outcome)
 
-    def _end(self, job: Job, document: Document, generation: str) -> bool:
+    def _end(self, job: Job, document: Document, generation: str, seconds: float) -> bool:
         """A document with a review reason ends there, searchable all the same."""
         state = State.REVIEW if document.reason else State.INDEXED
         outcome = Outcome(
-            Stage.INDEX, {"generation": generation}, state=state, reason=document.reason, detail=document.detail
+            Stage.INDEX,
+            {"generation": generation, "seconds": round(seconds, 4)},
+            state=state,
+            reason=document.reason,
+            detail=document.detail,
         )
         return self._house.catalogue.ledger.commit(job, outcome) is not None
 

@@ -68,6 +68,11 @@ class SqlDocuments:
                 self._remembered.popitem(last=False)
         return numbers
 
+    def finished_since(self, at: float) -> Numbers:
+        where = (documents.c.finished_at >= at, documents.c.state != State.DELETED)
+        with self.store.read() as connection:
+            return Numbers(connection.scalars(sa.select(documents.c.number).where(*where)))
+
     def by_number(self, numbers: Collection[int]) -> dict[int, Document]:
         found: dict[int, Document] = {}
         with self.store.read() as connection:

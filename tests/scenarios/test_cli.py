@@ -109,7 +109,7 @@ def test_rebuild_makes_the_index_anew(house: House, files: Path, capsys: pytest.
         if file.is_file() and file.name != "writer.lock":
             file.unlink()
     assert shell("search", "xylophones", "--mode", "lexical")[0] == exits.NOT_FOUND
-    assert shell("rebuild")[0] == exits.OK
+    assert shell("index", "rebuild")[0] == exits.OK
     assert shell.json("search", "xylophones", "--mode", "lexical")["items"][0]["document_id"] == document
 
 

@@ -1,24 +1,20 @@
-"""up, status, rebuild, config, doctor: the installation as a whole."""
+"""up, status, config, doctor: the installation as a whole."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from pathlib import Path
 from typing import Annotated
 
 import httpx
 import typer
 
-from pipeline.errors import Refused
 from workers.cli import exits, show
 from workers.cli.context import Context, err, given, out
-from workers.cli.documents import AsJson, progress
+from workers.cli.documents import AsJson
 from workers.settings import reference, shown
 
-#: Seconds for a running writer to publish the rebuilt index.
-REBUILD_PATIENCE = 3600.0
 config_app = typer.Typer(help="The settings.", no_args_is_help=True)
 
 
@@ -89,43 +85,6 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         )
     if health is None:
         raise typer.Exit(exits.NOT_RUNNING)
-
-
-def rebuild(context: typer.Context) -> None:
-    """Make the search index anew from the catalogue's texts and vectors. Search goes on meanwhile."""
-    shared = given(context)
-    try:
-        writer = shared.house.writer
-    except Refused:  # a running writer holds the index: it does the work
-        generation = _ask_the_writer(shared)
-    else:
-        generation = _rebuild_here(shared, writer)
-    out.print(f"generation {generation}")
-
-
-def _rebuild_here(shared: Context, writer: object) -> str:
-    catalogue, embedder = shared.house.catalogue, shared.house.embedder
-    with progress() as bar:
-        task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
-        source = catalogue.passages.scan(embedder.digest)
-        return writer.rebuild(source, lambda done: bar.update(task, completed=done))  # type: ignore[attr-defined]
-
-
-def _ask_the_writer(shared: Context) -> str:
-    from workers.writer import REQUEST
-
-    request = Path(shared.settings.index_path) / REQUEST
-    before = shared.house.reader.snapshot().generation
-    request.touch()
-    deadline = time.monotonic() + REBUILD_PATIENCE
-    with progress() as bar:
-        bar.add_task("the running writer rebuilds", total=None)
-        while time.monotonic() < deadline:
-            now = shared.house.reader.snapshot().generation
-            if not request.exists() and now != before:
-                return now
-            time.sleep(0.2)
-    raise Refused("conflict", "The writer did not finish; see logs/writer.log in the data folder.")
 
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:

@@ -14,9 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexes import compaction
 from indexes import generations as gen
+from indexes.compaction import MANY
 from indexes.reader import IndexReader
-from indexes.writer import MAX_SEGMENTS, IndexWriter
+from indexes.vectors import segments
+from indexes.vectors.kinds import KINDS
+from indexes.writer import IndexWriter
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured, Refused
 
@@ -83,7 +87,7 @@ def test_many_small_publications_keep_few_segments_and_every_document(root: Path
         add(writer, number)
         writer.publish()
     manifest = gen.read_manifest(gen.current(root))
-    assert len(manifest.segments) <= MAX_SEGMENTS
+    assert len(manifest.segments) <= MANY + 1
     assert fresh(reader).numbers == set(range(1, 41))
     assert len(gen.generations(root)) == gen.KEPT
 
@@ -117,6 +121,7 @@ def test_another_embedding_model_asks_for_a_rebuild(root: Path) -> None:
 
 
 def test_any_damaged_file_is_detected_and_never_served(root: Path) -> None:
+    """Cut off anywhere, or one bit turned over: an older generation is searched, said to be stale, and gone on from."""
     writer = IndexWriter(root, "E", DIMENSION)
     add(writer, 1)
     writer.publish()
@@ -126,17 +131,53 @@ def test_any_damaged_file_is_detected_and_never_served(root: Path) -> None:
     folder, rng = gen.current(root), random.Random(3)
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size):
         whole = path.read_bytes()
-        for damage in (whole[: rng.randrange(len(whole))], _flipped(whole, rng)):
+        for damage in (whole[: rng.randrange(len(whole))], *(_flipped(whole, rng) for _ in range(3))):
             path.unlink()  # hard links: the other generations keep the whole file
             path.write_bytes(damage)
             reader = IndexReader(root)
             snapshot = reader.snapshot()
             assert reader.stale and snapshot.numbers == {1}, path.name
             resumed = IndexWriter(root, "E", DIMENSION)
-            assert resumed.rebuild_needed, path.name
+            assert resumed.numbers == {1} and not resumed.rebuild_needed, path.name
             resumed.close()
             path.write_bytes(whole)
     assert IndexReader(root).snapshot().numbers == {1, 2}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "hnsw-sq8"])
+def test_every_byte_counts_in_the_files_of_a_large_segment(
+    root: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "kind_for", lambda rows: kind)
+    writer = IndexWriter(root, "E", DIMENSION)
+    for number in range(1, 65):
+        add(writer, number)
+    writer.publish()
+    writer.close()
+    assert [e.kind for e in gen.read_manifest(gen.current(root)).segments] == [kind]
+    rng = random.Random(5)
+    for path in sorted((gen.current(root) / "vectors").iterdir()):
+        whole = path.read_bytes()
+        for _ in range(20):
+            path.write_bytes(_flipped(whole, rng))
+            assert len(IndexReader(root).snapshot().vectors) == 0, path.name
+        path.write_bytes(whole)
+    assert len(IndexReader(root).snapshot().vectors) == 64
+
+
+def test_every_bit_of_current_counts(root: Path) -> None:
+    writer = IndexWriter(root, "E", DIMENSION)
+    for number in (1, 2, 3):
+        add(writer, number)
+        writer.publish()
+    writer.close()
+    whole = (root / "CURRENT").read_bytes().strip()
+    for at in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[at // 8] ^= 1 << (at % 8)
+        (root / "CURRENT").write_bytes(bytes(flipped))
+        reader = IndexReader(root)
+        assert reader.snapshot().numbers == {1, 2, 3} and reader.stale
 
 
 def test_a_reader_that_goes_on_checks_the_copies_of_a_new_writer(root: Path) -> None:
@@ -158,16 +199,83 @@ def test_a_reader_that_goes_on_checks_the_copies_of_a_new_writer(root: Path) -> 
     assert fresh(reader).numbers == {1} and reader.stale
 
 
-@pytest.mark.parametrize("content", [b"", b"../../elsewhere", b"\xff\xfe", "²".encode()])
-def test_an_unusable_current_is_said_and_the_last_generation_served(root: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"../../elsewhere", b"\xff\xfe", "²".encode()])
+def test_an_unusable_current_is_said_and_put_right_without_a_rebuild(root: Path, content: bytes | None) -> None:
     writer = IndexWriter(root, "E", DIMENSION)
     add(writer, 1)
     writer.publish()
     writer.close()
-    (root / "CURRENT").write_bytes(content)
+    if content is None:
+        (root / "CURRENT").unlink()
+    else:
+        (root / "CURRENT").write_bytes(content)
     reader = IndexReader(root)
     assert reader.snapshot().numbers == {1} and reader.stale
-    assert IndexWriter(root, "E", DIMENSION).rebuild_needed
+    again = IndexWriter(root, "E", DIMENSION)
+    assert not again.rebuild_needed and again.numbers == {1}
+    assert again.publish()
+    mended = IndexReader(root)
+    assert mended.snapshot().numbers == {1} and not mended.stale
+
+
+def test_a_generation_that_could_not_be_opened_is_tried_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexes.reader.FIRST_PAUSE", 0.0)
+    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    add(writer, 1)
+    writer.publish()
+    reader.snapshot()
+    add(writer, 2)
+    writer.publish()
+    with monkeypatch.context() as broken:
+        broken.setattr(gen, "file_digest", lambda file: _raise(OSError(24, "Too many open files")))
+        assert fresh(reader).numbers == {1} and reader.stale
+    reader._again_at = 0.0
+    assert fresh(reader).numbers == {1, 2} and not reader.stale
+
+
+def _raise(error: Exception) -> str:
+    raise error
+
+
+def test_a_document_without_vectors_is_found_by_its_words(root: Path) -> None:
+    writer = IndexWriter(root, "E", DIMENSION)
+    writer.add(1, [Chunk(0, "words alone", 0, 11)], None)
+    add(writer, 2)
+    writer.publish()
+    writer.close()
+    snapshot = IndexReader(root).snapshot()
+    assert [h.document_number for h in snapshot.lexical.search("alone", 5, None)] == [1]
+    assert snapshot.numbers == {1, 2} and snapshot.without_vectors == 1 and len(snapshot.vectors) == 1
+    again = IndexWriter(root, "E", DIMENSION)
+    assert again.numbers == {1, 2} and again.without_vectors == {1}
+    add(again, 1)
+    again.publish()
+    assert again.without_vectors == frozenset() and len(IndexReader(root).snapshot().vectors) == 2
+
+
+def test_segments_are_merged_beside_additions_and_removals(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a limit of 8 rows every merge is one of the background."""
+    monkeypatch.setattr(compaction, "EXACT_ROWS", 8)
+    monkeypatch.setattr(segments, "kind_for", lambda rows: "exact" if rows <= 8 else "ivf-rabitq")
+    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    for number in range(1, 61):
+        add(writer, number)
+        if number % 3 == 0:
+            writer.remove(number - 1)
+        if number % 10 == 0:
+            add(writer, 1)  # replaced while its segment may be merged
+        writer.publish()
+    writer._compaction and writer._compaction.wait()
+    writer.publish()
+    expected = set(range(1, 61)) - set(range(2, 60, 3))
+    kinds = {entry.kind for entry in gen.read_manifest(gen.current(root)).segments}
+    assert "ivf-rabitq" in kinds and len(gen.read_manifest(gen.current(root)).segments) <= 12
+    snapshot = fresh(reader)
+    assert snapshot.numbers == expected == writer.numbers and len(snapshot.vectors) == len(expected)
+    for number in sorted(expected):
+        assert snapshot.vectors.search(vector(number)[0], 1, None)[0].document_number == number
+    writer.close()
+    assert not (root / "compacting").exists()
 
 
 def _flipped(content: bytes, rng: random.Random) -> bytes:

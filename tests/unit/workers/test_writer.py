@@ -105,7 +105,7 @@ def test_a_damaged_or_unwanted_index_is_made_anew(house: House, home: Path, dama
     if damage == "gone":
         shutil.rmtree(root)
     elif damage == "flipped":
-        (segment,) = root.glob("generations/*1/vectors/*.faiss") or [None]
+        (segment,) = root.glob("generations/*1/vectors/*.f32") or [None]
         content = bytearray(segment.read_bytes())
         content[-1] ^= 1
         segment.write_bytes(content)

@@ -1,0 +1,219 @@
+"""A segment: some vectors, the keys of their chunks and, above a size, an index over them. Never changed in place.
+
+    NAME.npy          chunk keys, int64, by position
+    NAME.f32, .f16    the vectors, row by row: float32 where all are compared, float16 where they re-rank candidates
+    NAME.faiss        the index that proposes candidates (every kind but "exact")
+
+All of it is memory-mapped. A replaced document's rows stay and are named in ``dropped`` until the segment is merged.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+
+import faiss
+import numpy as np
+
+from indexes.vectors.kinds import EXACT, build, kind_for, propose
+from pipeline.numbers import Numbers
+from pipeline.questions import ORDINAL_BITS
+
+#: Under a filter that leaves at most this many rows they are all compared: cheaper than proposing, and exact.
+GATHER_ROWS = 8_000
+#: Candidates for k results: this many times k, but not fewer and not more over k than these.
+WIDEN, AT_LEAST, AT_MOST_MORE = 8, 160, 400
+#: Re-ranking touches pages all over the file. After so many rows its pages are given back to the kernel's cache.
+ROWS_RESIDENT = 4_000
+#: Filters whose bitmaps a segment keeps.
+FILTERS_KEPT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The rows that a search may return: ``mask`` a boolean per row, ``bits`` the same packed for FAISS."""
+
+    mask: np.ndarray
+    bits: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> Selection:
+        return cls(mask, np.packbits(mask, bitorder="little"), int(np.count_nonzero(mask)))
+
+
+class Rows:
+    """Stored vectors, mapped from a file, whose pages do not pile up in this process."""
+
+    def __init__(self, file: Path, dimension: int) -> None:
+        self._map = None
+        self.dtype = np.dtype("<f4" if file.suffix == ".f32" else "<f2")
+        with file.open("rb") as opened:
+            self._map = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)
+        self.array = np.frombuffer(self._map, self.dtype).reshape(-1, dimension)
+        self._touched = 0
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """The rows at these positions as float32."""
+        rows = self.array[positions].astype(np.float32)
+        self._touched += len(positions)
+        if self._touched > ROWS_RESIDENT:
+            self._touched = 0
+            self._map.madvise(mmap.MADV_DONTNEED)  # they stay in the kernel's cache
+        return rows
+
+
+class Memory:
+    """Stored vectors of a segment that was made just now."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        return self.array[positions].astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """``index`` is None for the kind "exact". ``dropped``: numbers of documents whose rows here are no longer valid."""
+
+    name: str
+    kind: str
+    keys: np.ndarray
+    rows: Rows | Memory
+    index: faiss.Index | None = None
+    dropped: Numbers = field(default_factory=Numbers)
+    _lock: Lock = field(default_factory=Lock, repr=False)
+    _selections: list[tuple[weakref.ref[Numbers], Selection | None]] = field(default_factory=list, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def without(self, dropped: Numbers) -> Segment:
+        """The same files with another list of documents that are gone."""
+        return Segment(self.name, self.kind, self.keys, self.rows, self.index, dropped)
+
+    @cached_property
+    def documents(self) -> Numbers:
+        """Numbers of the documents that have rows here, dropped ones too."""
+        return Numbers(self.keys >> ORDINAL_BITS)
+
+    @cached_property
+    def live(self) -> np.ndarray | None:
+        """Boolean per row, or None where every row is valid."""
+        return ~self.dropped.member(self.keys >> ORDINAL_BITS) if len(self.dropped) else None
+
+    @cached_property
+    def live_count(self) -> int:
+        return len(self) if self.live is None else int(np.count_nonzero(self.live))
+
+    def selected(self, allowed: Numbers | None) -> Selection | None:
+        """The rows of the allowed documents that are valid; None for all rows. Kept while ``allowed`` lives."""
+        if allowed is None:
+            return self._valid
+        with self._lock:
+            for ref, selection in self._selections:
+                if ref() is allowed:
+                    return selection
+        selection = self._select(allowed)
+        with self._lock:
+            kept = [each for each in self._selections if each[0]() is not None]
+            self._selections[:] = [(weakref.ref(allowed), selection), *kept][:FILTERS_KEPT]
+        return selection
+
+    @cached_property
+    def _valid(self) -> Selection | None:
+        return None if self.live is None else Selection.of(self.live)
+
+    def _select(self, allowed: Numbers) -> Selection | None:
+        mask = allowed.member(self.keys >> ORDINAL_BITS)
+        if self.live is not None:
+            mask &= self.live
+        return None if mask.all() else Selection.of(mask)
+
+    def search(self, query: np.ndarray, k: int, allowed: Numbers | None) -> tuple[np.ndarray, np.ndarray]:
+        """The best ``k`` of the allowed rows: (chunk keys, scores), in no order."""
+        selection = self.selected(allowed)
+        count = len(self) if selection is None else selection.count
+        positions = self._positions(query, k, selection, count)
+        scores = self.rows.array @ query if positions is None else self.rows.at(positions) @ query
+        if positions is None:
+            positions = np.arange(len(self))
+        if len(scores) > k:
+            best = np.argpartition(-scores, k - 1)[:k]
+            positions, scores = positions[best], scores[best]
+        return self.keys[positions], scores
+
+    def _positions(self, query: np.ndarray, k: int, selection: Selection | None, count: int) -> np.ndarray | None:
+        """The rows to compare, sorted so that they are read in the order of the file; None for all of them."""
+        if selection is not None and (self.index is None or count <= max(GATHER_ROWS, k)):
+            return np.flatnonzero(selection.mask)
+        if self.index is None:
+            return None
+        wanted = min(max(WIDEN * k, AT_LEAST), k + AT_MOST_MORE)
+        bits = selection.bits if selection is not None else None
+        return np.sort(propose(self.index, query.reshape(1, -1), wanted, bits, count / max(1, len(self))))
+
+
+def make_segment(name: str, keys: np.ndarray, rows: np.ndarray, kind: str | None = None) -> Segment:
+    """``kind`` None: what its size asks for."""
+    kind = kind or kind_for(len(rows))
+    stored = np.ascontiguousarray(rows, dtype=np.float32 if kind == EXACT else np.float16)
+    index = None if kind == EXACT else build(kind, stored)
+    return Segment(name, kind, keys.astype(np.int64), Memory(stored), index)
+
+
+def files_of(name: str, kind: str) -> tuple[str, ...]:
+    """The names of a segment's files."""
+    return (f"{name}.npy", f"{name}.f32") if kind == EXACT else (f"{name}.npy", f"{name}.f16", f"{name}.faiss")
+
+
+def write_segment(segment: Segment, folder: Path) -> None:
+    """All files, durable. ``folder`` must not be visible to readers yet."""
+    np.save(folder / f"{segment.name}.npy", segment.keys)
+    rows = folder / files_of(segment.name, segment.kind)[1]
+    if not rows.exists():  # a merger has written them already
+        segment.rows.array.tofile(rows)
+    if segment.index is not None:
+        faiss.write_index(segment.index, str(folder / f"{segment.name}.faiss"))
+    for name in files_of(segment.name, segment.kind):
+        with (folder / name).open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def read_segment(name: str, kind: str, dimension: int, folder: Path, dropped: Sequence[int] = ()) -> Segment:
+    """Only for files whose digests were verified. Nothing is read before it is searched."""
+    keys = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    rows = Rows(folder / files_of(name, kind)[1], dimension)
+    index = None if kind == EXACT else faiss.read_index(str(folder / f"{name}.faiss"), faiss.IO_FLAG_MMAP_IFC)
+    return Segment(name, kind, keys, rows, index, Numbers(dropped))
+
+
+def merge(name: str, segments: Sequence[Segment], folder: Path, kind: str | None = None) -> Segment | None:
+    """One segment of all valid rows, written to ``folder``; None when there are none. The rows go from file to file."""
+    kept = [(s, slice(None) if s.live is None else np.flatnonzero(s.live)) for s in segments]
+    keys = np.concatenate([np.asarray(s.keys[at]) for s, at in kept])
+    if not len(keys):
+        return None
+    kind = kind or kind_for(len(keys))
+    file = folder / files_of(name, kind)[1]
+    with file.open("wb") as out:
+        for segment, at in kept:
+            _copy_rows(segment, at, np.dtype("<f4" if kind == EXACT else "<f2"), out)
+    dimension = segments[0].rows.array.shape[1]
+    rows = Rows(file, dimension)
+    segment = Segment(name, kind, keys, rows, None if kind == EXACT else build(kind, rows.array))
+    write_segment(segment, folder)
+    return read_segment(name, kind, dimension, folder)
+
+
+def _copy_rows(segment: Segment, at: slice | np.ndarray, dtype: np.dtype, out: object, block: int = 1 << 16) -> None:
+    positions = np.arange(len(segment))[at]
+    for start in range(0, len(positions), block):
+        np.ascontiguousarray(segment.rows.array[positions[start : start + block]], dtype=dtype).tofile(out)

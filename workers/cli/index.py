@@ -1,0 +1,89 @@
+"""index rebuild, status: what search reads, made anew and looked at."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from indexes import generations as gen
+from indexes.state import look
+from indexes.writer import IndexWriter
+from pipeline.errors import Misconfigured, Refused
+from workers.cli import show
+from workers.cli.context import Context, given, out
+from workers.cli.documents import AsJson, progress
+from workers.rebuild import Rebuild
+from workers.writer import REQUEST
+
+app = typer.Typer(help="The search index.", no_args_is_help=True)
+#: Seconds for a running writer to publish the rebuilt index.
+PATIENCE = 24 * 3600.0
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask the running writer, and do not wait for it.")]
+
+
+@app.command()
+def rebuild(context: typer.Context, no_wait: NoWait = False) -> None:
+    """Make the index anew from the catalogue's texts and vectors, without embedding again. Search goes on meanwhile; a
+    rebuild that was interrupted goes on where it was."""
+    shared = given(context)
+    try:
+        writer = shared.house.writer
+    except Refused:  # a running writer holds the index: it does the work
+        generation = _ask_the_writer(shared, no_wait)
+    else:
+        generation = _rebuild_here(shared, writer)
+    out.print(f"generation {generation}" if generation else "the running writer rebuilds")
+
+
+def _rebuild_here(shared: Context, writer: IndexWriter) -> str:
+    from workers.writer import Writer
+
+    catalogue = shared.house.catalogue
+    with progress() as bar:
+        task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
+        again = Rebuild(catalogue.passages, writer)
+        while not again.advance(1.0):
+            bar.update(task, completed=again.done)
+        bar.update(task, completed=again.done)
+    Writer(shared.house).step()  # what the catalogue finished meanwhile
+    return gen.current(writer.root).name
+
+
+def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
+    request = shared.settings.index_path / REQUEST
+    request.touch()
+    if no_wait:
+        return None
+    deadline = time.monotonic() + PATIENCE
+    with progress() as bar:
+        bar.add_task("the running writer rebuilds", total=None)
+        while time.monotonic() < deadline:
+            if not request.exists():
+                return shared.house.reader.snapshot().generation
+            time.sleep(0.2)
+    raise Refused("conflict", "The writer did not finish; see logs/writer.log in the data folder.")
+
+
+@app.command()
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """The current generation: its segments, their kinds and sizes, and what is wrong with it, if anything is."""
+    shared = given(context)
+    root = shared.settings.index_path
+    facts: dict[str, Any] = {"folder": str(root), "state": look(root).text}
+    try:
+        folder = gen.current(root)
+        manifest = gen.read_manifest(folder) if folder else None
+    except Misconfigured as error:
+        manifest, facts["problem"] = None, error.detail
+    if manifest is not None:
+        facts |= {"generation": manifest.generation, "model": manifest.model, "documents": manifest.documents}
+        facts |= {"passages": manifest.chunks, "without_vectors": len(manifest.without_vectors)}
+        facts["bytes"] = sum(size for _, size in manifest.files.values())
+        facts["segments"] = [{"kind": s.kind, "rows": s.count, "dropped": len(s.dropped)} for s in manifest.segments]
+    if as_json:
+        show.print_json(facts)
+        return
+    show.facts({"index": {name: value for name, value in facts.items() if name != "segments"}})
+    show.table(("kind", "rows", "documents gone"), (tuple(s.values()) for s in facts.get("segments", ())))
