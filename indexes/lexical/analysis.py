@@ -8,6 +8,7 @@ index holds.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import lru_cache
 
 import tantivy
@@ -44,6 +45,11 @@ STOP_WORDS: dict[str, frozenset[str]] = {
     }.items()
 }
 LANGUAGES = tuple(STOP_WORDS)
+#: Function word -> the languages that have it.
+_SPOKEN_IN: dict[str, tuple[str, ...]] = {
+    word: tuple(language for language in LANGUAGES if word in STOP_WORDS[language])
+    for word in frozenset().union(*STOP_WORDS.values())
+}
 #: Scripts that write no spaces: every character is a word, and a word of the query a phrase of them.
 _UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f])")
 _WORD = re.compile(r"[^\W_]+")
@@ -71,9 +77,8 @@ _CODES = (
 def language_of(text: str, among: tuple[str, ...] = LANGUAGES) -> str:
     """The language whose function words are most frequent; English where none is."""
     seen = [word.lower() for word in _WORD.findall(text[:_SAMPLE])]
-    counts = {language: sum(word in STOP_WORDS[language] for word in seen) for language in among}
-    best = max(counts, key=lambda language: (counts[language], language == ENGLISH), default=ENGLISH)
-    return best if counts.get(best) else ENGLISH
+    counts = Counter(language for word in seen for language in _SPOKEN_IN.get(word, ()) if language in among)
+    return max(counts, key=lambda language: (counts[language], language == ENGLISH), default=ENGLISH)
 
 
 def stems(text: str, language: str = ENGLISH) -> list[str]:
