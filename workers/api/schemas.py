@@ -14,11 +14,14 @@ from pipeline import documents, questions
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Words = Annotated[list[Word], Field(max_length=50)]
 Path = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")]
-#: What people type: up to 2,000 characters, not blank.
-Query = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
+#: What people type: up to 4,000 characters, not blank.
+Query = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
 Mode = Literal["hybrid", "lexical", "vector"]
 K = Annotated[int, Field(ge=1, le=100, description="passages to return")]
 Offset = Annotated[int, Field(ge=0, le=900, description="passages to skip")]
+Share = Annotated[int, Field(ge=1, le=100, description="passages of one document at most; 1 groups by document")]
+Collapse = Annotated[bool, Field(description="leave out passages that say nearly the same as a better one")]
+Plain = Annotated[bool, Field(description="the query is text as people write it: nothing in it is syntax")]
 
 
 class FieldError(BaseModel):
@@ -207,7 +210,8 @@ class DocumentQuery(FilterFields):
 
 
 class Search(BaseModel):
-    """``query`` takes words, "phrases", +required, -excluded, title:word, name:word; codes are found as written."""
+    """``query`` takes words, "phrases", +required, -excluded, title:word, name:word, prefix*, like~, 100..250 and
+    2026-01-01..2026-03-31; codes are found as written. A mistake in it is `bad-query`, with the place."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -215,11 +219,15 @@ class Search(BaseModel):
     k: K = 10
     offset: Offset = 0
     mode: Mode = "hybrid"
+    per_document: Share = 3
+    collapse: Collapse = True
+    plain: Plain = False
     explain: bool = Field(False, description="give the parts of each score")
     filters: FilterFields = Field(default_factory=FilterFields)
 
     def request(self) -> questions.SearchRequest:
-        return questions.SearchRequest(self.query, self.k, self.offset, self.mode, self.filters.filters())
+        ranking = (self.per_document, self.collapse, self.plain)
+        return questions.SearchRequest(self.query, self.k, self.offset, self.mode, self.filters.filters(), *ranking)
 
 
 class SearchLink(FilterFields):
@@ -229,14 +237,19 @@ class SearchLink(FilterFields):
     k: K = 10
     offset: Offset = 0
     mode: Mode = "hybrid"
+    per_document: Share = 3
+    collapse: Collapse = True
+    plain: Plain = False
     explain: bool = False
 
     def request(self) -> questions.SearchRequest:
-        return questions.SearchRequest(self.query, self.k, self.offset, self.mode, self.filters())
+        ranking = (self.per_document, self.collapse, self.plain)
+        return questions.SearchRequest(self.query, self.k, self.offset, self.mode, self.filters(), *ranking)
 
 
 class Passage(BaseModel):
-    """A passage; ``highlights`` are offsets into ``text``, ``start`` and ``end`` into the document's text."""
+    """A passage; ``highlights`` are offsets into ``text``, ``start`` and ``end`` into the document's text; ``duplicates``
+    are ids of other documents with a passage that says nearly the same."""
 
     document_id: str
     document_name: str
@@ -252,6 +265,7 @@ class Passage(BaseModel):
     heading: str | None
     score: float
     highlights: list[tuple[int, int]]
+    duplicates: list[str] = []
     explain: dict[str, float] | None = None
 
     @classmethod
@@ -261,6 +275,7 @@ class Passage(BaseModel):
             **{name: getattr(passage, name) for name in same},
             received_at=moment(passage.received_at),
             highlights=list(passage.highlights),
+            duplicates=list(passage.duplicates),
             explain=dict(passage.scores) if explain else None,
         )
 
@@ -335,6 +350,38 @@ class Answer(BaseModel):
             quotes=[Quote.of(quote) for quote in answer.quotes],
             nearest=[Passage.of(p) for p in answer.nearest],
         )
+
+
+class Said(BaseModel):
+    """What someone made of a document that a query found. A vote replaces the key's earlier vote on the same two."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Query
+    document_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    kind: Literal["click", "useful", "not-useful"]
+    rank: int | None = Field(None, ge=1, le=1000, description="the place where it stood, from 1")
+
+
+class Opinion(BaseModel):
+    query: str
+    document_id: str
+    kind: str
+    rank: int | None
+    at: datetime.datetime
+    key_id: str
+
+    @classmethod
+    def of(cls, feedback: questions.Feedback) -> Opinion:
+        same = {name: getattr(feedback, name) for name in cls.model_fields if name != "at"}
+        return cls(**same, at=moment(feedback.at))
+
+
+class OpinionPage(BaseModel):
+    """``next_after`` is null on the last page."""
+
+    items: list[Opinion]
+    next_after: int | None
 
 
 class Backlog(BaseModel):

@@ -35,13 +35,17 @@ class Gateway(Protocol):
 
     def documents(self, filters: Mapping[str, Any], limit: int, offset: int) -> Json: ...
 
-    def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any]) -> Json: ...
+    def search(
+        self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], **ranking: Any
+    ) -> Json: ...
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json: ...
 
     def retry(self, document_id: str) -> None: ...
 
     def delete(self, document_id: str) -> None: ...
+
+    def opinions(self) -> Iterator[Json]: ...
 
     def jobs(self) -> Json: ...
 
@@ -74,8 +78,8 @@ class Local:
         more = after if items and after < total else None
         return {"items": items, "total": total, "limit": limit, "offset": offset, "next_offset": more}
 
-    def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any]) -> Json:
-        request = SearchRequest(query, k, 0, mode, _filters(filters))
+    def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], **ranking: Any) -> Json:
+        request = SearchRequest(query, k, 0, mode, _filters(filters), **ranking)
         return _json(schemas.SearchPage.of(request, self._house.search.search(OPERATOR, request), explain))
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
@@ -90,6 +94,12 @@ class Local:
     def delete(self, document_id: str) -> None:
         readable(self._house.catalogue, OPERATOR, document_id)
         intake.erase(self._house, document_id)
+
+    def opinions(self) -> Iterator[Json]:
+        after = 0
+        while found := self._house.catalogue.opinions.given(OPERATOR.tenant, after):
+            yield from (_json(schemas.Opinion.of(feedback)) for _, feedback in found)
+            after = found[-1][0]
 
     def jobs(self) -> Json:
         catalogue = self._house.catalogue
@@ -123,8 +133,8 @@ class Remote:
     def documents(self, filters: Mapping[str, Any], limit: int, offset: int) -> Json:
         return self._send("GET", "/v1/documents", params={**_set(filters), "limit": limit, "offset": offset})
 
-    def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any]) -> Json:
-        body = {"query": query, "k": k, "mode": mode, "explain": explain, "filters": _set(filters)}
+    def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], **ranking: Any) -> Json:
+        body = {"query": query, "k": k, "mode": mode, "explain": explain, "filters": _set(filters), **ranking}
         return self._send("POST", "/v1/search", json=body)
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
@@ -135,6 +145,13 @@ class Remote:
 
     def delete(self, document_id: str) -> None:
         self._send("DELETE", f"/v1/documents/{quote(document_id, safe='')}")
+
+    def opinions(self) -> Iterator[Json]:
+        after: int | None = 0
+        while after is not None:
+            page = self._send("GET", "/v1/feedback", params={"after": after})
+            yield from page["items"]
+            after = page["next_after"]
 
     def jobs(self) -> Json:
         return self._send("GET", "/v1/jobs")

@@ -13,9 +13,12 @@ from workers.cli.documents import AsJson, Folder, Label, Since, Source, Until, f
 
 def search(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(help='Words, "phrases", +must, -not.')],
+    query: Annotated[str, typer.Argument(help='Words, "phrases", +must, -not, title:word, prefix*, like~, 10..20.')],
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Passages.")] = 10,
     mode: Annotated[str, typer.Option(help="hybrid, lexical or vector.")] = "hybrid",
+    per_document: Annotated[int, typer.Option(min=1, max=100, help="Of one document at most; 1 groups.")] = 3,
+    duplicates: Annotated[bool, typer.Option("--duplicates", help="Show passages that say the same, too.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Nothing in the query is syntax.")] = False,
     label: Label = None,
     source: Source = None,
     folder: Folder = None,
@@ -26,7 +29,8 @@ def search(
 ) -> None:
     """Search the documents. Exit code 3 when nothing was found."""
     filters = filters_of(label=label, source=source, folder=folder, since=since, until=until)
-    page = given(context).gateway.search(query, k, mode, explain, filters)
+    ranking = {"per_document": per_document, "collapse": not duplicates, "plain": plain}
+    page = given(context).gateway.search(query, k, mode, explain, filters, **ranking)
     if as_json:
         show.print_json(page)
     else:

@@ -1,0 +1,133 @@
+"""What people say of hits, by REST; what the command line makes of it; the measures of the search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.serving import make_house, read_and_index, serving
+from workers.assemble import House
+from workers.cli import exits
+from workers.cli.main import main
+
+TEXTS = {
+    "lease.txt": "The notice period of the lease is three months.",
+    "pump.txt": "The pump of the northern station was replaced on Tuesday.",
+    "memo.txt": "Travel expenses are paid within thirty days.",
+}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = make_house(tmp_path_factory.mktemp("feedback") / "data")
+    yield house
+    house.close()
+
+
+@pytest.fixture(scope="module")
+def url(house: House) -> Iterator[str]:
+    with serving(house) as url:
+        yield url
+
+
+def client(house: House, url: str, name: str, scopes: tuple[str, ...], admin: bool = False) -> httpx.Client:
+    _, secret = house.catalogue.keys.create(name, [f"user:{name}"], scopes, admin)
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"})
+
+
+@pytest.fixture(scope="module")
+def ids(house: House, url: str) -> dict[str, str]:
+    """Documents of Ann's by name."""
+    found = {}
+    with client(house, url, "ann", ("read", "write")) as ann:
+        for name, text in TEXTS.items():
+            sent = ann.post("/v1/documents", content=text.encode(), headers={"X-Filename": name}, params={"path": name})
+            found[name] = read_and_index(house, sent.json()["id"], text, "other").id
+    return found
+
+
+def test_feedback_is_stored_told_and_exported(house: House, url: str, ids: dict[str, str], tmp_path: Path) -> None:
+    """Given clicks and votes, When they are exported, Then they are judgements that the search can be measured on."""
+    with client(house, url, "ann", ("read",)) as ann, client(house, url, "root", ("read", "admin"), True) as root:
+        said = [
+            {"query": "notice period", "document_id": ids["lease.txt"], "kind": "useful", "rank": 1},
+            {"query": "Notice  period", "document_id": ids["memo.txt"], "kind": "not-useful"},
+            {"query": "pump", "document_id": ids["pump.txt"], "kind": "click", "rank": 2},
+        ]
+        for each in [*said, said[2]]:
+            assert ann.post("/v1/feedback", json=each).status_code == 204
+        page = root.get("/v1/feedback", params={"limit": 2}).json()
+        rest = root.get("/v1/feedback", params={"after": page["next_after"]}).json()
+        told = [*page["items"], *rest["items"]]
+        assert [(each["kind"], each["rank"]) for each in told] == [("useful", 1), ("not-useful", None), ("click", 2)]
+        assert rest["next_after"] is None
+        assert ann.get("/v1/feedback").status_code == 403
+        remote = ["--url", url, "--key", root.headers["authorization"].split()[1]]
+    for options in (["--data", str(house.settings.home)], remote):
+        q, r = tmp_path / "q.tsv", tmp_path / "r.tsv"
+        assert main([*options, "eval", "export", "--queries", str(q), "--qrels", str(r)]) == exits.OK
+        assert q.read_text() == "1\tnotice period\n2\tpump\n"
+        lines = [f"1 0 {ids['lease.txt']} 2", f"1 0 {ids['memo.txt']} 0", f"2 0 {ids['pump.txt']} 1"]
+        assert r.read_text().splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"kind": "loved"}, 400), ({"document_id": "0" * 32}, 404), ({"document_id": "x"}, 400), ({"query": " "}, 400),
+        ({"rank": 0}, 400), ({"query": "x" * 4001}, 400), ({"surprise": 1}, 400),
+    ],
+)  # fmt: skip
+def test_feedback_that_cannot_be_right(house: House, url: str, ids: dict[str, str], body: dict, status: int) -> None:
+    good = {"query": "pump", "document_id": ids["pump.txt"], "kind": "click"}
+    with client(house, url, "ann", ("read",)) as ann:
+        assert ann.post("/v1/feedback", json=good | body).status_code == status
+
+
+def test_nobody_says_anything_of_what_they_may_not_read(house: House, url: str, ids: dict[str, str]) -> None:
+    with client(house, url, "bob", ("read",)) as bob:
+        said = {"query": "pump", "document_id": ids["pump.txt"], "kind": "useful"}
+        assert bob.post("/v1/feedback", json=said).status_code == 404
+
+
+@pytest.fixture(params=["local", "remote"])
+def options(request: pytest.FixtureRequest, house: House, url: str) -> list[str]:
+    if request.param == "local":
+        return ["--data", str(house.settings.home)]
+    with client(house, url, "ann", ("read",)) as ann:
+        return ["--url", url, "--key", ann.headers["authorization"].split()[1]]
+
+
+def test_the_search_is_measured(
+    options: list[str], ids: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Documents may be named by id, name or path; a query without judgement is counted, not measured."""
+    q, r, run = tmp_path / "q.tsv", tmp_path / "r.tsv", tmp_path / "run.trec"
+    q.write_text('a\tHow long is the notice period?\nb\treplaced pump\nc\t-nothing "judged\nd\ttravel\n')
+    r.write_text(f"a 0 {ids['lease.txt']} 2\nb 0 pump.txt 1\nd 0 lease.txt 1\n")
+    words = ["eval", "search", "--queries", str(q), "--qrels", str(r)]
+    assert main([*options, *words, "--run", str(run), "--json"]) == exits.OK
+    told = json.loads(capsys.readouterr().out)
+    assert (told["judged"], told["unjudged"]) == (3, 1)
+    assert told["queries"]["a"]["MRR"] == told["queries"]["b"]["nDCG@10"] == 1.0
+    assert told["queries"]["d"]["MRR"] < 1.0
+    assert told["mean"]["recall@100"] == 1.0 and told["latency"]["p50_ms"] > 0
+    assert run.read_text().startswith(f"a Q0 {ids['lease.txt']} 1 ")
+    assert main([*options, *words, "--worst", "1", "--mode", "lexical"]) == exits.OK
+    table = capsys.readouterr().out
+    assert "nDCG@10" in table and "travel" in table.split("The worst")[1]
+
+
+def test_files_that_are_none_are_named(house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    q, r = tmp_path / "q.tsv", tmp_path / "r.tsv"
+    r.write_text("a 0 lease.txt 1\n")
+    for content in (None, "no tab", "z\tquery"):
+        if content is not None:
+            q.write_text(content)
+        words = ["--data", str(house.settings.home), "eval", "search", "--queries", str(q), "--qrels", str(r)]
+        assert main(words) == exits.USAGE
+        assert "error: bad-request" in capsys.readouterr().err

@@ -1,0 +1,38 @@
+"""What people make of hits: stored, so that the search can be measured on the house's own judgements."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from pipeline.questions import Feedback
+from workers.api.auth import Administrator, Reader, readable
+from workers.api.problems import responses
+from workers.api.routes.common import At
+from workers.api.schemas import Opinion, OpinionPage, Said
+
+router = APIRouter(prefix="/v1", tags=["feedback"])
+
+
+@router.post("/feedback", status_code=204, responses=responses(404))
+def say(body: Said, at: At, access: Reader) -> None:
+    """A click on a hit, or a vote on it, of a document that the key may read."""
+    caller = access.caller
+    document = readable(at.house.catalogue, caller, body.document_id)
+    said = Feedback(body.query, document.id, body.kind, time.time(), caller.key_id, caller.tenant, body.rank)
+    at.house.catalogue.opinions.record(said)
+
+
+@router.get("/feedback", responses=responses())
+def given(
+    at: At,
+    access: Administrator,
+    after: Annotated[int, Query(ge=0, le=2**53, description="`next_after` of the page before")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+) -> OpinionPage:
+    """All of it, oldest first. `mailroom eval export` makes queries and judgements of it."""
+    found = at.house.catalogue.opinions.given(access.caller.tenant, after, limit)
+    more = found[-1][0] if len(found) == limit else None
+    return OpinionPage(items=[Opinion.of(feedback) for _, feedback in found], next_after=more)

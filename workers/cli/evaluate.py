@@ -1,0 +1,134 @@
+"""eval: how good the search is, on judgements of the house's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import track
+
+from pipeline.errors import Refused
+from pipeline.evaluate import DEPTH, Evaluation, evaluate, from_feedback, percentile, read_judgements, read_queries
+from pipeline.questions import Feedback
+from workers.cli import show
+from workers.cli.context import err, given, out
+from workers.cli.documents import AsJson, Folder, Label, Source, filters_of
+from workers.cli.gateway import Gateway
+
+app = typer.Typer(help="Measure the search on judged queries; export what people said of hits.", no_args_is_help=True)
+Queries = Annotated[Path, typer.Option("--queries", help="`id TAB text`, one a line.")]
+Qrels = Annotated[Path, typer.Option("--qrels", help="`query 0 document gain`; a document by id, path or name.")]
+#: A page as people ask for it: its latency is what is told.
+PAGE = 10
+
+Judged = Mapping[str, Mapping[str, int]]
+
+
+@app.command()
+def search(
+    context: typer.Context,
+    queries: Queries,
+    qrels: Qrels,
+    mode: Annotated[str, typer.Option(help="hybrid, lexical or vector.")] = "hybrid",
+    syntax: Annotated[bool, typer.Option("--syntax", help="The queries use signs; else they are plain text.")] = False,
+    worst: Annotated[int, typer.Option(min=0, help="Queries to list that fare worst.")] = 10,
+    run: Annotated[Path | None, typer.Option(help="Write the ranking here, in TREC's format.")] = None,
+    label: Label = None,
+    source: Source = None,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """nDCG@10, recall@100, MRR and latency of the search, over the same way that REST and `mailroom search` go."""
+    texts, judged = read_queries(_lines(queries)), read_judgements(_lines(qrels))
+    asked = {name: text for name, text in texts.items() if judged.get(name)}
+    if not asked:
+        raise Refused("bad-request", "None of the queries has a judgement: do the ids of both files agree?")
+    filters = filters_of(label=label, source=source, folder=folder)
+    ranked, seconds = _ask(given(context).gateway, asked, judged, {"mode": mode, "plain": not syntax}, filters)
+    result = evaluate(judged, ranked)
+    if run:
+        _write_run(run, ranked)
+    figures = _figures(result, seconds, len(texts) - len(asked))
+    if as_json:
+        show.print_json({**figures, "queries": result.queries})
+    else:
+        _print(figures, result, texts, ranked, result.worst(worst))
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    queries: Annotated[Path, typer.Option("--queries", help="Written: `id TAB text`.")],
+    qrels: Annotated[Path, typer.Option("--qrels", help="Written: `query 0 document gain`.")],
+) -> None:
+    """Clicks and votes as queries and judgements: useful 2, a click 1, not useful 0."""
+    texts, judged = from_feedback(_feedback(given(context).gateway))
+    queries.write_text("".join(f"{name}\t{text}\n" for name, text in texts.items()), encoding="utf-8")
+    rows = (f"{name} 0 {document} {gain}\n" for name, gains in judged.items() for document, gain in gains.items())
+    qrels.write_text("".join(rows), encoding="utf-8")
+    out.print(f"{len(texts)} queries, {sum(map(len, judged.values()))} judgements")
+
+
+def _feedback(gateway: Gateway) -> Iterator[Feedback]:
+    for said in gateway.opinions():
+        yield Feedback(said["query"], said["document_id"], said["kind"], 0.0)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused("bad-request", f"{file} cannot be read: {error}") from error
+
+
+def _ask(
+    gateway: Gateway, texts: Mapping[str, str], judged: Judged, ranking: Mapping[str, Any], filters: Mapping[str, Any]
+) -> tuple[dict[str, list[str]], list[float]]:
+    """Documents by query, best first, named as the judgements name them; and the seconds of an ordinary page each."""
+    mode = ranking["mode"]
+    ranked, seconds = {}, []
+    for name, text in track(texts.items(), "asking", console=err, transient=True, disable=not err.is_terminal):
+        started = time.perf_counter()
+        gateway.search(text, PAGE, mode, False, filters, plain=ranking["plain"])
+        seconds.append(time.perf_counter() - started)
+        page = gateway.search(text, DEPTH, mode, False, filters, per_document=1, collapse=False, plain=ranking["plain"])
+        ranked[name] = list(dict.fromkeys(_name(item, judged[name]) for item in page["items"]))
+    return ranked, seconds
+
+
+def _name(item: Mapping[str, Any], known: Collection[str]) -> str:
+    names = (item["document_id"], item["path"], item["document_name"])
+    return next((name for name in names if name in known), item["document_id"])
+
+
+def _write_run(file: Path, ranked: Mapping[str, list[str]]) -> None:
+    rows = (
+        f"{name} Q0 {document} {rank} {1 / rank:.6f} mailroom\n"
+        for name, documents in ranked.items()
+        for rank, document in enumerate(documents, 1)
+    )
+    file.write_text("".join(rows), encoding="utf-8")
+
+
+def _figures(result: Evaluation, seconds: list[float], unjudged: int) -> dict[str, Any]:
+    latency = {f"p{share}_ms": round(1000 * percentile(seconds, share / 100), 1) for share in (50, 95, 99)}
+    mean = {name: round(value, 4) for name, value in result.mean.items()}
+    return {"mean": mean, "latency": latency, "judged": len(result.queries), "unjudged": unjudged}
+
+
+def _print(
+    figures: Mapping[str, Any],
+    result: Evaluation,
+    texts: Mapping[str, str],
+    ranked: Mapping[str, list[str]],
+    worst: list[str],
+) -> None:
+    rows = [*figures["mean"].items(), *figures["latency"].items()]
+    show.table(("measure", "value"), [(name, f"{value:g}") for name, value in rows])
+    out.print(f"{figures['judged']} queries with judgements, {figures['unjudged']} without.")
+    if worst:
+        listed = [(w, f"{result.queries[w]['nDCG@10']:.3f}", len(ranked[w]), texts[w][:80]) for w in worst]
+        show.table(("query", "nDCG@10", "found", "text"), listed, "\nThe worst")
