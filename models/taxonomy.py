@@ -14,7 +14,7 @@ from pathlib import Path
 
 from models.durable import changing, put
 from pipeline.errors import Misconfigured, Refused
-from pipeline.taxonomy import Operation, checked, in_effect
+from pipeline.taxonomy import Operation, checked, in_effect, require
 
 FILE = "taxonomy.json"
 
@@ -44,9 +44,10 @@ def change(
 
     Raises Refused where it does not fit them, see `pipeline.taxonomy.checked`.
     """
+    sides = require(kind, take, into)
     with changing(root):
         held = read_operations(root)
-        wanted = Operation(secrets.token_hex(6), time.time(), who, kind, tuple(take), tuple(into), reason=reason)
+        wanted = Operation(secrets.token_hex(6), time.time(), who, kind, *sides, reason=reason)
         made = checked(wanted, labels(held))
         _write(root, (*held, made))
     return made

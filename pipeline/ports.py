@@ -93,7 +93,7 @@ class Lexical(Protocol):
     def __len__(self) -> int: ...
 
 
-# --- the catalogue: one database, seven ports -----------------------------------------------------------------------
+# --- the catalogue: one database, eight ports -----------------------------------------------------------------------
 
 
 class Documents(Protocol):
@@ -264,6 +264,20 @@ class Plans(Protocol):
         changed since the plan was made becomes "stale" and is left alone. Returns counts, or None when the lease has passed on."""
 
 
+class Reviews(Protocol):
+    """What people decided of documents. A decided document's model is "person:" and who it was."""
+
+    def decide(self, item: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+        """Apply a difference (an item of a plan) at once, in one transaction, with ``facts`` in its record; its new
+        destinations become deliveries. False where the document is no longer what the item's old side says."""
+
+    def approved(self, caller: Caller) -> Numbers:
+        """The filed documents whose label a person gave, of those that the caller may read: examples to learn from."""
+
+    def labels(self) -> frozenset[str]:
+        """The labels that people gave."""
+
+
 class Catalogue(Protocol):
     """The database behind all of them."""
 
@@ -274,6 +288,7 @@ class Catalogue(Protocol):
     plans: Plans
     requests: Requests
     opinions: Opinions
+    reviews: Reviews
 
     def check(self) -> None:
         """Integrity check; Misconfigured("bad-store") with what is wrong."""

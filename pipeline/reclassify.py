@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pipeline.documents import Document, Event, Routing, Stage, State, Verdict
+from pipeline.errors import Refused
 from pipeline.ingest import review_detail
+from pipeline.taxonomy import Operation, label_today
 
 #: What a plan may change of a document; an item's old and new hold these keys.
 CHANGED = ("label", "probability", "model", "rules", "reason", "detail", "state")
 #: What makes a difference: under the same label, rules and state the old decision stands, with its own probability.
 DECIDED = ("label", "rules", "reason", "state")
+#: The model of a document whose label a person gave is this and who it was.
+PERSON = "person:"
+#: Stage and event of such a decision in the decision record.
+REVIEW, APPROVED = "review", "approved"
 
 
 def eligible(document: Document) -> bool:
@@ -50,12 +56,18 @@ def difference(
     ``delivered`` are the destinations ("kind:target") that the document was sent to under its present label. The new
     side's ``destinations`` are those still to be sent to: all of them under a new label, else the ones not yet served.
     """
+    item = change(document, verdict, routing, delivered)
+    old, new = item["old"], item["new"]
+    same = all(old[key] == new[key] for key in DECIDED) and not new["destinations"]
+    return None if same else item
+
+
+def change(document: Document, verdict: Verdict, routing: Routing, delivered: frozenset[str]) -> dict[str, Any]:
+    """An item of a plan, whether anything would change or not."""
     old, new = standing(document), proposed(document, verdict, routing)
     wanted = [] if routing.review_reason else [f"{d.kind}:{d.target}" for d in routing.destinations]
     if old["label"] == new["label"]:
         wanted = [each for each in wanted if each not in delivered]
-    if all(old[key] == new[key] for key in DECIDED) and not wanted:
-        return None
     return {"document_id": document.id, "old": old, "new": {**new, "destinations": wanted}}
 
 
@@ -65,11 +77,42 @@ def delivered(events: Iterable[Event]) -> frozenset[str]:
     for event in events:
         if event.stage == Stage.ROUTE:
             sent = set() if event.facts.get("review") else set(event.facts.get("destinations", ()))
-        elif event.stage == "reclassify" and event.event == "applied":
+        elif (event.stage, event.event) in (("reclassify", "applied"), (REVIEW, APPROVED)):
             new, old = event.facts["to"], event.facts["from"]
             kept = sent if new["label"] == old["label"] else set()
             sent = kept | set(new.get("destinations", ()))
     return frozenset(sent)
+
+
+def decided(label: str, who: str) -> Verdict:
+    """A person's word as a verdict: sure, whatever the classifier thinks."""
+    return Verdict(label, 1.0, label, 0.0, 0.0, f"{PERSON}{who}", "")
+
+
+def by_person(document: Document) -> bool:
+    """Whether a person gave the document its label."""
+    return (document.model or "").startswith(PERSON)
+
+
+def standing_decision(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> Verdict:
+    """A person's decision under today's taxonomy: no model overrules it, but a label that was renamed or merged since is
+    called what it is called now."""
+    facts = [event.facts for event in events if (event.stage, event.event) == (REVIEW, APPROVED)]
+    since = str(facts[-1].get("taxonomy", "")) if facts else ""
+    label = label_today(document.label or "", operations, since)
+    return decided(label, (document.model or "").removeprefix(PERSON))
+
+
+def approval(
+    document: Document, label: str, who: str, routing: Routing, delivered: frozenset[str]
+) -> Mapping[str, Any]:
+    """The item that files a document under the label that a person gave it. A rule that asks for a person has been heard.
+    Raises Refused("conflict") for a document that is on its way, failed or was deleted."""
+    if document.state not in (State.INDEXED, State.REVIEW):
+        raise Refused(
+            "conflict", f"Document {document.id} is {document.state}; only what is filed or in review is approved."
+        )
+    return change(document, decided(label, who), replace(routing, review_reason=None), delivered)
 
 
 def matrix(items: Iterable[Mapping[str, Any]]) -> Counter[tuple[str, str]]:

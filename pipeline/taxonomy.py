@@ -98,6 +98,20 @@ def label_today(label: str, operations: Sequence[Operation], since: str) -> str:
     return found
 
 
+def require(kind: str, labels: Sequence[str], into: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The two sides of an operation of this kind. Raises Refused("bad-request") where there are too few or too many."""
+    fits = {
+        "rename": len(labels) == len(into) == 1,
+        "merge": len(labels) >= 1 == len(into),
+        "split": len(labels) == 1 and len(into) >= 2,
+        "retire": len(labels) == 1 and not into,
+    }
+    if not fits.get(kind, False):
+        text = "rename: one label into one; merge: several into one; split: one into several; retire: one into none."
+        raise Refused("bad-request", text)
+    return tuple(labels), tuple(into)
+
+
 def checked(operation: Operation, labels: Sequence[str]) -> Operation:
     """The operation, made whole, if the house's present ``labels`` allow it. Raises Refused naming what does not fit."""
     for label in (*operation.labels, *operation.into):
@@ -117,17 +131,11 @@ def checked(operation: Operation, labels: Sequence[str]) -> Operation:
 
 
 def _check_counts(operation: Operation, labels: Sequence[str]) -> None:
-    left = len(set(labels) - set(operation.labels)) + len(operation.into)
-    fits = {
-        "rename": operation.labels != operation.into,
-        "merge": len(operation.labels) >= 2,
-        "split": len(operation.into) >= 2,
-        "retire": True,
-    }
-    if not fits[operation.kind]:
-        text = {"rename": "a new name", "merge": "two labels or more", "split": "two parts or more"}[operation.kind]
-        raise Refused("bad-request", f"A {operation.kind} needs {text}.")
-    if left < 2:
+    if operation.kind == "rename" and operation.labels == operation.into:
+        raise Refused("bad-request", "The new name is the old one.")
+    if operation.kind == "merge" and len(operation.labels) < 2:
+        raise Refused("bad-request", "A merge needs two labels; to give one another name, rename it.")
+    if len(set(labels) - set(operation.labels)) + len(operation.into) < 2:
         raise Refused("conflict", "Fewer than two labels would be left, and nothing could be told from anything.")
 
 

@@ -31,7 +31,9 @@ from workers.deliver import Deliver  # noqa: E402
 from workers.hints import Hints  # noqa: E402
 from workers.promotion import Promoter  # noqa: E402
 from workers.reclassify import Reclassify  # noqa: E402
+from workers.relabel import HouseTaxonomy  # noqa: E402
 from workers.settings import Settings  # noqa: E402
+from workers.why import Whys  # noqa: E402
 
 
 class House:
@@ -95,6 +97,14 @@ class House:
     @cached_property
     def promoter(self) -> Promoter:
         return Promoter(self)
+
+    @cached_property
+    def taxonomy(self) -> HouseTaxonomy:
+        return HouseTaxonomy(self)
+
+    @cached_property
+    def whys(self) -> Whys:
+        return Whys(self)
 
     @cached_property
     def hints(self) -> Hints:

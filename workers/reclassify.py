@@ -12,16 +12,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.taxonomy import read_operations
 from pipeline.codec import decode_parsed, decode_verdict
-from pipeline.documents import Document, Job, Lane, Parsed, Stage, Verdict
+from pipeline.documents import Document, Job, Lane, Parsed, Routing, Stage, Verdict
 from pipeline.errors import MailroomError, Misconfigured, Refused, Unavailable
 from pipeline.ingest import backoff, cache_key
 from pipeline.ports import Classifier
 from pipeline.questions import Caller, Filters
-from pipeline.reclassify import delivered, difference, eligible
+from pipeline.reclassify import by_person, delivered, difference, eligible, standing_decision
 from pipeline.route import route
 from pipeline.rules import BUILT_IN, Rules, parse_rules
 from workers.lease import heartbeat, owner
@@ -117,12 +119,14 @@ class Reclassify:
         classifier = self._classifier(selection["model"], selection["model_digest"])
         rules = self._parsed_rules(selection["rules"])
         texts = self._texts(job.payload["documents"])
-        verdicts = self._verdicts(classifier, texts)
+        judged = iter(self._verdicts(classifier, [each for each in texts if not by_person(each[0])]))
+        operations = read_operations(self._house.settings.models_root)
         items = []
-        for (document, _, parsed), verdict in zip(texts, verdicts, strict=True):
+        for document, _, parsed in texts:
+            events = catalogue.documents.history(document.id)[1]
+            verdict = standing_decision(document, events, operations) if by_person(document) else next(judged)
             routing = route(rules, verdict, document, parsed.text, document.metadata)
-            sent = delivered(catalogue.documents.history(document.id)[1])
-            items.append(difference(document, verdict, routing, sent))
+            items.append(difference(document, verdict, _heard(document, routing), delivered(events)))
         catalogue.plans.compared(job, [item for item in items if item is not None])
 
     def _texts(self, ids: Sequence[str]) -> list[tuple[Document, str, Parsed]]:
@@ -181,6 +185,11 @@ class Reclassify:
         if ids is not None:
             numbers &= {documents.get(each).number for each in ids}
         return sorted(document.id for document in documents.by_number(numbers).values())
+
+
+def _heard(document: Document, routing: Routing) -> Routing:
+    """A person has decided: a rule that asks for one is not asked again."""
+    return replace(routing, review_reason=None) if by_person(document) else routing
 
 
 def rules_text(path: Path | None) -> str:

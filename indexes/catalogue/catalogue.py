@@ -1,4 +1,4 @@
-"""The seven ports over one SQL database."""
+"""The eight ports over one SQL database."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from indexes.catalogue.opinions import SqlOpinions
 from indexes.catalogue.passages import SqlPassages
 from indexes.catalogue.plans import SqlPlans
 from indexes.catalogue.requests import SqlRequests
+from indexes.catalogue.reviews import SqlReviews
 from indexes.catalogue.store import Store
 from pipeline.errors import Misconfigured
 
@@ -27,6 +28,7 @@ class SqlCatalogue:
         self.plans = SqlPlans(self.store)
         self.requests = SqlRequests(self.store)
         self.opinions = SqlOpinions(self.store)
+        self.reviews = SqlReviews(self.store)
 
     def check(self) -> None:
         with self.store.read() as connection:

@@ -14,9 +14,11 @@ from pipeline.documents import Lane, Sighting
 from pipeline.errors import CODES, Refused, Unavailable
 from pipeline.questions import Caller, Filters, SearchRequest
 from workers import intake
-from workers.api import schemas
+from workers.api import schemas, verdicts
 from workers.api.auth import readable
 from workers.assemble import House
+from workers.promotion import who
+from workers.review import approve
 
 Json = dict[str, Any]
 PIECE = 1 << 20
@@ -46,6 +48,10 @@ class Gateway(Protocol):
     def delete(self, document_id: str) -> None: ...
 
     def opinions(self) -> Iterator[Json]: ...
+
+    def why(self, document_id: str) -> Json: ...
+
+    def approve(self, document_id: str, label: str | None, new: bool) -> Json: ...
 
     def jobs(self) -> Json: ...
 
@@ -101,6 +107,14 @@ class Local:
             yield from (_json(schemas.Opinion.of(feedback)) for _, feedback in found)
             after = found[-1][0]
 
+    def why(self, document_id: str) -> Json:
+        document = readable(self._house.catalogue, OPERATOR, document_id)
+        return _json(verdicts.Why.of(self._house.whys.explain(OPERATOR, document)))
+
+    def approve(self, document_id: str, label: str | None, new: bool) -> Json:
+        document = readable(self._house.catalogue, OPERATOR, document_id)
+        return _json(schemas.Document.of(approve(self._house, document, label, who(), new)))
+
     def jobs(self) -> Json:
         catalogue = self._house.catalogue
         counts, backlog = dict(catalogue.documents.counts()), schemas.backlog(catalogue.ledger.backlog())
@@ -152,6 +166,13 @@ class Remote:
             page = self._send("GET", "/v1/feedback", params={"after": after})
             yield from page["items"]
             after = page["next_after"]
+
+    def why(self, document_id: str) -> Json:
+        return self._send("GET", f"/v1/documents/{quote(document_id, safe='')}/why")
+
+    def approve(self, document_id: str, label: str | None, new: bool) -> Json:
+        path = f"/v1/documents/{quote(document_id, safe='')}/approve"
+        return self._send("POST", path, json={"label": label, "new": new})
 
     def jobs(self) -> Json:
         return self._send("GET", "/v1/jobs")

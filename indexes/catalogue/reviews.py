@@ -1,0 +1,59 @@
+"""The port Reviews over SQL: what people decided of documents, and the documents that may be learned from for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from indexes.catalogue.documents import add_event, enqueue, readable, to_document
+from indexes.catalogue.plans import snapshot
+from indexes.catalogue.store import Store, new_id
+from indexes.catalogue.tables import documents
+from pipeline.documents import Document, Event, Lane, State
+from pipeline.numbers import Numbers
+from pipeline.questions import Caller
+from pipeline.reclassify import APPROVED, CHANGED, PERSON, REVIEW
+
+
+class SqlReviews:
+    """Implements `pipeline.ports.Reviews`."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def decide(self, item: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+        same_document = documents.c.id == item["document_id"]
+        with self.store.write() as connection:
+            row = connection.execute(sa.select(documents).where(same_document).with_for_update()).mappings().first()
+            if row is None or snapshot(row) != {key: item["old"][key] for key in CHANGED}:
+                return False
+            values = {key: item["new"][key] for key in CHANGED}
+            connection.execute(sa.update(documents).where(same_document).values(values))
+            now = self.store.now(connection)
+            told = {**facts, "from": item["old"], "to": item["new"]}
+            add_event(connection, Event(item["document_id"], now, REVIEW, APPROVED, told))
+            self._deliver(connection, to_document(row, ()), item["new"]["destinations"], now)
+            self.store.touch(connection)
+        return True
+
+    def _deliver(self, connection: sa.Connection, document: Document, destinations: list[str], now: float) -> None:
+        decision = new_id()
+        for destination in destinations:
+            kind, _, target = destination.partition(":")
+            payload = {"kind": kind, "target": target, "revision": document.revision, "reason": None, "detail": None}
+            effect = f"deliver:{document.id}:{kind}:{target}:{decision}"
+            enqueue(self.store, connection, Lane.DELIVER, document.id, "deliver", {**payload, "at": now}, effect)
+
+    def approved(self, caller: Caller) -> Numbers:
+        decided = [documents.c.model.startswith(PERSON), documents.c.state == State.INDEXED]
+        with self.store.read() as connection:
+            query = sa.select(documents.c.number).where(*decided, *readable(caller))
+            return Numbers(connection.scalars(query))
+
+    def labels(self) -> frozenset[str]:
+        decided = [documents.c.model.startswith(PERSON), documents.c.state == State.INDEXED]
+        with self.store.read() as connection:
+            found = connection.scalars(sa.select(documents.c.label).where(*decided).distinct())
+            return frozenset(label for label in found if label)

@@ -1,0 +1,143 @@
+"""The house's labels over a model's: each operation, its reverse, and models made before, between and after."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import Refused
+from pipeline.taxonomy import NEVER, Operation, checked, in_effect, label_today, labelling, require
+
+LABELS = ("contract", "invoice", "letter", "memo")
+LIMITS = (0.5, 0.9, 0.7, 0.8)
+ROW = np.array([[0.1, 0.2, 0.3, 0.4]])
+
+
+def operation(number: int, kind: str, labels: str, into: str = "", undoes: int | None = None) -> Operation:
+    back = "" if undoes is None else str(undoes)
+    return Operation(str(number), float(number), "ann", kind, tuple(labels.split()), tuple(into.split()), back)
+
+
+def told(*operations: Operation, since: str = "", labels: tuple[str, ...] = LABELS) -> dict[str, tuple[float, float]]:
+    """label -> (probability, threshold)"""
+    found = labelling(labels, LIMITS[: len(labels)], operations, since)
+    rows = found.probabilities(ROW[:, : len(labels)])
+    return {label: (round(float(p), 6), t) for label, p, t in zip(found.labels, rows[0], found.thresholds, strict=True)}
+
+
+PLAIN = told()
+
+
+def test_a_renamed_label_keeps_its_probability_and_threshold() -> None:
+    found = told(operation(1, "rename", "letter", "mail"))
+    assert found == {**{k: v for k, v in PLAIN.items() if k != "letter"}, "mail": PLAIN["letter"]}
+
+
+def test_merged_labels_add_up_under_the_highest_threshold() -> None:
+    found = told(operation(1, "merge", "letter memo", "letter"))
+    assert found["letter"] == (0.7, 0.8) and "memo" not in found
+
+
+def test_a_split_label_is_never_sure_and_its_parts_wait_for_a_model() -> None:
+    found = told(operation(1, "split", "invoice", "bill receipt"))
+    assert found["invoice"] == (0.2, NEVER) and found["bill"] == found["receipt"] == (0.0, NEVER)
+    narrower = told(operation(1, "split", "invoice", "invoice receipt"))
+    assert narrower["invoice"] == (0.2, NEVER)
+    assert narrower.keys() == {*LABELS, "receipt"}
+
+
+def test_a_retired_label_s_share_goes_to_no_other() -> None:
+    found = told(operation(1, "retire", "memo"))
+    assert found == {k: v for k, v in PLAIN.items() if k != "memo"}
+
+
+def test_operations_follow_one_another() -> None:
+    history = (
+        operation(1, "rename", "letter", "mail"),
+        operation(2, "merge", "mail memo", "post"),
+        operation(3, "rename", "invoice", "letter"),
+    )
+    assert told(*history) == {"contract": (0.1, 0.5), "post": (0.7, 0.8), "letter": (0.2, 0.9)}
+
+
+def test_a_model_made_after_an_operation_is_not_changed_by_it() -> None:
+    history = (operation(1, "rename", "letter", "mail"), operation(2, "rename", "memo", "letter"))
+    assert told(*history, since="2", labels=("contract", "mail", "letter")).keys() == {"contract", "mail", "letter"}
+    assert told(*history, since="1", labels=("contract", "mail", "memo")).keys() == {"contract", "mail", "letter"}
+    assert told(*history, since="of another house").keys() == {"contract", "invoice", "mail", "letter"}
+
+
+@pytest.mark.parametrize(
+    ("made", "labels", "expected"),
+    [
+        (operation(1, "rename", "letter", "mail"), ("contract", "mail"), {"contract", "letter"}),
+        (operation(1, "merge", "letter memo", "post"), ("contract", "post"), {"contract", "post", "letter", "memo"}),
+        (operation(1, "split", "post", "letter memo"), ("contract", "letter", "memo"), {"contract", "post"}),
+        (operation(1, "retire", "memo"), ("contract", "letter"), {"contract", "letter", "memo"}),
+    ],
+)
+def test_what_is_undone_after_a_model_learned_it_is_reversed_for_it(
+    made: Operation, labels: tuple[str, ...], expected: set[str]
+) -> None:
+    undo = operation(2, "undo", " ".join(made.into), " ".join(made.labels), undoes=1)
+    assert told(made, undo, since="1", labels=labels).keys() == expected
+    assert told(made, undo) == PLAIN  # for a model from before nothing ever happened
+    assert in_effect((made, undo)) == []
+
+
+@given(st.lists(st.sampled_from(["rename", "merge", "split", "retire"]), max_size=6), st.randoms(use_true_random=False))
+def test_undoing_everything_leads_back(kinds: list[str], random: object) -> None:
+    history: list[Operation] = []
+    for number, kind in enumerate(kinds):
+        known = sorted(labelling(LABELS, LIMITS, history).labels)
+        take = random.sample(known, {"merge": 2}.get(kind, 1))
+        into = {"rename": [f"r{number}"], "merge": [f"m{number}"], "split": [f"a{number}", f"b{number}"], "retire": []}
+        try:
+            history.append(checked(operation(number, kind, " ".join(take), " ".join(into[kind])), known))
+        except Refused:
+            continue
+    assert labelling(LABELS, LIMITS, history).probabilities(ROW).min() >= 0
+    for number in range(100, 100 + len(history)):
+        last = in_effect(history)[-1]
+        history.append(operation(number, "undo", " ".join(last.into), " ".join(last.labels), undoes=int(last.id)))
+    assert told(*history) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "into", "code"),
+    [
+        ("rename", ["letter"], ["memo"], "conflict"),
+        ("rename", ["nothing"], ["x"], "not-found"),
+        ("rename", ["letter"], ["letter"], "bad-request"),
+        ("rename", ["letter"], ["x", "y"], "bad-request"),
+        ("rename", ["letter"], ["a\nb"], "bad-request"),
+        ("rename", ["letter"], [" x"], "bad-request"),
+        ("rename", ["letter"], ["x" * 10_000], "bad-request"),
+        ("merge", ["letter"], ["letter"], "bad-request"),
+        ("merge", ["letter", "letter"], ["x"], "bad-request"),
+        ("merge", [*LABELS], ["x"], "conflict"),
+        ("split", ["letter"], ["x"], "bad-request"),
+        ("split", ["letter"], ["x", "memo"], "conflict"),
+        ("retire", ["letter"], ["x"], "bad-request"),
+        ("paint", ["letter"], ["x"], "bad-request"),
+    ],
+)
+def test_what_does_not_fit_is_refused(kind: str, labels: list[str], into: list[str], code: str) -> None:
+    with pytest.raises(Refused) as caught:
+        checked(Operation("1", 0.0, "ann", kind, *require(kind, labels, into)), LABELS)
+    assert caught.value.code == code
+    assert len(caught.value.detail) < 500
+
+
+def test_merging_into_a_label_that_is_there_takes_it_along() -> None:
+    made = checked(operation(1, "merge", "letter", "memo"), LABELS)
+    assert made.labels == ("letter", "memo")
+
+
+def test_a_person_s_label_is_called_what_it_is_called_now() -> None:
+    history = (operation(1, "rename", "letter", "mail"), operation(2, "split", "memo", "x y"))
+    assert label_today("letter", history, "") == "mail"
+    assert label_today("letter", history, "1") == "letter"
+    assert label_today("memo", history, "") == "memo"

@@ -1,0 +1,109 @@
+"""The account of a verdict: which classifier is asked, and which labelled documents come nearest."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.registry import open_version
+from pipeline.classify import OnnxClassifier
+from pipeline.codec import decode_parsed
+from pipeline.documents import Document, Parsed
+from pipeline.errors import MailroomError, Misconfigured, Refused
+from pipeline.questions import ORDINAL_BITS, Caller, Filters
+from pipeline.why import Example, Why, influences
+
+if TYPE_CHECKING:
+    from workers.assemble import House
+
+EXAMPLES = 3
+#: Passages asked for, so that three documents are among them although one may have many near ones.
+PASSAGES = 60
+
+
+class Whys:
+    """Explains verdicts. One account at a time: each keeps a processor busy for seconds."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._lock = threading.Lock()
+        self._older: OnnxClassifier | None = None
+
+    def explain(self, caller: Caller, document: Document) -> Why:
+        """The account of a document that ``caller`` may read; examples are only of documents that it may read too.
+
+        Raises Refused("conflict") for a document without a stored text, Misconfigured("bad-model") without a classifier.
+        """
+        parsed = self._parsed(document)
+        with self._lock:
+            classifier = self._classifier(document)
+            (verdict,) = classifier.classify([parsed.text])
+            spans, passes = influences(classifier, parsed, verdict.label, self._house.settings.models.why_passes)
+        return Why(
+            document_id=document.id,
+            label=verdict.label,
+            probability=verdict.probability,
+            runner_up=verdict.runner_up,
+            threshold=verdict.threshold,
+            sure=verdict.sure,
+            model=verdict.model,
+            recorded=document.label,
+            recorded_by=document.model,
+            passes=passes,
+            spans=spans,
+            examples=self.examples(caller, document),
+        )
+
+    def examples(self, caller: Caller, document: Document) -> tuple[Example, ...]:
+        """The documents nearest to this one, the nearest first, among those whose label a person gave and that ``caller``
+        may read. Empty where there are none, and before the document is indexed."""
+        catalogue, snapshot = self._house.catalogue, self._house.reader.snapshot()
+        _, vectors = catalogue.passages.of_document(document.number, snapshot.embedder)
+        allowed = catalogue.reviews.approved(caller) & catalogue.documents.visible(caller, Filters())
+        allowed -= [document.number]
+        if vectors is None or not len(vectors) or not len(allowed):
+            return ()
+        middle = vectors.mean(axis=0)
+        middle /= max(float(np.linalg.norm(middle)), 1e-12)
+        best: dict[int, tuple[int, float]] = {}
+        for hit in snapshot.vectors.search(middle.astype(np.float32), PASSAGES, allowed):
+            best.setdefault(hit.document_number, (hit.chunk, hit.score))
+        nearest = sorted(best.values(), key=lambda each: -each[1])[:EXAMPLES]
+        chunks = catalogue.passages.chunks([key for key, _ in nearest])
+        documents = catalogue.documents.by_number(best)
+        found = [(documents.get(key >> ORDINAL_BITS), chunks.get(key), score) for key, score in nearest]
+        return tuple(
+            Example(d.id, d.name, d.label or "", round(score, 4), c.text, c.start, c.end, c.page_first)
+            for d, c, score in found
+            if d is not None and c is not None
+        )
+
+    def _parsed(self, document: Document) -> Parsed:
+        passages = self._house.catalogue.passages
+        key = passages.parsed_key(document.id)
+        payload = passages.result(key) if key else None
+        parsed = decode_parsed(payload) if payload is not None else None
+        if parsed is None or not parsed.text.strip():
+            raise Refused("conflict", f"Document {document.id} has no stored text; there is no verdict to explain.")
+        return parsed
+
+    def _classifier(self, document: Document) -> OnnxClassifier:
+        """The version that judged the document, where it is still here; else the one in force."""
+        current = self._house.classifiers.current()
+        if document.model and "@" in document.model and (current is None or document.model != current.name):
+            if self._older is None or self._older.name != document.model:
+                self._older = self._opened(document.model) or self._older
+            if self._older is not None and self._older.name == document.model:
+                return self._older
+        if current is None:
+            raise Misconfigured("bad-model", "There is no usable classifier; see `mailroom doctor`.")
+        return current
+
+    def _opened(self, model: str) -> OnnxClassifier | None:
+        try:
+            open_version(self._house.settings.models_root, model)
+            return self._house.classifiers.open(model)
+        except MailroomError:
+            return None
