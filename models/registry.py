@@ -28,7 +28,7 @@ from pipeline.errors import Misconfigured
 from pipeline.onnx import ModelFolder, ModelManifest
 
 MANIFEST = "model.toml"
-KINDS = ("classifier", "embedder")
+KINDS = ("classifier", "embedder", "reranker")
 #: The models that come with Mailroom.
 SHIPPED = Path(__file__).parent / "shipped"
 #: A manifest is small; labels are words, not texts.

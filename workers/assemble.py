@@ -6,6 +6,7 @@ pays only for what it uses: only workers load the classifier, only the API and t
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import cached_property
 from typing import Any
@@ -20,11 +21,13 @@ from indexes.writer import IndexWriter  # noqa: E402
 from models.registry import open_version  # noqa: E402
 from pipeline.answer import Finder  # noqa: E402
 from pipeline.embed import OnnxEmbedder, embedder_digest  # noqa: E402
+from pipeline.errors import Misconfigured  # noqa: E402
 from pipeline.ingest import Ingest, Policy, Tools  # noqa: E402
 from pipeline.onnx import ModelFolder  # noqa: E402
 from pipeline.parse.limits import ParseLimits  # noqa: E402
 from pipeline.parse.sandbox import SandboxedParser  # noqa: E402
-from pipeline.ports import Blobs, Catalogue, Embedder  # noqa: E402
+from pipeline.ports import Blobs, Catalogue, Embedder, Reranker  # noqa: E402
+from pipeline.rerank import OnnxReranker  # noqa: E402
 from pipeline.rules import Rules, load_rules  # noqa: E402
 from workers.classifiers import Classifiers  # noqa: E402
 from workers.deliver import Deliver  # noqa: E402
@@ -34,6 +37,8 @@ from workers.reclassify import Reclassify  # noqa: E402
 from workers.relabel import HouseTaxonomy  # noqa: E402
 from workers.settings import Settings  # noqa: E402
 from workers.why import Whys  # noqa: E402
+
+log = logging.getLogger(__name__)
 
 
 class House:
@@ -61,6 +66,16 @@ class House:
     @cached_property
     def embedder(self) -> Embedder:
         return OnnxEmbedder(self._model(self.settings.models.embedder), **self.runtime)
+
+    @cached_property
+    def reranker(self) -> Reranker | None:
+        """None unless one is configured; none, too, where it is missing or altered: search goes on without."""
+        name = self.settings.models.reranker
+        try:
+            return OnnxReranker(self._model(name), **self.runtime) if name else None
+        except Misconfigured as error:
+            log.error("no reranker: %s", error)
+            return None
 
     @property
     def runtime(self) -> dict[str, Any]:
@@ -121,7 +136,7 @@ class House:
 
     @cached_property
     def search(self) -> Finder:
-        return Finder(self.catalogue.documents, self.catalogue.passages, self.reader, self.embedder)
+        return Finder(self.catalogue.documents, self.catalogue.passages, self.reader, self.embedder, self.reranker)
 
     def _model(self, name: str) -> ModelFolder:
         return open_version(self.settings.models_root, name)

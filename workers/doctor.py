@@ -133,13 +133,17 @@ def _runtime(settings: Settings) -> Iterator[Check]:
 def _models(settings: Settings) -> Iterator[Check]:
     from models.registry import open_version
 
-    for kind, name in (("classifier", settings.models.classifier), ("embedder", settings.models.embedder)):
+    chosen = settings.models
+    wanted = {"classifier": chosen.classifier, "embedder": chosen.embedder, "reranker": chosen.reranker}
+    for kind, name in wanted.items():
+        if not name:  # no second look is wanted
+            continue
         try:
             folder = open_version(settings.models_root, name)
             yield Check(kind, OK, f"{folder.manifest.title}, every digest right")
         except MailroomError as error:
             # Without a classifier documents wait in review; without an embedder nothing can be found.
-            status = WARN if kind == "classifier" else FAIL
+            status = FAIL if kind == "embedder" else WARN
             yield Check(kind, status, error.detail, f"restore the folder (git checkout), or set models.{kind}")
 
 

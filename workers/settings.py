@@ -59,6 +59,7 @@ class ModelSettings(Section):
     root: str = Field("", description="folder of the house's own model versions; empty: models/ in the data folder")
     classifier: str = Field("document-type", description="NAME (the promoted version), NAME@VERSION or a folder")
     embedder: str = Field("all-minilm-l6-v2", description="NAME, NAME@VERSION or a folder")
+    reranker: str = Field("", description="the same, for a second look at the best hits; empty: none")
     threads: int = Field(1, ge=1, description="threads of one ONNX session")
     providers: tuple[str, ...] = Field(
         ("CPUExecutionProvider",), description="ONNX Runtime's execution providers, in order"
@@ -68,6 +69,9 @@ class ModelSettings(Section):
         0.0, ge=0, le=1, description="a version may be worse than the one in force by this much accuracy and macro F1"
     )
     import_max_bytes: int = Field(4 * 2**30, ge=1, description="largest unpacked model version, bytes")
+    trainer: str = Field(
+        "", description="the Python with the package's extra `train`, for `mailroom train`; empty: this one"
+    )
     why_passes: int = Field(
         96, ge=2, le=2000, description="variants of a text that `why` shows the classifier, at most"
     )

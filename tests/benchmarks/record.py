@@ -31,6 +31,19 @@ def record(name: str, command: str, figures: Mapping[str, Any], seed: int | None
     return path
 
 
+def record_part(name: str, part: str, values: Mapping[str, Any], command: str, seed: int | None, data: str) -> Path:
+    """Write one part of a result that several benchmarks share; the other parts stay as they are. How each came about
+    stands under "runs"."""
+    path = RESULTS / f"{name}.json"
+    result = json.loads(path.read_text()) if path.exists() else {"name": name}
+    result[part] = values
+    run = {"command": command, "commit": _commit(), "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
+    run |= {"seed": seed, "machine": machine(), "data": data}
+    result["runs"] = {**result.get("runs", {}), part: run}
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
 def machine() -> str:
     """The machine in words: processor, cores, memory, Python."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -62,16 +62,33 @@ def with_stages(figures: Figures) -> str:
     return plain(figures) + "\n\n" + table(("stage", "share of working time"), rows)
 
 
-TABLES: dict[str, Callable[[Figures], str]] = {"parse_files": by_format, "throughput": with_stages}
+def by_collection(figures: Figures) -> str:
+    """nDCG@10: a row per collection, a column per way of searching, and the mean."""
+    ways = list(dict.fromkeys(way for each in figures.values() for way in each))
+    rows = [(name, *(f"{each[way]:.3f}" if way in each else "" for way in ways)) for name, each in figures.items()]
+    held = [[each[way] for each in figures.values() if way in each] for way in ways]
+    means = [f"{sum(values) / len(values):.3f}" if len(values) == len(figures) else "" for values in held]
+    return table(("nDCG@10", *(way.replace("_", " + ") for way in ways)), [*rows, ("mean", *means)])
+
+
+#: Blocks that show one part of a result of several: (file, part).
+PARTS = {"search_collections": ("search", "collections"), "search_scale": ("search", "scale")}
+TABLES: dict[str, Callable[[Figures], str]] = {
+    "parse_files": by_format,
+    "throughput": with_stages,
+    "search_collections": by_collection,
+}
 
 
 def render(name: str) -> str:
     """The block for one result, with the line that says how it came about."""
-    result = json.loads((RESULTS / f"{name}.json").read_text())
+    file, part = PARTS.get(name, (name, "figures"))
+    whole = json.loads((RESULTS / f"{file}.json").read_text())
+    result = whole if part == "figures" else whole["runs"][part]
     origin = f"`{result['command']}`, {result['date']}, commit {result['commit']}, {result['machine']}."
     if result.get("data"):
         origin += f" {result['data']}."
-    return TABLES.get(name, plain)(result["figures"]) + "\n\n" + origin + "\n"
+    return TABLES.get(name, plain)(whole[part]) + "\n\n" + origin + "\n"
 
 
 def rendered(readme: str) -> str:
