@@ -159,7 +159,7 @@ def _check_types(manifest: ModelManifest) -> None:
     """ValueError for a value that is not of its field's type: a manifest comes from anywhere."""
     for each in fields(ModelManifest):
         value, wanted = getattr(manifest, each.name), _TYPES[each.type.partition("[")[0]]
-        if not isinstance(value, wanted) or isinstance(value, bool):
+        if not isinstance(value, wanted) or isinstance(value, bool) is not (wanted is bool):
             raise ValueError(f"{each.name} is no {each.type}")
     for label in manifest.labels:
         if not isinstance(label, str) or not label.strip() or len(label) > MAX_LABEL or not label.isprintable():
@@ -171,7 +171,7 @@ def _check_types(manifest: ModelManifest) -> None:
         raise ValueError("a threshold or the temperature is no number")
 
 
-_TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "tuple": tuple, "Mapping": dict}
+_TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool, "tuple": tuple, "Mapping": dict}
 
 
 def _check_manifest(file: Path, manifest: ModelManifest) -> None:

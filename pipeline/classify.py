@@ -81,7 +81,7 @@ class OnnxClassifier:
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities of the house's labels, float64, shape (len(texts), labels). Rows sum to 1, or to less
-        where a label was retired."""
+        where a label was retired; each stands for itself where the model gives several labels."""
         return self._house.probabilities(self._outputs(texts))
 
     def window(self, text: str) -> tuple[tuple[int, int], ...]:
@@ -95,7 +95,8 @@ class OnnxClassifier:
         for batch in batches(ids, self._budget):
             logits[list(batch.rows)] = self._model.run(batch)
         logits[[row for row, text in enumerate(texts) if not text.strip()]] = 0.0
-        return softmax(logits / self._manifest.temperature)
+        scaled = logits / self._manifest.temperature
+        return 1.0 / (1.0 + np.exp(-scaled)) if self._manifest.multi else softmax(scaled)
 
     def _verdict(self, text: str, own: np.ndarray, house: np.ndarray) -> Verdict:
         second, first = np.argsort(house, kind="stable")[-2:]
@@ -112,7 +113,13 @@ class OnnxClassifier:
             digest=self._manifest.files[self._manifest.model],
             model_label=model_label if model_label != label else "",
             taxonomy=self._house.taxonomy,
+            also=self._also(house, first) if self._manifest.multi and text.strip() else (),
         )
+
+    def _also(self, house: np.ndarray, first: int) -> tuple[str, ...]:
+        """The other labels that are sure, the most probable first."""
+        order = np.argsort(-house, kind="stable")
+        return tuple(self.labels[n] for n in order if n != first and house[n] >= self._house.thresholds[n])
 
 
 def encode(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[list[int]]:

@@ -32,7 +32,8 @@ def encode_verdict(verdict: Verdict) -> bytes:
 
 def decode_verdict(payload: bytes) -> Verdict:
     """The inverse of `encode_verdict`."""
-    return Verdict(**json.loads(payload))
+    values = json.loads(payload)
+    return Verdict(**{**values, "also": tuple(values.get("also", ()))})
 
 
 def _dump(values: Any) -> bytes:

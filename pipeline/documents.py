@@ -134,7 +134,8 @@ class Verdict:
     """The classifier's opinion. ``probability`` is calibrated; ``threshold`` is the label's own; ``sure`` compares them.
 
     ``model`` is "name@version"; ``digest`` the SHA-256 of its ONNX file. ``model_label`` is the model's own word where the
-    house's label is another one, ``taxonomy`` the id of the taxonomy operation that stood last.
+    house's label is another one, ``taxonomy`` the id of the taxonomy operation that stood last. ``also`` are the further labels
+    that are sure, from a model whose texts may have several; rules see them all.
     """
 
     label: str
@@ -146,6 +147,7 @@ class Verdict:
     digest: str
     model_label: str = ""
     taxonomy: str = ""
+    also: tuple[str, ...] = ()
 
     @property
     def sure(self) -> bool:

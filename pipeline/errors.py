@@ -41,6 +41,7 @@ CODES: dict[str, str] = {
     # Refused
     "bad-request": "The request is malformed.",
     "bad-query": "The query cannot be parsed.",
+    "bad-labels": "No good classifier can come of these labels.",
     "unauthorized": "An API key is needed.",
     "forbidden": "The key does not allow this.",
     "not-found": "There is no such thing, or it is not visible to this key.",
@@ -52,6 +53,7 @@ CODES: dict[str, str] = {
     "bad-model": "A model file is missing, altered or unusable.",
     "bad-index": "An index file is missing, altered or unusable.",
     "bad-store": "A store cannot be used as configured.",
+    "training-failed": "A training ended before it was done.",
     "missing-program": "A program that this needs is not installed.",
     # anything not foreseen
     "internal": "An unexpected error; the log has the details.",

@@ -341,6 +341,7 @@ def verdict_facts(verdict: Verdict) -> dict[str, object]:
         "sure": verdict.sure,
         "model": verdict.model,
         "digest": verdict.digest,
+        **({"also": list(verdict.also)} if verdict.also else {}),
         **({"model_label": verdict.model_label} if verdict.model_label else {}),
         **({"taxonomy": verdict.taxonomy} if verdict.taxonomy else {}),
     }

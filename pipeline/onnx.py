@@ -30,7 +30,7 @@ class ModelManifest:
 
     ``files`` maps each file's name to its SHA-256. ``labels`` are in the order of the network's outputs;
     ``thresholds`` the calibrated probability from which a label is sure; ``temperature`` divides the logits.
-    ``max_length`` counts tokens; ``dimension`` is the length of an embedder's vector (0 for a classifier).
+    ``multi`` says that a text may have several labels, so that each probability stands for itself. ``max_length`` counts tokens; ``dimension`` is the length of an embedder's vector (0 for a classifier).
     ``data`` says what it was trained on in words, ``fingerprint`` is the SHA-256 of the training data, ``parameters``
     and ``figures`` are the recipe's. ``taxonomy`` is the id of the last taxonomy operation that its labels follow.
     """
@@ -44,6 +44,7 @@ class ModelManifest:
     labels: tuple[str, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
     temperature: float = 1.0
+    multi: bool = False
     max_length: int = 256
     dimension: int = 0
     licence: str = ""

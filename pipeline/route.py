@@ -19,7 +19,7 @@ class _Facts:
 
     def __init__(self, verdict: Verdict | None, document: Document, text: str, metadata: Mapping[str, str]) -> None:
         self.fields = {
-            "label": (verdict.label if verdict else "",),
+            "label": (verdict.label, *verdict.also) if verdict else ("",),
             "path": (document.path,),
             "source": (document.source,),
             "sender": _senders(metadata.get("from", "")),

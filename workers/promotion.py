@@ -44,7 +44,7 @@ class Promoter:
 
     def compare(self, one: str, two: str, labels: Path) -> Comparison:
         """Two versions (NAME, NAME@VERSION or a folder) on the labelled texts of a file."""
-        texts, _ = read_labelled(labels, self._reading)
+        texts, _ = read_labelled(labels, self.reading)
         return compare(texts, self._verdicts(one, texts), self._verdicts(two, texts))
 
     def promote(
@@ -105,7 +105,7 @@ class Promoter:
         if path is None:
             self._house.classifiers.open(title).classify(["It runs."])  # at least
             return None, {}
-        texts, digest = read_labelled(path, self._reading)
+        texts, digest = read_labelled(path, self.reading)
         two = self._verdicts(title, texts)
         told = {"golden": digest, "after": figures(texts, two).headline}
         if before is None or before == folder.manifest.version:
@@ -145,7 +145,8 @@ class Promoter:
         return [verdict for part in parts for verdict in classifier.classify([each.text for each in part])]
 
     @property
-    def _reading(self) -> Reading:
+    def reading(self) -> Reading:
+        """How a list's paths and documents become text."""
         return Reading(self._read_file, self._read_document)
 
     def _read_file(self, path: Path) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
@@ -26,3 +29,39 @@ def quantise(full: Path, target: Path) -> None:
     onnx.save(blocks.model.model, middle)
     quantize_dynamic(middle, target, weight_type=QuantType.QInt8, op_types_to_quantize=["Gather"])
     middle.unlink()
+
+
+def dequantised(content: bytes) -> dict[str, np.ndarray]:
+    """The two-dimensional and one-dimensional weights of a network that `quantise` made, by their names in the full network, as
+    (out, in) matrices like a linear layer's; the token table as (tokens, width)."""
+    graph = onnx.load_from_string(content).graph
+    held = {own.name: own for own in graph.initializer}
+    found = {
+        name: numpy_helper.to_array(own)
+        for name, own in held.items()
+        if own.data_type == onnx.TensorProto.FLOAT and len(own.dims) == 1 and "." in name
+    }
+    for node in graph.node:
+        if node.op_type == "MatMulNBits":
+            found[_original(node.input[1])] = _blocks(node, held)
+        elif node.op_type == "DequantizeLinear" or (node.op_type == "Gather" and node.input[0].endswith("_quantized")):
+            name = node.input[0].removesuffix("_quantized")
+            if f"{name}_scale" in held and f"{name}_quantized" in held:
+                table, scale, zero = (
+                    numpy_helper.to_array(held[f"{name}_{part}"]) for part in ("quantized", "scale", "zero_point")
+                )
+                found[name] = (table.astype(np.float32) - zero) * scale
+    return found
+
+
+def _blocks(node: onnx.NodeProto, held: dict[str, onnx.TensorProto]) -> np.ndarray:
+    """The (out, in) matrix of a block-wise 8-bit product: symmetric, so its zero is 128."""
+    sizes = {attribute.name: attribute.i for attribute in node.attribute}
+    packed = numpy_helper.to_array(held[node.input[1]]).reshape(sizes["N"], -1, sizes["block_size"])
+    scales = numpy_helper.to_array(held[node.input[2]]).reshape(sizes["N"], -1, 1)
+    return ((packed.astype(np.float32) - 128.0) * scales).reshape(sizes["N"], -1)[:, : sizes["K"]]
+
+
+def _original(name: str) -> str:
+    """The weight's name before the quantiser marked it."""
+    return re.sub(r"_Q\d+(G\d+)?$", "", name)

@@ -47,11 +47,12 @@ app.add_typer(index.app, name="index")
 
 
 def _mount_records() -> None:
-    from workers.cli import models, reclassify, taxonomy, verdicts
+    from workers.cli import models, reclassify, taxonomy, train, verdicts
 
     app.add_typer(reclassify.app, name="reclassify")
     app.add_typer(models.app, name="models")
     app.add_typer(taxonomy.app, name="taxonomy")
+    app.command("train")(train.train)
     app.command("why")(verdicts.why)
     app.command("approve")(verdicts.approve)
 

@@ -60,20 +60,6 @@ FORBIDDEN_LABELS = frozenset({"news", "court_transcript", "financial_report"})
 FORBIDDEN_SOURCES = frozenset({"20newsgroups_posts"})
 #: General text that is none of our classes.
 OTHER_SOURCES = ("18f_blog", "digital_gov")
-#: The sources that the held-out-source figure is measured on: for each of these classes one source is never trained on.
-HELD_OUT = frozenset(
-    {
-        "lexpredict_edgar",
-        "enron_categories",
-        "openterms_privacy_terms",
-        "others",
-        "peps",
-        "microsoft",
-        "dc_code",
-        "pubmedqa",
-        "tc39",
-    }
-)
 #: Characters kept of a text: more than the window holds, so that crops from its middle are possible.
 KEPT = 6000
 

@@ -1,0 +1,96 @@
+"""python -m models.recipes.base --data $MAILROOM_DATA --work .work/base: distil the small Mistral.
+
+``--text DIR`` adds any folder of your own. The result is ``WORK/student``, a Hugging Face directory (safetensors). The same
+command runs on a CPU and on a GPU; ``--resume`` goes on with a run that was cut off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+from pipeline.offline import go_offline
+
+go_offline(os.environ)
+
+import torch  # noqa: E402  (the switches come before any import of a runtime)
+from tokenizers import Tokenizer  # noqa: E402
+from transformers import AutoModel  # noqa: E402
+
+from models.recipes.base.distil import Plan, Pupil, device, distil, losses  # noqa: E402
+from models.recipes.base.student import SHAPES  # noqa: E402
+from models.recipes.base.text import Passages, documents, squad_texts, tokenise  # noqa: E402
+from models.recipes.embedder.export import minilm_directory  # noqa: E402
+
+#: Documents kept out of the training, to measure on.
+HELD_OUT = 200
+
+
+def main() -> None:
+    """Read, transplant, distil, measure, save."""
+    given = _arguments()
+    source = given.teacher or minilm_directory()
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    plan = Plan(tokens=given.tokens, batch=given.batch, rate=given.rate, seed=given.seed, shape=SHAPES[given.size])
+    held_out, passages = _passages(given, tokenizer)
+    teacher = AutoModel.from_pretrained(source)
+    pupil = distil(teacher, passages, given.work, plan, given.resume)
+    figures = {"tokens": plan.tokens, "seed": plan.seed, **measure(pupil, teacher, held_out)}
+    save(pupil, source, given.work / "student", figures)
+    print(json.dumps(figures))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="models.recipes.base")
+    parser.add_argument("--data", type=Path, required=True, help="the folder with text/ and qa/")
+    parser.add_argument("--text", type=Path, action="append", default=[], help="a further folder of text, repeatable")
+    parser.add_argument("--teacher", type=Path, help="a sentence-transformers directory; default all-MiniLM-L6-v2")
+    parser.add_argument("--work", type=Path, default=Path(".work/base"))
+    parser.add_argument("--size", choices=sorted(SHAPES), default="small")
+    parser.add_argument("--tokens", type=int, default=Plan().tokens)
+    parser.add_argument("--batch", type=int, default=Plan().batch)
+    parser.add_argument("--rate", type=float, default=Plan().rate)
+    parser.add_argument("--characters", type=int, default=3_000_000, help="read at most this much of each file")
+    parser.add_argument("--seed", type=int, default=Plan().seed)
+    parser.add_argument("--resume", action="store_true")
+    return parser.parse_args()
+
+
+def _passages(given: argparse.Namespace, tokenizer: Tokenizer) -> tuple[Passages, Passages]:
+    """(held out, training)."""
+    folders = [given.data / "text", *given.text]
+    prose = tokenise(tokenizer, documents(folders, given.characters, given.seed))
+    squad = given.data / "qa" / "squad-train-v1.1.json.xz"
+    questions = tokenise(tokenizer, squad_texts(squad)) if squad.exists() else []
+    stops = frozenset(tokenizer.token_to_id(mark) for mark in (".", "!", "?", ":", ";"))
+    step = max(1, len(prose) // HELD_OUT)
+    kept = [text for place, text in enumerate(prose) if place % step]
+    return Passages(prose[::step] + questions[::500], stops, given.seed), Passages(kept + questions, stops, given.seed)
+
+
+@torch.no_grad()
+def measure(pupil: Pupil, teacher: torch.nn.Module, held_out: Passages, batches: int = 30) -> dict[str, float]:
+    """Agreement with the teacher on documents that were not read."""
+    found = []
+    for _ in range(batches):
+        ids, mask = (torch.from_numpy(array).to(device()) for array in held_out.batch(4096))
+        found.append([float(each) for each in losses(pupil, teacher, ids, mask)])
+    states, sentence = (sum(column) / batches for column in zip(*found, strict=True))
+    return {"relative_error_of_states": round(states, 4), "cosine_of_sentences": round(1 - sentence, 4)}
+
+
+def save(pupil: Pupil, source: Path, folder: Path, figures: dict) -> None:
+    """The student as a Hugging Face directory with its tokenizer, the map to the teacher's space and the figures."""
+    pupil.student.float().cpu().save_pretrained(folder)
+    shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
+    torch.save(pupil.readouts[-1].detach().cpu(), folder.parent / "readout.pt")
+    (folder.parent / "figures.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""From logits to honest probabilities, thresholds that hold a precision, and the measures of both. NumPy alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: The share of right answers that a verdict over its label's threshold should reach.
+PRECISION = 0.97
+#: No threshold under or over these: under the first two labels may look alike, over the second nothing passes.
+LOWEST, HIGHEST = 0.5, 0.995
+#: A label with fewer sure calibration examples than this has its threshold from all labels together.
+FEW = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What turns logits into verdicts. ``thresholds`` are in the order of the labels."""
+
+    temperature: float
+    thresholds: tuple[float, ...]
+    multi: bool = False
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """(texts, labels): rows sum to 1, or each stands for itself where a text may have several labels."""
+        scaled = logits.astype(np.float64) / self.temperature
+        if self.multi:
+            return 1.0 / (1.0 + np.exp(-scaled))
+        powers = np.exp(scaled - scaled.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
+
+
+def calibrate(logits: np.ndarray, targets: np.ndarray, precision: float = PRECISION) -> Calibration:
+    """Temperature (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) and thresholds on a calibration split."""
+    multi = targets.ndim > 1
+    heat = _temperature(logits, targets)
+    plain = Calibration(heat, (), multi).probabilities(logits)
+    return Calibration(heat, thresholds(plain, targets, precision), multi)
+
+
+def _temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    grid = np.exp(np.linspace(np.log(0.1), np.log(8.0), 300))
+    return round(float(grid[int(np.argmin([log_loss(logits / t, targets) for t in grid]))]), 4)
+
+
+def log_loss(logits: np.ndarray, targets: np.ndarray) -> float:
+    """Mean negative log-likelihood, in nats, of the right labels."""
+    z = logits.astype(np.float64)
+    if targets.ndim > 1:
+        return float((np.logaddexp(0, z) - targets * z).mean())
+    top = z.max(1)
+    return float((np.log(np.exp(z - top[:, None]).sum(1)) + top - z[np.arange(len(z)), targets]).mean())
+
+
+def blend(first: np.ndarray, second: np.ndarray, targets: np.ndarray) -> float:
+    """The factor of ``second`` at which ``first + factor * second`` explains the targets best, at its best temperature."""
+    grid = [0.0, *np.exp(np.linspace(np.log(0.1), np.log(30), 40))]
+    losses = []
+    for factor in grid:
+        mixed = first + factor * second
+        losses.append(min(log_loss(mixed / t, targets) for t in np.exp(np.linspace(np.log(0.2), np.log(5), 25))))
+    return float(grid[int(np.argmin(losses))])
+
+
+def thresholds(probabilities: np.ndarray, targets: np.ndarray, precision: float) -> tuple[float, ...]:
+    """Per label the lowest probability from which on its verdicts reach ``precision`` on the calibration texts, counting one
+    mistake more than was seen: a label that was never wrong on five texts has proved little. Labels with few texts take the
+    threshold of all labels together where that is higher."""
+    multi = targets.ndim > 1
+    count = probabilities.shape[1]
+    best, top = probabilities.argmax(1), probabilities.max(1)
+    right = targets[np.arange(len(best)), best] > 0.5 if multi else best == targets
+    common = _lowest(top, right, precision, 0)
+    found = []
+    for place in range(count):
+        mine = probabilities[:, place] > 0.5 if multi else best == place
+        scores = probabilities[mine, place]
+        hits = targets[mine, place] > 0.5 if multi else right[mine]
+        own = _lowest(scores, hits, precision, 1 if len(scores) >= 2 / (1 - precision) else 0)
+        found.append(round(float(np.clip(own if len(scores) >= FEW else max(own, common), LOWEST, HIGHEST)), 4))
+    return tuple(found)
+
+
+def _lowest(scores: np.ndarray, right: np.ndarray, precision: float, extra: int) -> float:
+    """The lowest score at which the share of right ones among it and all above is at least ``precision``."""
+    if not len(scores):
+        return HIGHEST
+    order = np.argsort(-scores, kind="stable")
+    precise = np.cumsum(right[order]) / (np.arange(1, len(order) + 1) + extra) >= precision
+    return float(scores[order][np.nonzero(precise)[0][-1]]) if precise.any() else HIGHEST
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error with equal bins (Guo et al. 2017): 0 is honest."""
+    places = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(confidence[places == b].mean() - right[places == b].mean()) * (places == b).mean() for b in set(places)]
+    return float(sum(gaps))
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+    """Per bin of confidence: its mean confidence, the share that was right, and the number of texts."""
+    places = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "confidence": round(float(confidence[places == b].mean()), 4),
+            "accuracy": round(float(right[places == b].mean()), 4),
+            "texts": int((places == b).sum()),
+        }
+        for b in range(bins)
+        if (places == b).any()
+    ]
+
+
+def coverage_at(precision: float, confidence: np.ndarray, right: np.ndarray) -> float:
+    """The share of texts that could be answered alone at that precision, most confident first."""
+    order = np.argsort(-confidence, kind="stable")
+    precise = np.cumsum(right[order]) / np.arange(1, len(order) + 1) >= precision
+    return float((np.nonzero(precise)[0][-1] + 1) / len(order)) if precise.any() else 0.0
+
+
+def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
+    """The probability that a text inside the scope scores higher than one outside it; ties count half."""
+    scores = np.concatenate([inside, outside])
+    order = np.argsort(scores, kind="stable")
+    ranks = np.empty(len(scores))
+    ranks[order] = np.arange(1, len(scores) + 1)
+    for value in np.unique(scores[np.isin(scores, inside)]):
+        same = scores == value
+        if same.sum() > 1:
+            ranks[same] = ranks[same].mean()
+    n = len(inside)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * len(outside)))

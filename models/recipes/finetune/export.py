@@ -1,0 +1,86 @@
+"""A trained classifier to a model version: ONNX in full precision and in 8 bits, compared with PyTorch, one of them served."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.recipes.finetune.base import Base
+from models.recipes.finetune.calibrate import Calibration
+from models.recipes.finetune.fit import logits_of
+from models.recipes.finetune.network import Classifier
+from models.recipes.quantise import quantise
+from models.registry import write_manifest
+from pipeline.classify import OnnxClassifier
+from pipeline.onnx import ModelFolder
+
+#: The 8-bit file is served when it names the same label on this share of the test texts.
+SAME_LABELS = 0.995
+#: At most so many texts are compared; a full test split of long texts takes longer than the training.
+COMPARED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far a file is from the network in PyTorch: the largest difference of a probability, the share of equal labels."""
+
+    difference: float
+    same: float
+    texts: int
+
+
+def to_onnx(network: Classifier, target: Path) -> None:
+    """Full precision, any batch and any length, in one file."""
+    ids = torch.randint(5, min(2000, network.backbone.config.vocab_size), (3, 17))
+    mask = torch.ones_like(ids)
+    mask[0, 9:] = 0
+    dynamic = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
+    program = torch.onnx.export(
+        network.eval(),
+        (ids, mask),
+        dynamo=True,
+        input_names=["input_ids", "attention_mask"],
+        output_names=["logits"],
+        dynamic_shapes={"input_ids": dynamic, "attention_mask": dynamic},
+        verbose=False,
+    )
+    program.save(str(target), external_data=False)
+
+
+def export(
+    network: Classifier, base: Base, texts: Sequence[str], work: Path, folder: Path, manifest: dict[str, Any]
+) -> tuple[ModelFolder, dict[str, Any]]:
+    """Write and verify the version ``folder``; returns it with both files' parity on ``texts`` and which one is served."""
+    texts = list(texts)[:COMPARED]
+    expected = logits_of(network, base.encode(texts, manifest["max_length"]), exact=True)
+    to_onnx(network, work / "full.onnx")
+    quantise(work / "full.onnx", work / "int8.onnx")
+    found = {}
+    for kind in ("full", "int8"):
+        trial = work / kind / folder.name
+        shutil.rmtree(trial, ignore_errors=True)
+        found[kind] = parity(expected, _folder(work / f"{kind}.onnx", base, trial, manifest), texts)
+    chosen = "int8" if found["int8"].same >= SAME_LABELS else "full"
+    way = {kind: {"difference": p.difference, "same": p.same, "texts": p.texts} for kind, p in found.items()}
+    return _folder(work / f"{chosen}.onnx", base, folder, manifest), {**way, "served": chosen}
+
+
+def _folder(network: Path, base: Base, folder: Path, manifest: dict[str, Any]) -> ModelFolder:
+    folder.mkdir(parents=True)
+    shutil.copyfile(network, folder / "model.onnx")
+    shutil.copyfile(base.folder / "tokenizer.json", folder / "tokenizer.json")
+    return write_manifest(folder, manifest)
+
+
+def parity(expected: np.ndarray, folder: ModelFolder, texts: Sequence[str]) -> Parity:
+    """Compare a version with PyTorch's logits for ``texts``."""
+    served = OnnxClassifier(folder, threads=2).probabilities(texts)
+    own = Calibration(folder.manifest.temperature, (), folder.manifest.multi).probabilities(expected)
+    same = float((served.argmax(1) == own.argmax(1)).mean())
+    return Parity(round(float(np.abs(served - own).max()), 6), round(same, 5), len(texts))

@@ -1,0 +1,49 @@
+"""The network that is fine-tuned: a Mistral-like backbone, its mean state, one linear layer, and a path for bare words."""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedModel
+
+from models.recipes.base.student import mean_state
+from models.recipes.finetune.words import WordPath
+
+
+class Classifier(torch.nn.Module):
+    """(input_ids, attention_mask), each (batch, length), to logits (batch, labels).
+
+    The two paths are added: what the backbone understands, and what the words alone say (`words`, once it is fitted).
+    """
+
+    def __init__(self, backbone: PreTrainedModel, labels: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = torch.nn.Dropout(dropout)
+        self.head = torch.nn.Linear(backbone.config.hidden_size, labels)
+        self.words: WordPath | None = None
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        logits = self.head(self.dropout(self.states(input_ids, attention_mask)))
+        return logits if self.words is None else logits + self.words(input_ids, attention_mask)
+
+    def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The mean of the last states over a text's tokens: (batch, width)."""
+        embedded = self.backbone.get_input_embeddings()(input_ids)
+        seen = visible(self.backbone.config, attention_mask, embedded.dtype)
+        out = self.backbone(inputs_embeds=embedded, attention_mask=seen, use_cache=False)
+        return mean_state(out.last_hidden_state, attention_mask)
+
+
+def visible(config, mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What each token may see, as the addend of the attention scores, (batch, 1, length, length): no padding; what lies ahead
+    only where the model reads both ways; nothing farther away than its sliding window."""
+    length = mask.shape[1]
+    place = torch.arange(length, device=mask.device)
+    ahead = place[None, :] - place[:, None]
+    seen = mask[:, None, None, :].bool().expand(-1, 1, length, -1)
+    if getattr(config, "is_causal", True):
+        seen = seen & (ahead <= 0)
+    window = getattr(config, "sliding_window", None)
+    if window:
+        seen = seen & (ahead.abs() < window)
+    return (~seen).to(dtype) * torch.finfo(dtype).min

@@ -1,0 +1,17 @@
+"""Where a fine-tune starts: a local Hugging Face directory, or a shipped base unpacked from its network file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.recipes.base.ship import unpack
+from models.recipes.finetune.base import Base, open_base
+from models.registry import SHIPPED, open_version
+
+
+def open_start(base: str, work: Path) -> Base:
+    """``base`` is the path of a directory (anything with a slash) or the name of a shipped base, "name" or "name@version"."""
+    if "/" in base:
+        return open_base(Path(base))
+    version = open_version(SHIPPED, base)
+    return open_base(unpack(version, work / "base"))

@@ -1,0 +1,198 @@
+"""The fine-tuned small Mistral beside a bag of words and MiniLM with a linear layer, on the same splits.
+
+    MAILROOM_DATA=... python -m tests.benchmarks.classification --base DIR [--sets banking77 ...] [--resume]
+
+Needs the extra "train". Sets: banking77 and clinc150 (official splits; of the training texts a tenth calibrates), doctype_random
+(80/20 by hash), doctype_heldout (the sources of test are in no training text), and, when asked for, few-shot draws of 8, 16 and 32
+texts a class of banking77 and clinc150. One recipe with the same settings for all sets of a kind (short texts, documents). Test
+texts take no part in training, calibration or the choice of settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import hashlib
+import json
+import lzma
+import os
+import random
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.offline import go_offline
+
+go_offline(os.environ)
+
+from models.recipes.finetune.calibrate import auroc  # noqa: E402  (the switches come before any import of a runtime)
+from models.recipes.finetune.examples import Example, dataset  # noqa: E402
+from models.recipes.finetune.fit import Settings  # noqa: E402
+from models.recipes.finetune.run import Job, Made, train  # noqa: E402
+from models.recipes.finetune.start import open_start  # noqa: E402
+from models.registry import SHIPPED, open_version  # noqa: E402
+from pipeline.classify import OnnxClassifier  # noqa: E402
+from pipeline.embed import OnnxEmbedder  # noqa: E402
+from tests.benchmarks.record import RESULTS, record_part  # noqa: E402
+
+HELD_OUT = frozenset(
+    "lexpredict_edgar enron_categories openterms_privacy_terms others bbc peps microsoft dc_code pubmedqa tc39".split()
+)
+SHORT = Settings(rate=4e-4, epochs=12, crop=64, max_length=64, batch=48)
+PAGES = Settings(rate=3e-4, epochs=3, crop=160, max_length=1024, batch=24, step_tokens=4096, patience=2)
+FEW = Settings(rate=4e-4, epochs=20, crop=64, max_length=64, batch=24, patience=20)
+CALIBRATION = 0.1
+
+
+def part_of(text: str) -> float:
+    """A number in [0, 1) that the text alone decides."""
+    return int.from_bytes(hashlib.sha256(text.lower().strip().encode()).digest()[:4], "big") / 2**32
+
+
+def banking77(data: Path) -> Iterator[Example]:
+    """10,003 questions to a bank to train on, 3,080 to test, 77 intents."""
+    for side in ("train", "test"):
+        with (data / "classification" / "banking77" / f"{side}.csv").open(encoding="utf-8", newline="") as rows:
+            for row in csv.DictReader(rows):
+                yield Example(row["text"], (row["category"],), split=_side(side, row["text"]))
+
+
+def clinc150(data: Path) -> Iterator[Example]:
+    """15,000 queries to train on, 4,500 to test, 150 intents; what is out of scope is not trained on at all."""
+    content = json.loads((data / "classification" / "clinc150" / "data_full.json").read_text(encoding="utf-8"))
+    for part, side in (("train", "train"), ("val", "calibration"), ("test", "test")):
+        yield from (Example(text, (label,), split=side) for text, label in content[part])
+
+
+def documents(data: Path, held_out: bool) -> Iterator[Example]:
+    """10,167 documents of 23 types, split by hash or by source."""
+    with lzma.open(data / "classification" / "doctype_mix.jsonl.xz", "rt", encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            tested = row["source"] in HELD_OUT if held_out else part_of(row["text"]) < 0.2
+            side = "test" if tested else _side("train", row["text"][::-1])
+            yield Example(row["text"], (row["label"],), identity=row["id"], split=side)
+
+
+def few(examples: Iterable[Example], shots: int, seed: int) -> Iterator[Example]:
+    """``shots`` examples of a class to learn from, a quarter of them to calibrate; the whole test split."""
+    groups: dict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        if example.split == "test":
+            yield example
+        else:
+            groups[example.labels[0]].append(example)
+    rng = random.Random(seed)
+    for label in sorted(groups):
+        for place, example in enumerate(rng.sample(groups[label], shots)):
+            side = "calibration" if place < shots // 4 else "train"
+            yield Example(example.text, example.labels, split=side)
+
+
+def _side(side: str, text: str) -> str:
+    return "calibration" if side == "train" and part_of(text) < CALIBRATION else side
+
+
+SETS: dict[str, tuple[Callable[[Path], Iterator[Example]], Settings]] = {
+    "banking77": (banking77, SHORT),
+    "clinc150": (clinc150, SHORT),
+    "doctype_heldout": (lambda data: documents(data, True), PAGES),
+    "doctype_random": (lambda data: documents(data, False), PAGES),
+}
+for _name, _read in (("banking77", banking77), ("clinc150", clinc150)):
+    for _shots in (8, 16, 32):
+        SETS[f"{_name}_{_shots}"] = (lambda data, read=_read, shots=_shots: few(read(data), shots, 20261124), FEW)
+
+
+def outside(data: Path, classifier: OnnxClassifier, inside: list[str]) -> dict[str, float]:
+    """CLINC150's out-of-scope queries: how well the probability tells them from those in scope, and the share that is not sure."""
+    content = json.loads((data / "classification" / "clinc150" / "data_full.json").read_text(encoding="utf-8"))
+    strange = [text for text, _ in content["oos_test"]]
+    own, foreign = classifier.probabilities(inside).max(1), classifier.probabilities(strange).max(1)
+    refused = [not verdict.sure for verdict in classifier.classify(strange)]
+    kept = [verdict.sure for verdict in classifier.classify(inside)]
+    return {
+        "oos_auroc": round(auroc(own, foreign), 4),
+        "oos_recall": round(sum(refused) / len(refused), 4),
+        "in_scope_sure": round(sum(kept) / len(kept), 4),
+    }
+
+
+def run(name: str, given: argparse.Namespace) -> Made:
+    """Train and measure one set."""
+    read, settings = SETS[name]
+    data = dataset(read(given.data), settings.seed)
+    work = given.work / name
+    shutil.rmtree(work / "out", ignore_errors=True)
+    job = Job(
+        name=name,
+        version="1",
+        root=work / "out",
+        work=work,
+        command=f"python -m tests.benchmarks.classification --sets {name}",
+        data=name,
+        licence="not for shipping",
+        base=given.base,
+    )
+    embedder = OnnxEmbedder(open_version(SHIPPED, "all-minilm-l6-v2"), threads=2)
+    extra = None
+    if name == "clinc150":
+        inside = [example.text for example in data.test]
+        extra = lambda served, _: outside(given.data, served, inside)  # noqa: E731
+    return train(job, open_start(given.base, work), data, settings, embedder, resume=given.resume, extra=extra)
+
+
+def entry(made: Made) -> dict[str, Any]:
+    """What the result file holds of one set."""
+    report = made.report
+    out = {"small_mistral": report["figures"]["accuracy"]}
+    out |= {name: values["accuracy"] for name, values in report["baselines"].items()}
+    out |= {key: value for key, value in report["figures"].items() if key != "accuracy"}
+    out |= {
+        "network_alone": (report["parts"].get("network without words") or {"accuracy": out["small_mistral"]})[
+            "accuracy"
+        ]
+    }
+    parity = report["export"]
+    return out | {
+        "train_texts": report["data"]["train"],
+        "train_seconds": report["training"]["seconds"],
+        "epochs": len(report["curve"]),
+        "served": parity["served"],
+        "int8_same": parity["int8"]["same"],
+        "int8_difference": parity["int8"]["difference"],
+        "full_difference": parity["full"]["difference"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests.benchmarks.classification")
+    parser.add_argument("--data", type=Path, default=os.environ.get("MAILROOM_DATA"))
+    parser.add_argument("--base", default="mistral-small")
+    parser.add_argument("--work", type=Path, default=Path(".work/classification"))
+    parser.add_argument(
+        "--sets", nargs="+", choices=sorted(SETS), default=[name for name in SETS if "_" not in name[-3:]]
+    )
+    parser.add_argument("--resume", action="store_true")
+    given = parser.parse_args()
+    if given.data is None:
+        parser.error("give --data or set MAILROOM_DATA to the folder of public data sets")
+    given.data = Path(given.data)
+    for name in given.sets:
+        save(name, entry(run(name, given)))
+
+
+def save(name: str, values: dict[str, Any]) -> None:
+    """Put one set's figures beside the others."""
+    file = RESULTS / "classification.json"
+    sets = json.loads(file.read_text(encoding="utf-8")).get("sets", {}) if file.exists() else {}
+    sets[name] = values | {"date": datetime.datetime.now(datetime.UTC).date().isoformat()}
+    command = "python -m tests.benchmarks.classification"
+    record_part("classification", "sets", sets, command, SHORT.seed, "banking77, clinc150, doctype_mix")
+    print(name, values)
+
+
+if __name__ == "__main__":
+    main()

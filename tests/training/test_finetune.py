@@ -1,0 +1,135 @@
+"""A fine-tune end to end for each architecture: train, export, serve, agree; several labels; adapters; resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.recipes.finetune import fit as fitting
+from models.recipes.finetune.base import open_base
+from models.recipes.finetune.examples import Example, dataset
+from models.recipes.finetune.fit import Settings, fit
+from models.recipes.finetune.run import Job, Made, train
+from models.registry import verify
+from pipeline.classify import OnnxClassifier
+from tests.training.conftest import CLASSES, MORE, texts
+
+QUICK = Settings(rate=3e-3, epochs=3, crop=48, max_length=64, batch=8, patience=5, seed=5)
+
+
+def job(folder: Path, name: str = "tried") -> Job:
+    return Job(name, "1", folder / "models", folder / "work", "a test", "made up", "none", "tiny")
+
+
+def made(folder: Path, base: Path, embedder, settings: Settings = QUICK, examples=None) -> Made:
+    data = dataset(list(examples or texts(40)), settings.seed)
+    return train(job(folder), open_base(base), data, settings, embedder)
+
+
+@pytest.mark.parametrize("family", sorted(MORE))
+def test_every_architecture_is_trained_exported_and_served(
+    family: str, tiny: Callable, embedder, tmp_path: Path
+) -> None:
+    done = made(tmp_path, tiny(family), embedder)
+
+    folder = verify(done.folder.path)
+    assert done.report["figures"]["accuracy"] >= 0.9
+    assert done.report["export"]["full"]["difference"] < 1e-4
+    served = done.report["export"][done.report["export"]["served"]]
+    assert served["same"] >= 0.995
+    verdicts = OnnxClassifier(folder).classify(["press the switch, remove the cable and turn the screw"])
+    assert verdicts[0].label == "manual"
+
+
+def test_a_version_brings_its_report(tiny: Callable, embedder, tmp_path: Path) -> None:
+    done = made(tmp_path, tiny("Mistral"), embedder)
+
+    report = json.loads((done.folder.path / "report.json").read_text())
+    assert set(report["baselines"]) == {"tfidf_svm", "minilm_lr"}
+    assert {row["label"] for row in report["classes"]} == set(CLASSES)
+    assert sum(map(sum, report["confusion"])) == report["figures"]["texts"]
+    page = (done.folder.path / "report.html").read_text()
+    assert page.count("<svg") == 3
+    assert "baseline" in page
+    assert done.folder.manifest.fingerprint == report["data"]["fingerprint"]
+
+
+def test_a_text_may_have_several_labels(tiny: Callable, embedder, tmp_path: Path) -> None:
+    single = list(texts(30))
+    pairs = [
+        Example(f"{one.text} {two.text}", tuple(sorted({*one.labels, *two.labels})), identity=f"pair-{number}")
+        for number, (one, two) in enumerate(zip(single, reversed(single), strict=True))
+    ]
+    done = made(tmp_path, tiny("Mistral"), embedder, examples=single + pairs)
+
+    assert done.report["figures"]["micro_f1"] > 0.8
+    both = OnnxClassifier(done.folder).probabilities(
+        ["press the switch and turn the screw; amount total due, net price"]
+    )
+    named = {label for label, p in zip(done.folder.manifest.labels, both[0], strict=True) if p > 0.5}
+    assert {"invoice", "manual"} <= named
+
+
+def test_adapters_train_a_small_part_and_leave_a_plain_network(tiny: Callable, embedder, tmp_path: Path) -> None:
+    settings = Settings(**{**QUICK.__dict__, "lora": 4}) if hasattr(QUICK, "__dict__") else _with(lora=4)
+    base = open_base(tiny("Mistral"))
+    free = sum(p.numel() for p in base.backbone(4).parameters() if p.requires_grad)
+    assert 0 < free < 0.05 * sum(p.numel() for p in base.backbone().parameters())
+
+    done = made(tmp_path, tiny("Mistral"), embedder, settings)
+    assert done.report["export"]["full"]["difference"] < 1e-4
+
+
+def test_a_training_goes_on_where_it_was_cut_off(
+    tiny: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, data = open_base(tiny("Mistral")), dataset(list(texts(30)), 1)
+    whole = fit(base, data, tmp_path / "whole", QUICK)
+
+    epoch = fitting.Run._epoch
+
+    def cut(run, number: int) -> float:
+        if number == 2:
+            raise KeyboardInterrupt
+        return epoch(run, number)
+
+    monkeypatch.setattr(fitting.Run, "_epoch", cut)
+    with pytest.raises(KeyboardInterrupt):
+        fit(base, data, tmp_path / "cut", QUICK)
+    monkeypatch.undo()
+    resumed = fit(base, data, tmp_path / "cut", QUICK, resume=True)
+
+    assert [e.number for e in resumed.curve] == [1, 2, 3]
+    assert resumed.curve[1].train_loss == pytest.approx(whole.curve[1].train_loss, rel=0.02)
+    assert resumed.curve[2].accuracy == pytest.approx(whole.curve[2].accuracy, abs=0.1)
+
+
+def test_the_word_path_is_the_same_in_the_network_and_in_the_machine_that_was_fitted(tiny: Callable) -> None:
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    from models.recipes.finetune.words import _counted, fit_words, keys
+
+    base, data = open_base(tiny("Mistral")), dataset(list(texts(40)), 1)
+    ids = [base.inner(each) for each in base.encode([e.text for e in data.train])]
+    path = fit_words(ids, data.targets(data.train), base.vocabulary, len(data.labels), 0)
+
+    import torch
+
+    counts, row = _counted(ids, base.vocabulary)
+    weighed = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
+    assert len(keys(np.array(ids[0]), base.vocabulary)) == 2 * len(ids[0]) - 1
+    table = path.table.numpy()[1:] * path.peak.numpy()[1:, None]
+    expected = weighed @ table + path.bias.numpy()
+    framed = [torch.tensor([base.framed(text)]) for text in ids[:20]]
+    scores = np.vstack([path(one, one.ne(101) & one.ne(102)).numpy() for one in framed])
+    np.testing.assert_allclose(scores, expected[:20], atol=1e-4)
+
+
+def _with(**changes) -> Settings:
+    from dataclasses import replace
+
+    return replace(QUICK, **changes)

@@ -1,0 +1,137 @@
+"""`mailroom train`: the house's labels gathered, and a fine-tune run on them in the environment that has the packages."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.durable import translated
+from models.labelled import Labelled, read_labelled
+from pipeline.codec import decode_parsed
+from pipeline.errors import CODES, MailroomError, Misconfigured, Refused
+from pipeline.questions import Caller
+
+if TYPE_CHECKING:
+    from workers.assemble import House
+
+RECIPE = "models.recipes.finetune"
+SOURCE = Path(__file__).parents[1]
+EVERYTHING = Caller((), admin=True)
+#: Between several labels in one cell of a list.
+BETWEEN = ";"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to train. ``labels`` is a list of the house, ``reviews`` adds what people approved; ``options`` are flags of the
+    recipe, as (name, value)."""
+
+    name: str
+    labels: Path | None
+    reviews: bool
+    base: str
+    options: Sequence[tuple[str, str]] = ()
+    resume: bool = False
+
+
+class Trainer:
+    """Gathers examples and runs the recipe; the new version lies beside the others and is not in force."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def train(self, order: Order) -> dict[str, Any]:
+        """The recipe's last word: folder, title and figures. Its progress goes to standard error.
+
+        Raises Refused("bad-labels") when nothing good can come of the labels, Misconfigured where the packages or the base
+        cannot be used. Nothing is changed then.
+        """
+        python = self._python()
+        work = self._house.settings.home / "training" / order.name
+        with translated(work):
+            work.mkdir(parents=True, exist_ok=True)
+        examples = work / "examples.jsonl"
+        self._write(order, examples)
+        return self._run([python, "-m", RECIPE, *self._arguments(order, examples, work)])
+
+    def _write(self, order: Order, file: Path) -> None:
+        with translated(file), file.open("w", encoding="utf-8") as out:
+            for row in self._examples(order):
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def _examples(self, order: Order) -> Iterator[dict[str, Any]]:
+        if order.labels is not None:
+            rows, _ = read_labelled(order.labels, self._house.promoter.reading)
+            yield from (_listed(row) for row in rows)
+        if order.reviews:
+            yield from self._reviewed()
+
+    def _reviewed(self) -> Iterator[dict[str, Any]]:
+        catalogue = self._house.catalogue
+        for document in catalogue.documents.by_number(list(catalogue.reviews.approved(EVERYTHING))).values():
+            key = catalogue.passages.parsed_key(document.id)
+            payload = catalogue.passages.result(key) if key else None
+            if payload is not None and document.label:
+                yield {"text": decode_parsed(payload).text, "labels": [document.label], "identity": document.id}
+
+    def _arguments(self, order: Order, examples: Path, work: Path) -> list[str]:
+        flags = [part for name, value in order.options for part in (f"--{name}", value)]
+        places = ["--out", str(self._house.settings.models_root), "--work", str(work)]
+        said = ["--command", f"mailroom train --name {order.name} " + " ".join(flags)]
+        resume = ["--resume"] if order.resume else []
+        return [
+            "--examples",
+            str(examples),
+            "--name",
+            order.name,
+            "--base",
+            order.base,
+            *places,
+            *said,
+            *flags,
+            *resume,
+        ]
+
+    def _python(self) -> str:
+        chosen = self._house.settings.models.trainer or sys.executable
+        probe = "import torch, transformers, sklearn, onnx, onnxscript"
+        try:
+            subprocess.run([chosen, "-c", probe], check=True, capture_output=True, timeout=300)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise Misconfigured(
+                "bad-settings",
+                f"{chosen} has not the packages to train with. Make an environment with `pip install "
+                "'mailroom-documents[train]'` and name its Python in the setting models.trainer.",
+            ) from error
+        return chosen
+
+    def _run(self, command: list[str]) -> dict[str, Any]:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
+        try:
+            told = json.loads(done.stdout.strip().splitlines()[-1])
+        except (ValueError, IndexError):
+            raise Misconfigured(
+                "training-failed",
+                f"The training ended with status {done.returncode} before it was done; its last lines are above. Labels and "
+                "checkpoints are kept: mend the cause and run the same command with --resume.",
+            ) from None
+        if "error" in told:
+            raise _error(told["error"], told["detail"])
+        return told
+
+
+def _listed(row: Labelled) -> dict[str, Any]:
+    labels = [part.strip() for label in row.labels for part in label.split(BETWEEN) if part.strip()]
+    return {"text": row.text, "labels": list(dict.fromkeys(labels)), "identity": row.place}
+
+
+def _error(code: str, detail: str) -> MailroomError:
+    """The recipe's error as it was raised there."""
+    return (Refused if code == "bad-labels" else Misconfigured)(code if code in CODES else "training-failed", detail)
