@@ -71,17 +71,20 @@ class Clause:
 
 
 def parse(query: str, plain: bool = False) -> tuple[Clause, ...]:
-    """The clauses of a query; at least one of them is not excluded. A ``plain`` text is words and nothing else."""
+    """The clauses of a query in their order, a repeated word repeated; at least one of them is not excluded. A ``plain``
+    text is words and nothing else."""
     if len(query) > MAX_CHARS:
         raise Refused("bad-query", f"The query has {len(query):,} characters; the limit is {MAX_CHARS:,}.")
     text = _CONTROL.sub(" ", query)
-    clauses: dict[Clause, None] = {}
+    clauses: list[Clause] = []
+    distinct: set[Clause] = set()
     at = 0
     while (at := _skip_space(text, at)) < len(text):
         start = at
         clause, at = _word(text, at) if plain else _clause(text, at)
-        clauses[clause] = None
-        _check_limits(clauses, clause, start)
+        clauses.append(clause)
+        distinct.add(clause)
+        _check_limits(distinct, clause, start)
     if not any(clause.sign != "-" for clause in clauses):
         raise Refused("bad-query", "The query holds no word to look for.")
     return tuple(clauses)
@@ -102,7 +105,7 @@ def strict(clauses: Sequence[Clause]) -> bool:
     return any(clause.required or clause.sign == "-" for clause in clauses)
 
 
-def _check_limits(clauses: dict[Clause, None], clause: Clause, start: int) -> None:
+def _check_limits(clauses: set[Clause], clause: Clause, start: int) -> None:
     place = f"At character {start + 1}"
     if len(clauses) > MAX_CLAUSES:
         raise Refused("bad-query", f"{place}: the query has more than {MAX_CLAUSES} different words.")

@@ -29,19 +29,21 @@ class OnnxReranker:
         self.name = manifest.title
         self.digest = folder.digest("rerank-1")
         self._model = OnnxModel(folder, "relevance", threads, providers)
-        self._model.tokenizer.enable_truncation(manifest.max_length, strategy="only_second")
-        self._room = manifest.max_length * CHARACTERS_PER_TOKEN
+        self._length = manifest.max_length
         self._temperature = manifest.temperature
 
     def scores(self, query: str, texts: Sequence[str]) -> np.ndarray:
-        question = self._question(query)
-        encodings = self._model.tokenizer.encode_batch([(question, text[: self._room]) for text in texts])
+        question = self._first(query, QUESTION)
+        rest = self._length - len(self._model.tokenizer.encode(question, "").ids)
+        pairs = [(question, self._first(text, rest)) for text in texts]
+        encodings = self._model.tokenizer.encode_batch(pairs)
         logits = np.zeros(len(texts), np.float32)
         for batch in batches([encoding.ids for encoding in encodings], TOKEN_BUDGET):
             logits[list(batch.rows)] = self._model.run(batch).reshape(len(batch.rows))
         return 1.0 / (1.0 + np.exp(-logits / self._temperature))
 
-    def _question(self, query: str) -> str:
-        cut = query[: QUESTION * CHARACTERS_PER_TOKEN]
+    def _first(self, text: str, tokens: int) -> str:
+        """The beginning of the text, of so many tokens at most."""
+        cut = text[: tokens * CHARACTERS_PER_TOKEN]
         offsets = self._model.tokenizer.encode(cut, add_special_tokens=False).offsets
-        return cut if len(offsets) <= QUESTION else cut[: offsets[QUESTION - 1][1]]
+        return cut if len(offsets) <= tokens else cut[: offsets[tokens - 1][1]]

@@ -75,8 +75,9 @@ _CODES = (
 
 
 def language_of(text: str, among: tuple[str, ...] = LANGUAGES) -> str:
-    """The language whose function words are most frequent; English where none is."""
-    seen = [word.lower() for word in _WORD.findall(text[:_SAMPLE])]
+    """The language whose function words are most frequent; English where none is. Single letters tell nothing: they are
+    initials as well."""
+    seen = [word.lower() for word in _WORD.findall(text[:_SAMPLE]) if len(word) > 1]
     counts = Counter(language for word in seen for language in _SPOKEN_IN.get(word, ()) if language in among)
     return max(counts, key=lambda language: (counts[language], language == ENGLISH), default=ENGLISH)
 

@@ -6,6 +6,7 @@ for as a whole, in any of the fields.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import tantivy
@@ -36,9 +37,10 @@ class Builder:
     def build(self, clauses: Sequence[Clause]) -> Query | None:
         """None when nothing is left to look for, or when something that is required has no word in it."""
         parts: list[tuple[Occur, Query]] = []
-        for clause in self._content(clauses):
+        for clause, times in Counter(self._content(clauses)).items():
             if clause.sign == "" and not clause.required:
-                parts += [(Occur.Should, query) for query in self._soft(clause)]
+                soft = self._soft(clause)
+                parts += [(Occur.Should, q if times == 1 else Query.boost_query(q, times)) for q in soft]
                 continue
             query = self._any(self._whole(clause))
             if query is not None:
