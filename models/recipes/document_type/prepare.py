@@ -104,6 +104,7 @@ def read_other(data: Path, each: int, rng: random.Random) -> Iterator[Sample]:
 
 def read_synthetic(each: int, rng: random.Random) -> Iterator[Sample]:
     """Generated documents; repetitions of a text are dropped."""
+    from models.recipes.document_type import everyday  # noqa: F401  (registers its makers)
     from models.recipes.document_type.synthetic import generate
 
     seen = set()

@@ -38,19 +38,19 @@ SKILL = "Python|welding|bookkeeping|negotiation|AutoCAD|SQL|first aid|stock cont
 SYSTEM = "VPN|printer on floor 2|payroll application|e-mail client|door badge|shared drive|laptop docking station|booking system|phone line|label scanner".split(
     "|"
 )
-MAKERS: dict[str, Callable[[random.Random], str]] = {}
+MAKERS: dict[str, list[Callable[[random.Random], str]]] = {}
 
 
 def generate(each: int, rng: random.Random) -> Iterator[tuple[str, str]]:
     """``each`` documents of every class as (label, text)."""
-    for label, make in MAKERS.items():
-        for _ in range(each):
-            yield label, roughened(make(rng), rng)
+    for label, makers in MAKERS.items():
+        for number in range(each):
+            yield label, roughened(makers[number % len(makers)](rng), rng)
 
 
 def maker(label: str) -> Callable[[Callable[[random.Random], str]], Callable[[random.Random], str]]:
     def register(function: Callable[[random.Random], str]) -> Callable[[random.Random], str]:
-        MAKERS[label] = function
+        MAKERS.setdefault(label, []).append(function)
         return function
 
     return register

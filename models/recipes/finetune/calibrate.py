@@ -10,8 +10,10 @@ import numpy as np
 PRECISION = 0.97
 #: No threshold under or over these: under the first two labels may look alike, over the second nothing passes.
 LOWEST, HIGHEST = 0.5, 0.995
-#: A label with fewer sure calibration examples than this has its threshold from all labels together.
-FEW = 20
+#: A label with fewer calibration verdicts than this has its threshold from all labels together.
+FEW = 40
+#: The 80 % point of the normal distribution.
+LUCK = 0.8416
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +66,34 @@ def blend(first: np.ndarray, second: np.ndarray, targets: np.ndarray) -> float:
 
 
 def thresholds(probabilities: np.ndarray, targets: np.ndarray, precision: float) -> tuple[float, ...]:
-    """Per label the lowest probability from which on its verdicts reach ``precision`` on the calibration texts, counting one
-    mistake more than was seen: a label that was never wrong on five texts has proved little. Labels with few texts take the
-    threshold of all labels together where that is higher."""
+    """Per label the lowest probability from which on its verdicts reach ``precision`` on the calibration texts, by the lower end
+    of what those texts allow (see `_lowest`): a label that was right on five texts has proved little. Labels with few texts take
+    the threshold of all labels together."""
     multi = targets.ndim > 1
-    count = probabilities.shape[1]
     best, top = probabilities.argmax(1), probabilities.max(1)
     right = targets[np.arange(len(best)), best] > 0.5 if multi else best == targets
-    common = _lowest(top, right, precision, 0)
+    common = _lowest(top, right, precision)
     found = []
-    for place in range(count):
+    for place in range(probabilities.shape[1]):
         mine = probabilities[:, place] > 0.5 if multi else best == place
         scores = probabilities[mine, place]
         hits = targets[mine, place] > 0.5 if multi else right[mine]
-        own = _lowest(scores, hits, precision, 1 if len(scores) >= 2 / (1 - precision) else 0)
-        found.append(round(float(np.clip(own if len(scores) >= FEW else max(own, common), LOWEST, HIGHEST)), 4))
+        own = _lowest(scores, hits, precision) if len(scores) >= FEW else common
+        found.append(round(float(np.clip(own, LOWEST, HIGHEST)), 4))
     return tuple(found)
 
 
-def _lowest(scores: np.ndarray, right: np.ndarray, precision: float, extra: int) -> float:
-    """The lowest score at which the share of right ones among it and all above is at least ``precision``."""
+def _lowest(scores: np.ndarray, right: np.ndarray, precision: float) -> float:
+    """The lowest score at which the share of right ones among it and all above is at least ``precision``: not the share that was
+    seen, which is chosen as the luckiest of many, but the lower end of its interval (Wilson, JASA 22, 1927; one-sided 80 %)."""
     if not len(scores):
         return HIGHEST
     order = np.argsort(-scores, kind="stable")
-    precise = np.cumsum(right[order]) / (np.arange(1, len(order) + 1) + extra) >= precision
-    return float(scores[order][np.nonzero(precise)[0][-1]]) if precise.any() else HIGHEST
+    n = np.arange(1, len(order) + 1)
+    seen = np.cumsum(right[order]) / n
+    spread = LUCK * np.sqrt(seen * (1 - seen) / n + LUCK**2 / (4 * n**2))
+    enough = (seen + LUCK**2 / (2 * n) - spread) / (1 + LUCK**2 / n) >= precision
+    return float(scores[order][np.nonzero(enough)[0][-1]]) if enough.any() else HIGHEST
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

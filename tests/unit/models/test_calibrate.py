@@ -1,0 +1,83 @@
+"""Honest probabilities: what calibration has to repair, thresholds that hold, measures against hand-made cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.recipes.finetune.calibrate import (
+    HIGHEST,
+    Calibration,
+    auroc,
+    blend,
+    calibrate,
+    calibration_error,
+    coverage_at,
+    thresholds,
+)
+
+
+def overconfident(count: int, factor: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits whose true probabilities are softmax(logits / factor)."""
+    rng = np.random.default_rng(seed)
+    honest = rng.normal(0, 2, (count, 4))
+    powers = np.exp(honest)
+    chances = powers / powers.sum(1, keepdims=True)
+    targets = (chances.cumsum(1) > rng.random((count, 1))).argmax(1)
+    return honest * factor, targets
+
+
+def test_the_temperature_undoes_overconfidence() -> None:
+    logits, targets = overconfident(6000, 3.0)
+    found = calibrate(logits, targets)
+    assert found.temperature == pytest.approx(3.0, rel=0.1)
+    new_logits, new_targets = overconfident(6000, 3.0, seed=1)
+    before = Calibration(1.0, ()).probabilities(new_logits)
+    after = found.probabilities(new_logits)
+    error = [calibration_error(p.max(1), p.argmax(1) == new_targets) for p in (before, after)]
+    assert error[1] < 0.03 < error[0]
+
+
+def test_sure_verdicts_reach_the_precision_on_new_texts() -> None:
+    logits, targets = overconfident(6000, 2.0)
+    found = calibrate(logits, targets, precision=0.95)
+    new_logits, new_targets = overconfident(6000, 2.0, seed=1)
+    probabilities = found.probabilities(new_logits)
+    best = probabilities.argmax(1)
+    sure = probabilities.max(1) >= np.array(found.thresholds)[best]
+    assert 0.1 < sure.mean() < 0.9
+    assert (best == new_targets)[sure].mean() >= 0.94
+
+
+def test_a_label_that_never_convinced_is_never_sure() -> None:
+    probabilities = np.array([[0.6, 0.4]] * 40)
+    limits = thresholds(probabilities, np.ones(40, dtype=int), 0.97)
+    assert limits[0] == HIGHEST
+
+
+def test_several_labels_are_calibrated_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 2, (5000, 3))
+    targets = (1 / (1 + np.exp(-honest)) > rng.random(honest.shape)).astype(np.float32)
+    found = calibrate(honest * 2.5, targets)
+    assert found.multi
+    assert found.temperature == pytest.approx(2.5, rel=0.1)
+    assert found.probabilities(honest).shape == honest.shape
+
+
+def test_measures_on_cases_worked_out_by_hand() -> None:
+    confidence = np.array([0.95, 0.95, 0.55, 0.55])
+    right = np.array([True, True, True, False])
+    assert calibration_error(confidence, right) == pytest.approx(0.05)
+    assert coverage_at(0.97, confidence, right) == pytest.approx(0.75)
+    assert coverage_at(0.5, confidence, right) == 1.0
+    assert auroc(np.array([0.9, 0.8]), np.array([0.1, 0.2])) == 1.0
+    assert auroc(np.array([0.5, 0.5]), np.array([0.5, 0.5])) == 0.5
+    assert auroc(np.array([0.9, 0.1]), np.array([0.5])) == 0.5
+
+
+def test_a_second_opinion_that_knows_nothing_gets_no_weight() -> None:
+    logits, targets = overconfident(2000, 1.0)
+    noise = np.random.default_rng(5).normal(0, 1, logits.shape)
+    assert blend(logits, noise, targets) < 0.3
+    assert blend(noise, logits, targets) > 1.0
