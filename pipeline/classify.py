@@ -76,13 +76,13 @@ class OnnxClassifier:
     def classify(self, texts: Sequence[str]) -> list[Verdict]:
         """One verdict per text, in order. A text without any token gets equal probabilities: no guess, never sure."""
         own = self._outputs(texts)
-        house = self._house.probabilities(own)
+        house = self._house.probabilities(own, self._manifest.multi)
         return [self._verdict(*rows) for rows in zip(texts, own, house, strict=True)]
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities of the house's labels, float64, shape (len(texts), labels). Rows sum to 1, or to less
         where a label was retired; each stands for itself where the model gives several labels."""
-        return self._house.probabilities(self._outputs(texts))
+        return self._house.probabilities(self._outputs(texts), self._manifest.multi)
 
     def window(self, text: str) -> tuple[tuple[int, int], ...]:
         """The parts of a text that the network sees, as (start, end) in characters: all of it, or its head and its tail."""

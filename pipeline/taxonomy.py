@@ -5,7 +5,7 @@ for ever, undone only by another one. `labelling` replays the operations that ca
 says, for each label of the house, which of the model's outputs speak for it and from which probability on it is sure.
 
     rename    the output speaks for the new name; its threshold goes with it
-    merge     the outputs' probabilities are added up; the highest of their thresholds holds
+    merge     the outputs' probabilities are added up (where a text may have several labels, the largest counts); the highest of their thresholds holds
     split     the model cannot tell the parts apart: its label is proposed, but never sure, until one that was trained on
               the parts is in force
     retire    what the model gives to the label counts for no other; the next best is proposed
@@ -58,9 +58,11 @@ class Labelling:
         parts = [self.labels, self.outputs, self.thresholds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def probabilities(self, model: np.ndarray) -> np.ndarray:
-        """The house's probabilities, shape (rows, labels), from the model's, shape (rows, outputs)."""
-        columns = [model[:, list(outputs)].sum(axis=1) for outputs in self.outputs]
+    def probabilities(self, model: np.ndarray, multi: bool = False) -> np.ndarray:
+        """The house's probabilities, shape (rows, labels), from the model's, shape (rows, outputs). Where a text may have
+        several labels (``multi``), merged ones are as probable as the most probable of them."""
+        parts = [model[:, list(outputs)] for outputs in self.outputs]
+        columns = [part.max(axis=1, initial=0.0) if multi else part.sum(axis=1) for part in parts]
         return np.minimum(np.stack(columns, axis=1), 1.0)
 
 

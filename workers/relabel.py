@@ -15,6 +15,7 @@ from models.registry import open_version
 from pipeline.documents import Document, State
 from pipeline.errors import MailroomError, Refused
 from pipeline.questions import Caller, Filters
+from pipeline.reclassify import standing_decision
 from pipeline.taxonomy import Operation, labelling
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class HouseTaxonomy:
     def labels(self) -> list[str]:
         """The labels of today: the model's under the operations, and those that people gave besides."""
         return self._labels(self.operations())
+
+    def label_of(self, document: Document) -> str:
+        """The label that a person gave a document, as it is called today."""
+        events = self._house.catalogue.documents.history(document.id)[1]
+        return standing_decision(document, events, self.operations()).label
 
     def change(self, kind: str, labels: Sequence[str], into: Sequence[str], who: str, reason: str = "") -> Changed:
         """Record an operation. Raises Refused where it does not fit the labels of today."""

@@ -78,12 +78,15 @@ class Trainer:
             key = catalogue.passages.parsed_key(document.id)
             payload = catalogue.passages.result(key) if key else None
             if payload is not None and document.label:
-                yield {"text": decode_parsed(payload).text, "labels": [document.label], "identity": document.id}
+                label = self._house.taxonomy.label_of(document)
+                yield {"text": decode_parsed(payload).text, "labels": [label], "identity": document.id}
 
     def _arguments(self, order: Order, examples: Path, work: Path) -> list[str]:
         flags = [part for name, value in order.options for part in (f"--{name}", value)]
         places = ["--out", str(self._house.settings.models_root), "--work", str(work)]
         said = ["--command", f"mailroom train --name {order.name} " + " ".join(flags)]
+        operations = self._house.taxonomy.operations()
+        follows = ["--taxonomy", operations[-1].id] if operations else []
         resume = ["--resume"] if order.resume else []
         return [
             "--examples",
@@ -95,6 +98,7 @@ class Trainer:
             *places,
             *said,
             *flags,
+            *follows,
             *resume,
         ]
 

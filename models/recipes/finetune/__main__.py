@@ -56,6 +56,7 @@ def _train(given: argparse.Namespace):
         licence=given.licence,
         base=given.base,
         precision=given.precision,
+        taxonomy=given.taxonomy,
     )
     settings = Settings(words=not given.no_words, **{flag: getattr(given, flag) for flag in FLAGS})
     embedder = OnnxEmbedder(open_version(SHIPPED, "all-minilm-l6-v2"), threads=len(os.sched_getaffinity(0)))
@@ -74,6 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--licence", default="the house's own", help="said in the card")
     parser.add_argument("--command", help="said in the card")
     parser.add_argument("--precision", type=float, default=0.97, help="that sure verdicts should have")
+    parser.add_argument("--taxonomy", default="", help="id of the last taxonomy operation that the labels follow")
     parser.add_argument("--tune", type=int, default=1, metavar="TRIES", help="try this many settings first")
     parser.add_argument("--no-words", action="store_true", help="without the path of bare words")
     parser.add_argument("--resume", action="store_true")

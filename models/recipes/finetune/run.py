@@ -58,7 +58,8 @@ those it was trained on.
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to make: ``name`` and ``version`` of the model under ``root``, and what its card says."""
+    """What to make: ``name`` and ``version`` of the model under ``root``, and what its card says. ``taxonomy`` is the id of
+    the last taxonomy operation that the labels follow."""
 
     name: str
     version: str
@@ -70,6 +71,7 @@ class Job:
     base: str
     limits: str = ""
     precision: float = PRECISION
+    taxonomy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ def _manifest(job: Job, data: Dataset, calibration: Calibration, settings: Setti
         "licence": job.licence,
         "data": job.data,
         "fingerprint": data.fingerprint,
+        "taxonomy": job.taxonomy,
         "thresholds": dict(zip(data.labels, calibration.thresholds, strict=True)),
         "parameters": asdict(settings),
     }
