@@ -7,12 +7,12 @@
     title:"notice period"      the same with a phrase
     invo*                      words that begin so, after two letters or more
     recieve~                   words like it: one letter other, two in a word of eight or more; ~1 and ~2 say how many
-    100..250  1000..  ..12.5   a number in this range stands in the passage; required
+    100..250  1000..  ..12.5   a number in this range stands in the passage; required; +-5..5 begins below zero
     2026-01-01..2026-03-31     a date in this range does; 2026-01 is the month
     PPR-9087  § 12.3           codes are found as they are written
 
 A word that occurs nowhere is looked for with a letter or two other. Mistakes are Refused("bad-query") with the place:
-a quotation mark that is never closed, a sign or a field with nothing behind it, an unknown field, a range that is none,
+a quotation mark that is never closed, a field with nothing behind it, an unknown field, a range that is none,
 more clauses than the limits. Anything else is a word, and in a plain text (``plain=True``) everything is.
 """
 

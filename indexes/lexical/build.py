@@ -22,6 +22,9 @@ BOOSTS = {"text": 1.0, "title": 0.25, "name": 0.5}
 CODE_BOOST = 1.5
 #: A word that is only like the wanted one scores the same wherever it stands: about as much as a fairly rare word.
 LIKE_SCORE = 4.0
+#: Words of one query that are looked for with other letters because they occur nowhere; each costs a walk over the index's
+#: words, and a text with more of them is of another language or none.
+MAX_MISSPELT = 8
 #: Words that a prefix stands for are ranked like words up to this many; more count the same each.
 MAX_EXPANDED = 64
 
@@ -37,9 +40,13 @@ class Builder:
     def build(self, clauses: Sequence[Clause]) -> Query | None:
         """None when nothing is left to look for, or when something that is required has no word in it."""
         parts: list[tuple[Occur, Query]] = []
+        patience = MAX_MISSPELT
         for clause, times in Counter(self._content(clauses)).items():
             if clause.sign == "" and not clause.required:
                 soft = self._soft(clause)
+                if patience and self._unknown(clause):
+                    soft += self._misspelt(clause.text)
+                    patience -= 1
                 parts += [(Occur.Should, q if times == 1 else Query.boost_query(q, times)) for q in soft]
                 continue
             query = self._any(self._whole(clause))
@@ -69,8 +76,6 @@ class Builder:
         found = self._split(clause.text)
         if clause.code:
             found += [Query.boost_query(self._term("code", code), CODE_BOOST) for code in codes(clause.text)]
-        elif is_misspellable(clause.text) and not self._known(clause.text):
-            found += self._misspelt(clause.text)
         return found
 
     def _split(self, word: str) -> list[Query]:
@@ -140,8 +145,11 @@ class Builder:
             Query.fuzzy_term_query(self._schema, field, word, distance, True, False), LIKE_SCORE
         )
 
-    def _known(self, word: str) -> bool:
-        return any(self._searcher.doc_freq(field, way[0]) for way in self._ways(word) for field in BOOSTS)
+    def _unknown(self, clause: Clause) -> bool:
+        word = clause.text.strip(".,;:!?()[]{}'")
+        if clause.kind != "word" or not is_misspellable(word):
+            return False
+        return not any(self._searcher.doc_freq(field, way[0]) for way in self._ways(word) for field in BOOSTS)
 
     def _term(self, field: str, term: str) -> Query:
         return Query.term_query(self._schema, field, term)
