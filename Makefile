@@ -14,7 +14,11 @@ demo: .venv/serve ## start Mailroom, drop the sample documents in, show what bec
 up: .venv/serve ## start Mailroom on an empty data folder and keep serving
 	@$(BIN)/mailroom --data $(DATA) up
 
-test: .venv/test system-packages ## install what the tests need, run all of them
+test: .venv/test .venv-train/ready system-packages ## install what the tests need, run all of them
+	$(BIN)/python -m pytest $(ARGS)
+	.venv-train/bin/python -m pytest tests/training
+
+test-serve: .venv/test system-packages ## the same without the trainings (ARGS="-k ..." to choose)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: .venv/test ## style and imports
@@ -47,8 +51,16 @@ lock: ## resolve the dependencies anew (needs uv)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-test.lock
 	@touch $@
 
+# An environment of its own, so that the one that serves shows what serving needs.
+.venv-train/ready: pyproject.toml requirements-test.lock | .venv/bin/python
+	@echo "Installing the packages that train models (once) ..."
+	@$(PYTHON) -m venv .venv-train
+	@sed -E '/^ +--hash/d; s/ \\$$//' requirements-test.lock > .venv-train/constraints.txt
+	@.venv-train/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-train/constraints.txt --editable '.[test,train]'
+	@touch $@
+
 # The tests start a real PostgreSQL and read scans where the programs are there; root can fetch them.
 system-packages:
 	@bash tests/support/system_packages.sh
 
-.PHONY: help demo up test lint bench readme lock system-packages
+.PHONY: help demo up test test-serve lint bench readme lock system-packages

@@ -1,12 +1,14 @@
 """python -m models.recipes.base --data $MAILROOM_DATA --work .work/base: distil the small Mistral.
 
-``--text DIR`` adds any folder of your own. The result is ``WORK/student``, a Hugging Face directory (safetensors). The same
-command runs on a CPU and on a GPU; ``--resume`` goes on with a run that was cut off.
+``--text DIR`` adds any folder of your own. The result is ``WORK/student``, a Hugging Face directory (safetensors), and with
+``--out ROOT`` a model version. The same command runs on a CPU and on a GPU; ``--resume`` goes on with a run that was cut off, or,
+with more ``--tokens`` and ``--warm``, makes a finished run longer.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import shutil
@@ -20,7 +22,8 @@ import torch  # noqa: E402  (the switches come before any import of a runtime)
 from tokenizers import Tokenizer  # noqa: E402
 from transformers import AutoModel  # noqa: E402
 
-from models.recipes.base.distil import Plan, Pupil, device, distil, losses  # noqa: E402
+from models.recipes.base.distil import CHECKPOINT, WARM, Plan, Pupil, device, distil, losses  # noqa: E402
+from models.recipes.base.ship import load, ship  # noqa: E402
 from models.recipes.base.student import SHAPES  # noqa: E402
 from models.recipes.base.text import Passages, documents, squad_texts, tokenise  # noqa: E402
 from models.recipes.embedder.export import minilm_directory  # noqa: E402
@@ -39,10 +42,14 @@ def main() -> None:
     plan = Plan(tokens=given.tokens, batch=given.batch, rate=given.rate, seed=given.seed, shape=SHAPES[given.size])
     held_out, passages = _passages(given, tokenizer)
     teacher = AutoModel.from_pretrained(source)
-    pupil = distil(teacher, passages, given.work, plan, given.resume)
+    if given.warm:
+        shutil.copyfile(given.work / WARM, given.work / CHECKPOINT)
+    pupil = distil(teacher, passages, given.work, plan, given.resume or given.warm)
     figures = {"tokens": plan.tokens, "seed": plan.seed, **measure(pupil, teacher, held_out)}
     save(pupil, source, given.work / "student", figures)
     print(json.dumps(figures))
+    if given.out:
+        publish(given, figures)
 
 
 def _arguments() -> argparse.Namespace:
@@ -57,7 +64,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=Plan().rate)
     parser.add_argument("--characters", type=int, default=3_000_000, help="read at most this much of each file")
     parser.add_argument("--seed", type=int, default=Plan().seed)
-    parser.add_argument("--resume", action="store_true")
+    parser.add_argument(
+        "--out", type=Path, help="also write the version ROOT/mistral-SIZE/VERSION, for instance models/shipped"
+    )
+    parser.add_argument("--version", default=f"{datetime.datetime.now(datetime.UTC):%Y.%m.%d}")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--warm", action="store_true", help="go on from before the learning rate fell; give more --tokens"
+    )
     return parser.parse_args()
 
 
@@ -90,6 +104,70 @@ def save(pupil: Pupil, source: Path, folder: Path, figures: dict) -> None:
     shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
     torch.save(pupil.readouts[-1].detach().cpu(), folder.parent / "readout.pt")
     (folder.parent / "figures.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+def publish(given: argparse.Namespace, figures: dict) -> None:
+    """The student as a model version: an embedder by itself, and what `mailroom train` starts from."""
+    name = f"mistral-{given.size}"
+    source = given.work / "student"
+    manifest = {
+        "name": name,
+        "version": given.version,
+        "kind": "embedder",
+        "dimension": 384,
+        "max_length": 512,
+        "licence": "Apache-2.0, or the terms of the share-alike texts named in card.md where those apply",
+        "data": "plain English, see card.md",
+        "parameters": {"tokens": given.tokens, "batch": given.batch, "rate": given.rate, "seed": given.seed},
+        "figures": figures,
+    }
+    network = load(source, given.work / "readout.pt")
+    weights = sum(p.numel() for p in network.student.parameters())
+    table = network.student.embed_tokens.weight.numel()
+    card = CARD.format(
+        title=f"{name}@{given.version}",
+        **{key: manifest["parameters"][key] for key in ("tokens", "seed")},
+        cosine=figures["cosine_of_sentences"],
+        error=figures["relative_error_of_states"],
+        body=f"{(weights - table) / 1e6:.1f}",
+        table=f"{table / 1e6:.1f}",
+        layers=network.student.config.num_hidden_layers,
+        size=given.size,
+        date=datetime.datetime.now(datetime.UTC).date(),
+    )
+    ship(network, source, given.work, given.out / name / given.version, manifest, card)
+
+
+CARD = """# {title}
+
+A small Mistral (`MistralModel`: grouped-query attention with two query heads a key-value head, rotary positions, SwiGLU, RMSNorm; {layers}
+layers, {body} M parameters beside the token table of {table} M) that reads in both directions. It is the start of every fine-tune
+(`mailroom train`); by itself it is a sentence embedder in the space of all-MiniLM-L6-v2.
+
+## Figures
+| figure | value |
+|---|---|
+| mean cosine of its sentence embeddings to the teacher's, unseen documents, 16 to 512 tokens | {cosine} |
+| mean squared error of its states over the states' variance, mean over the layers | {error} |
+
+What a fine-tune makes of it is in tests/benchmarks/results/classification.json.
+
+## Recipe
+`python -m models.recipes.base --data $MAILROOM_DATA --size {size} --tokens {tokens} --out models/shipped`, seed {seed}, {date}. Teacher:
+all-MiniLM-L6-v2 (Apache-2.0). Its layers were first carried over in closed form (`transplant`), then {tokens} tokens, padding included,
+were read by both, and the student learned to make the teacher's states layer by layer and its sentence embeddings. No labels.
+
+## Data
+GitLab, Sourcegraph, 18F and GDS handbooks, Business Central, SharePoint, Exchange and PowerShell documentation (CC BY 4.0), AWS guides
+and the GitLab handbook (CC BY-SA 4.0), SAP BTP documentation (CC BY 4.0), digital.gov and 18F blogs and NIST 800-63-3 (public domain),
+PEPs, Rust RFCs, minutes of Node TSC, Kubernetes and TC39, sections of the DC code (public domain), paragraphs and questions of
+SQuAD 1.1's training articles (CC BY-SA 4.0, Wikipedia). At most three million characters of each. Where a text is share-alike, these
+weights are offered under the same terms.
+
+## Limits
+English. Weights are kept in 8 bits. Beyond 512 tokens it was not distilled; its rotary base lets it read on, and a fine-tune for long
+documents measures that for itself.
+"""
 
 
 if __name__ == "__main__":

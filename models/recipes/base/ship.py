@@ -51,13 +51,14 @@ def load(folder: Path, readout: Path) -> Sentence:
     return Sentence(student, torch.load(readout, weights_only=True).float()).eval()
 
 
-def ship(network: Sentence, source: Path, work: Path, folder: Path, manifest: dict[str, Any]) -> ModelFolder:
+def ship(network: Sentence, source: Path, work: Path, folder: Path, manifest: dict[str, Any], card: str) -> ModelFolder:
     """Write the version ``folder`` from the student directory ``source``."""
     export(network, work / "full.onnx")
     folder.mkdir(parents=True)
     quantise(work / "full.onnx", folder / "model.onnx")
     shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
     shutil.copyfile(source / CONFIG, folder / CONFIG)
+    (folder / "card.md").write_text(card, encoding="utf-8")
     return write_manifest(folder, manifest)
 
 

@@ -12,8 +12,8 @@ PRECISION = 0.97
 LOWEST, HIGHEST = 0.5, 0.995
 #: A label with fewer calibration verdicts than this has its threshold from all labels together.
 FEW = 40
-#: The 80 % point of the normal distribution.
-LUCK = 0.8416
+#: The 90 % point of the normal distribution.
+LUCK = 1.2816
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def thresholds(probabilities: np.ndarray, targets: np.ndarray, precision: float)
 
 def _lowest(scores: np.ndarray, right: np.ndarray, precision: float) -> float:
     """The lowest score at which the share of right ones among it and all above is at least ``precision``: not the share that was
-    seen, which is chosen as the luckiest of many, but the lower end of its interval (Wilson, JASA 22, 1927; one-sided 80 %)."""
+    seen, which is chosen as the luckiest of many, but the lower end of its interval (Wilson, JASA 22, 1927; one-sided 90 %)."""
     if not len(scores):
         return HIGHEST
     order = np.argsort(-scores, kind="stable")

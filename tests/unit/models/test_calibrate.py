@@ -39,14 +39,17 @@ def test_the_temperature_undoes_overconfidence() -> None:
 
 
 def test_sure_verdicts_reach_the_precision_on_new_texts() -> None:
-    logits, targets = overconfident(6000, 2.0)
-    found = calibrate(logits, targets, precision=0.95)
-    new_logits, new_targets = overconfident(6000, 2.0, seed=1)
-    probabilities = found.probabilities(new_logits)
-    best = probabilities.argmax(1)
-    sure = probabilities.max(1) >= np.array(found.thresholds)[best]
-    assert 0.1 < sure.mean() < 0.9
-    assert (best == new_targets)[sure].mean() >= 0.94
+    kept, precise = [], []
+    for seed in range(8):
+        found = calibrate(*overconfident(6000, 2.0, seed), precision=0.95)
+        logits, targets = overconfident(6000, 2.0, seed + 10)
+        probabilities = found.probabilities(logits)
+        best = probabilities.argmax(1)
+        sure = probabilities.max(1) >= np.array(found.thresholds)[best]
+        kept.append(sure.mean())
+        precise.append((best == targets)[sure].mean())
+    assert 0.05 < np.mean(kept) < 0.9
+    assert np.mean(precise) >= 0.95
 
 
 def test_a_label_that_never_convinced_is_never_sure() -> None:

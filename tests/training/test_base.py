@@ -1,0 +1,110 @@
+"""The base: a teacher's layers carried over, distilled, shipped, and taken out of the shipped file again."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel, MistralModel
+
+from models.recipes.base.distil import Plan, begin, distil, losses
+from models.recipes.base.ship import Sentence, ship, unpack
+from models.recipes.base.student import Shape, configuration
+from models.recipes.base.text import Passages, documents
+from models.recipes.finetune.base import open_base
+from models.registry import SHIPPED, open_version
+from pipeline.embed import OnnxEmbedder
+
+SHAPE = Shape(width=64, layers=2, heads=4, key_value_heads=2, head_width=24, inner=96, window=128)
+
+
+@pytest.fixture(scope="module")
+def teacher() -> BertModel:
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=2000, hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96,
+        initializer_range=0.15,
+    )  # fmt: skip
+    return BertModel(config, add_pooling_layer=False).eval()
+
+
+@pytest.fixture
+def passages() -> Passages:
+    rng = random.Random(4)
+    texts = [
+        np.array([rng.randint(200, 1999) for _ in range(rng.randint(5, 200))], dtype=np.uint16) for _ in range(300)
+    ]
+    return Passages(texts, frozenset({200, 201}), 5)
+
+
+def test_the_transplant_is_already_close_and_distillation_brings_it_closer(
+    teacher: BertModel, passages: Passages, tmp_path: Path
+) -> None:
+    plan = Plan(tokens=24_000, batch=600, rate=1e-3, warmup=5, start_tokens=8000, seed=1, shape=SHAPE)
+    ids, mask = (torch.from_numpy(each) for each in Passages(passages.long, frozenset({200}), 99).batch(4000))
+    start = begin(teacher, passages, plan).eval()
+    with torch.no_grad():
+        before = [float(each) for each in losses(start, teacher, ids, mask)]
+    done = distil(teacher, passages, tmp_path, plan)
+    with torch.no_grad():
+        after = [float(each) for each in losses(done, teacher, ids, mask)]
+    assert before[1] < 0.3  # a random student would be near 1
+    assert after[0] < before[0]
+    assert after[1] < before[1]
+
+
+def test_a_distillation_goes_on_from_its_checkpoint_and_only_under_the_same_plan(
+    teacher: BertModel, passages: Passages, tmp_path: Path
+) -> None:
+    plan = Plan(tokens=4000, batch=500, start_tokens=4000, warmup=2, seed=1, shape=SHAPE)
+    distil(teacher, passages, tmp_path, plan)
+    warm = torch.load(tmp_path / "warm.pt", weights_only=True)
+    assert warm["step"] == 6
+    (tmp_path / "warm.pt").rename(tmp_path / "checkpoint.pt")
+    longer = Plan(tokens=6000, batch=500, start_tokens=4000, warmup=2, seed=1, shape=SHAPE)
+    distil(teacher, passages, tmp_path, longer, resume=True)
+    steps = [line for line in (tmp_path / "history.jsonl").read_text().splitlines() if '"step"' in line]
+    assert steps  # the curve is kept
+    (tmp_path / "checkpoint.pt").write_bytes((tmp_path / "warm.pt").read_bytes())
+    with pytest.raises(SystemExit, match="other settings"):
+        distil(teacher, passages, tmp_path, Plan(tokens=6000, batch=400, shape=SHAPE), resume=True)
+
+
+def test_what_is_shipped_embeds_and_can_be_trained_on(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    shipped = open_version(SHIPPED, "all-minilm-l6-v2")
+    student = saved_student(tmp_path / "student", shipped.read("tokenizer.json"))
+    network = Sentence(student, torch.randn(32, SHAPE.width) * 0.1).eval()
+    manifest = {"name": "tiny", "version": "1", "kind": "embedder", "dimension": 32, "max_length": 64}
+    version = ship(network, tmp_path / "student", tmp_path, tmp_path / "tiny" / "1", manifest, "# tiny\n")
+
+    vectors = OnnxEmbedder(version).embed(["the pump is broken", "choirs sing"])
+    assert vectors.shape == (2, 32)
+    base = open_base(unpack(version, tmp_path / "unpacked"))
+    own, back = dict(student.named_parameters()), dict(base.backbone().named_parameters())
+    assert set(own) == set(back)
+    for name, value in own.items():
+        assert (value - back[name]).abs().max() <= 0.02 * value.abs().max() + 1e-6, name
+    with torch.no_grad():
+        ids = torch.tensor(base.encode(["the pump is broken"]))
+        expected = network(ids, torch.ones_like(ids))[0].numpy()
+    assert float(expected @ vectors[0]) > 0.99
+
+
+def saved_student(folder: Path, tokenizer: bytes) -> MistralModel:
+    """A random student saved as the recipe saves it."""
+    student = MistralModel(configuration(SHAPE, 30522, attention="eager")).eval()
+    student.save_pretrained(folder)
+    (folder / "tokenizer.json").write_bytes(tokenizer)
+    return student
+
+
+def test_any_folder_of_text_is_read_up_to_its_share(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("plain text " * 30, encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n', encoding="utf-8")
+    (tmp_path / "c.bin").write_bytes(b"\0\1")
+    assert sorted(map(len, documents([tmp_path], 1000, 1))) == [3, 3, 330]
+    assert len(list(documents([tmp_path], 2, 1))) == 2  # one of each file, then its share is full
