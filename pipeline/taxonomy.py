@@ -5,7 +5,8 @@ for ever, undone only by another one. `labelling` replays the operations that ca
 says, for each label of the house, which of the model's outputs speak for it and from which probability on it is sure.
 
     rename    the output speaks for the new name; its threshold goes with it
-    merge     the outputs' probabilities are added up (where a text may have several labels, the largest counts); the highest of their thresholds holds
+    merge     the outputs' probabilities are added up (where a text may have several labels, the largest counts); the
+              highest of their thresholds holds
     split     the model cannot tell the parts apart: its label is proposed, but never sure, until one that was trained on
               the parts is in force
     retire    what the model gives to the label counts for no other; the next best is proposed
