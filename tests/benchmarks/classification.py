@@ -41,8 +41,8 @@ from tests.benchmarks.record import RESULTS, record_part  # noqa: E402
 HELD_OUT = frozenset(
     "lexpredict_edgar enron_categories openterms_privacy_terms others bbc peps microsoft dc_code pubmedqa tc39".split()
 )
-SHORT = Settings(rate=4e-4, epochs=12, crop=64, max_length=64, batch=48)
-PAGES = Settings(rate=3e-4, epochs=3, crop=160, max_length=1024, batch=24, step_tokens=4096, patience=2)
+SHORT = Settings(rate=4e-4, epochs=10, crop=64, max_length=64, batch=48)
+PAGES = Settings(rate=3e-4, epochs=3, crop=112, max_length=512, batch=32, patience=2)
 FEW = Settings(rate=4e-4, epochs=20, crop=64, max_length=64, batch=24, patience=20)
 CALIBRATION = 0.1
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from sklearn.feature_extraction.text import TfidfTransformer
 
 from models.recipes.finetune import fit as fitting
 from models.recipes.finetune.base import open_base
 from models.recipes.finetune.examples import Example, dataset
 from models.recipes.finetune.fit import Settings, fit
 from models.recipes.finetune.run import Job, Made, train
+from models.recipes.finetune.words import _counted, fit_words, keys
 from models.registry import verify
 from pipeline.classify import OnnxClassifier
 from tests.training.conftest import CLASSES, MORE, texts
@@ -75,7 +79,7 @@ def test_a_text_may_have_several_labels(tiny: Callable, embedder, tmp_path: Path
 
 
 def test_adapters_train_a_small_part_and_leave_a_plain_network(tiny: Callable, embedder, tmp_path: Path) -> None:
-    settings = Settings(**{**QUICK.__dict__, "lora": 4}) if hasattr(QUICK, "__dict__") else _with(lora=4)
+    settings = replace(QUICK, lora=4)
     base = open_base(tiny("Mistral"))
     free = sum(p.numel() for p in base.backbone(4).parameters() if p.requires_grad)
     assert 0 < free < 0.05 * sum(p.numel() for p in base.backbone().parameters())
@@ -109,17 +113,11 @@ def test_a_training_goes_on_where_it_was_cut_off(
 
 
 def test_the_word_path_is_the_same_in_the_network_and_in_the_machine_that_was_fitted(tiny: Callable) -> None:
-    from sklearn.feature_extraction.text import TfidfTransformer
-
-    from models.recipes.finetune.words import _counted, fit_words, keys
-
     base, data = open_base(tiny("Mistral")), dataset(list(texts(40)), 1)
     ids = [base.inner(each) for each in base.encode([e.text for e in data.train])]
     path = fit_words(ids, data.targets(data.train), base.vocabulary, len(data.labels), 0)
 
-    import torch
-
-    counts, row = _counted(ids, base.vocabulary)
+    counts, _ = _counted(ids, base.vocabulary)
     weighed = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
     assert len(keys(np.array(ids[0]), base.vocabulary)) == 2 * len(ids[0]) - 1
     table = path.table.numpy()[1:] * path.peak.numpy()[1:, None]
@@ -127,9 +125,3 @@ def test_the_word_path_is_the_same_in_the_network_and_in_the_machine_that_was_fi
     framed = [torch.tensor([base.framed(text)]) for text in ids[:20]]
     scores = np.vstack([path(one, one.ne(101) & one.ne(102)).numpy() for one in framed])
     np.testing.assert_allclose(scores, expected[:20], atol=1e-4)
-
-
-def _with(**changes) -> Settings:
-    from dataclasses import replace
-
-    return replace(QUICK, **changes)

@@ -23,7 +23,7 @@ from pipeline.onnx import ModelFolder
 #: The 8-bit file is served when it names the same label on this share of the test texts.
 SAME_LABELS = 0.995
 #: At most so many texts are compared; a full test split of long texts takes longer than the training.
-COMPARED = 1000
+COMPARED = 600
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ from models.recipes.finetune.words import WordPath, fit_words
 from pipeline.onnx import batches
 
 CHECKPOINT = "checkpoint.pt"
+#: Texts on which the head begins.
+START_TEXTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +114,10 @@ def fit(base: Base, data: Dataset, work: Path, settings: Settings, resume: bool 
 def _join(network: Classifier, words: WordPath, base: Base, data: Dataset, settings: Settings) -> None:
     """Add the word path at the weight that explains the calibration split best; at none it is left out."""
     held = base.encode([example.text for example in data.calibration], settings.max_length)
-    deep = logits_of(network, held)
-    network.words = words
-    factor = blend(deep, logits_of(network, held) - deep, data.targets(data.calibration))
+    factor = blend(logits_of(network, held), word_scores(words, held), data.targets(data.calibration))
     if factor:
         words.scale(factor)
-    else:
-        network.words = None
+        network.words = words
 
 
 class Run:
@@ -140,10 +139,11 @@ class Run:
     @torch.no_grad()
     def start_head(self) -> None:
         """Begin with the linear layer that fits the untrained backbone best: the backbone then has less to unlearn."""
-        states = mean_states(self.network, [self._shown(text, 0.0) for text in self.ids["train"]])
+        rows = sorted(self.rng.sample(range(len(self.ids["train"])), min(START_TEXTS, len(self.ids["train"]))))
+        states = mean_states(self.network, [self._shown(self.ids["train"][row], 0.0) for row in rows])
         scaler = StandardScaler().fit(states)
         machine = LogisticRegression(C=0.3, max_iter=150)
-        targets = self.targets["train"]
+        targets = self.targets["train"][rows]
         machine = (OneVsRestClassifier(machine) if targets.ndim > 1 else machine).fit(scaler.transform(states), targets)
         coef, bias = _head_of(machine, len(self.data.labels), targets)
         coef = coef / scaler.scale_
@@ -299,6 +299,15 @@ def class_weights(targets: np.ndarray, labels: int) -> torch.Tensor:
 def logits_of(network: Classifier, texts: Sequence[Sequence[int]], exact: bool = False) -> np.ndarray:
     """Logits of token id lists, in their order: (texts, labels); in single precision throughout if ``exact``."""
     return _over(network, texts, network.__call__, network.head.out_features, exact)
+
+
+@torch.no_grad()
+def word_scores(words: WordPath, texts: Sequence[Sequence[int]]) -> np.ndarray:
+    """What the word path adds: (texts, labels)."""
+    out = np.zeros((len(texts), len(words.bias)), dtype=np.float32)
+    for batch in batches(texts, 8192):
+        out[list(batch.rows)] = words(torch.from_numpy(batch.input_ids), torch.from_numpy(batch.attention_mask)).numpy()
+    return out
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from models.recipes.finetune.base import Base
 from models.recipes.finetune.calibrate import PRECISION, Calibration, calibrate
 from models.recipes.finetune.examples import Dataset
 from models.recipes.finetune.export import export
-from models.recipes.finetune.fit import Fitted, Settings, fit, logits_of, tune
+from models.recipes.finetune.fit import Fitted, Settings, fit, logits_of, tune, word_scores
 from models.registry import write_manifest
 from pipeline.classify import OnnxClassifier
 from pipeline.onnx import ModelFolder
@@ -183,15 +183,14 @@ def _parts(
     fitted: Fitted, base: Base, texts: Sequence[str], targets: np.ndarray, settings: Settings, calibration: Calibration
 ) -> dict[str, dict[str, float]]:
     """The accuracy of each path alone, so that nobody takes one's merit for the other's."""
-    network, words = fitted.network, fitted.network.words
+    words = fitted.network.words
     if words is None:
         return {}
     ids = base.encode(texts, settings.max_length)
-    whole = logits_of(network, ids)
-    network.words = None
-    deep = logits_of(network, ids)
-    network.words = words
-    alone = {"network without words": deep, "words without network": whole - deep}
+    fitted.network.words = None
+    deep = logits_of(fitted.network, ids)
+    fitted.network.words = words
+    alone = {"network without words": deep, "words without network": word_scores(words, ids)}
     scored = {name: measure.figures(calibration.probabilities(z), targets, calibration) for name, z in alone.items()}
     return {name: {"accuracy": values["accuracy"], "macro_f1": values["macro_f1"]} for name, values in scored.items()}
 
