@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 import tantivy
@@ -99,7 +100,12 @@ def stem(word: str, language: str = ENGLISH) -> str:
     return found[0] if found else word.lower()
 
 
-def content_words(words: list[str], language: str) -> list[str]:
+def function_words(words: Sequence[str], language: str) -> list[str]:
+    """Those of the words that only hold a sentence of the language together."""
+    return [word for word in words if word.strip(".,;:!?()[]{}'\"").lower() in STOP_WORDS[language]]
+
+
+def content_words(words: Sequence[str], language: str) -> list[str]:
     """The words without the language's function words; all of them where nothing else would be left."""
-    kept = [word for word in words if word.strip(".,;:!?()[]{}'\"").lower() not in STOP_WORDS[language]]
-    return kept or words
+    function = set(function_words(words, language))
+    return [word for word in words if word not in function] or list(words)

@@ -1,7 +1,7 @@
 """The clauses of a query to a query of Tantivy.
 
-A plain word adds up over text, title and file name (measured: README.md); everything required, excluded or quoted is looked
-for as a whole, in any of the fields.
+A plain word counts by the field where it says most: a title's word that stands in the text is not counted twice (measured:
+README.md). Everything required, excluded or quoted is looked for as a whole, in any of the fields.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Iterable, Sequence
 import tantivy
 from tantivy import FieldType, Occur, Query
 
-from indexes.lexical.analysis import ENGLISH, LANGUAGES, codes, content_words, language_of, stems
+from indexes.lexical.analysis import ENGLISH, LANGUAGES, codes, function_words, language_of, stems
 from indexes.lexical.match import is_misspellable, letters_off
 from pipeline.query import Clause
 
 #: What a word in a field weighs beside the same word in the text.
-BOOSTS = {"text": 1.0, "title": 0.25, "name": 0.5}
-#: An exact code says more than its parts.
-CODE_BOOST = 1.5
+BOOSTS = {"text": 1.0, "title": 0.5, "name": 0.5}
+#: What an exact code adds to its parts.
+CODE_BOOST = 0.5
 #: A word that is only like the wanted one scores the same wherever it stands: about as much as a fairly rare word.
 LIKE_SCORE = 4.0
 #: Words of one query that are looked for with other letters because they occur nowhere; each costs a walk over the index's
@@ -60,12 +60,10 @@ class Builder:
     def _content(self, clauses: Sequence[Clause]) -> list[Clause]:
         """Without function words, unless there is nothing else."""
         words = [c.text for c in clauses if c.kind == "word" and not c.required and not c.sign]
-        language = language_of(" ".join(words), self._languages)
-        kept = set(content_words(words, language))
-        others = [c for c in clauses if c.text not in words]
-        if others and kept == set(words) and content_words([*words, "x"], language) == ["x"]:
-            return others
-        return [c for c in clauses if c.text not in words or c.text in kept]
+        function = function_words(words, language_of(" ".join(words), self._languages))
+        if len(function) == len(clauses):
+            return list(clauses)
+        return [c for c in clauses if c.text not in function or c.kind != "word" or c.required or c.sign]
 
     def _soft(self, clause: Clause) -> list[Query]:
         """What a plain word adds to the score."""
@@ -79,15 +77,13 @@ class Builder:
         return found
 
     def _split(self, word: str) -> list[Query]:
-        """Every part of the word in every field; of several languages' stems the one that fits best."""
+        """Every part of the word, in the field and by the language's stems that say most."""
         found = []
         for field, boost in BOOSTS.items():
-            ways = self._ways(word)
-            alternatives = [self._sum([self._term(field, stem) for stem in way]) for way in ways]
-            if alternatives:
-                best = alternatives[0] if len(alternatives) == 1 else Query.disjunction_max_query(alternatives, 0.0)
-                found.append(best if boost == 1.0 else Query.boost_query(best, boost))
-        return found
+            for way in self._ways(word):
+                query = self._sum([self._term(field, stem) for stem in way])
+                found.append(query if boost == 1.0 else Query.boost_query(query, boost))
+        return [Query.disjunction_max_query(found, 0.0)] if found else []
 
     def _ways(self, text: str) -> list[tuple[str, ...]]:
         """The stems of a text by each language of the index, each way once."""
