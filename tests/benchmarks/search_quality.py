@@ -2,6 +2,7 @@
 
     --collection NAME   one of scifact, cranfield, cisi, cacm, squad; repeatable; default all
     --peers PYTHON      an environment with txtai and haystack-ai, to run them too (see peers.py)
+    --scratch FOLDER    where the installations are made; default .work/search_quality; kept for the next run
     --train             the training queries instead, printed and not recorded: for choosing
 
 Each collection becomes an installation of its own: documents through the chunker and the shipped embedding model into the
@@ -66,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collection", action="append", choices=list(COLLECTIONS))
     parser.add_argument("--peers", type=Path)
+    parser.add_argument("--scratch", type=Path, default=WORK)
     parser.add_argument("--train", action="store_true")
     options = parser.parse_args()
     figures = _recorded()
@@ -73,7 +75,7 @@ def main() -> None:
         collection = load(name, public_data())
         queries = collection.train if options.train else collection.test
         if queries.texts:
-            found = measure(collection, queries, options.peers)
+            found = measure(collection, queries, options.scratch, options.peers)
             figures[name] = figures.get(name, {}) | found
             print(name, json.dumps(found))
     if not options.train:
@@ -86,10 +88,10 @@ def _recorded() -> dict[str, dict[str, float]]:
     return dict(json.loads(file.read_text()).get("collections", {})) if file.exists() else {}
 
 
-def measure(collection: TestCollection, queries: Queries, peers: Path | None) -> dict[str, float]:
+def measure(collection: TestCollection, queries: Queries, scratch: Path, peers: Path | None) -> dict[str, float]:
     """nDCG@10 of each way of searching."""
     (WORK / "vectors").mkdir(parents=True, exist_ok=True)
-    house = House(load_settings({"data.path": str(WORK / collection.name)}, environ={}).settings)
+    house = House(load_settings({"data.path": str(scratch / collection.name)}, environ={}).settings)
     house.embedder = Remembered(house.embedder, WORK / "vectors" / f"{collection.name}.npz")
     fill(house, collection)
     index(house)

@@ -1,0 +1,82 @@
+"""Search over a small house with the shipped embedder: what is spelt exactly comes first, in words and in codes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
+from pipeline.questions import Caller, SearchRequest
+from tests.support.serving import make_house
+from workers.assemble import House
+
+ADMIN = Caller((), admin=True)
+THINGS = ("pump", "valve", "filter", "motor", "seal", "gasket", "sensor", "bearing")
+PLACES = ("northern station", "workshop", "boiler room", "harbour depot", "laboratory")
+
+
+def numbered(rng: random.Random, count: int) -> list[tuple[str, str]]:
+    """(code, text): notes of one form that differ in a thing, a place and a code that is like many others."""
+    notes = []
+    for n in range(count):
+        code = rng.choice(
+            (
+                f"PPR-{9000 + n}",
+                f"{n // 10 + 1}.{n % 10}.{n}",
+                f"X{n:04d}/B",
+                f"clerk{n}@depot.example",
+                f"§ {n + 20}.{n % 7}",
+            )
+        )
+        thing, place = rng.choice(THINGS), rng.choice(PLACES)
+        notes.append(
+            (code, f"Note on the {thing} in the {place}: see {code} for what was ordered, and tell the office.")
+        )
+    return notes
+
+
+@pytest.fixture(scope="module")
+def notes() -> list[tuple[str, str]]:
+    return numbered(random.Random(4), 70)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, notes: list[tuple[str, str]]) -> Iterator[House]:
+    house = make_house(Path(tmp_path_factory.mktemp("search")) / "data", **{"catalogue.url": "memory:"})
+    vectors = house.embedder.embed([text for _, text in notes])
+    for n, (_, text) in enumerate(notes):
+        document, _ = house.catalogue.documents.receive(f"{n:064x}", 1, Sighting("test", f"note {n}.txt", 1.0))
+        job = house.catalogue.ledger.claim(Lane.INGEST, "test", 60)[0]
+        chunks = (Chunk(0, text, 0, len(text)),)
+        job = house.catalogue.ledger.commit(job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), True, 60)
+        outcome = Outcome("embed", vectors=vectors[n : n + 1], embedder=house.embedder.digest, state=State.INDEXED)
+        house.catalogue.ledger.commit(job, outcome)
+        house.writer.add(document.number, chunks, vectors[n : n + 1], None, document.name)
+    house.writer.publish()
+    yield house
+    house.close()
+
+
+def first(house: House, query: str, mode: str = "hybrid") -> str:
+    found = house.search.search(ADMIN, SearchRequest(query, 1, mode=mode)).passages
+    return found[0].text if found else ""
+
+
+@pytest.mark.parametrize("form", ["{}", "{} order", "what was ordered for {}?", '"{}"', "+{}"])
+def test_an_exact_code_comes_first(house: House, notes: list[tuple[str, str]], form: str) -> None:
+    asked = [(code, text) for code, text in notes if " " not in code or form in ("{}", '"{}"')]
+    missed = [code for code, text in asked if first(house, form.format(code)) != text]
+    assert missed == []
+
+
+def test_a_code_that_nobody_has_is_required_in_vain(house: House) -> None:
+    assert first(house, "+PPR-1") == first(house, '"§ 1.99"') == ""
+
+
+@pytest.mark.parametrize("query", ["motr labratory", "motor~ laboratroy", "moto* labora*"])
+def test_a_misspelt_query_finds_what_was_meant(house: House, query: str) -> None:
+    text = first(house, query, "lexical")
+    assert "motor" in text and "laboratory" in text
