@@ -3,7 +3,7 @@
 Nothing of the network is looked into, so the account holds for any classifier: a sentence matters as much as the log-odds
 of the verdict's label fall when the classifier reads the text without it. Only what the classifier sees is cut up (of a
 long text its head and its tail), and what is left out is not filled up from elsewhere. A text of more sentences than
-there are passes is looked at in runs of sentences first, and the runs that matter most then sentence by sentence.
+there are passes is looked at in runs of sentences first, and the run that matters most then in ever smaller parts.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pipeline.sentences import split_sentences
 FOR, AGAINST = 5, 2
 #: A change of the log-odds under this is noise.
 LEAST = 0.05
+#: A run of sentences that matters is looked at in this many parts.
+PARTS = 6
 _EDGE = 1e-9
 
 Place = tuple[int, int]
@@ -140,21 +142,27 @@ def _pieces(text: str, window: Sequence[Place]) -> list[Place]:
 
 
 def _coarse_to_fine(reader: _Reader, pieces: list[Place], whole: float, budget: int) -> list[tuple[Place, float]]:
-    """Runs of sentences for half of the budget, the ones that matter most sentence by sentence for the rest."""
-    size = -(-len(pieces) // max(1, budget // 2))
-    runs = [pieces[at : at + size] for at in range(0, len(pieces), size)]
-    left = reader.judged([((run[0][0], run[-1][1]),) for run in runs])
-    budget -= len(runs)
-    order = sorted(range(len(runs)), key=lambda i: -abs(_odds(whole) - _odds(left[i])))
-    opened = []
-    for i in order:
-        if len(runs[i]) > budget:
+    """Runs of sentences first; then, for as long as the budget lasts, the run that matters most in its parts."""
+    known: dict[tuple[Place, ...], float] = {}
+    parts = _runs(tuple(pieces), max(1, budget // 3))
+    while len(parts) <= budget:
+        budget -= len(parts)
+        left = reader.judged([((run[0][0], run[-1][1]),) for run in parts])
+        known |= dict(zip(parts, left, strict=True))
+        moved = {run: abs(_odds(whole) - _odds(p)) for run, p in known.items() if len(run) > 1}
+        best = max(moved, key=lambda run: moved[run], default=None)
+        if best is None or moved[best] < LEAST:
             break
-        budget -= len(runs[i])
-        opened.append(i)
-    fine = [piece for i in opened for piece in runs[i]]
-    found = list(zip(fine, reader.judged([(p,) for p in fine]), strict=True)) if fine else []
-    return found + [((run[0][0], run[-1][1]), left[i]) for i, run in enumerate(runs) if i not in opened]
+        parts = _runs(best, PARTS)
+        if len(parts) <= budget:
+            del known[best]
+    return [((run[0][0], run[-1][1]), p) for run, p in known.items()]
+
+
+def _runs(pieces: tuple[Place, ...], count: int) -> list[tuple[Place, ...]]:
+    """At most ``count`` runs of about the same number of sentences."""
+    size = -(-len(pieces) // count)
+    return [pieces[at : at + size] for at in range(0, len(pieces), size)]
 
 
 def _span(parsed: Parsed, place: Place, whole: float, without: float) -> Span:

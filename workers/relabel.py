@@ -16,6 +16,7 @@ from pipeline.documents import Document, State
 from pipeline.errors import MailroomError, Refused
 from pipeline.questions import Caller, Filters
 from pipeline.reclassify import standing_decision
+from pipeline.rules import Rules
 from pipeline.taxonomy import Operation, labelling
 
 if TYPE_CHECKING:
@@ -59,12 +60,14 @@ class HouseTaxonomy:
 
     def change(self, kind: str, labels: Sequence[str], into: Sequence[str], who: str, reason: str = "") -> Changed:
         """Record an operation. Raises Refused where it does not fit the labels of today."""
+        rules = self._house.rules  # a mistake in them is said before anything is recorded
         made = taxonomy.change(self._root, self._labels, kind, labels, into, who, reason)
-        return self._told(made)
+        return self._told(made, rules)
 
     def undo(self, who: str, reason: str = "") -> Changed:
         """Take back the latest operation that stands."""
-        return self._told(taxonomy.undo(self._root, who, reason))
+        rules = self._house.rules
+        return self._told(taxonomy.undo(self._root, who, reason), rules)
 
     def write_list(self, label: str, file: Path) -> int:
         """Write the documents that bear a label as a CSV to be filled in: document, label (empty), name. Returns how many.
@@ -92,20 +95,12 @@ class HouseTaxonomy:
         limits = [manifest.thresholds[label] for label in manifest.labels]
         return sorted({*labelling(manifest.labels, limits, operations, manifest.taxonomy).labels, *given})
 
-    def _told(self, operation: Operation) -> Changed:
+    def _told(self, operation: Operation, rules: Rules) -> Changed:
         gone = [label for label in operation.labels if label not in operation.into]
         count = 0
         if gone:
             count = self._house.catalogue.documents.find(EVERYTHING, Filters(labels=tuple(gone)), limit=1)[1]
-        return Changed(operation, count, self._rules(gone, operation.into))
-
-    def _rules(self, gone: Sequence[str], into: Sequence[str]) -> tuple[str, ...]:
-        found = []
-        for rule in self._house.rules.rules:
-            globs = [*rule.when.globs.get("label", ()), *rule.unless.globs.get("label", ())]
-            if _any(globs, gone) and not (into and all(_any(globs, [label]) for label in into)):
-                found.append(rule.name)
-        return tuple(found)
+        return Changed(operation, count, _naming(rules, gone, operation.into))
 
     def _bearing(self, label: str) -> Iterator[Document]:
         filters = Filters(labels=(label,), states=(State.INDEXED, State.REVIEW))
@@ -113,6 +108,16 @@ class HouseTaxonomy:
         while page := self._house.catalogue.documents.find(EVERYTHING, filters, PAGE, offset, newest_first=False)[0]:
             yield from page
             offset += len(page)
+
+
+def _naming(rules: Rules, gone: Sequence[str], into: Sequence[str]) -> tuple[str, ...]:
+    """The rules whose label conditions hold for one of ``gone`` and not for all of ``into``."""
+    found = []
+    for rule in rules.rules:
+        globs = [*rule.when.globs.get("label", ()), *rule.unless.globs.get("label", ())]
+        if _any(globs, gone) and not (into and all(_any(globs, [label]) for label in into)):
+            found.append(rule.name)
+    return tuple(found)
 
 
 def _any(globs: Sequence[str], labels: Sequence[str]) -> bool:

@@ -1,0 +1,86 @@
+"""The port Reviews: what people decided of documents."""
+
+from __future__ import annotations
+
+import pytest
+
+from indexes.blobs.memory import MemoryBlobs
+from pipeline.documents import Destination, Document, Lane, State
+from pipeline.errors import Refused
+from pipeline.ports import Catalogue
+from pipeline.questions import Caller
+from pipeline.reclassify import approval, by_person, decided, delivered, standing_decision
+from pipeline.route import route
+from pipeline.rules import load_rules
+from pipeline.taxonomy import Operation
+from tests.support.filed import file_away
+
+FOLDER = Destination("folder", "{label}/{year}/{name}")
+EVERYTHING = Caller((), admin=True)
+
+
+@pytest.fixture
+def filed(catalogue: Catalogue) -> Document:
+    return file_away(catalogue, MemoryBlobs(), "a.txt", "A text of some kind.", "letter", (FOLDER,))
+
+
+def decide(catalogue: Catalogue, document: Document, label: str) -> bool:
+    routing = route(load_rules(None), decided(label, "ann"), document, "", {})
+    sent = delivered(catalogue.documents.history(document.id)[1])
+    return catalogue.reviews.decide(approval(document, label, "ann", routing, sent), {"by": "ann", "taxonomy": ""})
+
+
+def deliveries(catalogue: Catalogue) -> int:
+    return len(catalogue.ledger.due(Lane.DELIVER))
+
+
+def test_a_decision_is_the_document_s_and_is_recorded(catalogue: Catalogue, filed: Document) -> None:
+    before = deliveries(catalogue)
+    assert decide(catalogue, filed, "invoice")
+    found = catalogue.documents.get(filed.id)
+    assert (found.label, found.probability, found.model, found.state) == ("invoice", 1.0, "person:ann", State.INDEXED)
+    assert by_person(found) and not by_person(filed)
+    event = catalogue.documents.history(filed.id)[1][-1]
+    assert (event.stage, event.event, event.facts["by"]) == ("review", "approved", "ann")
+    assert (event.facts["from"]["label"], event.facts["to"]["label"]) == ("letter", "invoice")
+    assert deliveries(catalogue) == before + 1
+    assert catalogue.reviews.labels() == {"invoice"}
+    assert list(catalogue.reviews.approved(EVERYTHING)) == [filed.number]
+
+
+def test_what_was_served_under_the_same_label_is_not_served_again(catalogue: Catalogue, filed: Document) -> None:
+    before = deliveries(catalogue)
+    assert decide(catalogue, filed, "letter")
+    assert deliveries(catalogue) == before
+    again = catalogue.documents.get(filed.id)
+    assert decide(catalogue, again, "letter")
+    assert deliveries(catalogue) == before
+
+
+def test_a_document_that_changed_meanwhile_is_left_alone(catalogue: Catalogue, filed: Document) -> None:
+    assert decide(catalogue, filed, "invoice")
+    assert not decide(catalogue, filed, "memo")
+    assert catalogue.documents.get(filed.id).label == "invoice"
+
+
+def test_only_whoever_may_read_it_learns_of_it(catalogue: Catalogue, filed: Document) -> None:
+    decide(catalogue, filed, "invoice")
+    assert len(catalogue.reviews.approved(Caller(("user:bob",)))) == 1  # it is everyone's
+    assert len(catalogue.reviews.approved(Caller(("user:bob",), tenant="other"))) == 0
+    catalogue.documents.delete(filed.id)
+    assert len(catalogue.reviews.approved(EVERYTHING)) == 0
+    assert catalogue.reviews.labels() == frozenset()
+
+
+def test_a_document_on_its_way_is_not_decided(catalogue: Catalogue, filed: Document) -> None:
+    catalogue.ledger.retry(filed.id)
+    with pytest.raises(Refused, match="processing"):
+        decide(catalogue, catalogue.documents.get(filed.id), "invoice")
+
+
+def test_a_decision_stands_under_today_s_taxonomy(catalogue: Catalogue, filed: Document) -> None:
+    decide(catalogue, filed, "invoice")
+    document, events = catalogue.documents.get(filed.id), catalogue.documents.history(filed.id)[1]
+    renamed = [Operation("1", 0.0, "ann", "rename", ("invoice",), ("bill",))]
+    verdict = standing_decision(document, events, renamed)
+    assert (verdict.label, verdict.model, verdict.sure) == ("bill", "person:ann", True)

@@ -1,0 +1,228 @@
+"""The classifier in force changes while workers work: each document is judged and filed by one version, no restart."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pipeline.documents import Document, State
+from pipeline.questions import Filters
+from tests.scenarios.running import Running, letters, wait_for
+from tests.support.serving import client, make_house, read_and_index, serving
+from tests.support.tiny import make_classifier
+from workers.assemble import House
+from workers.cli import exits
+from workers.cli.main import main
+
+WORDS = {"invoice": ("invoice", "total"), "letter": ("dear", "regards")}
+RENAMED = {"bill": ("invoice", "total"), "mail": ("dear", "regards")}
+#: What a version calls a letter.
+LETTER = {"tiny@1": "letter", "tiny@2": "mail"}
+
+
+def house_of(home: Path) -> House:
+    house = make_house(home, **{"models.classifier": "tiny"})
+    make_classifier(house.settings.models_root, "1", WORDS)
+    make_classifier(house.settings.models_root, "2", RENAMED)
+    house.promoter.promote("tiny@1")
+    return house
+
+
+def versions_of(mailroom: Running, document: Document) -> list[tuple[str, str]]:
+    """(stage, model or "again") of the decisions that a version made, in order."""
+    _, events = mailroom.catalogue.documents.history(document.id)
+    told = [(e.stage, e.facts.get("model") or e.facts.get("again") or "") for e in events]
+    return [(stage, what) for stage, what in told if stage in ("classify", "route")]
+
+
+def test_workers_follow_a_promotion_between_documents_and_never_inside_one(tmp_path: Path) -> None:
+    """Given workers at work, When versions are promoted to and fro, and one worker is killed between judging and filing,
+    Then every document is called and filed by one version, and the workers are the same processes as before."""
+    home = tmp_path / "data"
+    house = house_of(home)
+    mark = tmp_path / "killed"
+    with Running(home, fault=f"route.before:kill:torn-0@{mark}", models__classifier="tiny") as mailroom:
+        mailroom.drop(letters("torn", 1))
+        wait_for(mark.exists, 60, "a worker to be killed between two stages", mailroom)
+        house.promoter.promote("tiny@2", force=True)
+        torn = mailroom.await_all({"torn-0.txt"})["torn-0.txt"]
+        assert (torn.label, torn.model) == ("mail", "tiny@2")
+        assert versions_of(mailroom, torn) == [
+            ("classify", "tiny@1"), ("route", "classify"), ("classify", "tiny@2"), ("route", ""),
+        ]  # fmt: skip
+        workers = {process.pid for process in mailroom.children()}
+        names: set[str] = set()
+        for turn in range(4):
+            batch = letters(f"turn{turn}", 6)
+            names |= set(batch)
+            mailroom.drop(batch)
+            wait_for(lambda: any(d.name in batch for d in mailroom.documents().values()), 60, "documents", mailroom)  # noqa: B023
+            if turn % 2:
+                house.promoter.promote("tiny@2", force=True)
+            else:
+                house.promoter.rollback("tiny")
+        found = mailroom.await_all(names)
+        for name in names:
+            document = found[name]
+            assert document.state is State.INDEXED and document.label == LETTER[str(document.model)], document
+            assert versions_of(mailroom, document) == [("classify", document.model), ("route", "")]
+            wait_for(lambda: filed(home, name) == [LETTER[str(document.model)]], 60, f"{name} to be filed", mailroom)  # noqa: B023
+        mailroom.drop(letters("last", 2))
+        assert {d.model for n, d in mailroom.await_all({"last-0.txt", "last-1.txt"}).items() if "last" in n} == {
+            "tiny@2"
+        }
+        assert {process.pid for process in mailroom.children()} == workers
+        mailroom.check_once()
+    house.close()
+
+
+def filed(home: Path, name: str) -> list[str]:
+    """The labels that copies of this name are filed under."""
+    return [path.relative_to(home / "filed").parts[0] for path in (home / "filed").rglob(name)]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = house_of(tmp_path / "data")
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def url(house: House) -> Iterator[str]:
+    with serving(house) as url:
+        yield url
+
+
+def put(who: httpx.Client, house: House, name: str, text: str, label: str, **fields: str) -> str:
+    headers = {"X-Filename": name}
+    document = who.post("/v1/documents", content=text.encode(), headers=headers, params=fields).json()["id"]
+    read_and_index(house, document, text, label)
+    return document
+
+
+def test_why_names_the_sentence_and_the_examples_that_the_caller_may_see(house: House, url: str) -> None:
+    ann = client(url, house, ["user:ann"])
+    bob = client(url, house, ["user:bob"])
+    secret = put(ann, house, "secret.txt", "The invoice of the merger: the total is huge.", "invoice")
+    shared = put(bob, house, "shared.txt", "An invoice for a pump. The total is 5.", "invoice", access="*")
+    asked = put(bob, house, "asked.txt", "We fixed the pump. The invoice has a total of 7. Regards.", "invoice")
+    assert bob.get(f"/v1/documents/{asked}/why").json()["examples"] == []  # nobody has labelled anything yet
+    for who, each in ((ann, secret), (bob, shared)):
+        assert who.post(f"/v1/documents/{each}/approve", json={"label": "invoice"}).json()["state"] == "indexed"
+    told = bob.get(f"/v1/documents/{asked}/why").json()
+    assert (told["label"], told["model"], told["recorded"]) == ("invoice", "tiny@1", "invoice")
+    assert [span["text"] for span in told["spans"]] == ["The invoice has a total of 7.", "Regards."]
+    assert told["spans"][0]["influence"] > 0 > told["spans"][1]["influence"]
+    span = told["spans"][0]
+    text = bob.get(f"/v1/documents/{asked}/text", params={"start": span["start"], "end": span["end"]}).json()["text"]
+    assert text == span["text"] and span["page"] == 1
+    assert [example["document_id"] for example in told["examples"]] == [shared]
+    assert secret not in json.dumps(told)
+    assert ann.get(f"/v1/documents/{asked}/why").status_code == 404
+    assert ann.post(f"/v1/documents/{asked}/approve", json={}).status_code == 404
+    nobody = client(url, house, ["user:bob"], ["read"])
+    assert nobody.post(f"/v1/documents/{asked}/approve", json={}).status_code == 403
+
+
+def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(house: House, url: str) -> None:
+    root = client(url, house, admin=True)
+    document = put(root, house, "a.txt", "Dear Ann, regards.", "letter")
+    other = put(root, house, "b.txt", "Dear Bob, regards and more.", "letter")
+    assert root.post(f"/v1/documents/{document}/approve", json={"label": "complaint"}).json()["code"] == "bad-request"
+    approved = root.post(f"/v1/documents/{document}/approve", json={"label": "complaint", "new": True}).json()
+    assert (approved["label"], approved["model"][:11]) == ("complaint", "person:key:")
+    record = root.get(f"/v1/documents/{document}/record").json()["events"][-1]
+    assert (record["stage"], record["event"], record["facts"]["proposed"]) == ("review", "approved", "letter")
+
+    assert root.get("/v1/taxonomy").json()["labels"] == ["complaint", "invoice", "letter"]
+    body = {"kind": "rename", "labels": ["complaint"], "into": ["claim"], "reason": "the law says so"}
+    changed = root.post("/v1/taxonomy", json=body).json()
+    assert (changed["documents"], changed["operation"]["reason"]) == (1, "the law says so")
+    root.post("/v1/taxonomy", json={"kind": "rename", "labels": ["letter"], "into": ["mail"]})
+    plan_id, _ = house.reclassify.plan(Filters())
+    house.reclassify.drain(plan_id)
+    items = {i["document_id"]: (i["old"]["label"], i["new"]["label"]) for i in house.catalogue.plans.items(plan_id)}
+    assert items == {document: ("complaint", "claim"), other: ("letter", "mail")}
+    assert house.catalogue.documents.get(other).label == "letter"  # a plan is only a plan
+    house.reclassify.start(plan_id, "apply")
+    house.reclassify.drain(plan_id)
+    after = house.catalogue.documents.get(document)
+    assert (after.label, after.model) == ("claim", approved["model"])
+
+    undone = root.post("/v1/taxonomy/undo", json={}).json()
+    assert (undone["operation"]["kind"], undone["documents"]) == ("undo", 1)
+    assert root.get("/v1/taxonomy").json()["labels"] == ["claim", "invoice", "letter"]
+    reader = client(url, house, ["user:ann"], ["read"])
+    assert reader.post("/v1/taxonomy/undo", json={}).status_code == 403
+    assert root.post("/v1/taxonomy", json={"kind": "retire", "labels": ["nothing"]}).status_code == 404
+
+
+class Shell:
+    """`mailroom` on the house's stores."""
+
+    def __init__(self, house: House, capsys: pytest.CaptureFixture[str]) -> None:
+        self._options = ["--data", str(house.settings.home), "--set", "models.classifier=tiny"]
+        self._capsys = capsys
+
+    def __call__(self, *words: str, code: int = exits.OK) -> str:
+        assert main([*self._options, *words]) == code
+        told = self._capsys.readouterr()
+        return told.out if code == exits.OK else told.err
+
+
+def test_the_commands_from_list_to_rollback(house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = Shell(house, capsys)
+    golden = tmp_path / "golden.csv"
+    golden.write_text("text,label\nthe invoice of the total,invoice\ndear ann,letter\n")
+    assert {(row["version"], row["in_force"]) for row in json.loads(shell("models", "list", "--json"))} >= {
+        ("1", True), ("2", False),
+    }  # fmt: skip
+    assert "2 lost" in shell("models", "compare", "tiny@1", "tiny@2", "--labels", str(golden))
+    refused = shell("models", "promote", "tiny@2", "--golden", str(golden), code=exits.ERROR)
+    assert "accuracy 0.0000 instead of 1.0000" in refused and "--force" in refused
+    assert "against the gate" in shell("models", "promote", "tiny@2", "--golden", str(golden), "--force")
+    assert "forced" in shell("models", "show", "tiny")
+    assert "tiny@1 is in force again" in shell("models", "rollback", "tiny")
+    shell("models", "export", "tiny@2", str(tmp_path / "v.tar.gz"))
+    shutil.rmtree(house.settings.models_root / "tiny" / "2")
+    assert "models promote tiny@2" in shell("models", "import", str(tmp_path / "v.tar.gz"))
+    assert "there already" in shell("models", "import", str(tmp_path / "v.tar.gz"), code=exits.ERROR)
+
+
+def test_the_taxonomy_by_commands(house: House, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = Shell(house, capsys)
+    (house.settings.home / "rules.toml").write_text(
+        "\n".join(
+            f'[[rule]]\nname = "{name}"\nwhen = {{ label = "{label}" }}\ndestinations = ["folder:x"]'
+            for name, label in (("letters", "letter"), ("all", "*"))
+        )
+    )
+    root = client(url, house, admin=True)
+    document = put(root, house, "=1+1.txt", "Dear Ann, regards.", "letter")
+    relabel = tmp_path / "relabel.csv"
+    shell("taxonomy", "split", "letter", "--into", "letter", "--list", str(relabel), code=exits.USAGE)
+    assert not relabel.exists()
+    told = shell("taxonomy", "split", "letter", "--into", "complaint", "--into", "enquiry", "--list", str(relabel))
+    assert "mailroom train --labels" in told and "mailroom reclassify plan --type letter" in told
+    assert "Rules that name the old label and not the new one: letters" in told
+    assert relabel.read_text().splitlines() == ["document,label,name", f"{document},,'=1+1.txt"]
+    (verdict,) = house.classifiers.current().classify(["Dear Ann, regards."])
+    assert verdict.label == "letter" and not verdict.sure
+    assert "complaint" in shell("taxonomy", "list")
+    shell("taxonomy", "undo")
+    assert "undone" in shell("taxonomy", "history")
+    shell(
+        "taxonomy", "merge", "letter", "invoice", "--into", "paper", code=exits.ERROR
+    )  # nothing would be left to tell
+    shell("taxonomy", "rename", "letter", "mail")
+    (verdict,) = house.classifiers.current().classify(["Dear Ann, regards."])
+    assert (verdict.label, verdict.model_label, verdict.sure) == ("mail", "letter", True)
+    assert "mail" in shell("why", document)
+    assert "is mail, indexed" in shell("approve", document, "--label", "mail")
+    shell("taxonomy", "retire", "mail", code=exits.ERROR)
