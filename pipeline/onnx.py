@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,6 +137,20 @@ class OnnxModel:
         """The output's rows for the batch's rows, float32."""
         feed = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         return self._session.run([self._output], feed)[0].astype(np.float32, copy=False)
+
+
+def obtained_providers(folder: ModelFolder, asked: Sequence[str]) -> tuple[str, ...]:
+    """The execution providers that the runtime gives a session of this model when these are asked for. Raises
+    Misconfigured("bad-model") where the network cannot be loaded."""
+    go_offline(os.environ)
+    name = folder.manifest.model
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of what is missing, which the answer tells
+            return tuple(_session(folder.read(name), 1, asked).get_providers())
+    except Misconfigured:
+        raise
+    except Exception as error:
+        raise Misconfigured("bad-model", f"{folder.path / name} cannot be loaded: {type(error).__name__}.") from error
 
 
 def batches(ids: Sequence[Sequence[int]], budget: int) -> Iterator[Batch]:

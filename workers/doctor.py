@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -19,6 +20,8 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 GIB = 1 << 30
 #: Free space under which new documents will soon find no place.
 LITTLE_DISK = 2 * GIB
+#: What brings an execution provider.
+PACKAGES = {"CUDAExecutionProvider": "onnxruntime-gpu", "OpenVINOExecutionProvider": "onnxruntime-openvino"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +129,55 @@ def _runtime(settings: Settings) -> Iterator[Check]:
 
     available = onnxruntime.get_available_providers()
     missing = [name for name in settings.models.providers if name not in available]
-    fix = "pip install onnxruntime-gpu, or change models.providers" if missing else ""
+    packages = [f"pip install {PACKAGES[name]}" for name in missing if name in PACKAGES]
+    fix = ", or ".join([*packages, "change models.providers"]) if missing else ""
     yield Check("ONNX Runtime", FAIL if missing else OK, f"{onnxruntime.__version__}: {', '.join(available)}", fix)
 
 
 def _models(settings: Settings) -> Iterator[Check]:
-    from models.registry import open_version
-
     chosen = settings.models
     wanted = {"classifier": chosen.classifier, "embedder": chosen.embedder, "reranker": chosen.reranker}
     for kind, name in wanted.items():
         if not name:  # no second look is wanted
             continue
         try:
-            folder = open_version(settings.models_root, name)
-            yield Check(kind, OK, f"{folder.manifest.title}, every digest right")
+            yield _model(settings, kind, name)
         except MailroomError as error:
             # Without a classifier documents wait in review; without an embedder nothing can be found.
             status = FAIL if kind == "embedder" else WARN
             yield Check(kind, status, error.detail, f"restore the folder (git checkout), or set models.{kind}")
+
+
+def _model(settings: Settings, kind: str, name: str) -> Check:
+    """Which version is in force and why, and what it runs on. Raises Misconfigured("bad-model")."""
+    from models.registry import open_version
+    from models.taxonomy import read_operations
+    from pipeline.onnx import obtained_providers
+
+    asked = settings.models.providers
+    folder = open_version(settings.models_root, name)
+    obtained = obtained_providers(folder, asked)
+    found = f"{folder.manifest.title} ({_reason(settings, name)}), every digest right; runs on {', '.join(obtained)}"
+    if kind == "classifier" and (operations := read_operations(settings.models_root)):
+        found += f"; {len(operations)} taxonomy operations"
+    if obtained[: len(asked)] == asked:
+        return Check(kind, OK, found)
+    fix = "see ONNX Runtime above; a provider that is installed but not obtained says why in the worker's log"
+    return Check(kind, WARN, f"{found} where {', '.join(asked)} was asked for", fix)
+
+
+def _reason(settings: Settings, name: str) -> str:
+    from models.active import read_pointer
+
+    if "/" in name or "@" in name:
+        return "pinned by the settings"
+    history = read_pointer(settings.models_root, name).history
+    if not history:
+        return "shipped"
+    last = history[-1]
+    day = time.strftime("%Y-%m-%d", time.gmtime(last.at))
+    word = {"promote": "promoted", "rollback": "rolled back to"}[last.action]
+    return f"{word} {day} by {last.who}{', forced' if last.forced else ''}"
 
 
 def _sandbox(_: Settings) -> Iterator[Check]:
