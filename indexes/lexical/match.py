@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from indexes.lexical.analysis import codes, content_words, language_of, stem, stems
 from pipeline.errors import Refused
@@ -11,30 +12,37 @@ from pipeline.figures import figures
 from pipeline.query import Clause, parse
 
 _WORD = re.compile(r"[^\W_]+")
-#: Words of a query that are compared letter by letter with those of a text at most.
-MAX_LIKE = 16
+#: Queries of up to this many words are keywords: one of them that does not stand in a text may be misspelt.
+KEYWORDS = 4
 
 
 def highlights(query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
     """(start, end) offsets of whole words in ``text`` that share a stem with a word of the query, begin with its prefix or
-    are like it. Function words are left alone. A query word that does not stand in the text marks what is spelt nearly so."""
-    try:
-        clauses = [clause for clause in parse(query, plain) if clause.sign != "-" and not clause.ranged]
-    except Refused:
-        return ()
+    are like it. Function words are left alone. Of a few keywords, one that is missing marks what is spelt nearly so."""
+    clauses = _marking(query, plain)
     language = language_of(text)
     places = [(m.start(), m.end(), m.group()) for m in _WORD.finditer(text)]
     wanted = {stem(word, language): word for word in _words(clauses, language)}
-    held = {stem(word, language) for _, _, word in places}
     prefixes = tuple(clause.text.lower() for clause in clauses if clause.kind == "prefix")
     like = {c.text.lower(): c.distance for c in clauses if c.kind == "like"}
-    like |= {word.lower(): 0 for each, word in wanted.items() if each not in held and is_misspellable(word)}
-    spelt = _alike(dict(list(like.items())[:MAX_LIKE]), {word.lower() for _, _, word in places})
+    if len(wanted) <= KEYWORDS:
+        held = {stem(word, language) for _, _, word in places}
+        like |= {word.lower(): 0 for each, word in wanted.items() if each not in held and is_misspellable(word)}
+    spelt = _alike(like, {word.lower() for _, _, word in places}) if like else ()
     return tuple(
         (start, end)
         for start, end, word in places
         if stem(word, language) in wanted or word.lower() in spelt or (prefixes and word.lower().startswith(prefixes))
     )
+
+
+@lru_cache(maxsize=64)
+def _marking(query: str, plain: bool) -> tuple[Clause, ...]:
+    """The clauses of a query that can be marked in a text; a page asks for each of its passages."""
+    try:
+        return tuple(clause for clause in parse(query, plain) if clause.sign != "-" and not clause.ranged)
+    except Refused:
+        return ()
 
 
 def _words(clauses: Sequence[Clause], language: str) -> list[str]:
