@@ -2,6 +2,7 @@
 
     --collection NAME   one of scifact, cranfield, cisi, cacm, squad; repeatable; default all
     --peers PYTHON      an environment with txtai and haystack-ai, to run them too (see peers.py)
+    --way NAME          only bm25, vector, hybrid, hybrid_rerank, txtai or haystack; repeatable; the other figures stay
     --scratch FOLDER    where the installations are made; default .work/search_quality; kept for the next run
     --train             the training queries instead, printed and not recorded: for choosing
 
@@ -39,6 +40,7 @@ from workers.settings import load_settings
 WORK = Path(__file__).parents[2] / ".work" / "search_quality"
 MODES = {"bm25": "lexical", "vector": "vector", "hybrid": "hybrid"}
 PEERS = ("txtai", "haystack")
+WAYS = (*MODES, "hybrid_rerank", *PEERS)
 ADMIN = Caller((), admin=True)
 DATA = "public collections; SQuAD: 2,000 sampled dev questions over all paragraphs; peers with the same vectors"
 
@@ -51,6 +53,7 @@ class Remembered:
         self._embedder, self._file = embedder, file
         held = np.load(file) if file.exists() else {"keys": [], "vectors": np.zeros((0, self.dimension), np.float32)}
         self._rows = dict(zip(held["keys"], held["vectors"], strict=True))
+        self._known = len(self._rows)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
@@ -60,6 +63,8 @@ class Remembered:
         return np.array([self._rows[key] for key in keys], np.float32).reshape(len(keys), self.dimension)
 
     def save(self) -> None:
+        if len(self._rows) == self._known:
+            return
         np.savez(self._file, keys=np.array(list(self._rows)), vectors=np.stack(list(self._rows.values())))
 
 
@@ -67,40 +72,50 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collection", action="append", choices=list(COLLECTIONS))
     parser.add_argument("--peers", type=Path)
+    parser.add_argument("--way", action="append", choices=[*MODES, "hybrid_rerank", *PEERS])
     parser.add_argument("--scratch", type=Path, default=WORK)
     parser.add_argument("--train", action="store_true")
     options = parser.parse_args()
-    figures = _recorded()
     for name in options.collection or COLLECTIONS:
         collection = load(name, public_data())
         queries = collection.train if options.train else collection.test
         if queries.texts:
-            found = measure(collection, queries, options.scratch, options.peers)
-            figures[name] = figures.get(name, {}) | found
+            found = measure(collection, queries, options.scratch, options.peers, set(options.way or WAYS))
             print(name, json.dumps(found))
-    if not options.train:
-        command = "MAILROOM_DATA=... python -m tests.benchmarks.search_quality --peers PYTHON"
-        record_part("search", "collections", figures, command, SEED, DATA)
+            if not options.train:
+                _record(name, found)
 
 
-def _recorded() -> dict[str, dict[str, float]]:
+def _record(name: str, found: Mapping[str, float]) -> None:
+    """Add to what is recorded, in a fixed order."""
     file = RESULTS / "search.json"
-    return dict(json.loads(file.read_text()).get("collections", {})) if file.exists() else {}
+    known = dict(json.loads(file.read_text()).get("collections", {})) if file.exists() else {}
+    known[name] = known.get(name, {}) | found
+    figures = {
+        each: {way: known[each][way] for way in WAYS if way in known[each]} for each in COLLECTIONS if each in known
+    }
+    command = "MAILROOM_DATA=... python -m tests.benchmarks.search_quality --peers PYTHON"
+    record_part("search", "collections", figures, command, SEED, DATA)
 
 
-def measure(collection: TestCollection, queries: Queries, scratch: Path, peers: Path | None) -> dict[str, float]:
+def measure(
+    collection: TestCollection, queries: Queries, scratch: Path, peers: Path | None, ways: set[str]
+) -> dict[str, float]:
     """nDCG@10 of each way of searching."""
     (WORK / "vectors").mkdir(parents=True, exist_ok=True)
     house = House(load_settings({"data.path": str(scratch / collection.name)}, environ={}).settings)
     house.embedder = Remembered(house.embedder, WORK / "vectors" / f"{collection.name}.npz")
-    fill(house, collection)
-    index(house)
-    plain = Finder(house.catalogue.documents, house.catalogue.passages, house.reader, house.embedder)
-    runs = {way: ask(plain, queries.texts, mode) for way, mode in MODES.items()}
-    if house.reranker:
-        runs["hybrid_rerank"] = ask(house.search, queries.texts, "hybrid")
+    runs: dict[str, dict[str, list[str]]] = {}
+    if ways - set(PEERS):
+        fill(house, collection)
+        index(house)
+        plain = Finder(house.catalogue.documents, house.catalogue.passages, house.reader, house.embedder)
+        runs |= {way: ask(plain, queries.texts, mode) for way, mode in MODES.items() if way in ways}
+        if house.reranker and "hybrid_rerank" in ways:
+            runs["hybrid_rerank"] = ask(house.search, queries.texts, "hybrid")
     if peers:
-        runs |= ask_peers(peers, collection, queries, house.embedder)
+        chosen = [peer for peer in PEERS if peer in ways]
+        runs |= ask_peers(peers, chosen, collection, queries, house.embedder)
     house.embedder.save()
     house.close()
     return {way: round(evaluate(queries.judgements, run).mean["nDCG@10"], 4) for way, run in runs.items()}
@@ -142,7 +157,7 @@ def ask(finder: Finder, texts: Mapping[str, str], mode: str) -> dict[str, list[s
 
 
 def ask_peers(
-    python: Path, collection: TestCollection, queries: Queries, embedder: Embedder
+    python: Path, peers: Sequence[str], collection: TestCollection, queries: Queries, embedder: Embedder
 ) -> dict[str, dict[str, list[str]]]:
     """The same documents, queries and vectors through the peers, each in a process of its own."""
     folder = WORK / "peers" / collection.name
@@ -152,7 +167,7 @@ def ask_peers(
     rows = {"documents": embedder.embed(list(texts.values())), "queries": embedder.embed(list(queries.texts.values()))}
     np.savez(folder / "vectors.npz", **rows)
     runs = {}
-    for peer in PEERS:
+    for peer in peers:
         subprocess.run([python, Path(__file__).with_name("peers.py"), peer, folder], check=True)
         runs[peer] = json.loads((folder / f"{peer}.json").read_text())
     return runs
