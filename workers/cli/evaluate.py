@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import track
@@ -16,7 +16,9 @@ from pipeline.questions import Feedback
 from workers.cli import show
 from workers.cli.context import err, given, out
 from workers.cli.documents import AsJson, Folder, Label, Source, filters_of
-from workers.cli.gateway import Gateway
+
+if TYPE_CHECKING:  # the composition root imports every runtime; a command that needs none starts at once
+    from workers.cli.gateway import Gateway
 
 app = typer.Typer(help="Measure the search on judged queries; export what people said of hits.", no_args_is_help=True)
 Queries = Annotated[Path, typer.Option("--queries", help="`id TAB text`, one a line.")]
