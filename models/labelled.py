@@ -28,20 +28,22 @@ SOURCES = ("text", "path", "document")
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """``place`` says which row it was: the list's path, the document's id, or its number; never the text itself. Any of
-    ``labels`` is right."""
+    """``place`` says which row it was: the list's path, the document's id (then ``document`` is set), or its number; never the
+    text itself. Any of ``labels`` is right."""
 
     place: str
     text: str
     labels: tuple[str, ...]
+    document: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a row's ``path`` and ``document`` become text. Both raise a MailroomError for what cannot be read."""
+    """How a row's ``path`` and ``document`` become text. Both raise a MailroomError for what cannot be read; ``document``
+    gives None for one to be left out."""
 
     file: Callable[[Path], str]
-    document: Callable[[str], str]
+    document: Callable[[str], str | None]
 
 
 def read_labelled(path: Path, reading: Reading) -> tuple[tuple[Labelled, ...], str]:
@@ -62,7 +64,8 @@ def read_labelled(path: Path, reading: Reading) -> tuple[tuple[Labelled, ...], s
     for number, row in rows:
         if len(found) >= MAX_ROWS:
             raise Refused("bad-request", f"{path} has more than {MAX_ROWS:,} rows; give a sample of them.")
-        found.append(_labelled(path, number, row, reading))
+        labelled = _labelled(path, number, row, reading)
+        found += [labelled] if labelled else []
     if not found:
         raise Refused("bad-request", f"{path} holds no labelled row.")
     return tuple(found), hashlib.sha256(content).hexdigest()
@@ -109,7 +112,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, object
         yield number, row
 
 
-def _labelled(path: Path, number: int, row: Mapping[str, object], reading: Reading) -> Labelled:
+def _labelled(path: Path, number: int, row: Mapping[str, object], reading: Reading) -> Labelled | None:
     source = next(name for name in SOURCES if name in row)
     value, given = row[source], row["labels"] if "labels" in row else [row["label"]]
     if not isinstance(given, list) or not given or not all(_is_label(label) for label in given):
@@ -121,7 +124,8 @@ def _labelled(path: Path, number: int, row: Mapping[str, object], reading: Readi
     if source == "text":
         return Labelled(f"line {number}", value, labels)
     if source == "document":
-        return Labelled(value, reading.document(value), labels)
+        text = reading.document(value)
+        return None if text is None else Labelled(value, text, labels, document=True)
     file = path.parent / value
     if not file.is_file():
         raise Refused("bad-request", f"{path}, line {number}: there is no file {value[:200]!r} beside the list.")

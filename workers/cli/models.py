@@ -13,7 +13,7 @@ import typer
 
 from pipeline.errors import MailroomError
 from workers.cli import show
-from workers.cli.context import Context, given, out
+from workers.cli.context import Context, err, given, out
 from workers.cli.documents import AsJson
 
 if TYPE_CHECKING:
@@ -127,6 +127,9 @@ def promote(
     name = model.partition("@")[0]
     forced = ", against the gate" if done.change.forced else ""
     out.print(show.plain(f"{name}@{done.change.after} is in force{forced}; it was {done.change.before or 'nothing'}."))
+    configured = given(context).settings.models.classifier
+    if configured != name:
+        err.print(show.plain(f"Note: the settings name {configured} as the classifier; set models.classifier={name}."))
     out.print(f"Documents filed before keep their place; `mailroom reclassify plan` shows what would change. "
               f"To go back: mailroom models rollback {name}")  # fmt: skip
 
@@ -156,10 +159,13 @@ def export(
     """Write a version as one file."""
     from models.archive import export_version
     from models.registry import open_version
+    from workers.promotion import OWN_GOLDEN
 
     folder = open_version(given(context).settings.models_root, model)
     export_version(folder, file)
     out.print(show.plain(f"{folder.manifest.title} is in {file} ({file.stat().st_size:,} bytes)."))
+    if OWN_GOLDEN in folder.manifest.files:
+        err.print("It holds labelled texts of this house, or ids of its documents, to be measured on (golden.jsonl).")
 
 
 @app.command("import")

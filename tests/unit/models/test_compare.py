@@ -75,7 +75,7 @@ def test_lists_are_read(tmp_path: Path) -> None:
     assert read_labelled(tmp_path / "a.csv", READING)[0] == (Labelled("one.txt", "a file's text", ("invoice",)),)
     (tmp_path / "b.jsonl").write_text('{"document": "d1", "label": "x"}\n\n{"text": "t", "labels": ["x", "y"]}\n')
     found = read_labelled(tmp_path / "b.jsonl", READING)[0]
-    assert found == (Labelled("d1", "text of d1", ("x",)), Labelled("line 3", "t", ("x", "y")))
+    assert found == (Labelled("d1", "text of d1", ("x",), document=True), Labelled("line 3", "t", ("x", "y")))
 
 
 @pytest.mark.parametrize(
