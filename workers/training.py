@@ -68,9 +68,14 @@ class Trainer:
     def _examples(self, order: Order) -> Iterator[dict[str, Any]]:
         if order.labels is not None:
             rows, _ = read_labelled(order.labels, self._house.promoter.reading)
-            yield from (_listed(row) for row in rows)
+            yield from (self._listed(row) for row in rows)
         if order.reviews:
             yield from self._reviewed()
+
+    def _listed(self, row: Labelled) -> dict[str, Any]:
+        labels = [part.strip() for label in row.labels for part in label.split(BETWEEN) if part.strip()]
+        identity = f"document:{row.place}" if row.document else row.place
+        return {"text": row.text, "labels": list(dict.fromkeys(labels)), "identity": identity}
 
     def _reviewed(self) -> Iterator[dict[str, Any]]:
         catalogue = self._house.catalogue
@@ -79,7 +84,7 @@ class Trainer:
             payload = catalogue.passages.result(key) if key else None
             if payload is not None and document.label:
                 label = self._house.taxonomy.label_of(document)
-                yield {"text": decode_parsed(payload).text, "labels": [label], "identity": document.id}
+                yield {"text": decode_parsed(payload).text, "labels": [label], "identity": f"document:{document.id}"}
 
     def _arguments(self, order: Order, examples: Path, work: Path) -> list[str]:
         flags = [part for name, value in order.options for part in (f"--{name}", value)]
@@ -129,11 +134,6 @@ class Trainer:
         if "error" in told:
             raise _error(told["error"], told["detail"])
         return told
-
-
-def _listed(row: Labelled) -> dict[str, Any]:
-    labels = [part.strip() for label in row.labels for part in label.split(BETWEEN) if part.strip()]
-    return {"text": row.text, "labels": list(dict.fromkeys(labels)), "identity": row.place}
 
 
 def _error(code: str, detail: str) -> MailroomError:

@@ -1,7 +1,7 @@
 """python -m models.recipes.finetune --examples FILE --name NAME --out ROOT: what `mailroom train` runs.
 
-FILE holds one JSON object a line: text, labels, and perhaps identity and split ("train", "calibration", "test"). The last line
-printed is JSON: the version and its figures. An error a person can mend ends with status 2 and one JSON line saying it.
+FILE holds one JSON object a line: text, labels, and perhaps identity ("document:ID" for one of the catalogue's) and split ("train",
+"calibration", "test"). The last line printed is JSON: the version and its figures. An error a person can mend ends with status 2 and one JSON line saying it.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def _train(given: argparse.Namespace):
         licence=given.licence,
         base=given.base,
         precision=given.precision,
+        golden=True,
         taxonomy=given.taxonomy,
     )
     settings = Settings(words=not given.no_words, **{flag: getattr(given, flag) for flag in FLAGS})

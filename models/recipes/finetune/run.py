@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,11 @@ from models.registry import write_manifest
 from pipeline.classify import OnnxClassifier
 from pipeline.onnx import ModelFolder
 from pipeline.ports import Embedder
+
+#: Test examples that a version brings along at most.
+GOLDEN = 2000
+#: Before the id of a document, in an example's identity.
+DOCUMENT = "document:"
 
 CARD = """# {title}
 
@@ -70,6 +76,7 @@ class Job:
     licence: str
     base: str
     limits: str = ""
+    golden: bool = False
     precision: float = PRECISION
     taxonomy: str = ""
 
@@ -111,9 +118,20 @@ def train(
     made = _report(job, base, data, settings, fitted, calibration, served, way, embedder)
     made["figures"] |= dict(extra(served, fitted)) if extra else {}
     report.write(made, scratch)
+    if job.golden:
+        _write_golden(data, scratch / "golden.jsonl")
     (scratch / "card.md").write_text(_card(job, data, settings, made), encoding="utf-8")
     write_manifest(scratch, manifest | {"figures": made["figures"]})
     return Made(_publish(scratch, job), made)
+
+
+def _write_golden(data: Dataset, file: Path) -> None:
+    """The test examples as a golden set: a document by its id, anything else by its text."""
+    with file.open("w", encoding="utf-8") as out:
+        for example in data.test[:GOLDEN]:
+            document = example.identity.removeprefix(DOCUMENT)
+            what = {"document": document} if document != example.identity else {"text": example.text}
+            out.write(json.dumps({**what, "labels": list(example.labels)}, ensure_ascii=False) + "\n")
 
 
 def _publish(scratch: Path, job: Job) -> ModelFolder:
