@@ -1,0 +1,85 @@
+"""`mailroom train` as a records officer uses it: labels in, a version out, promoted; and labels that no good can come of."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.serving import make_house
+from tests.training.conftest import CLASSES, texts
+from workers.assemble import House
+from workers.cli import exits
+from workers.cli.main import main
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = make_house(tmp_path / "data")
+    yield house
+    house.close()
+
+
+def run(house: House, *words: str) -> int:
+    return main(["--data", str(house.settings.home), *words])
+
+
+def write_list(file: Path, each: int, header: tuple[str, str] = ("text", "label")) -> Path:
+    with file.open("w", newline="", encoding="utf-8") as out:
+        rows = csv.writer(out)
+        rows.writerow(header)
+        rows.writerows((example.text, example.labels[0]) for example in texts(each))
+    return file
+
+
+def test_from_labels_to_a_model_in_force(
+    house: House, tiny: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = write_list(tmp_path / "labels.csv", 30)
+    asked = ("train", "--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "2")
+    assert run(house, *asked, "--json") == exits.OK
+    made = json.loads(capsys.readouterr().out)
+    folder = Path(made["folder"])
+    assert folder.parent == house.settings.models_root / "letters"
+    assert {"report.html", "report.json", "card.md", "golden.jsonl"} <= {each.name for each in folder.iterdir()}
+
+    assert run(house, "models", "promote", made["title"]) == exits.OK
+    verdict = house.classifiers.open("letters").classify(["press the switch, turn the screw, remove the cable"])[0]
+    assert verdict.label in CLASSES
+
+
+@pytest.mark.parametrize(
+    ("each", "header", "code", "said"),
+    [
+        (5, ("text", "label"), "bad-labels", "Fewer than 8 different examples"),
+        (30, ("words", "label"), "bad-request", "the header must name"),
+    ],
+)
+def test_labels_that_cannot_be_used_change_nothing(
+    house: House, tiny: Callable, tmp_path: Path, capsys, each: int, header: tuple[str, str], code: str, said: str
+) -> None:
+    listed = write_list(tmp_path / "labels.csv", each, header)
+    status = run(house, "train", "--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")))
+    assert status != exits.OK
+    error = capsys.readouterr().err
+    assert f"error: {code}" in error
+    assert said in error
+    assert not (house.settings.models_root / "letters").exists()
+
+
+def test_a_base_that_could_run_code_is_refused(house: House, tmp_path: Path, capsys) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    listed = write_list(tmp_path / "labels.csv", 12)
+    run(house, "train", "--labels", str(listed), "--name", "letters", "--base", str(base))
+    assert "may hold code" in capsys.readouterr().err
+    assert not (house.settings.models_root / "letters").exists()
+
+
+def test_without_any_labels_the_command_says_what_to_give(house: House, capsys) -> None:
+    assert run(house, "train", "--name", "letters") != exits.OK
+    assert "--reviews" in capsys.readouterr().err
