@@ -197,8 +197,12 @@ class IndexWriter:
         if found is not None and (found[1].embedder, found[1].dimension) != (self.embedder, self.dimension):
             log.warning("the index was made by another embedding model")
             found = None
+        try:
+            self._work = WorkingCopy(self.root, found[0] / "lexical" if found else None)
+        except Misconfigured as error:
+            log.error("%s The index has to be rebuilt.", error)  # of another version's fields
+            self._work, found = WorkingCopy(self.root, None), None
         if found is None:
-            self._work = WorkingCopy(self.root, None)
             return False
         folder, manifest = found
         vectors = folder / "vectors"
@@ -209,7 +213,6 @@ class IndexWriter:
         self._numbers = set(np.concatenate([n.array for n in held]).tolist() if held else ()) | self._bare
         self._files, self.since = dict(manifest.files), manifest.created_at
         self.model = self.model or manifest.model
-        self._work = WorkingCopy(self.root, folder / "lexical")
         return True
 
     def _usable(self) -> tuple[Path, Manifest] | None:

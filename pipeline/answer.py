@@ -25,8 +25,8 @@ from pipeline.read import FLOOR, read
 MODES = ("hybrid", "lexical", "vector")
 MAX_K = 100
 MAX_DEPTH = 1000
-#: Texts fetched at a time while a page fills.
-TEXTS = 128
+#: Texts fetched at a time while a page fills: at least, and at most; between them twice what is still missing.
+FEWEST_TEXTS, MOST_TEXTS = 16, 128
 #: Passages that a reranker reads again.
 RERANKED = 50
 #: Passages that the reader looks at.
@@ -117,7 +117,8 @@ class Finder:
         wanted = max(wanted, RERANKED) if self._reranker else wanted
         read_to = 0
         while read_to < len(hits) and len(found.passages) < wanted:
-            batch = hits[read_to : read_to + TEXTS]
+            missing = wanted - len(found.passages)
+            batch = hits[read_to : read_to + min(MOST_TEXTS, max(FEWEST_TEXTS, 2 * missing))]
             read_to += len(batch)
             chunks = self._passages.chunks([hit.chunk for hit in batch])
             documents = self._documents.by_number({hit.document_number for hit in batch})

@@ -36,7 +36,9 @@ class Numbers(Set[int]):
         return iter(self.array.tolist())
 
     def __contains__(self, number: object) -> bool:
-        return isinstance(number, int | np.integer) and bool(self.member(np.array([number], np.int64))[0])
+        if not isinstance(number, int | np.integer) or number < 0:
+            return False
+        return number < len(self._bits) and bool(self._bits[number])
 
     def __and__(self, other: Iterable[int]) -> Numbers:
         return Numbers(np.intersect1d(self.array, Numbers.of(other).array, assume_unique=True))

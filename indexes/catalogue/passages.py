@@ -18,23 +18,25 @@ from pipeline.questions import ORDINAL_BITS, chunk_key
 #: Documents read at once by `scan`.
 _SCAN = 200
 
+_PLACE = sa.values(sa.column("number", sa.BigInteger), sa.column("ordinal", sa.Integer), name="place")
+
 
 class SqlPassages:
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def chunks(self, keys: Collection[int]) -> dict[int, Chunk]:
-        wanted = set(keys)
-        numbers = sorted({key >> ORDINAL_BITS for key in wanted})
-        ordinals = sorted({key & ((1 << ORDINAL_BITS) - 1) for key in wanted})
+        places = [(key >> ORDINAL_BITS, key & ((1 << ORDINAL_BITS) - 1)) for key in sorted(set(keys))]
         found: dict[int, Chunk] = {}
         with self.store.read() as connection:
-            for batch in batches(numbers):
-                query = _columns().where(chunks.c.number.in_(batch), chunks.c.ordinal.in_(ordinals))
+            for batch in batches(places):
+                # A join: SQLite reads the whole table for a list of pairs.
+                wanted = _PLACE.data(batch).cte("wanted")
+                query = _columns().join(
+                    wanted, sa.and_(chunks.c.number == wanted.c.number, chunks.c.ordinal == wanted.c.ordinal)
+                )
                 for row in connection.execute(query):
-                    key = chunk_key(row.number, row.ordinal)
-                    if key in wanted:
-                        found[key] = _chunk(row)
+                    found[chunk_key(row.number, row.ordinal)] = _chunk(row)
         return found
 
     def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
