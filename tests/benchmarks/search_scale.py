@@ -1,0 +1,263 @@
+"""Search at 100 thousand, 1 million and 10 million chunks: `python -m tests.benchmarks.search_scale [COUNT ...] [--keep FOLDER]`.
+
+Built by the real writer; searched by `pipeline.answer.Finder` over a catalogue of as many texts, hybrid, in a process of
+its own. The embedding model is left out (vectors are given), everything else of a search is in. "bare" are the two
+libraries' own calls to the same depth over the same files: FAISS `index.search`, Tantivy `searcher.search`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from indexes.lexical.tantivy import TantivyLexical
+from indexes.reader import IndexReader
+from indexes.vectors.kinds import PROBES
+from indexes.writer import IndexWriter
+from pipeline.answer import MAX_DEPTH, Finder
+from pipeline.documents import Chunk
+from pipeline.query import meaning, parse
+from pipeline.questions import Caller, Filters, SearchRequest
+from tests.benchmarks.chunks import DIMENSION, SHARES, Chunks
+from tests.benchmarks.record import RESULTS, _commit, machine
+from tests.benchmarks.scale_fill import EMBEDDER, catalogue_of, exact_best, fill
+
+QUERIES, RECALL_QUERIES, CLIENTS, ADDITIONS = 300, 200, (1, 2, 8), 8
+ANYONE = Caller(("user:ann",))
+FILTERS = {"none": Filters(), **{label: Filters(labels=(label,)) for label in SHARES}}
+NAMES = {"none": "no_filter", "half": "filter_50", "twentieth": "filter_5", "thousandth": "filter_0_1"}
+
+
+class Given:
+    """An embedder whose answers are known: the queries' own vectors."""
+
+    name, digest, dimension = EMBEDDER, EMBEDDER, DIMENSION
+
+    def __init__(self, texts: Sequence[str], rows: np.ndarray) -> None:
+        self._rows = {meaning(parse(text)): row for text, row in zip(texts, rows, strict=True)}
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        return np.stack([self._rows[text] for text in texts])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("counts", nargs="*", type=int, default=[100_000])
+    parser.add_argument("--keep", type=Path, help="build here, or use what was built here")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--watch", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    made = Chunks(given.counts[0])
+    if given.measure:
+        print(json.dumps(measured(given.measure, made)))
+    elif given.watch:
+        watch(given.watch, made)
+    else:
+        for count in given.counts:
+            with tempfile.TemporaryDirectory() as scratch:
+                put("scale", str(count), run(given.keep or Path(scratch), Chunks(count)))
+
+
+def run(folder: Path, made: Chunks) -> dict[str, Any]:
+    """Build (unless it was), measure in a fresh process, then add while others search."""
+    note = folder / "built.json"
+    if not note.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps(fill(folder, made)))
+    figures = json.loads(note.read_text())
+    figures |= json.loads(_child("--measure", folder, made).communicate()[0])
+    figures |= freshness(folder, made)
+    print(json.dumps(figures, indent=1))
+    return figures
+
+
+def _child(what: str, folder: Path, made: Chunks) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.benchmarks.search_scale", str(made.count), what, str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def put(part: str, key: str, figures: dict[str, Any]) -> None:
+    """Into results/search.json; its other parts stay."""
+    path = RESULTS / "search.json"
+    held = json.loads(path.read_text()) if path.exists() else {}
+    origin = {"commit": _commit(), "date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine()}
+    held.setdefault(part, {})[key] = {**figures, **origin}
+    path.write_text(json.dumps(held, indent=1) + "\n")
+
+
+def measured(folder: Path, made: Chunks) -> dict[str, Any]:
+    """All figures of one process that searches: opening, recall, memory, times."""
+    faiss.omp_set_num_threads(1)
+    rows, texts = made.queries(QUERIES)
+    catalogue, started = catalogue_of(folder), time.perf_counter()
+    reader = IndexReader(folder / "index")
+    reader.snapshot()
+    figures: dict[str, Any] = {"open_s": round(time.perf_counter() - started, 2)}
+    finder = Finder(catalogue.documents, catalogue.passages, reader, Given(texts, rows))
+    asked = [
+        lambda t=t, f=f: finder.search(ANYONE, SearchRequest(t, filters=f)) for f in FILTERS.values() for t in texts
+    ]
+    per_filter = dict(zip(FILTERS, np.array_split(np.array(asked, dtype=object), len(FILTERS)), strict=True))
+    bare = _bare(folder, reader, rows, texts)
+    for call in [*per_filter["none"][:50], *bare[:50]]:
+        call()
+    figures |= {f"bare_{name}": value for name, value in _times(_timed(bare)).items()}
+    for name, calls in per_filter.items():
+        calls[0]()  # the filter's bitmaps: once for each change of the catalogue
+        for clients in CLIENTS:
+            wanted = calls if clients == 1 or name == "none" else calls[:100]
+            times, seconds = _by_clients(wanted, clients)
+            prefix = "" if (name, clients) == ("none", 1) else f"{NAMES[name]}_{clients}_clients_"
+            figures |= {f"{prefix}{key}": value for key, value in _times(times).items()}
+            figures[f"{prefix}queries_per_s"] = round(len(wanted) / seconds, 1)
+    figures["p99_to_bare"] = round(figures["p99_ms"] / figures["bare_p99_ms"], 2)
+    figures |= _memory()
+    return figures | _recall(made, reader, catalogue, rows[:RECALL_QUERIES])
+
+
+def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[str]) -> list[Callable[[], Any]]:
+    """The libraries alone. FAISS gets the default number of lists, and only proposes: it re-ranks nothing."""
+    snapshot = reader.snapshot()
+    largest = max(snapshot.vectors._segments, key=len)  # type: ignore[attr-defined]
+    index = largest.index or _flat(largest.rows.array)
+    lexical: TantivyLexical = snapshot.lexical  # type: ignore[assignment]
+    queries = [lexical._builder.build(parse(text)) for text in texts]
+    parameters = faiss.SearchParametersIVF(nprobe=PROBES) if isinstance(index, faiss.IndexIVF) else None
+
+    def call(row: np.ndarray, query: Any) -> None:
+        index.search(row.reshape(1, -1), MAX_DEPTH, params=parameters)
+        lexical._searcher.search(query, MAX_DEPTH, count=False)
+
+    return [lambda r=r, q=q: call(r, q) for r, q in zip(rows, queries, strict=True)]
+
+
+def _flat(rows: np.ndarray) -> faiss.Index:
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(np.ascontiguousarray(rows, dtype=np.float32))
+    return index
+
+
+def _timed(calls: Sequence[Callable[[], Any]]) -> list[float]:
+    times = []
+    for call in calls:
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return times
+
+
+def _by_clients(calls: Sequence[Callable[[], Any]], clients: int) -> tuple[list[float], float]:
+    """Each of the clients takes its share; all times, and the seconds it took."""
+    times: list[list[float]] = [[] for _ in range(clients)]
+    started = time.perf_counter()
+    threads = [threading.Thread(target=lambda n=n: times[n].extend(_timed(calls[n::clients]))) for n in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [each for part in times for each in part], time.perf_counter() - started
+
+
+def _times(seconds: Sequence[float]) -> dict[str, float]:
+    return {f"p{share}_ms": round(1000 * float(np.percentile(seconds, share)), 2) for share in (50, 95, 99)}
+
+
+def _memory() -> dict[str, float]:
+    """Resident: what is this process's own, and the pages of files that it has mapped."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines[1:]}
+    private = kib["Anonymous"]
+    return {
+        "rss_gb": round(kib["Rss"] / 2**20, 3),
+        "rss_private_gb": round(private / 2**20, 3),
+        "rss_mapped_gb": round((kib["Rss"] - private) / 2**20, 3),
+    }
+
+
+def _recall(made: Chunks, reader: IndexReader, catalogue: Any, rows: np.ndarray) -> dict[str, float]:
+    vectors = reader.snapshot().vectors
+    allowed = {name: catalogue.documents.visible(ANYONE, filters) for name, filters in FILTERS.items()}
+    masks = {name: None if name == "none" else made.labels == name for name in FILTERS}
+    exact = exact_best(made, rows, 10, masks)
+    found = {}
+    for name, best in exact.items():
+        hits = [vectors.search(row, 10, allowed[name]) for row in rows]
+        got = [{(h.document_number - 1) * 10 + h.ordinal for h in each} for each in hits]
+        share = sum(len(a & b) for a, b in zip(best, got, strict=True)) / sum(map(len, best))
+        found["recall_at_10" if name == "none" else f"{NAMES[name]}_recall_at_10"] = round(share, 4)
+    return found
+
+
+def freshness(folder: Path, made: Chunks) -> dict[str, float]:
+    """Seconds from `add` to found, by words and by vector, while another process searches without pause."""
+    writer = IndexWriter(folder / "index", EMBEDDER, DIMENSION)
+    child = _child("--watch", folder, made)
+    assert child.stdout.readline().strip() == "ready"
+    added, number = [], made.documents
+    for n in range(ADDITIONS):
+        row = np.random.default_rng((made.seed, 5, n)).standard_normal((1, DIMENSION), dtype=np.float32)
+        text = f"freshmark{n} and the words around it"
+        added.append(time.time())
+        writer.add(number + 1 + n, [Chunk(0, text, 0, len(text))], row / np.linalg.norm(row), None, f"fresh{n}.txt")
+        time.sleep(0.5)  # `index.publish_seconds`: the writer's pause between two publications
+        writer.publish()
+    seen = json.loads(child.communicate()[0])
+    for n in range(ADDITIONS):
+        writer.remove(number + 1 + n)
+    writer.publish()
+    writer.close()
+    waits = [found - at for found, at in zip(seen, added, strict=True)]
+    return {"freshness_s_median": round(float(np.median(waits)), 2), "freshness_s_worst": round(max(waits), 2)}
+
+
+def watch(folder: Path, made: Chunks) -> None:
+    """Two threads that search without pause, and one that looks for the next addition; prints when each was found."""
+    faiss.omp_set_num_threads(1)
+    rows, texts = made.queries(QUERIES)
+    catalogue, reader = catalogue_of(folder), IndexReader(folder / "index")
+    finder = Finder(catalogue.documents, catalogue.passages, reader, Given(texts, rows))
+    finder.search(ANYONE, SearchRequest(texts[0]))
+    over = threading.Event()
+
+    def search() -> None:
+        while not over.is_set():
+            for text in texts:
+                finder.search(ANYONE, SearchRequest(text))
+                if over.is_set():
+                    return
+
+    threads = [threading.Thread(target=search, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    print("ready", flush=True)
+    print(json.dumps([_first_seen(reader, made, n) for n in range(ADDITIONS)]))
+    over.set()
+
+
+def _first_seen(reader: IndexReader, made: Chunks, n: int) -> float:
+    row = np.random.default_rng((made.seed, 5, n)).standard_normal(DIMENSION, dtype=np.float32)
+    deadline = time.time() + 60
+    while time.time() < deadline:
+        snapshot = reader.snapshot()
+        wanted = made.documents + 1 + n
+        by_words = [h.document_number for h in snapshot.lexical.search(f"freshmark{n}", 1, None)]
+        by_vector = [h.document_number for h in snapshot.vectors.search(row / np.linalg.norm(row), 1, None)]
+        if by_words == by_vector == [wanted]:
+            return time.time()
+        time.sleep(0.02)
+    raise SystemExit(f"document {made.documents + 1 + n} was not found within a minute")
+
+
+if __name__ == "__main__":
+    main()
