@@ -21,6 +21,7 @@ from transformers import MistralModel
 
 from models.recipes.base.student import mean_state
 from models.recipes.finetune.network import visible
+from models.recipes.network_file import to_onnx
 from models.recipes.quantise import dequantised, quantise
 from models.registry import write_manifest
 from pipeline.onnx import ModelFolder
@@ -64,20 +65,7 @@ def ship(network: Sentence, source: Path, work: Path, folder: Path, manifest: di
 
 def export(network: Sentence, target: Path) -> None:
     """Full precision ONNX whose weights carry the names of the parameters, although the exporter turned them round."""
-    ids = torch.randint(1000, 2000, (3, 17))
-    mask = torch.ones_like(ids)
-    mask[0, 9:] = 0
-    dynamic = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    program = torch.onnx.export(
-        network,
-        (ids, mask),
-        dynamo=True,
-        input_names=["input_ids", "attention_mask"],
-        output_names=["sentence_embedding"],
-        dynamic_shapes={"input_ids": dynamic, "attention_mask": dynamic},
-        verbose=False,
-    )
-    program.save(str(target), external_data=False)
+    to_onnx(network, target, "sentence_embedding")
     _name_weights(target, {name: value.detach().numpy() for name, value in network.named_parameters()})
 
 

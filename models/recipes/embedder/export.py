@@ -72,6 +72,8 @@ def export(source: Path, target: Path) -> None:
     import torch
     from transformers import AutoModel
 
+    from models.recipes.network_file import to_onnx
+
     network = AutoModel.from_pretrained(source, attn_implementation="eager").eval()
     pooling = json.loads((source / "1_Pooling" / "config.json").read_text())
 
@@ -90,20 +92,7 @@ def export(source: Path, target: Path) -> None:
                 pooled = (states * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
             return torch.nn.functional.normalize(pooled, dim=-1)
 
-    ids = torch.randint(1000, 2000, (3, 17))
-    mask = torch.ones_like(ids)
-    mask[0, 9:] = 0
-    dynamic = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    program = torch.onnx.export(
-        Sentence().eval(),
-        (ids, mask),
-        dynamo=True,
-        input_names=["input_ids", "attention_mask"],
-        output_names=["sentence_embedding"],
-        dynamic_shapes={"input_ids": dynamic, "attention_mask": dynamic},
-        verbose=False,
-    )
-    program.save(str(target), external_data=False)
+    to_onnx(Sentence(), target, "sentence_embedding")
 
 
 def sample_texts(data: Path, count: int = TEXTS) -> list[str]:

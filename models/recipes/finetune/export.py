@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from models.recipes.finetune.base import Base
 from models.recipes.finetune.calibrate import Calibration
 from models.recipes.finetune.fit import logits_of
 from models.recipes.finetune.network import Classifier
+from models.recipes.network_file import to_onnx
 from models.recipes.quantise import quantise
 from models.registry import write_manifest
 from pipeline.classify import OnnxClassifier
@@ -35,31 +35,13 @@ class Parity:
     texts: int
 
 
-def to_onnx(network: Classifier, target: Path) -> None:
-    """Full precision, any batch and any length, in one file."""
-    ids = torch.randint(5, min(2000, network.backbone.config.vocab_size), (3, 17))
-    mask = torch.ones_like(ids)
-    mask[0, 9:] = 0
-    dynamic = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    program = torch.onnx.export(
-        network.eval(),
-        (ids, mask),
-        dynamo=True,
-        input_names=["input_ids", "attention_mask"],
-        output_names=["logits"],
-        dynamic_shapes={"input_ids": dynamic, "attention_mask": dynamic},
-        verbose=False,
-    )
-    program.save(str(target), external_data=False)
-
-
 def export(
     network: Classifier, base: Base, texts: Sequence[str], work: Path, folder: Path, manifest: dict[str, Any]
 ) -> tuple[ModelFolder, dict[str, Any]]:
     """Write and verify the version ``folder``; returns it with both files' parity on ``texts`` and which one is served."""
     texts = list(texts)[:COMPARED]
     expected = logits_of(network, base.encode(texts, manifest["max_length"]), exact=True)
-    to_onnx(network, work / "full.onnx")
+    to_onnx(network, work / "full.onnx", "logits", network.backbone.config.vocab_size)
     quantise(work / "full.onnx", work / "int8.onnx")
     found = {}
     for kind in ("full", "int8"):
