@@ -46,12 +46,14 @@ def is_quick(segments: Sequence[Segment]) -> bool:
 
 
 class Compaction:
-    """One merge in a thread, into a folder of its own; what a crash leaves there is removed at the next start.
+    """One merge in a thread, into a folder of its own; what a crash leaves there is removed at the next start. ``large``:
+    the kind that a large segment gets, empty for the usual.
 
     FAISS and numpy let go of Python's lock while they compute.
     """
 
-    def __init__(self, root: Path, sources: Sequence[Segment]) -> None:
+    def __init__(self, root: Path, sources: Sequence[Segment], large: str = "") -> None:
+        self._large = large
         self.folder = root / "compacting"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
@@ -75,7 +77,7 @@ class Compaction:
 
     def _run(self) -> None:
         try:
-            result = merge(uuid.uuid4().hex, self.sources, self.folder)
+            result = merge(uuid.uuid4().hex, self.sources, self.folder, self._large)
             for name in files_of(result.name, result.kind) if result else ():
                 self.files[f"vectors/{name}"] = gen.sealed(self.folder / name)
             self.result = result

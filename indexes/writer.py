@@ -39,12 +39,15 @@ class IndexWriter:
 
     ``rebuild_needed`` is True when there was no usable generation, or one of another embedding model. Until it is made
     anew readers keep what they have. ``since``: what the catalogue finished after this time (epoch seconds) may be
-    missing here. ``compacting=False`` leaves segments as they come, for one who merges all of them in the end.
+    missing here. ``compacting=False`` leaves segments as they come, for one who merges all of them in the end. ``large``:
+    the kind that a large segment gets, empty for the usual.
     """
 
-    def __init__(self, root: Path, embedder: str, dimension: int, model: str = "", compacting: bool = True) -> None:
+    def __init__(
+        self, root: Path, embedder: str, dimension: int, model: str = "", compacting: bool = True, large: str = ""
+    ) -> None:
         self.root, self.embedder, self.dimension, self.model = root, embedder, dimension, model
-        self.compacting = compacting
+        self.compacting, self.large = compacting, large
         self._known: set[gen.Checked] = set()
         self._compaction: Compaction | None = None
         self._work: WorkingCopy | None = None
@@ -148,7 +151,7 @@ class IndexWriter:
     def compact(self) -> None:
         """Begin to merge all segments into one, in the background; `publish` takes the result when it is there."""
         if self._compaction is None and len(self._segments) > 1:
-            self._compaction = Compaction(self.root, self._segments)
+            self._compaction = Compaction(self.root, self._segments, self.large)
 
     @property
     def is_compacting(self) -> bool:
@@ -262,7 +265,8 @@ class IndexWriter:
         segments = self._absorbed(segments)
         if self._pending:
             keys, rows = zip(*self._pending.values(), strict=True)
-            segments = [*segments, make_segment(uuid.uuid4().hex, np.concatenate(keys), np.concatenate(rows))]
+            new = make_segment(uuid.uuid4().hex, np.concatenate(keys), np.concatenate(rows), large=self.large)
+            segments = [*segments, new]
         segments = self._quickly_merged([s for s in segments if s.live_count], folder)
         for segment in segments:
             self._place(segment, folder)
@@ -292,7 +296,7 @@ class IndexWriter:
 
     def _begin_compaction(self) -> None:
         if self.compacting and self._compaction is None and (chosen := choose(self._segments)):
-            self._compaction = Compaction(self.root, chosen)
+            self._compaction = Compaction(self.root, chosen, self.large)
 
     def _place(self, segment: Segment, folder: Path) -> None:
         """The segment's files in ``folder``: linked where they are on disk already, else written."""

@@ -30,7 +30,9 @@ class Rebuild:
     def __init__(self, passages: Passages, main: IndexWriter) -> None:
         self._main, self._root = main, folder_of(main.root)
         self._began = self._begun()
-        self._side = IndexWriter(self._root, main.embedder, main.dimension, main.model, compacting=False)
+        self._side = IndexWriter(
+            self._root, main.embedder, main.dimension, main.model, compacting=False, large=main.large
+        )
         held = self._side.numbers
         self.done = len(held)
         self._source = passages.scan(main.embedder, int(held.array[-1]) if self.done else 0)

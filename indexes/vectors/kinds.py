@@ -19,7 +19,8 @@ EXACT = "exact"
 EXACT_ROWS = 20_000
 #: What a larger segment gets. Measured on 2026-11-24 (README.md): the smallest codes with the highest recall.
 LARGE = "ivf-rabitq"
-#: Lists looked into without a filter. More of them where a filter leaves less in each.
+#: Lists looked into without a filter where nothing was measured (see measure.py). More of them where a filter leaves less
+#: in each.
 PROBES = 48
 #: Vectors per list that k-means is shown, and its rounds.
 SAMPLE_PER_LIST, ROUNDS = 40, 8
@@ -27,9 +28,9 @@ _BLOCK = 1 << 16
 _INNER = faiss.METRIC_INNER_PRODUCT
 
 
-def kind_for(rows: int) -> str:
-    """The kind of a segment of so many rows."""
-    return EXACT if rows <= EXACT_ROWS else LARGE
+def kind_for(rows: int, large: str = "") -> str:
+    """The kind of a segment of so many rows; ``large``: what one above `EXACT_ROWS` gets, empty for the usual one."""
+    return EXACT if rows <= EXACT_ROWS else large or LARGE
 
 
 def lists_for(rows: int) -> int:
@@ -117,12 +118,17 @@ def propose(index: faiss.Index, query: np.ndarray, count: int, bits: np.ndarray 
     return found
 
 
+def probes(index: faiss.IndexIVF) -> int:
+    """The lists that were measured to be enough when the index was built; its file keeps them."""
+    return index.nprobe if index.nprobe > 1 else PROBES
+
+
 def _efforts(index: faiss.Index, count: int, share: float) -> tuple[int, ...]:
     """Lists to look into (or for a graph, candidates to follow): first as many as should do, then all."""
     if not isinstance(index, faiss.IndexIVF):
         return (max(int(count / max(share, 0.01)), 64), index.ntotal)
     per_list = index.ntotal / index.nlist
-    first = max(PROBES, 2 * count / per_list) / max(share, 1e-6)
+    first = max(probes(index), 2 * count / per_list) / max(share, 1e-6)
     return (min(index.nlist, int(first) + 1), index.nlist)
 
 

@@ -21,7 +21,8 @@ from threading import Lock
 import faiss
 import numpy as np
 
-from indexes.vectors.kinds import EXACT, build, kind_for, propose
+from indexes.vectors.kinds import EXACT, kind_for, propose
+from indexes.vectors.measure import built
 from pipeline.numbers import Numbers
 from pipeline.questions import ORDINAL_BITS
 
@@ -161,11 +162,13 @@ class Segment:
         return np.sort(propose(self.index, query.reshape(1, -1), wanted, bits, count / max(1, len(self))))
 
 
-def make_segment(name: str, keys: np.ndarray, rows: np.ndarray, kind: str | None = None) -> Segment:
-    """``kind`` None: what its size asks for."""
-    kind = kind or kind_for(len(rows))
+def make_segment(
+    name: str, keys: np.ndarray, rows: np.ndarray, kind: str | None = None, large: str = ""
+) -> Segment:
+    """``kind`` None: what its size asks for; ``large``: what a large one gets, empty for the usual."""
+    kind = kind or kind_for(len(rows), large)
     stored = np.ascontiguousarray(rows, dtype=np.float32 if kind == EXACT else np.float16)
-    index = None if kind == EXACT else build(kind, stored)
+    kind, index = built(kind, stored)
     return Segment(name, kind, keys.astype(np.int64), Memory(stored), index)
 
 
@@ -195,21 +198,22 @@ def read_segment(name: str, kind: str, dimension: int, folder: Path, dropped: Se
     return Segment(name, kind, keys, rows, index, Numbers(dropped))
 
 
-def merge(name: str, segments: Sequence[Segment], folder: Path, kind: str | None = None) -> Segment | None:
-    """One segment of all valid rows, written to ``folder``; None when there are none. The rows go from file to file."""
+def merge(name: str, segments: Sequence[Segment], folder: Path, large: str = "") -> Segment | None:
+    """One segment of all valid rows, written to ``folder``; None when there are none. The rows go from file to file.
+    ``large``: the kind that a large one gets, empty for the usual."""
     kept = [(s, slice(None) if s.live is None else np.flatnonzero(s.live)) for s in segments]
     keys = np.concatenate([np.asarray(s.keys[at]) for s, at in kept])
     if not len(keys):
         return None
-    kind = kind or kind_for(len(keys))
+    kind = kind_for(len(keys), large)
     file = folder / files_of(name, kind)[1]
     with file.open("wb") as out:
         for segment, at in kept:
             _copy_rows(segment, at, np.dtype("<f4" if kind == EXACT else "<f2"), out)
     dimension = segments[0].rows.array.shape[1]
     rows = Rows(file, dimension)
-    segment = Segment(name, kind, keys, rows, None if kind == EXACT else build(kind, rows.array))
-    write_segment(segment, folder)
+    kind, index = built(kind, rows.array)
+    write_segment(Segment(name, kind, keys, rows, index), folder)
     return read_segment(name, kind, dimension, folder)
 
 

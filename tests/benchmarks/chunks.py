@@ -6,7 +6,7 @@ Ten chunks are a document. Documents carry one of four labels, by which a filter
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -71,4 +71,11 @@ class Chunks:
     def _texts(self, rng: np.random.Generator, count: int, words: int, rarer_than: int = 0) -> list[str]:
         least = self._words[rarer_than - 1] if rarer_than else 0.0
         drawn = np.searchsorted(self._words, least + (1 - least) * rng.random((count, words)))
-        return [" ".join(f"w{word:x}" for word in row) for row in drawn.tolist()]
+        return [" ".join(map(_word, row)) for row in drawn.tolist()]
+
+
+@cache
+def _word(place: int) -> str:
+    """Three syllables for each place in the vocabulary: of letters alone, since a word with figures is a code."""
+    syllables = (place // 10_000, place // 100 % 100, place % 100)
+    return "".join("bcdfghjklmnpqrstvwxz"[each % 20] + "aeiou"[each // 20] for each in syllables)

@@ -23,7 +23,7 @@ import numpy as np
 
 from indexes.lexical.tantivy import TantivyLexical
 from indexes.reader import IndexReader
-from indexes.vectors.kinds import PROBES
+from indexes.vectors.kinds import probes
 from indexes.writer import IndexWriter
 from pipeline.answer import MAX_DEPTH, Finder
 from pipeline.documents import Chunk
@@ -127,13 +127,13 @@ def measured(folder: Path, made: Chunks) -> dict[str, Any]:
 
 
 def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[str]) -> list[Callable[[], Any]]:
-    """The libraries alone. FAISS gets the default number of lists, and only proposes: it re-ranks nothing."""
+    """The libraries alone. FAISS looks into as many lists as ours does, and only proposes: it re-ranks nothing."""
     snapshot = reader.snapshot()
     largest = max(snapshot.vectors._segments, key=len)  # type: ignore[attr-defined]
     index = largest.index or _flat(largest.rows.array)
     lexical: TantivyLexical = snapshot.lexical  # type: ignore[assignment]
     queries = [lexical._builder.build(parse(text)) for text in texts]
-    parameters = faiss.SearchParametersIVF(nprobe=PROBES) if isinstance(index, faiss.IndexIVF) else None
+    parameters = faiss.SearchParametersIVF(nprobe=probes(index)) if isinstance(index, faiss.IndexIVF) else None
 
     def call(row: np.ndarray, query: Any) -> None:
         index.search(row.reshape(1, -1), MAX_DEPTH, params=parameters)

@@ -148,7 +148,7 @@ def test_any_damaged_file_is_detected_and_never_served(root: Path) -> None:
 def test_every_byte_counts_in_the_files_of_a_large_segment(
     root: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segments, "kind_for", lambda rows: kind)
+    monkeypatch.setattr(segments, "kind_for", lambda rows, large: kind)
     writer = IndexWriter(root, "E", DIMENSION)
     for number in range(1, 65):
         add(writer, number)
@@ -256,7 +256,7 @@ def test_a_document_without_vectors_is_found_by_its_words(root: Path) -> None:
 def test_segments_are_merged_beside_additions_and_removals(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a limit of 8 rows every merge is one of the background."""
     monkeypatch.setattr(compaction, "EXACT_ROWS", 8)
-    monkeypatch.setattr(segments, "kind_for", lambda rows: "exact" if rows <= 8 else "ivf-rabitq")
+    monkeypatch.setattr(segments, "kind_for", lambda rows, large: "exact" if rows <= 8 else "ivf-rabitq")
     writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
     for number in range(1, 61):
         add(writer, number)
