@@ -132,7 +132,8 @@ class House:
     @cached_property
     def writer(self) -> IndexWriter:
         folder = self._model(self.settings.models.embedder)  # its digest is enough: the writer embeds nothing
-        return IndexWriter(self.settings.index_path, embedder_digest(folder), folder.manifest.dimension)
+        digest, dimension = embedder_digest(folder), folder.manifest.dimension
+        return IndexWriter(self.settings.index_path, digest, dimension, large=self.settings.index.kind)
 
     @cached_property
     def search(self) -> Finder:

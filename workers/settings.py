@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -53,6 +53,9 @@ class BlobSettings(Section):
 class IndexSettings(Section):
     path: str = Field("", description="folder of the index generations; empty: in the data folder")
     publish_seconds: float = Field(0.5, gt=0, description="the writer publishes at most this often")
+    kind: Literal["", "exact", "ivf-rabitq", "ivf-sq8", "ivf-sq4", "ivf-pq", "hnsw-sq8"] = Field(
+        "", description="the kind of large vector segments, see `mailroom index advise`; empty: what measured best"
+    )
 
 
 class ModelSettings(Section):

@@ -15,17 +15,17 @@ class FaissVectors:
     """Implements `pipeline.ports.Vectors` over an immutable list of segments."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
-        self._segments = tuple(segments)
+        self.segments = tuple(segments)
 
     def __len__(self) -> int:
-        return sum(segment.live_count for segment in self._segments)
+        return sum(segment.live_count for segment in self.segments)
 
     def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> list[Hit]:
-        if not self._segments:
+        if not self.segments:
             return []
         numbers = Numbers.of(allowed) if allowed is not None else None
         query = np.ascontiguousarray(vector, dtype=np.float32).reshape(-1)
-        found = [segment.search(query, k, numbers) for segment in self._segments]
+        found = [segment.search(query, k, numbers) for segment in self.segments]
         keys = np.concatenate([each[0] for each in found])
         scores = np.concatenate([each[1] for each in found])
         best = np.lexsort((keys, -scores))[:k]

@@ -53,7 +53,7 @@ def _scalar(bits: int) -> Callable[[int, int], faiss.Index]:
 
 def _product(dimension: int, rows: int) -> faiss.Index:
     parts = next(m for m in range(max(1, dimension // 8), 0, -1) if dimension % m == 0)
-    bits = max(1, min(8, int(np.log2(rows))))
+    bits = max(1, min(8, int(np.log2(max(2, rows / SAMPLE_PER_LIST)))))
     index = faiss.IndexIVFPQ(faiss.IndexFlatIP(dimension), dimension, lists_for(rows), parts, bits, _INNER)
     index.pq.cp.niter = ROUNDS
     return index

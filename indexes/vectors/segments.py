@@ -143,9 +143,10 @@ class Segment:
         selection = self.selected(allowed)
         count = len(self) if selection is None else selection.count
         positions = self._positions(query, k, selection, count)
-        scores = self.rows.array @ query if positions is None else self.rows.at(positions) @ query
         if positions is None:
-            positions = np.arange(len(self))
+            found = faiss.knn(query.reshape(1, -1), self.rows.array, min(k, count), metric=faiss.METRIC_INNER_PRODUCT)
+            return self.keys[found[1][0]], found[0][0]
+        scores = self.rows.at(positions) @ query
         if len(scores) > k:
             best = np.argpartition(-scores, k - 1)[:k]
             positions, scores = positions[best], scores[best]
@@ -162,9 +163,7 @@ class Segment:
         return np.sort(propose(self.index, query.reshape(1, -1), wanted, bits, count / max(1, len(self))))
 
 
-def make_segment(
-    name: str, keys: np.ndarray, rows: np.ndarray, kind: str | None = None, large: str = ""
-) -> Segment:
+def make_segment(name: str, keys: np.ndarray, rows: np.ndarray, kind: str | None = None, large: str = "") -> Segment:
     """``kind`` None: what its size asks for; ``large``: what a large one gets, empty for the usual."""
     kind = kind or kind_for(len(rows), large)
     stored = np.ascontiguousarray(rows, dtype=np.float32 if kind == EXACT else np.float16)

@@ -1,6 +1,6 @@
 """Chunks in any number, made in code: clustered vectors and texts of a Zipf vocabulary, the same for the same seed.
 
-Vectors lie near topics in 64 hidden dimensions, turned into 384, with noise in all of them; about 2,000 chunks a topic.
+The vectors are `indexes.vectors.advise.Topics`, about 2,000 chunks a topic.
 Ten chunks are a document. Documents carry one of four labels, by which a filter keeps 50 %, 5 % or 0.1 % of them.
 """
 
@@ -10,7 +10,9 @@ from functools import cache, cached_property
 
 import numpy as np
 
-DIMENSION, HIDDEN, PER_DOCUMENT, WORDS, VOCABULARY, BLOCK = 384, 64, 10, 24, 100_000, 20_000
+from indexes.vectors.advise import Topics
+
+DIMENSION, PER_DOCUMENT, WORDS, VOCABULARY, BLOCK = 384, 10, 24, 100_000, 20_000
 #: label -> share of the documents.
 SHARES = {"half": 0.5, "twentieth": 0.05, "thousandth": 0.001}
 
@@ -20,9 +22,7 @@ class Chunks:
 
     def __init__(self, count: int, seed: int = 11) -> None:
         self.count, self.seed = count, seed
-        rng = np.random.default_rng(seed)
-        self._topics = rng.normal(size=(max(50, count // 2000), HIDDEN)).astype(np.float32)
-        self._turn = rng.normal(size=(HIDDEN, DIMENSION)).astype(np.float32) / np.sqrt(HIDDEN)
+        self._topics = Topics(count, DIMENSION, seed)
         weights = 1.0 / np.arange(1, VOCABULARY + 1) ** 1.05
         self._words = np.cumsum(weights / weights.sum())
 
@@ -32,7 +32,7 @@ class Chunks:
 
     def vectors(self, block: int) -> np.ndarray:
         """float32, L2-normalised, of the chunks from ``block * BLOCK`` on."""
-        return self._near_topics(np.random.default_rng((self.seed, 1, block)), self._size(block))
+        return self._topics.near(np.random.default_rng((self.seed, 1, block)), self._size(block))
 
     def texts(self, block: int) -> list[str]:
         return self._texts(np.random.default_rng((self.seed, 2, block)), self._size(block), WORDS)
@@ -40,7 +40,7 @@ class Chunks:
     def queries(self, count: int) -> tuple[np.ndarray, list[str]]:
         """Vectors that are no chunk's, and four words each; the 50 most frequent, as function words, are not asked for."""
         rng = np.random.default_rng((self.seed, 3))
-        return self._near_topics(rng, count), self._texts(rng, count, 4, rarer_than=50)
+        return self._topics.near(rng, count), self._texts(rng, count, 4, rarer_than=50)
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -61,12 +61,6 @@ class Chunks:
 
     def _size(self, block: int) -> int:
         return min(BLOCK, self.count - block * BLOCK)
-
-    def _near_topics(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        hidden = self._topics[rng.integers(len(self._topics), size=count)]
-        hidden = hidden + 0.8 * rng.standard_normal((count, HIDDEN), dtype=np.float32)
-        rows = hidden @ self._turn + 0.15 * rng.standard_normal((count, DIMENSION), dtype=np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     def _texts(self, rng: np.random.Generator, count: int, words: int, rarer_than: int = 0) -> list[str]:
         least = self._words[rarer_than - 1] if rarer_than else 0.0

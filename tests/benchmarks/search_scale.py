@@ -129,7 +129,7 @@ def measured(folder: Path, made: Chunks) -> dict[str, Any]:
 def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[str]) -> list[Callable[[], Any]]:
     """The libraries alone. FAISS looks into as many lists as ours does, and only proposes: it re-ranks nothing."""
     snapshot = reader.snapshot()
-    largest = max(snapshot.vectors._segments, key=len)  # type: ignore[attr-defined]
+    largest = max(snapshot.vectors.segments, key=len)  # type: ignore[attr-defined]
     index = largest.index or _flat(largest.rows.array)
     lexical: TantivyLexical = snapshot.lexical  # type: ignore[assignment]
     queries = [lexical._builder.build(parse(text)) for text in texts]
