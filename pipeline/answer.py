@@ -19,7 +19,7 @@ from pipeline.ingest import passage_text
 from pipeline.numbers import Numbers
 from pipeline.ports import Documents, Embedder, Lexical, Passages, Reranker, Vectors
 from pipeline.query import Clause, exact, meaning, parse, strict
-from pipeline.questions import Answer, Caller, Filters, Hit, Passage, Quote, SearchRequest, SearchResult
+from pipeline.questions import Answer, Caller, Filters, Hit, Hits, Passage, Quote, SearchRequest, SearchResult
 from pipeline.read import FLOOR, read
 
 MODES = ("hybrid", "lexical", "vector")
@@ -73,7 +73,7 @@ class Finder:
         index = self._reader.snapshot()
         allowed = self._documents.visible(caller, request.filters)
         parts = self._retrieve(index, request, clauses, allowed) if allowed else {}
-        hits = [Hit(key, score) for key, score in fuse(parts, exact(clauses))]
+        hits = fuse(parts, exact(clauses))
         end = request.offset + request.k
         found = Gathered(request, None if request.plain or not strict(clauses) else index.lexical)
         unread = self._gather(found, hits, parts, allowed, end)
@@ -112,7 +112,7 @@ class Finder:
         catalogue: what was deleted or forbidden since the snapshot is dropped here.
 
         The ranking never depends on the page asked for, or a passage would be on two pages or on none."""
-        scores = {part: {hit.chunk: hit.score for hit in held} for part, held in parts.items()}
+        scores = {part: Hits.of(held).score_of for part, held in parts.items()}
         hits = found.worth_reading(hits)
         wanted = max(wanted, RERANKED) if self._reranker else wanted
         read_to = 0

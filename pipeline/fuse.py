@@ -6,7 +6,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
-from pipeline.questions import Hit
+import numpy as np
+
+from pipeline.questions import ORDINAL_BITS, Hit, Hits
 
 #: The share of the words in the fused score, the rest is the meaning's: measured, see README.md. A query of codes and
 #: phrases asks for a spelling, so its words decide.
@@ -19,22 +21,27 @@ _SEQUENCE = 5
 _WORD = re.compile(r"\w+")
 
 
-def fuse(parts: Mapping[str, Sequence[Hit]], exact: bool = False) -> list[tuple[int, float]]:
-    """(chunk key, score), best first; ties by key, so that pages are stable.
+def fuse(parts: Mapping[str, Sequence[Hit]], exact: bool = False) -> Hits:
+    """Best first; ties by key, so that pages are stable.
 
     A convex combination: of the words' scores as shares of the best one, and of the cosines as they are. Neither depends
     on how many hits were asked for. A passage that only one of them found has no words in common with the query, or a
     cosine no better than the last one's.
     """
-    words = {hit.chunk: hit.score for hit in parts.get("lexical", ())}
-    cosines = {hit.chunk: hit.score for hit in parts.get("vector", ())}
-    share = (EXACT_WORDS if exact else WORDS) if cosines else 1.0
-    best, last = max(words.values(), default=0.0) or 1.0, min(cosines.values(), default=0.0)
-    scores = {
-        key: share * words.get(key, 0.0) / best + (1 - share) * cosines.get(key, last)
-        for key in words.keys() | cosines.keys()
-    }
-    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    words, cosines = Hits.of(parts.get("lexical", ())), Hits.of(parts.get("vector", ()))
+    share = (EXACT_WORDS if exact else WORDS) if len(cosines) else 1.0
+    best, last = words.scores.max(initial=0.0) or 1.0, cosines.scores.min() if len(cosines) else 0.0
+    keys = np.union1d(words.keys, cosines.keys)
+    scores = share * _spread(words, keys, 0.0) / best + (1 - share) * _spread(cosines, keys, last)
+    order = np.lexsort((keys, -scores))
+    return Hits(keys[order], scores[order])
+
+
+def _spread(hits: Hits, keys: np.ndarray, otherwise: float) -> np.ndarray:
+    """The hits' scores at their places in ``keys`` (sorted)."""
+    scores = np.full(len(keys), otherwise)
+    scores[np.searchsorted(keys, hits.keys)] = hits.scores
+    return scores
 
 
 def rerank(fused: Sequence[float], again: Sequence[float]) -> list[int]:
@@ -44,15 +51,15 @@ def rerank(fused: Sequence[float], again: Sequence[float]) -> list[int]:
     return sorted(range(len(mixed)), key=lambda place: (-mixed[place], place))
 
 
-def few_per_document(hits: Sequence[Hit], limit: int) -> list[Hit]:
+def few_per_document(hits: Sequence[Hit], limit: int) -> Hits:
     """No more than ``limit`` hits of one document, the best ones."""
-    seen: Counter[int] = Counter()
-    kept = []
-    for hit in hits:
-        seen[hit.document_number] += 1
-        if seen[hit.document_number] <= limit:
-            kept.append(hit)
-    return kept
+    hits = Hits.of(hits)
+    numbers = hits.keys >> ORDINAL_BITS
+    order = np.argsort(numbers, kind="stable")
+    firsts = np.searchsorted(numbers, numbers[order], sorter=order)
+    kept = np.empty(len(hits), bool)
+    kept[order] = np.arange(len(hits)) - firsts < limit
+    return hits[kept]
 
 
 class Sayings:

@@ -69,7 +69,7 @@ class Blobs(Protocol):
 class Vectors(Protocol):
     """Nearest neighbours by inner product over an immutable snapshot. Chunk keys as in questions.chunk_key."""
 
-    def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> list[Hit]:
+    def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
         """Best first; ``allowed`` limits to these document numbers *before* the search, None means no limit. A `Numbers`
         is quickest: what an index derives from it is kept for as long as the same object is given."""
 
@@ -80,7 +80,7 @@ class Lexical(Protocol):
     """BM25 over an immutable snapshot. Queries are those of `pipeline.query`; a mistake in one is Refused("bad-query")
     with its place. A ``plain`` query is text as people write it, nothing in which is syntax."""
 
-    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> list[Hit]:
+    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> Sequence[Hit]:
         """Best first, filtered before ranking."""
 
     def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,48 @@ class Hit:
     @property
     def ordinal(self) -> int:
         return self.chunk & ((1 << ORDINAL_BITS) - 1)
+
+
+class Hits(Sequence[Hit]):
+    """Hits as two arrays of shape (n,): ``keys`` int64, ``scores`` float64. Thousands of them are ranked without becoming
+    objects; a `Hit` is made when one is looked at."""
+
+    __slots__ = ("keys", "scores")
+
+    def __init__(self, keys: np.ndarray, scores: np.ndarray) -> None:
+        self.keys, self.scores = np.asarray(keys, np.int64), np.asarray(scores, np.float64)
+
+    @classmethod
+    def of(cls, hits: Sequence[Hit]) -> Hits:
+        """The same object where it is one already."""
+        if isinstance(hits, Hits):
+            return hits
+        return cls(np.array([hit.chunk for hit in hits], np.int64), np.array([hit.score for hit in hits], np.float64))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return map(Hit, self.keys.tolist(), self.scores.tolist())
+
+    def __getitem__(self, at: int | slice | np.ndarray) -> Any:
+        """A `Hit` for a place; `Hits` for a slice, places or a mask."""
+        if isinstance(at, int):
+            return Hit(int(self.keys[at]), float(self.scores[at]))
+        return Hits(self.keys[at], self.scores[at])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return f"Hits({list(self)})"
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def score_of(self) -> dict[int, float]:
+        """Score by chunk key."""
+        return dict(zip(self.keys.tolist(), self.scores.tolist(), strict=True))
 
 
 #: Chunks of one document are numbered in this many bits, the document in the 31 above them.

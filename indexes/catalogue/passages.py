@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from indexes.catalogue.documents import access_lists, batches, to_document
+from indexes.catalogue.documents import access_lists, to_document
 from indexes.catalogue.store import Store
 from indexes.catalogue.tables import chunks, documents, results
 from pipeline.documents import Chunk, Document, State
@@ -18,7 +19,8 @@ from pipeline.questions import ORDINAL_BITS, chunk_key
 #: Documents read at once by `scan`.
 _SCAN = 200
 
-_PLACE = sa.values(sa.column("number", sa.BigInteger), sa.column("ordinal", sa.Integer), name="place")
+#: Passages read by one statement; a power of two.
+_PLACES = 512
 
 
 class SqlPassages:
@@ -29,13 +31,16 @@ class SqlPassages:
         places = [(key >> ORDINAL_BITS, key & ((1 << ORDINAL_BITS) - 1)) for key in sorted(set(keys))]
         found: dict[int, Chunk] = {}
         with self.store.read() as connection:
-            for batch in batches(places):
-                # A join: SQLite reads the whole table for a list of pairs.
-                wanted = _PLACE.data(batch).cte("wanted")
-                query = _columns().join(
-                    wanted, sa.and_(chunks.c.number == wanted.c.number, chunks.c.ordinal == wanted.c.ordinal)
-                )
-                for row in connection.execute(query):
+            for start in range(0, len(places), _PLACES):
+                batch = places[start : start + _PLACES]
+                size = max(16, 1 << (len(batch) - 1).bit_length())  # few statements, so that each is made once
+                batch += batch[-1:] * (size - len(batch))
+                values = {
+                    f"{name}{i}": value
+                    for i, place in enumerate(batch)
+                    for name, value in zip("no", place, strict=True)
+                }
+                for row in connection.execute(_at_places(size), values):
                     found[chunk_key(row.number, row.ordinal)] = _chunk(row)
         return found
 
@@ -77,6 +82,18 @@ class SqlPassages:
     def parsed_key(self, document_id: str) -> str | None:
         with self.store.read() as connection:
             return connection.scalar(sa.select(documents.c.parsed_key).where(documents.c.id == document_id))
+
+
+@cache
+def _at_places(size: int) -> sa.TextClause:
+    """The passages at so many places (:n0, :o0), (:n1, :o1) ... As a text, since the library would make its own statement
+    anew each time; a join, since SQLite reads the whole table for a list of pairs."""
+    pairs = ", ".join(f"(CAST(:n{i} AS BIGINT), CAST(:o{i} AS INTEGER))" for i in range(size))
+    columns = ", ".join(f'c."{column.name}"' for column in _columns().selected_columns)
+    return sa.text(
+        f"WITH wanted (number, ordinal) AS (VALUES {pairs}) SELECT {columns} FROM wanted"
+        " JOIN chunks AS c ON c.number = wanted.number AND c.ordinal = wanted.ordinal"
+    )
 
 
 def _columns(*more: sa.ColumnElement[Any]) -> sa.Select:

@@ -143,9 +143,11 @@ class Builder:
 
     def _unknown(self, clause: Clause) -> bool:
         word = clause.text.strip(".,;:!?()[]{}'")
-        if clause.kind != "word" or not is_misspellable(word):
-            return False
-        return not any(self._searcher.doc_freq(field, way[0]) for way in self._ways(word) for field in BOOSTS)
+        return clause.kind == "word" and is_misspellable(word) and not self.knows(word)
+
+    def knows(self, word: str) -> bool:
+        """Whether a word of letters stands in any text."""
+        return any(self._searcher.doc_freq(field, way[0]) for way in self._ways(word) for field in BOOSTS)
 
     def _term(self, field: str, term: str) -> Query:
         return Query.term_query(self._schema, field, term)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 
 from indexes.lexical.analysis import codes, content_words, language_of, stem, stems
@@ -16,9 +16,12 @@ _WORD = re.compile(r"[^\W_]+")
 KEYWORDS = 4
 
 
-def highlights(query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
+def highlights(
+    query: str, text: str, plain: bool = False, known: Callable[[str], bool] = lambda word: False
+) -> tuple[tuple[int, int], ...]:
     """(start, end) offsets of whole words in ``text`` that share a stem with a word of the query, begin with its prefix or
-    are like it. Function words are left alone. Of a few keywords, one that is missing marks what is spelt nearly so."""
+    are like it. Function words are left alone. Of a few keywords, one that is missing marks what is spelt nearly so, unless
+    it is ``known`` to stand in other texts: then it was not misspelt."""
     clauses = _marking(query, plain)
     language = language_of(text)
     places = [(m.start(), m.end(), m.group()) for m in _WORD.finditer(text)]
@@ -27,7 +30,8 @@ def highlights(query: str, text: str, plain: bool = False) -> tuple[tuple[int, i
     like = {c.text.lower(): c.distance for c in clauses if c.kind == "like"}
     if len(wanted) <= KEYWORDS:
         held = {stem(word, language) for _, _, word in places}
-        like |= {word.lower(): 0 for each, word in wanted.items() if each not in held and is_misspellable(word)}
+        missing = (word for each, word in wanted.items() if each not in held and is_misspellable(word))
+        like |= {word.lower(): 0 for word in missing if not known(word)}
     spelt = _alike(like, {word.lower() for _, _, word in places}) if like else ()
     return tuple(
         (start, end)

@@ -59,10 +59,13 @@ class MemoryLexical:
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk))[:k]
 
     def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, plain)
+        return highlights(query, text, plain, self._knows)
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)
+
+    def _knows(self, word: str) -> bool:
+        return any(stem in self._vocabulary for each in self._languages for stem in stems(word, each))
 
     def _content(self, clauses: Sequence[Clause]) -> list[Clause]:
         words = [c.text for c in clauses if c.kind == "word"]

@@ -21,7 +21,7 @@ from pipeline.errors import Misconfigured
 from pipeline.figures import figures
 from pipeline.numbers import Numbers
 from pipeline.query import parse
-from pipeline.questions import Hit, chunk_key
+from pipeline.questions import Hit, Hits, chunk_key
 
 _TERMS = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
 
@@ -92,15 +92,14 @@ class TantivyLexical:
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
 
-    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> list[Hit]:
+    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> Sequence[Hit]:
         asked = self._builder.build(parse(query, plain))
         if asked is None:
             return []
-        keys, scores = self._limited.best(asked, k, Numbers.of(allowed) if allowed is not None else None)
-        return [Hit(key, score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
+        return Hits(*self._limited.best(asked, k, Numbers.of(allowed) if allowed is not None else None))
 
     def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, plain)
+        return highlights(query, text, plain, self._builder.knows)
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)

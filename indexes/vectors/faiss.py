@@ -8,7 +8,7 @@ import numpy as np
 
 from indexes.vectors.segments import Segment
 from pipeline.numbers import Numbers
-from pipeline.questions import Hit
+from pipeline.questions import Hit, Hits
 
 
 class FaissVectors:
@@ -20,7 +20,7 @@ class FaissVectors:
     def __len__(self) -> int:
         return sum(segment.live_count for segment in self.segments)
 
-    def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> list[Hit]:
+    def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
         if not self.segments:
             return []
         numbers = Numbers.of(allowed) if allowed is not None else None
@@ -29,4 +29,4 @@ class FaissVectors:
         keys = np.concatenate([each[0] for each in found])
         scores = np.concatenate([each[1] for each in found])
         best = np.lexsort((keys, -scores))[:k]
-        return [Hit(key, score) for key, score in zip(keys[best].tolist(), scores[best].tolist(), strict=True)]
+        return Hits(keys[best], scores[best])

@@ -127,7 +127,8 @@ def measured(folder: Path, made: Chunks) -> dict[str, Any]:
 
 
 def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[str]) -> list[Callable[[], Any]]:
-    """The libraries alone. FAISS looks into as many lists as ours does, and only proposes: it re-ranks nothing."""
+    """The libraries alone. FAISS looks into as many lists as ours does, and only proposes: it re-ranks nothing.
+    Tantivy's hits are addresses, so the ids are read that say which passages they are."""
     snapshot = reader.snapshot()
     largest = max(snapshot.vectors.segments, key=len)  # type: ignore[attr-defined]
     index = largest.index or _flat(largest.rows.array)
@@ -137,7 +138,8 @@ def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[s
 
     def call(row: np.ndarray, query: Any) -> None:
         index.search(row.reshape(1, -1), MAX_DEPTH, params=parameters)
-        lexical._searcher.search(query, MAX_DEPTH, count=False)
+        hits = lexical._searcher.search(query, MAX_DEPTH, count=False).hits
+        lexical._searcher.fast_field_values("chunk", [address for _, address in hits])
 
     return [lambda r=r, q=q: call(r, q) for r, q in zip(rows, queries, strict=True)]
 

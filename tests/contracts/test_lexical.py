@@ -198,6 +198,13 @@ def test_a_passage_found_otherwise_is_held_against_what_is_required(make: Make) 
         assert not lexical.admits(query, text, title, name), query
 
 
+def test_a_word_that_other_texts_hold_is_not_taken_for_a_misspelt_one(make: Make) -> None:
+    held = {chunk_key(1, 0): "the contract of the tenant", chunk_key(2, 0): "a sharp contrast in the pictures"}
+    index = make(held)
+    assert index.highlights("contract", held[chunk_key(2, 0)]) == ()
+    assert len(index.highlights("contrackt", held[chunk_key(1, 0)])) == 1
+
+
 def test_highlights_show_prefixes_like_words_and_leave_function_words(make: Make) -> None:
     def marked(query: str) -> list[str]:
         text = TEXTS[1]

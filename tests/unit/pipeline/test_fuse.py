@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipeline.fuse import Sayings, few_per_document, fuse, rerank
-from pipeline.questions import Hit, chunk_key
+from pipeline.questions import Hit, Hits, chunk_key
 
 
 def order(lexical: list[Hit], vector: list[Hit], exact: bool = False) -> list[int]:
-    return [key for key, _ in fuse({"lexical": lexical, "vector": vector}, exact)]
+    return [hit.chunk for hit in fuse({"lexical": lexical, "vector": vector}, exact)]
 
 
 def test_what_both_lists_hold_comes_first() -> None:
@@ -16,7 +16,7 @@ def test_what_both_lists_hold_comes_first() -> None:
 
 def test_one_list_alone_keeps_its_order() -> None:
     hits = [Hit(5, 3.0), Hit(1, 2.0), Hit(9, 2.0), Hit(2, 0.5)]
-    assert [key for key, _ in fuse({"lexical": hits})] == [5, 1, 9, 2]
+    assert [hit.chunk for hit in fuse({"lexical": hits})] == [5, 1, 9, 2]
     assert order([], hits) == [5, 1, 9, 2]
     assert fuse({}) == fuse({"lexical": [], "vector": []}) == []
 
@@ -44,6 +44,14 @@ def test_a_reranker_and_the_ranking_before_it_are_mixed() -> None:
 def test_a_document_s_share() -> None:
     hits = [Hit(chunk_key(1, n), 1.0) for n in range(4)] + [Hit(chunk_key(2, 0), 0.5)]
     assert [hit.document_number for hit in few_per_document(hits, 2)] == [1, 1, 2]
+
+
+def test_hits_are_a_sequence_of_hits() -> None:
+    held = [Hit(chunk_key(3, 1), 0.5), Hit(chunk_key(2, 0), 0.25)]
+    hits = Hits.of(held)
+    assert hits == held and Hits.of(hits) is hits and Hits.of([]) == []
+    assert hits[0] == held[0] and hits[1:] == held[1:] and hits != held[:1]
+    assert hits.score_of == {hit.chunk: hit.score for hit in held}
 
 
 def test_texts_that_say_the_same() -> None:
