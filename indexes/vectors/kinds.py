@@ -94,6 +94,21 @@ def build(kind: str, rows: np.ndarray, seed: int = 7) -> faiss.Index:
     return index
 
 
+def by_lists(index: faiss.IndexIVF) -> np.ndarray:
+    """Renumber the index's rows list by list; returns the former number of each. Rows stored in that order lie together
+    where a search reads them together: about a tenth of the pages (measured: README.md)."""
+    order = np.empty(index.ntotal, np.int64)
+    start = 0
+    for number in range(index.nlist):
+        size = index.invlists.list_size(number)
+        if size:
+            ids = faiss.rev_swig_ptr(index.invlists.get_ids(number), size)
+            order[start : start + size] = ids
+            ids[:] = np.arange(start, start + size)
+            start += size
+    return order
+
+
 def _sample(rows: np.ndarray, wanted: int, seed: int) -> np.ndarray:
     if len(rows) > wanted:
         chosen = np.sort(np.random.default_rng(seed).choice(len(rows), wanted, replace=False))

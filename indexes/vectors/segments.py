@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
+from typing import BinaryIO
 
 import faiss
 import numpy as np
 
-from indexes.vectors.kinds import EXACT, kind_for, propose
+from indexes.vectors.kinds import EXACT, by_lists, kind_for, propose
 from indexes.vectors.measure import built
 from pipeline.numbers import Numbers
 from pipeline.questions import ORDINAL_BITS
@@ -34,6 +35,8 @@ WIDEN, AT_LEAST, AT_MOST_MORE = 8, 160, 400
 ROWS_RESIDENT = 4_000
 #: Filters whose bitmaps a segment keeps.
 FILTERS_KEPT = 16
+#: Rows that are copied at a time.
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,9 @@ def make_segment(name: str, keys: np.ndarray, rows: np.ndarray, kind: str | None
     kind = kind or kind_for(len(rows), large)
     stored = np.ascontiguousarray(rows, dtype=np.float32 if kind == EXACT else np.float16)
     kind, index = built(kind, stored)
+    if isinstance(index, faiss.IndexIVF):
+        order = by_lists(index)
+        keys, stored = keys[order], stored[order]
     return Segment(name, kind, keys.astype(np.int64), Memory(stored), index)
 
 
@@ -212,11 +218,25 @@ def merge(name: str, segments: Sequence[Segment], folder: Path, large: str = "")
     dimension = segments[0].rows.array.shape[1]
     rows = Rows(file, dimension)
     kind, index = built(kind, rows.array)
+    if isinstance(index, faiss.IndexIVF):
+        order = by_lists(index)
+        keys, rows = keys[order], _in_order(rows, order, file)
     write_segment(Segment(name, kind, keys, rows, index), folder)
     return read_segment(name, kind, dimension, folder)
 
 
-def _copy_rows(segment: Segment, at: slice | np.ndarray, dtype: np.dtype, out: object, block: int = 1 << 16) -> None:
+def _copy_rows(segment: Segment, at: slice | np.ndarray, dtype: np.dtype, out: BinaryIO) -> None:
     positions = np.arange(len(segment))[at]
-    for start in range(0, len(positions), block):
-        np.ascontiguousarray(segment.rows.array[positions[start : start + block]], dtype=dtype).tofile(out)
+    for start in range(0, len(positions), _BLOCK):
+        np.ascontiguousarray(segment.rows.array[positions[start : start + _BLOCK]], dtype=dtype).tofile(out)
+
+
+def _in_order(rows: Rows, order: np.ndarray, file: Path) -> Rows:
+    """The file written anew in another order, read back."""
+    sorted_file = file.with_suffix(f"{file.suffix}.sorted")
+    with sorted_file.open("wb") as out:
+        for start in range(0, len(order), _BLOCK):
+            rows.array[order[start : start + _BLOCK]].tofile(out)
+    dimension = rows.array.shape[1]
+    sorted_file.rename(file)
+    return Rows(file, dimension)

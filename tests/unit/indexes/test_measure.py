@@ -48,7 +48,7 @@ def test_codes_that_find_too_little_give_way_to_better_ones(
     monkeypatch.setitem(KINDS, "ivf-pq", coarse)
     assert measure.tune(build("ivf-pq", vectors[0]), vectors[0]) < measure.LEAST
     segment = make_segment("s", np.arange(6000), vectors[0], "ivf-pq")
-    assert segment.kind == measure.BETTER and measure.tune(segment.index, vectors[0]) >= measure.LEAST
+    assert segment.kind == measure.BETTER and measure.tune(segment.index, segment.rows.array) >= measure.LEAST
 
 
 def test_equal_vectors_stand_for_one_another() -> None:
