@@ -117,6 +117,21 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingModel:
+    """A model of vectors that the catalogue keeps beside those of others. ``digest`` as `Embedder.digest`; ``model``: NAME@VERSION
+    or a folder; ``setting``: what `models.embedder` said when it came to serve; ``served_until``: epoch seconds, None for one
+    that never gave way to another."""
+
+    digest: str
+    model: str
+    dimension: int
+    serving: bool = False
+    setting: str = ""
+    changed_at: float = 0.0
+    served_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A passage that search returns. ``start`` and ``end`` are offsets into ``Parsed.text``; ``ordinal`` from 0."""
 

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from pipeline.documents import Chunk, Document, Event, Job, Lane, Outcome, Parsed, Sighting, Verdict
+from pipeline.documents import Chunk, Document, EmbeddingModel, Event, Job, Lane, Outcome, Parsed, Sighting, Verdict
 from pipeline.numbers import Numbers
 from pipeline.questions import Caller, Feedback, Filters, Hit
 
@@ -93,7 +93,7 @@ class Lexical(Protocol):
     def __len__(self) -> int: ...
 
 
-# --- the catalogue: one database, eight ports -----------------------------------------------------------------------
+# --- the catalogue: one database, nine ports -----------------------------------------------------------------------
 
 
 class Documents(Protocol):
@@ -195,6 +195,31 @@ class Passages(Protocol):
         """The key of the latest parse result."""
 
 
+class Embeddings(Protocol):
+    """Embedding models beside the one of the settings: built in the background, compared, swapped, swapped back. Which one
+    serves stands here, so that every process knows."""
+
+    def models(self) -> list[EmbeddingModel]:
+        """Those that were ever built, and those that gave way to them; at most one serves."""
+
+    def keep(self, model: EmbeddingModel) -> None:
+        """From now on its vectors are made and kept too. Nothing happens where it is known."""
+
+    def serve(self, digest: str, instead_of: EmbeddingModel, setting: str) -> None:
+        """Let a known model serve; the one that did stays beside it. Refused("not-found") for an unknown one."""
+
+    def drop(self, digest: str) -> None:
+        """Forget a model and its vectors, but not those that a document was first embedded with."""
+
+    def missing(self, digest: str, limit: int) -> list[int]:
+        """Numbers of embedded documents that this model has not embedded, the smallest first."""
+
+    def count_missing(self, digest: str) -> int: ...
+
+    def store_vectors(self, number: int, digest: str, of: Sequence[Chunk], vectors: np.ndarray) -> bool:
+        """Keep a document's vectors; False, and nothing kept, where it is gone or no longer consists of these passages."""
+
+
 class Keys(Protocol):
     """API keys. Only a salted hash is stored; the secret is shown once."""
 
@@ -284,6 +309,7 @@ class Catalogue(Protocol):
     documents: Documents
     ledger: Ledger
     passages: Passages
+    embeddings: Embeddings
     keys: Keys
     plans: Plans
     requests: Requests

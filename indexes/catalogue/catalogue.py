@@ -1,10 +1,11 @@
-"""The eight ports over one SQL database."""
+"""The nine ports over one SQL database."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
 from indexes.catalogue.documents import SqlDocuments
+from indexes.catalogue.embeddings import SqlEmbeddings
 from indexes.catalogue.keys import SqlKeys
 from indexes.catalogue.ledger import SqlLedger
 from indexes.catalogue.opinions import SqlOpinions
@@ -24,6 +25,7 @@ class SqlCatalogue:
         self.documents = SqlDocuments(self.store)
         self.ledger = SqlLedger(self.store)
         self.passages = SqlPassages(self.store)
+        self.embeddings = SqlEmbeddings(self.store)
         self.keys = SqlKeys(self.store)
         self.plans = SqlPlans(self.store)
         self.requests = SqlRequests(self.store)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from indexes.catalogue.store import Store, new_id
-from indexes.catalogue.tables import access, chunks, documents, events, jobs, opinions, results, sightings
+from indexes.catalogue.tables import access, chunks, documents, embeddings, events, jobs, opinions, results, sightings
 from pipeline.documents import Child, Document, Event, Lane, Sighting, Stage, State
 from pipeline.errors import Refused
 from pipeline.numbers import Numbers
@@ -319,6 +319,7 @@ def forget(store: Store, connection: sa.Connection, document: Document) -> None:
     """Hide the document and drop what was derived from it. The row stays, so that its number is never given out again."""
     connection.execute(sa.delete(jobs).where(jobs.c.subject == document.id))
     connection.execute(sa.delete(chunks).where(chunks.c.number == document.number))
+    connection.execute(sa.delete(embeddings).where(embeddings.c.number == document.number))
     _forget_results(connection, document)
     connection.execute(sa.delete(access).where(access.c.number == document.number))
     connection.execute(sa.delete(opinions).where(opinions.c.document_id == document.id))

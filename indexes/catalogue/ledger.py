@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from indexes.catalogue.documents import add_event, enqueue, insert_new, receive_child, to_document
 from indexes.catalogue.store import Store
-from indexes.catalogue.tables import chunks, documents, jobs, results
+from indexes.catalogue.tables import chunks, documents, embeddings, jobs, results
 from pipeline.documents import TERMINAL, Chunk, Document, Event, Job, Lane, Outcome, Stage, State
 
 _LANES = {Stage.INDEX: Lane.INDEX}
@@ -207,6 +207,7 @@ def _store_output(connection: sa.Connection, document: Document, outcome: Outcom
         connection.execute(insert_new(connection, results).values(row))
     if outcome.chunks is not None:
         connection.execute(sa.delete(chunks).where(chunks.c.number == document.number))
+        connection.execute(sa.delete(embeddings).where(embeddings.c.number == document.number))
         if outcome.chunks:
             connection.execute(sa.insert(chunks), [_chunk_row(document.number, c) for c in outcome.chunks])
     if outcome.vectors is not None:

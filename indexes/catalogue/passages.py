@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from indexes.catalogue.documents import access_lists, to_document
 from indexes.catalogue.store import Store
-from indexes.catalogue.tables import chunks, documents, results
+from indexes.catalogue.tables import chunks, documents, embeddings, results
 from pipeline.documents import Chunk, Document, State
 from pipeline.questions import ORDINAL_BITS, chunk_key
 
@@ -47,20 +47,21 @@ class SqlPassages:
     def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
         with self.store.read() as connection:
             made_by = connection.scalar(sa.select(documents.c.embedder).where(documents.c.number == document_number))
-            query = _columns(chunks.c.vector).where(chunks.c.number == document_number).order_by(chunks.c.ordinal)
-            rows = connection.execute(query).all()
-        if made_by is None or (embedder is not None and made_by != embedder):
-            return [_chunk(row) for row in rows], None
-        return [_chunk(row) for row in rows], _vectors(rows)
+            own = made_by is not None and embedder in (None, made_by)
+            query = _columns(*([chunks.c.vector] if own else [])).where(chunks.c.number == document_number)
+            rows = connection.execute(query.order_by(chunks.c.ordinal)).all()
+            if own or made_by is None:
+                return [_chunk(row) for row in rows], _vectors(rows) if own else None
+            where = (embeddings.c.number == document_number, embeddings.c.embedder == embedder)
+            payload = connection.scalar(sa.select(embeddings.c.vectors).where(*where))
+        return [_chunk(row) for row in rows], _beside(payload, len(rows))
 
     def scan(self, embedder: str, after: int = 0) -> Iterator[tuple[Document, list[Chunk], np.ndarray]]:
+        beside = sa.exists().where(embeddings.c.number == documents.c.number, embeddings.c.embedder == embedder)
+        made = sa.or_(documents.c.embedder == embedder, sa.and_(documents.c.embedder.is_not(None), beside))
         while True:
             with self.store.read() as connection:
-                where = (
-                    documents.c.number > after,
-                    documents.c.embedder == embedder,
-                    documents.c.state != State.DELETED,
-                )
+                where = (documents.c.number > after, made, documents.c.state != State.DELETED)
                 page = connection.execute(
                     sa.select(documents).where(*where).order_by(documents.c.number).limit(_SCAN)
                 ).mappings()
@@ -103,6 +104,13 @@ def _columns(*more: sa.ColumnElement[Any]) -> sa.Select:
 
 def _chunk(row: Any) -> Chunk:
     return Chunk(row.ordinal, row.text, row.start, row.end, row.page_first, row.page_last, row.heading)
+
+
+def _beside(payload: bytes | None, count: int) -> np.ndarray | None:
+    """The vectors of another model than a document was first embedded with."""
+    if payload is None:
+        return None
+    return np.frombuffer(payload, "<f4").reshape(count, -1) if count else np.zeros((0, 0), np.float32)
 
 
 def _vectors(rows: Sequence[Any]) -> np.ndarray | None:

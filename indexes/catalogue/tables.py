@@ -138,6 +138,28 @@ chunks = sa.Table(
     sa.Column("vector", sa.LargeBinary),
 )
 
+#: Vectors of models beside the one that made `chunks.vector`: a document's, row by row, float32, little endian.
+embeddings = sa.Table(
+    "embeddings",
+    metadata,
+    sa.Column("number", Serial, sa.ForeignKey("documents.number"), primary_key=True, autoincrement=False),
+    sa.Column("embedder", sa.String(64), primary_key=True),
+    sa.Column("vectors", sa.LargeBinary, nullable=False),
+)
+
+embedders = sa.Table(
+    "embedders",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("model", Text, nullable=False),
+    sa.Column("dimension", sa.Integer, nullable=False),
+    sa.Column("serving", sa.Boolean, nullable=False),
+    #: what `models.embedder` was when it came to serve: another setting later overrules it
+    sa.Column("setting", Text, nullable=False),
+    sa.Column("changed_at", sa.Float, nullable=False),
+    sa.Column("served_until", sa.Float),
+)
+
 results = sa.Table(
     "results",
     metadata,

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 import sqlalchemy as sa
 
 from indexes.catalogue.catalogue import SqlCatalogue
-from indexes.catalogue.tables import access, chunks, documents, jobs, results
+from indexes.catalogue.tables import access, chunks, documents, embeddings, jobs, results
 from pipeline.documents import State
 from pipeline.errors import Misconfigured
 from pipeline.ports import Blobs
@@ -73,7 +73,7 @@ def _jobs(connection: sa.Connection) -> Iterator[str]:
 
 def _leftovers(connection: sa.Connection) -> Iterator[str]:
     deleted = documents.c.state == State.DELETED
-    for table, of in ((chunks, chunks.c.number), (access, access.c.number)):
+    for table, of in ((chunks, chunks.c.number), (access, access.c.number), (embeddings, embeddings.c.number)):
         query = sa.select(documents.c.id).where(deleted, sa.exists().where(of == documents.c.number))
         for document_id in connection.scalars(query):
             yield f"document {document_id} is deleted and still has rows in {table.name}"
