@@ -18,7 +18,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from indexes.blobs.folder import sync_folder
@@ -172,6 +172,23 @@ def point(root: Path, pointer: Pointer) -> None:
     _write_durably(root / "CURRENT.new", pointer.text)
     (root / "CURRENT.new").rename(root / "CURRENT")
     sync_folder(root)
+
+
+def carry(origin: Path, target: Path, known: set[Checked], created_at: float | None = None) -> Manifest:
+    """Publish one folder's current generation, checked, as the next one of another folder on the same disk, by links.
+    ``created_at`` None: its own time. Raises Misconfigured("bad-index"), OSError."""
+    folder = current(origin)
+    if folder is None:
+        raise Misconfigured("bad-index", f"There is no generation in {origin}.")
+    manifest = read_manifest(folder)
+    verify(folder, manifest, known)
+    staging = fresh_staging(target)
+    for path in manifest.files:
+        (staging / path).hardlink_to(folder / path)
+    since = manifest.created_at if created_at is None else created_at
+    publish(target, staging, replace(manifest, generation=next_name(target), created_at=since))
+    prune(target)
+    return manifest
 
 
 def prune(root: Path) -> None:

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -133,20 +132,21 @@ class IndexWriter:
     def adopt(self, other: Path, since: float) -> str:
         """Publish what another folder of generations holds as the next generation here. What is not published here is
         forgotten. ``since``: when the other one was begun; what was finished later may be missing in it."""
-        folder = gen.current(other)
-        if folder is None:
-            raise Misconfigured("bad-index", f"There is no generation in {other}.")
-        manifest = gen.read_manifest(folder)
-        gen.verify(folder, manifest, self._known)
         with translated(self.root):
-            staging = gen.fresh_staging(self.root)
-            for path in manifest.files:
-                (staging / path).hardlink_to(folder / path)
-            gen.publish(self.root, staging, replace(manifest, generation=gen.next_name(self.root), created_at=since))
-            gen.prune(self.root)
-        self.embedder, self.dimension, self.model = manifest.embedder, manifest.dimension, manifest.model
-        self.reopen()
+            manifest = gen.carry(other, self.root, self._known, since)
+        self.change_model(manifest.embedder, manifest.dimension, manifest.model)
         return gen.current(self.root).name
+
+    def copy_to(self, other: Path) -> None:
+        """Make the current generation one of another folder, too, by links; `adopt` takes it back."""
+        with translated(self.root):
+            gen.carry(self.root, other, self._known)
+
+    def change_model(self, embedder: str, dimension: int, model: str) -> None:
+        """Go on with vectors of another model; ``rebuild_needed`` where the current generation has those of another one.
+        What is not published is forgotten."""
+        self.embedder, self.dimension, self.model = embedder, dimension, model
+        self.reopen()
 
     def compact(self) -> None:
         """Begin to merge all segments into one, in the background; `publish` takes the result when it is there."""

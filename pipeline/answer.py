@@ -8,7 +8,7 @@ ask: search -> read (quote only) -> check every quote -> an answer, or "not foun
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -53,7 +53,8 @@ class IndexReader(Protocol):
 
 class Finder:
     """Search and answers for one installation. Thread-safe when its parts are. Without a ``reranker`` the fused ranking
-    stands."""
+    stands. ``embedder_of`` gives the model of an index that another one than ``embedder`` made, by its digest; without it
+    such an index is searched by words alone."""
 
     def __init__(
         self,
@@ -62,8 +63,10 @@ class Finder:
         reader: IndexReader,
         embedder: Embedder,
         reranker: Reranker | None = None,
+        embedder_of: Callable[[str], Embedder | None] = lambda digest: None,
     ) -> None:
         self._documents, self._passages, self._reader, self._embedder = documents, passages, reader, embedder
+        self._embedder_of = embedder_of
         self._reranker = reranker
 
     def search(self, caller: Caller, request: SearchRequest) -> SearchResult:
@@ -100,8 +103,9 @@ class Finder:
         if request.mode != "vector":
             parts["lexical"] = index.lexical.search(request.query, MAX_DEPTH, allowed, request.plain)
         words = meaning(clauses)
-        if words and request.mode != "lexical" and index.embedder in ("", self._embedder.digest):
-            vector = self._embedder.embed([words])[0]
+        embedder = self._embedder if index.embedder in ("", self._embedder.digest) else None
+        if words and request.mode != "lexical" and (embedder := embedder or self._embedder_of(index.embedder)):
+            vector = embedder.embed([words])[0]
             parts["vector"] = index.vectors.search(vector, MAX_DEPTH, allowed)
         return parts
 

@@ -64,13 +64,14 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What the stages work with, built once per process. ``classifier`` gives the one in force, which may change between
-    two documents, or None where its model cannot be used: then documents go to review and ingestion goes on."""
+    two documents, or None where its model cannot be used: then documents go to review and ingestion goes on. ``embedder``
+    gives the one in force, too."""
 
     catalogue: Catalogue
     blobs: Blobs
     parser: Parser
     classifier: Callable[[], Classifier | None]
-    embedder: Embedder
+    embedder: Callable[[], Embedder]
     rules: Rules
     policy: Policy
 
@@ -220,7 +221,7 @@ def send(work: Pass) -> Outcome:
 
 def embed(work: Pass) -> Outcome:
     """Passages to vectors."""
-    embedder = work.tools.embedder
+    embedder = work.tools.embedder()
     chunks, vectors = work.tools.catalogue.passages.of_document(work.document.number, embedder.digest)
     fresh = vectors is None
     if fresh:

@@ -20,7 +20,7 @@ from indexes.reader import IndexReader  # noqa: E402
 from indexes.writer import IndexWriter  # noqa: E402
 from models.registry import open_version  # noqa: E402
 from pipeline.answer import Finder  # noqa: E402
-from pipeline.embed import OnnxEmbedder, embedder_digest  # noqa: E402
+from pipeline.embed import OnnxEmbedder  # noqa: E402
 from pipeline.errors import Misconfigured  # noqa: E402
 from pipeline.ingest import Ingest, Policy, Tools  # noqa: E402
 from pipeline.onnx import ModelFolder  # noqa: E402
@@ -31,6 +31,7 @@ from pipeline.rerank import OnnxReranker  # noqa: E402
 from pipeline.rules import Rules, load_rules  # noqa: E402
 from workers.classifiers import Classifiers  # noqa: E402
 from workers.deliver import Deliver  # noqa: E402
+from workers.embedders import Embedders  # noqa: E402
 from workers.hints import Hints  # noqa: E402
 from workers.promotion import Promoter  # noqa: E402
 from workers.reclassify import Reclassify  # noqa: E402
@@ -65,7 +66,12 @@ class House:
 
     @cached_property
     def embedder(self) -> Embedder:
+        """The model that the settings name. The one in force may be another: `embedders`."""
         return OnnxEmbedder(self._model(self.settings.models.embedder), **self.runtime)
+
+    @cached_property
+    def embedders(self) -> Embedders:
+        return Embedders(self.settings, self.catalogue)
 
     @cached_property
     def reranker(self) -> Reranker | None:
@@ -97,7 +103,13 @@ class House:
         )
         self.classifiers.current()  # loaded before the first document is claimed
         tools = Tools(
-            self.catalogue, self.blobs, self.parser, self.classifiers.current, self.embedder, self.rules, policy
+            self.catalogue,
+            self.blobs,
+            self.parser,
+            self.classifiers.current,
+            self.embedders.current,
+            self.rules,
+            policy,
         )
         return Ingest(tools)
 
@@ -131,13 +143,14 @@ class House:
 
     @cached_property
     def writer(self) -> IndexWriter:
-        folder = self._model(self.settings.models.embedder)  # its digest is enough: the writer embeds nothing
-        digest, dimension = embedder_digest(folder), folder.manifest.dimension
-        return IndexWriter(self.settings.index_path, digest, dimension, large=self.settings.index.kind)
+        made_by = self.embedders.chosen()
+        path, large = self.settings.index_path, self.settings.index.kind
+        return IndexWriter(path, made_by.digest, made_by.dimension, made_by.model, large=large)
 
     @cached_property
     def search(self) -> Finder:
-        return Finder(self.catalogue.documents, self.catalogue.passages, self.reader, self.embedder, self.reranker)
+        parts = self.catalogue.documents, self.catalogue.passages, self.reader
+        return Finder(*parts, self.embedder, self.reranker, self.embedders.of)
 
     def _model(self, name: str) -> ModelFolder:
         return open_version(self.settings.models_root, name)

@@ -1,7 +1,8 @@
 """The index anew from the catalogue's texts and vectors, beside the one that serves, and adopted when it is whole.
 
 Every `CHECKPOINT` passages are published in a folder of their own: a rebuild that was killed goes on from there. What
-the catalogue finishes meanwhile is added after the adoption, by the writer.
+the catalogue finishes meanwhile is added after the adoption, by the writer. The index of another embedding model is made
+the same way, and lies in its folder until that model is to serve.
 """
 
 from __future__ import annotations
@@ -9,80 +10,134 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from indexes import generations as gen
 from indexes.vectors.kinds import EXACT_ROWS
 from indexes.writer import IndexWriter
+from pipeline.documents import EmbeddingModel
 from pipeline.faults import fault
 from pipeline.ports import Passages
 
 CHECKPOINT = EXACT_ROWS
 
 
-def folder_of(root: Path) -> Path:
-    """Where the rebuild of an index stands; it exists while one is under way."""
-    return root / "beside" / "rebuild"
+def folder_of(root: Path, digest: str = "") -> Path:
+    """Where the rebuild of an index stands while one is under way; with a digest, the index of that embedding model."""
+    return root / "beside" / (f"model-{digest[:16]}" if digest else "rebuild")
 
 
-class Rebuild:
-    """`advance` until it is True. ``done``: documents so far, those of an earlier attempt included."""
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a side index is. ``at``: when it was begun (epoch seconds); what was finished later may be missing in it.
+    ``whole``: nothing else is."""
 
-    def __init__(self, passages: Passages, main: IndexWriter) -> None:
-        self._main, self._root = main, folder_of(main.root)
-        self._began = self._begun()
-        self._side = IndexWriter(
-            self._root, main.embedder, main.dimension, main.model, compacting=False, large=main.large
-        )
-        held = self._side.numbers
+    embedder: str
+    at: float
+    whole: bool = False
+
+
+def read_note(root: Path) -> Note | None:
+    try:
+        return Note(**json.loads((root / "begun.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_note(root: Path, note: Note) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "begun.json.new").write_text(json.dumps(asdict(note)))
+    (root / "begun.json.new").rename(root / "begun.json")
+
+
+class SideIndex:
+    """`advance` until it is True: then the folder holds one whole generation. ``done``: documents so far, those of an earlier
+    attempt included."""
+
+    def __init__(self, passages: Passages, root: Path, model: EmbeddingModel, large: str = "") -> None:
+        self.root = root
+        self.note = self._begun(model.digest)
+        self._writer = IndexWriter(root, model.digest, model.dimension, model.model, compacting=False, large=large)
+        held = self._writer.numbers
         self.done = len(held)
-        self._source = passages.scan(main.embedder, int(held.array[-1]) if self.done else 0)
+        self._source = passages.scan(model.digest, int(held.array[-1]) if self.done else 0)
         self._scanned, self._rows = False, 0
 
-    def _begun(self) -> float:
-        """When this rebuild was begun, by whichever process. One of another model is thrown away."""
-        note = self._root / "begun.json"
-        try:
-            values = json.loads(note.read_text())
-            if values["embedder"] == self._main.embedder:
-                return float(values["at"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        shutil.rmtree(self._root, ignore_errors=True)
-        self._root.mkdir(parents=True)
-        now = time.time()
-        note.write_text(json.dumps({"embedder": self._main.embedder, "at": now}))
-        return now
+    def _begun(self, digest: str) -> Note:
+        """When this was begun, by whichever process. One of another model is thrown away."""
+        note = read_note(self.root)
+        if note is None or note.embedder != digest:
+            shutil.rmtree(self.root, ignore_errors=True)
+            note = Note(digest, time.time())
+            write_note(self.root, note)
+        return note
 
     def advance(self, seconds: float | None = None) -> bool:
-        """Work for about so long (None: to the end); True once the new index is the current one."""
+        """Work for about so long (None: to the end); True once it is whole, and closed."""
         until = time.monotonic() + seconds if seconds is not None else float("inf")
         if not self._scanned and not self._scan(until):
             return False
         if seconds is None:
-            self._side.await_compaction()
-        if self._side.is_compacting:
+            self._writer.await_compaction()
+        if self._writer.is_compacting:
             return False
-        self._side.publish(anyway=True)
-        self._side.close()
-        self._main.adopt(self._root, self._began)
-        shutil.rmtree(self._root, ignore_errors=True)
+        self._writer.publish(anyway=True)
+        self._writer.close()
+        write_note(self.root, Note(self.note.embedder, self.note.at, whole=True))
         return True
 
     def _scan(self, until: float) -> bool:
         for document, chunks, vectors in self._source:
-            self._side.add(document.number, chunks, vectors, document.title, document.name)
+            self._writer.add(document.number, chunks, vectors, document.title, document.name)
             self.done, self._rows = self.done + 1, self._rows + len(chunks)
             if self._rows >= CHECKPOINT:
-                self._side.publish()
+                self._writer.publish()
                 self._rows = 0
                 fault("rebuild.checkpoint")
             if time.monotonic() > until:
                 return False
-        self._side.publish()
-        self._side.compact()
+        self._writer.publish()
+        self._writer.compact()
         self._scanned = True
         return True
 
     def close(self) -> None:
         """Leave it as it is, to be gone on with."""
+        self._writer.close()
+
+
+class Rebuild:
+    """`advance` until it is True: then the new index is the current one."""
+
+    def __init__(self, passages: Passages, main: IndexWriter) -> None:
+        self._main = main
+        model = EmbeddingModel(main.embedder, main.model, main.dimension)
+        self._side = SideIndex(passages, folder_of(main.root), model, main.large)
+
+    @property
+    def done(self) -> int:
+        return self._side.done
+
+    def advance(self, seconds: float | None = None) -> bool:
+        """As `SideIndex.advance`."""
+        if not self._side.advance(seconds):
+            return False
+        self._main.adopt(self._side.root, self._side.note.at)
+        shutil.rmtree(self._side.root, ignore_errors=True)
+        return True
+
+    def close(self) -> None:
+        """Leave it as it is, to be gone on with."""
         self._side.close()
+
+
+def set_aside(main: IndexWriter) -> None:
+    """Keep the current generation as the index of its model, to be adopted again."""
+    folder = gen.current(main.root)
+    if folder is None or (manifest := gen.read_manifest(folder)).embedder != main.embedder:
+        return
+    target = folder_of(main.root, main.embedder)
+    shutil.rmtree(target, ignore_errors=True)
+    main.copy_to(target)
+    write_note(target, Note(main.embedder, manifest.created_at, whole=True))

@@ -7,17 +7,19 @@ holds too much (deleted) is dropped, and what cannot be read is made anew, all w
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from pathlib import Path
 
 from pipeline.documents import TERMINAL, Document, Job, Lane, Outcome, Stage, State
-from pipeline.errors import MailroomError, Unavailable
+from pipeline.errors import MailroomError, Misconfigured, Unavailable
 from pipeline.faults import fault
 from pipeline.questions import Caller, Filters
 from workers.assemble import House
+from workers.beside import Beside
 from workers.lease import owner
 from workers.process import Stopping
-from workers.rebuild import Rebuild, folder_of
+from workers.rebuild import Rebuild, folder_of, read_note, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class Writer:
         self._compared: frozenset[int] | None = None
         self._request = Path(house.settings.index_path) / REQUEST
         self._rebuild: Rebuild | None = None
+        self._beside = Beside(house)
         self._openings = 0
 
     def run(self, stopping: Stopping) -> None:
@@ -56,6 +59,14 @@ class Writer:
             except Unavailable as error:
                 log.warning("writer: %s", error)
             stopping.wait(self._house.settings.index.publish_seconds)
+        self.close()
+
+    def close(self) -> None:
+        """Leave what is under way as it is, to be gone on with."""
+        self._beside.close()
+        if self._rebuild is not None:
+            self._rebuild.close()
+            self._rebuild = None
 
     def step(self) -> int:
         """Publish what is waiting; returns how many documents became searchable."""
@@ -63,8 +74,10 @@ class Writer:
         started = time.monotonic()
         if not writer.is_there:
             writer.reopen()
+        self._follow_model()
         self._go_on_with_rebuild()
         self._replay()
+        self._go_on_beside()
         jobs = ledger.claim(Lane.INDEX, owner(), self._house.settings.workers.lease_seconds * 3, limit=BATCH)
         try:
             added = [(job, document) for job in jobs if (document := self._added(job)) is not None]
@@ -79,10 +92,47 @@ class Writer:
         seconds = (time.monotonic() - started) / max(1, len(added))
         return sum(self._end(job, document, generation or "", seconds) for job, document in added)
 
+    def _follow_model(self) -> None:
+        """Another embedding model is to serve: the present index is kept beside, and its own one adopted or made."""
+        writer, chosen = self._house.writer, self._house.embedders.chosen()
+        if chosen.digest == writer.embedder:
+            return
+        log.info("the embedding model is now %s", chosen.model)
+        self.close()
+        if not writer.rebuild_needed:
+            set_aside(writer)
+        fault("model.aside")
+        writer.change_model(chosen.digest, chosen.dimension, chosen.model)
+
+    def _adopted(self) -> bool:
+        """Whether the index of the model that is to serve lay ready beside."""
+        writer = self._house.writer
+        folder = folder_of(writer.root, writer.embedder)
+        note = read_note(folder)
+        if note is None or not note.whole or note.embedder != writer.embedder:
+            return False
+        try:
+            writer.adopt(folder, note.at)
+        except Misconfigured as error:
+            log.error("the index beside cannot be used: %s", error)
+        shutil.rmtree(folder, ignore_errors=True)
+        return not writer.rebuild_needed
+
+    def _go_on_beside(self) -> None:
+        """Models beside the one that serves; and documents of which it had no vectors get them."""
+        writer = self._house.writer
+        lacking = bool(writer.without_vectors)
+        fresh = self._beside.advance(writer.root, writer.embedder, lacking, SLICE_SECONDS)
+        for document in self._house.catalogue.documents.by_number(fresh).values():
+            if document.number in writer.without_vectors:
+                self._add(document)
+
     def _go_on_with_rebuild(self) -> None:
         """All of it where nothing usable is there; else a slice, and the present index goes on serving and growing."""
         writer = self._house.writer
         if self._rebuild is None:
+            if writer.rebuild_needed and self._adopted():
+                return
             if not (writer.rebuild_needed or self._request.exists() or folder_of(writer.root).exists()):
                 return
             log.info("rebuilding the index from the catalogue")
@@ -100,7 +150,8 @@ class Writer:
             return
         self._openings, self._compared = writer.openings, None
         documents = self._house.catalogue.documents
-        for document in documents.by_number(documents.finished_since(writer.since - CLOCK_SECONDS)).values():
+        again = documents.finished_since(writer.since - CLOCK_SECONDS) | writer.without_vectors
+        for document in documents.by_number(again).values():
             self._add(document)
 
     def _added(self, job: Job) -> Document | None:
