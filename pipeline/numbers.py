@@ -17,7 +17,9 @@ class Numbers(Set[int]):
 
     def __init__(self, numbers: Iterable[int] | np.ndarray = ()) -> None:
         given = numbers if isinstance(numbers, np.ndarray) else np.fromiter(numbers, np.int64)
-        self.array: np.ndarray = np.unique(np.asarray(given, dtype=np.int64))
+        array = np.array(given, dtype=np.int64)  # a copy: the giver may change his own
+        # A look first: most are sorted and unique already, and sorting a million takes as long as a search.
+        self.array: np.ndarray = array if np.all(array[1:] > array[:-1]) else np.unique(array)
         self.array.setflags(write=False)
 
     @classmethod
@@ -41,13 +43,19 @@ class Numbers(Set[int]):
         return number < len(self._bits) and bool(self._bits[number])
 
     def __and__(self, other: Iterable[int]) -> Numbers:
-        return Numbers(np.intersect1d(self.array, Numbers.of(other).array, assume_unique=True))
+        return Numbers(self.array[Numbers.of(other).member(self.array)])
 
     def __sub__(self, other: Iterable[int]) -> Numbers:
-        return Numbers(np.setdiff1d(self.array, Numbers.of(other).array, assume_unique=True))
+        other = Numbers.of(other)
+        return Numbers(self.array[~other.member(self.array)]) if len(other) else self
 
     def __or__(self, other: Iterable[int]) -> Numbers:
-        return Numbers(np.union1d(self.array, Numbers.of(other).array))
+        other = Numbers.of(other)
+        if not len(self) or not len(other):
+            return self if len(self) else other
+        both = np.concatenate([self.array, other.array])
+        both.sort(kind="stable")  # two sorted runs: merged in one pass
+        return Numbers(both[np.concatenate([[True], both[1:] > both[:-1]])])
 
     def __hash__(self) -> int:
         return self._hash()

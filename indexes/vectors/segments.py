@@ -101,7 +101,9 @@ class Segment:
 
     def without(self, dropped: Numbers) -> Segment:
         """The same files with another list of documents that are gone."""
-        return Segment(self.name, self.kind, self.keys, self.rows, self.index, dropped)
+        made = Segment(self.name, self.kind, self.keys, self.rows, self.index, dropped)
+        made.__dict__["documents"] = self.documents  # the keys are the same
+        return made
 
     @cached_property
     def documents(self) -> Numbers:
