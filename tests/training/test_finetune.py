@@ -54,6 +54,7 @@ def test_a_version_brings_its_report(tiny: Callable, embedder, tmp_path: Path) -
 
     report = json.loads((done.folder.path / "report.json").read_text())
     assert set(report["baselines"]) == {"tfidf_svm", "minilm_lr"}
+    assert set(report["parts"]) == {"network without words", "words without network"}
     assert {row["label"] for row in report["classes"]} == set(CLASSES)
     assert sum(map(sum, report["confusion"])) == report["figures"]["texts"]
     page = (done.folder.path / "report.html").read_text()

@@ -32,6 +32,11 @@ class Calibration:
         powers = np.exp(scaled - scaled.max(1, keepdims=True))
         return powers / powers.sum(1, keepdims=True)
 
+    def logits(self, probabilities: np.ndarray) -> np.ndarray:
+        """The reverse of `probabilities`; of rows that sum to 1 only up to a constant a row, which means nothing to them."""
+        held = probabilities.clip(1e-300, None)
+        return self.temperature * (np.log(held) - np.log1p(-held.clip(None, 1 - 1e-12)) if self.multi else np.log(held))
+
 
 def calibrate(logits: np.ndarray, targets: np.ndarray, precision: float = PRECISION) -> Calibration:
     """Temperature (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) and thresholds on a calibration split."""

@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -178,13 +178,15 @@ def _report(
 ) -> dict[str, Any]:
     texts, targets = [example.text for example in data.test], data.targets(data.test)
     probabilities = served.probabilities(texts)
+    path = fitted.network.words
+    words = word_scores(path, base.encode(texts, settings.max_length)) if path else None
     return {
         "title": f"{job.name}@{job.version}",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "command": job.command,
         "warnings": list(data.warnings),
         "figures": measure.figures(probabilities, targets, calibration),
-        "parts": _parts(fitted, base, texts, targets, settings, calibration),
+        "parts": _parts(words, targets, calibration, probabilities),
         "baselines": {"tfidf_svm": baselines.tfidf_svm(data), "minilm_lr": baselines.minilm_lr(data, embedder)},
         "classes": measure.per_class(probabilities, targets, calibration, data.labels),
         "confusion": measure.confusion(probabilities, targets, data.labels),
@@ -198,17 +200,13 @@ def _report(
 
 
 def _parts(
-    fitted: Fitted, base: Base, texts: Sequence[str], targets: np.ndarray, settings: Settings, calibration: Calibration
+    words: np.ndarray | None, targets: np.ndarray, calibration: Calibration, probabilities: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    """The accuracy of each path alone, so that nobody takes one's merit for the other's."""
-    words = fitted.network.words
+    """The accuracy of each path alone, so that nobody takes one's merit for the other's: the two are added, so that what the
+    network says is what both say less the words (`words`, None where there is no such path)."""
     if words is None:
         return {}
-    ids = base.encode(texts, settings.max_length)
-    fitted.network.words = None
-    deep = logits_of(fitted.network, ids)
-    fitted.network.words = words
-    alone = {"network without words": deep, "words without network": word_scores(words, ids)}
+    alone = {"network without words": calibration.logits(probabilities) - words, "words without network": words}
     scored = {name: measure.figures(calibration.probabilities(z), targets, calibration) for name, z in alone.items()}
     return {name: {"accuracy": values["accuracy"], "macro_f1": values["macro_f1"]} for name, values in scored.items()}
 

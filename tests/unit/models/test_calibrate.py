@@ -84,3 +84,13 @@ def test_a_second_opinion_that_knows_nothing_gets_no_weight() -> None:
     noise = np.random.default_rng(5).normal(0, 1, logits.shape)
     assert blend(logits, noise, targets) < 0.3
     assert blend(noise, logits, targets) > 1.0
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_logits_come_back_out_of_probabilities(multi: bool) -> None:
+    calibration = Calibration(2.5, (), multi)
+    logits = np.random.default_rng(1).normal(0, 20, (50, 6))
+    back = calibration.logits(calibration.probabilities(logits))
+    shift = 0 if multi else (logits - back).mean(1, keepdims=True)
+    sound = np.abs(logits) < 60
+    assert np.allclose((back + shift)[sound], logits[sound], atol=1e-3)
