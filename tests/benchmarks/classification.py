@@ -42,7 +42,7 @@ HELD_OUT = frozenset(
     "lexpredict_edgar enron_categories openterms_privacy_terms others bbc peps microsoft dc_code pubmedqa tc39".split()
 )
 SHORT = Settings(rate=4e-4, epochs=10, crop=64, max_length=64, batch=48)
-PAGES = Settings(rate=3e-4, epochs=3, crop=112, max_length=512, batch=32, patience=2)
+PAGES = Settings(rate=3e-4, epochs=3, crop=112, batch=32, patience=2)
 FEW = Settings(rate=4e-4, epochs=20, crop=64, max_length=64, batch=24, patience=20)
 CALIBRATION = 0.1
 

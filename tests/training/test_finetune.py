@@ -15,14 +15,15 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from models.recipes.finetune import fit as fitting
 from models.recipes.finetune.base import open_base
 from models.recipes.finetune.examples import Example, dataset
-from models.recipes.finetune.fit import Settings, fit
+from models.recipes.finetune.fit import Settings, fit, word_scores
+from models.recipes.finetune.network import reached
 from models.recipes.finetune.run import Job, Made, train
-from models.recipes.finetune.words import _counted, fit_words, keys
+from models.recipes.finetune.words import counted, fit_words, lexicon
 from models.registry import verify
 from pipeline.classify import OnnxClassifier
 from tests.training.conftest import CLASSES, MORE, texts
 
-QUICK = Settings(rate=3e-3, epochs=3, crop=48, max_length=64, batch=8, patience=5, seed=5)
+QUICK = Settings(rate=3e-3, epochs=3, crop=48, max_length=64, reach=24, batch=8, patience=5, seed=5)
 
 
 def job(folder: Path, name: str = "tried") -> Job:
@@ -115,14 +116,37 @@ def test_a_training_goes_on_where_it_was_cut_off(
 
 def test_the_word_path_is_the_same_in_the_network_and_in_the_machine_that_was_fitted(tiny: Callable) -> None:
     base, data = open_base(tiny("Mistral")), dataset(list(texts(40)), 1)
-    ids = [base.inner(each) for each in base.encode([e.text for e in data.train])]
-    path = fit_words(ids, data.targets(data.train), base.vocabulary, len(data.labels), 0)
+    known = lexicon(base.tokenizer, base.vocabulary)
+    ids = [base.inner(each) for each in base.encode([f"unwarrantably, {e.text}!" for e in data.train])]
+    path = fit_words(ids, data.targets(data.train), known, len(data.labels), 0)
 
-    counts, _ = _counted(ids, base.vocabulary)
+    counts, _ = counted(ids, known)
     weighed = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
-    assert len(keys(np.array(ids[0]), base.vocabulary)) == 2 * len(ids[0]) - 1
     table = path.table.numpy()[1:] * path.peak.numpy()[1:, None]
     expected = weighed @ table + path.bias.numpy()
-    framed = [torch.tensor([base.framed(text)]) for text in ids[:20]]
-    scores = np.vstack([path(one, one.ne(101) & one.ne(102)).numpy() for one in framed])
-    np.testing.assert_allclose(scores, expected[:20], atol=1e-4)
+    framed = [base.framed(text) for text in ids]
+    np.testing.assert_allclose(word_scores(path, framed), expected, atol=1e-4)
+
+
+def test_of_a_long_text_the_network_reads_head_and_tail(tiny: Callable) -> None:
+    ids = torch.arange(1, 21)[None].repeat(2, 1)
+    mask = torch.ones_like(ids)
+    mask[1, 11:] = 0  # a shorter one, padded
+    cut, kept = reached(ids, mask, 8)
+    assert cut[0].tolist() == [1, 2, 3, 4, 5, 6, 19, 20]
+    assert cut[1].tolist() == [1, 2, 3, 4, 5, 6, 10, 11]
+    assert kept.all()
+    short, seen = reached(ids[:, :5], mask[:, :5], 8)
+    assert torch.equal(short, ids[:, :5])
+    assert seen.all()
+
+
+def test_words_are_put_together_from_their_pieces(tiny: Callable) -> None:
+    base = open_base(tiny("Mistral"))
+    known = lexicon(base.tokenizer, base.vocabulary)
+    whole, other, marks = (base.inner(ids) for ids in base.encode(["unwarrantably", "warrantably un", "( - )"]))
+    assert len(whole) > 1
+    assert len(known.keys(whole)) == 1 + 0 + len(whole)  # one word, no pair, its pieces
+    assert len(known.keys(other)) == 2 + 1 + len(other)
+    assert len(known.keys(marks)) == len(marks)  # marks are no words
+    assert len(known.keys([])) == 0

@@ -48,7 +48,7 @@ def main() -> None:
         if given.prepare:
             return
     samples = load(given.work)
-    settings = Settings(rate=3e-4, epochs=given.epochs, crop=112, max_length=512, batch=32, patience=2, seed=given.seed)
+    settings = Settings(rate=3e-4, epochs=given.epochs, crop=112, batch=32, patience=2, seed=given.seed)
     job = Job(
         name=NAME,
         version=given.version,

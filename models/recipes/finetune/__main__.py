@@ -27,7 +27,7 @@ from pipeline.embed import OnnxEmbedder  # noqa: E402
 from pipeline.errors import Misconfigured, Refused  # noqa: E402
 
 #: The settings that have a flag.
-FLAGS = ("rate", "epochs", "masking", "crop", "batch", "max_length", "lora", "patience", "seed")
+FLAGS = ("rate", "epochs", "masking", "crop", "batch", "max_length", "reach", "lora", "patience", "seed")
 
 
 def main() -> None:

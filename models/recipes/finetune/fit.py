@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,12 +24,14 @@ from models.recipes.finetune.base import Base, merge_adapters
 from models.recipes.finetune.calibrate import blend
 from models.recipes.finetune.examples import Dataset
 from models.recipes.finetune.network import Classifier
-from models.recipes.finetune.words import WordPath, fit_words
+from models.recipes.finetune.words import WordPath, fit_words, lexicon
 from pipeline.onnx import batches
 
 CHECKPOINT = "checkpoint.pt"
 #: Texts on which the head begins.
 START_TEXTS = 10_000
+#: Settings that come after the training; another choice of them needs no new one.
+AFTERWARDS = frozenset({"max_length", "reach", "words"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Settings:
         crop: tokens of a text seen at a time in training; longer texts show another part each epoch.
         batch: texts a step; fewer where they are long (``step_tokens`` at most).
         max_length: tokens read of a text in serving; its head and its tail where it is longer.
+        reach: tokens of these that the backbone reads, head and tail again; the words read all.
         lora: rank of low-rank adapters; 0 trains every weight. For bases that are too large for that.
         words: whether the path of bare words is added.
     """
@@ -58,7 +62,8 @@ class Settings:
     weight_decay: float = 0.02
     average: float = 0.7
     patience: int = 3
-    max_length: int = 1024
+    max_length: int = 2048
+    reach: int = 512
     lora: int = 0
     words: bool = True
     seed: int = 20261124
@@ -97,7 +102,7 @@ def fit(base: Base, data: Dataset, work: Path, settings: Settings, resume: bool 
         "train": base.encode([example.text for example in data.train]),
         "calibration": base.encode([example.text for example in data.calibration], settings.crop),
     }
-    network = Classifier(base.backbone(settings.lora), len(data.labels), settings.dropout).to(device())
+    network = Classifier(base.backbone(settings.lora), len(data.labels), settings.dropout, settings.reach).to(device())
     run = Run(network, base, data, ids, settings)
     run.start_head()
     run.restore(work / CHECKPOINT, resume)
@@ -106,7 +111,8 @@ def fit(base: Base, data: Dataset, work: Path, settings: Settings, resume: bool 
     merge_adapters(best.backbone)
     if settings.words:
         inner = [base.inner(text) for text in ids["train"]]
-        words = fit_words(inner, data.targets(data.train), base.vocabulary, len(data.labels), settings.seed)
+        known = lexicon(base.tokenizer, base.vocabulary)
+        words = fit_words(inner, data.targets(data.train), known, len(data.labels), settings.seed)
         _join(best, words, base, data, settings)
     return Fitted(best, tuple(curve), time.monotonic() - started)
 
@@ -276,7 +282,10 @@ class Run:
         if not (resume and file.exists()):
             return
         state = torch.load(file, map_location=device(), weights_only=True)
-        if (state["data"], state["settings"]) != (self.data.fingerprint, asdict(self.settings)):
+        if (state["data"], _trained_by(state["settings"])) != (
+            self.data.fingerprint,
+            _trained_by(asdict(self.settings)),
+        ):
             raise SystemExit(f"{file} belongs to other labels or settings; remove it or train without --resume")
         self.network.load_state_dict(state["network"])
         self.mean.load_state_dict(state["mean"])
@@ -284,6 +293,10 @@ class Run:
         kind, numbers, spare = state["random"]
         self.rng.setstate((kind, tuple(numbers), spare))
         self.top, self.curve = state["top"], [Epoch(**each) for each in state["curve"]]
+
+
+def _trained_by(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in AFTERWARDS}
 
 
 def class_weights(targets: np.ndarray, labels: int) -> torch.Tensor:

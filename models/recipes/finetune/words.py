@@ -1,13 +1,15 @@
-"""The word path: single word pieces and pairs of them, TF-IDF, linear. What a network of a few million parameters is slow to
-learn, that one rare word settles the class, this path knows from the first example.
+"""The word path: whole words, pairs of them, and word pieces, TF-IDF, linear. What a network of a few million parameters is slow
+to learn, that one rare word settles the class, this path knows from the first example.
 
 Fitted by a linear support vector machine on sparse counts, then carried as a module that does the same sum from token ids, so
-that the exported network stays one file with two inputs.
+that the exported network stays one file with two inputs. Words are put together again from their pieces: on document types from
+sources that were not trained on, pieces alone were right on 83.0 % and words with pieces on 85.1 % (2026-11-24, seed 20261124).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,18 +17,63 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
+from tokenizers import Tokenizer
+from torch.nn import functional
 
-#: Pairs of tokens share this many places; a collision costs little.
-PAIRS = 1 << 17
+#: Words share this many places, pairs of words as many; a collision costs little.
+PLACES = 1 << 18
 MIX = 1_000_003
+#: A word is the sum of its pieces' random numbers, below this bound so that a pair's product fits 64 bits.
+BOUND = 1 << 40
 #: A feature is kept when at least this many training texts have it.
 SEEN_IN = 2
+#: How a tokenizer marks the pieces that go on with a word, or else those that begin one.
+GOES_ON, BEGINS = "##", ("▁", "Ġ")
 
 
-def keys(ids: np.ndarray, vocabulary: int) -> np.ndarray:
-    """The feature numbers of a text: its tokens, then its pairs of neighbours."""
-    ids = np.asarray(ids, dtype=np.int64)
-    return np.concatenate([ids, vocabulary + (ids[:-1] * MIX + ids[1:]) % PAIRS])
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """What the path knows of each token, by id: whether it is part of a word (``said``; marks and special tokens are not),
+    whether it begins one (``begins``), and its random number (``salt``)."""
+
+    said: np.ndarray
+    begins: np.ndarray
+    salt: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Tokens."""
+        return len(self.said)
+
+    @property
+    def features(self) -> int:
+        """Feature numbers in all: words, pairs, pieces."""
+        return 2 * PLACES + self.size
+
+    def keys(self, ids: Sequence[int]) -> np.ndarray:
+        """The feature numbers of a text given by its token ids: its words, its pairs of neighbouring words, its pieces."""
+        pieces = np.asarray(ids, dtype=np.int64)
+        place = np.cumsum(self.begins[pieces])
+        kept = self.said[pieces] & (place > 0)
+        words = np.zeros(int(place[-1]) if len(place) else 0, dtype=np.int64)
+        np.add.at(words, place[kept] - 1, self.salt[pieces[kept]])
+        words %= BOUND
+        pairs = PLACES + (words[:-1] * MIX + words[1:]) % PLACES
+        return np.concatenate([words % PLACES, pairs, 2 * PLACES + pieces])
+
+
+def lexicon(tokenizer: Tokenizer, size: int) -> Lexicon:
+    """The lexicon of a tokenizer with ``size`` tokens. Where it marks neither, every token is a word."""
+    tokens = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number < size)
+    special = {added.content for added in tokenizer.get_added_tokens_decoder().values()}
+    goes_on = any(token.startswith(GOES_ON) for _, token in tokens)
+    marks = not goes_on and sum(token.startswith(BEGINS) for _, token in tokens) > len(tokens) // 10
+    said, begins = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
+    for number, token in tokens:
+        said[number] = token not in special and any(each.isalnum() for each in token)
+        first = token.startswith(BEGINS) if marks else not token.startswith(GOES_ON)
+        begins[number] = said[number] and first
+    return Lexicon(said, begins, np.random.default_rng(size).integers(1, BOUND >> 8, size))
 
 
 class WordPath(torch.nn.Module):
@@ -37,11 +84,12 @@ class WordPath(torch.nn.Module):
     """
 
     def __init__(
-        self, vocabulary: int, row: np.ndarray, rarity: np.ndarray, table: np.ndarray, bias: np.ndarray
+        self, known: Lexicon, row: np.ndarray, rarity: np.ndarray, table: np.ndarray, bias: np.ndarray
     ) -> None:
         super().__init__()
-        self.vocabulary = vocabulary
-        self.register_buffer("row", torch.from_numpy(row.astype(np.int64)))
+        for name in ("said", "begins", "salt"):
+            self.register_buffer(name, torch.from_numpy(getattr(known, name)))
+        self.register_buffer("row", torch.from_numpy(row.astype(np.int32)))
         self.register_buffer("rarity", torch.from_numpy(rarity.astype(np.float32)))
         peak = np.abs(table).max(1, keepdims=True).clip(1e-9) / 127
         self.register_buffer("table", torch.from_numpy(np.round(table / peak).astype(np.int8)))
@@ -50,10 +98,16 @@ class WordPath(torch.nn.Module):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Token ids (batch, length) and mask to scores (batch, labels)."""
-        pair = self.vocabulary + (ids[:, :-1] * MIX + ids[:, 1:]) % PAIRS
-        single, double = self._part(ids, mask.bool()), self._part(pair, mask[:, 1:].bool())
-        length = (single[1] + double[1]).clamp(min=1e-12).sqrt()
-        return (single[0] + double[0]) / length[:, None] + self.bias
+        real = mask.bool()
+        words, are = self._words(ids, real)
+        pairs = PLACES + (words * MIX + _next(words)) % PLACES
+        parts = (
+            self._part(words % PLACES, are),
+            self._part(pairs, are & _next(are)),
+            self._part(2 * PLACES + ids, real),
+        )
+        length = sum(part[1] for part in parts).clamp(min=1e-12).sqrt()
+        return sum(part[0] for part in parts) / length[:, None] + self.bias
 
     @torch.no_grad()
     def scale(self, factor: float) -> None:
@@ -61,32 +115,46 @@ class WordPath(torch.nn.Module):
         self.peak.mul_(factor)
         self.bias.mul_(factor)
 
+    def _words(self, ids: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The words of each text from the left, and which of the (batch, length) places hold one."""
+        place = (self.begins[ids] & real).long().cumsum(1)
+        kept = self.said[ids] & real & (place > 0)
+        sums = torch.zeros_like(ids).scatter_add(1, (place - 1).clamp(min=0), self.salt[ids] * kept.long())
+        many = torch.ones_like(ids).cumsum(1)
+        return sums % BOUND, many <= place[:, -1:]
+
     def _part(self, feature: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(weighted sum of the table's rows, squared length). Each occurrence carries its share of the feature's weight."""
-        row = self.row[feature]
-        count = ((row[:, :, None] == row[:, None, :]) & real[:, None, :]).sum(-1).clamp(min=1).float()
-        weight = (1.0 + count.log()) * self.rarity[row] * real.float()
+        row = (self.row[feature].long() * real).sort(1).values
+        run = (row != functional.pad(row[:, :-1], (1, 0), value=-1)).long().cumsum(1) - 1
+        count = torch.zeros_like(row).scatter_add(1, run, torch.ones_like(row)).gather(1, run).float()
+        weight = (1.0 + count.log()) * self.rarity[row]
         scores = torch.einsum("bl,blk->bk", weight / count * self.peak[row], self.table[row].float())
         return scores, (weight * weight / count).sum(-1)
 
 
-def fit_words(texts: Sequence[Sequence[int]], targets: np.ndarray, vocabulary: int, labels: int, seed: int) -> WordPath:
-    """Fit the path on token ids without special tokens. ``targets`` as in `Dataset.targets`."""
-    counts, row = _counted(texts, vocabulary)
+def _next(values: torch.Tensor) -> torch.Tensor:
+    """What stands one place further on, and nothing after the last."""
+    return functional.pad(values[:, 1:], (0, 1))
+
+
+def fit_words(texts: Sequence[Sequence[int]], targets: np.ndarray, known: Lexicon, labels: int, seed: int) -> WordPath:
+    """Fit the path on token ids without special tokens. ``targets`` as in `Dataset.targets`; rare labels count more."""
+    counts, row = counted(texts, known)
     weigh = TfidfTransformer(sublinear_tf=True).fit(counts)
-    machine = LinearSVC(C=1.0, random_state=seed)
+    machine = LinearSVC(C=1.0, class_weight="balanced", random_state=seed)
     machine = (OneVsRestClassifier(machine) if targets.ndim > 1 else machine).fit(weigh.transform(counts), targets)
     coef, bias = _planes(machine, labels, targets)
     table = np.vstack([np.zeros((1, labels)), coef.T])
-    return WordPath(vocabulary, row, np.concatenate([[0.0], weigh.idf_]), table, bias)
+    return WordPath(known, row, np.concatenate([[0.0], weigh.idf_]), table, bias)
 
 
-def _counted(texts: Sequence[Sequence[int]], vocabulary: int) -> tuple[csr_matrix, np.ndarray]:
+def counted(texts: Sequence[Sequence[int]], known: Lexicon) -> tuple[csr_matrix, np.ndarray]:
     """(texts by features, feature number to row with 0 for what is seen too rarely)."""
-    found = [np.unique(keys(text, vocabulary), return_counts=True) for text in texts]
-    seen = np.bincount(np.concatenate([feature for feature, _ in found]), minlength=vocabulary + PAIRS)
+    found = [np.unique(known.keys(text), return_counts=True) for text in texts]
+    seen = np.bincount(np.concatenate([feature for feature, _ in found]), minlength=known.features)
     kept = np.nonzero(seen >= SEEN_IN)[0]
-    row = np.zeros(vocabulary + PAIRS, dtype=np.int64)
+    row = np.zeros(known.features, dtype=np.int64)
     row[kept] = np.arange(1, len(kept) + 1)
     places = [row[feature] for feature, _ in found]
     data = np.concatenate([count[place > 0] for place, (_, count) in zip(places, found, strict=True)])

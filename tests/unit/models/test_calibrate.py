@@ -86,6 +86,15 @@ def test_a_second_opinion_that_knows_nothing_gets_no_weight() -> None:
     assert blend(noise, logits, targets) > 1.0
 
 
+def test_of_two_that_say_the_same_the_simpler_one_leads() -> None:
+    """Where the texts at hand cannot tell them apart, the network's advantage is luck."""
+    logits, targets = overconfident(500, 1.0)
+    assert blend(logits, logits, targets) > 50.0
+    wrong = np.where(np.arange(len(targets)) % 2, targets, (targets + 1) % 4)
+    worse = np.eye(4)[wrong] * 2.0
+    assert blend(logits, worse, targets) < 5.0
+
+
 @pytest.mark.parametrize("multi", [False, True])
 def test_logits_come_back_out_of_probabilities(multi: bool) -> None:
     calibration = Calibration(2.5, (), multi)
