@@ -65,7 +65,7 @@ class Embedding(Thread):
             if self._over.is_set():
                 return False
         stored = catalogue.embeddings.store_vectors(number, self.model.digest, chunks, rows)
-        fault("embedding.stored")
+        fault("embedding.stored", str(number))
         self.fresh += [number] if stored else []
         return stored
 

@@ -31,8 +31,9 @@ from pipeline.questions import ORDINAL_BITS
 GATHER_ROWS = 8_000
 #: Candidates for k results: this many times k, but not fewer and not more over k than these.
 WIDEN, AT_LEAST, AT_MOST_MORE = 8, 160, 400
-#: Re-ranking touches pages all over the file. After so many rows its pages are given back to the kernel's cache.
-ROWS_RESIDENT = 4_000
+#: Re-ranking touches pages all over the file, and the kernel maps their neighbours too: windows of 256 KiB or so (measured).
+#: After so many windows they are given back to its cache; so many rows are read between two looks.
+WINDOW_BITS, WINDOWS_RESIDENT, PIECE = 18, 256, 256
 #: Filters whose bitmaps a segment keeps.
 FILTERS_KEPT = 16
 #: Rows that are copied at a time.
@@ -61,15 +62,19 @@ class Rows:
         with file.open("rb") as opened:
             self._map = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)
         self.array = np.frombuffer(self._map, self.dtype).reshape(-1, dimension)
-        self._touched = 0
+        self._windows = 0
 
     def at(self, positions: np.ndarray) -> np.ndarray:
-        """The rows at these positions as float32."""
-        rows = self.array[positions].astype(np.float32)
-        self._touched += len(positions)
-        if self._touched > ROWS_RESIDENT:
-            self._touched = 0
-            self._map.madvise(mmap.MADV_DONTNEED)  # they stay in the kernel's cache
+        """The rows at these positions (sorted) as float32."""
+        rows = np.empty((len(positions), self.array.shape[1]), np.float32)
+        for start in range(0, len(positions), PIECE):
+            some = positions[start : start + PIECE]
+            rows[start : start + PIECE] = self.array[some]
+            windows = some * self.array.strides[0] >> WINDOW_BITS
+            self._windows += 1 + np.count_nonzero(windows[1:] != windows[:-1])
+            if self._windows > WINDOWS_RESIDENT:
+                self._windows = 0
+                self._map.madvise(mmap.MADV_DONTNEED)  # they stay in the kernel's cache
         return rows
 
 

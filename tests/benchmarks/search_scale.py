@@ -180,8 +180,10 @@ def _memory() -> dict[str, float]:
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     kib = {line.split(":")[0]: int(line.split()[1]) for line in lines[1:]}
     private = kib["Anonymous"]
+    status = Path("/proc/self/status").read_text()
     return {
         "rss_gb": round(kib["Rss"] / 2**20, 3),
+        "rss_peak_gb": round(int(status.split("VmHWM:")[1].split()[0]) / 2**20, 3),
         "rss_private_gb": round(private / 2**20, 3),
         "rss_mapped_gb": round((kib["Rss"] - private) / 2**20, 3),
     }

@@ -1,8 +1,9 @@
-"""A real classifier of a few hundred bytes: an ONNX network that counts words, and its tokenizer. For tests of what is
-done with models, where what a model has learned does not matter."""
+"""A real classifier or embedder of a few hundred bytes: an ONNX network that counts words, and its tokenizer. For tests of
+what is done with models, where what a model has learned does not matter."""
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,20 @@ def make_classifier(
     return write_manifest(folder, {**fields, **manifest, "thresholds": limits})
 
 
+def make_embedder(
+    root: Path, version: str, words: Sequence[str], dimension: int = 16, name: str = "tiny-e"
+) -> ModelFolder:
+    """A version that embeds a text as the sum of its words' directions, drawn from the version's name; normalised."""
+    folder = root / name / version
+    folder.mkdir(parents=True)
+    vocabulary = ["[UNK]", *words]
+    rng = random.Random(version)
+    table = [[rng.gauss(0, 1) for _ in range(dimension)] for _ in vocabulary]
+    (folder / "model.onnx").write_bytes(network(table, output="sentence_embedding"))
+    (folder / "tokenizer.json").write_text(tokenizer(vocabulary))
+    return write_manifest(folder, {"name": name, "version": version, "kind": "embedder", "dimension": dimension})
+
+
 def tokenizer(vocabulary: Sequence[str]) -> str:
     """Lower-case words, by their place in the vocabulary."""
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
@@ -47,9 +62,9 @@ def tokenizer(vocabulary: Sequence[str]) -> str:
     return made.to_str()
 
 
-def network(table: Sequence[Sequence[float]], external: str = "") -> bytes:
+def network(table: Sequence[Sequence[float]], external: str = "", output: str = "logits") -> bytes:
     """ONNX: logits = sum over the tokens that are no padding of their rows in ``table``. ``external`` names a file outside
-    that the table is said to lie in."""
+    that the table is said to lie in. Another ``output`` is the logits, normalised."""
     raw = b"".join(struct.pack("<f", value) for row in table for value in row)
     weights = _tensor("table", FLOAT, (len(table), len(table[0])), raw, external)
     nodes = [
@@ -59,11 +74,12 @@ def network(table: Sequence[Sequence[float]], external: str = "") -> bytes:
         _node("Mul", ["rows", "wide"], "kept"),
         _node("ReduceSum", ["kept", "length"], "logits", _attribute("keepdims", 0)),
     ]
+    nodes += [_node("LpNormalization", ["logits"], output)] if output != "logits" else []
     axes = [_tensor("last", INT64, (1,), struct.pack("<q", 2)), _tensor("length", INT64, (1,), struct.pack("<q", 1))]
     inputs = [_value(each, INT64, ("batch", "length")) for each in ("input_ids", "attention_mask")]
-    output = _value("logits", FLOAT, ("batch", len(table[0])))
+    result = _value(output, FLOAT, ("batch", len(table[0])))
     parts = [(1, node) for node in nodes] + [(2, b"words")] + [(5, each) for each in (weights, *axes)]
-    graph = b"".join(_field(n, each) for n, each in [*parts, *((11, each) for each in inputs), (12, output)])
+    graph = b"".join(_field(n, each) for n, each in [*parts, *((11, each) for each in inputs), (12, result)])
     return _number(1, 8) + _field(7, graph) + _field(8, _field(1, b"") + _number(2, 13))
 
 

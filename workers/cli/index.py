@@ -11,7 +11,7 @@ from indexes import generations as gen
 from indexes.state import look
 from indexes.writer import IndexWriter
 from pipeline.errors import Misconfigured, Refused
-from workers.cli import advise, show
+from workers.cli import advise, remodel, show
 from workers.cli.context import Context, given, out
 from workers.cli.documents import AsJson, progress
 from workers.rebuild import Rebuild
@@ -19,6 +19,7 @@ from workers.writer import REQUEST
 
 app = typer.Typer(help="The search index.", no_args_is_help=True)
 app.command("advise")(advise.advise)
+app.add_typer(remodel.app, name="model")
 #: Seconds for a running writer to publish the rebuilt index.
 PATIENCE = 24 * 3600.0
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask the running writer, and do not wait for it.")]

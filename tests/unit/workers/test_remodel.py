@@ -1,0 +1,313 @@
+"""Another embedding model: built beside the one that serves, compared, swapped in and back; nothing embedded twice."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from indexes.catalogue.verify import verify
+from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
+from pipeline.errors import Misconfigured
+from pipeline.faults import arm
+from pipeline.questions import Caller, SearchRequest
+from tests.support.serving import make_house
+from tests.support.tiny import make_embedder
+from workers.assemble import House
+from workers.beside import is_ready
+from workers.cli import exits
+from workers.cli.main import main
+from workers.comparison import compare_models
+from workers.rebuild import folder_of
+from workers.writer import Writer
+
+STEMS = "pump gate lease office tenant motor valve notice clerk ledger boiler fence roof".split()
+WORDS = [f"{stem}{end}" for stem in STEMS for end in ("ing", "er", "age", "ful", "s")]
+ADMIN = Caller((), admin=True)
+OTHER = "tiny-e@2"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for version in ("1", "2"):
+        make_embedder(tmp_path / "data" / "models", version, WORDS, dimension=12 if version == "1" else 20)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def house(home: Path) -> Iterator[House]:
+    house = make_house(home, **{"models.embedder": "tiny-e@1"})
+    yield house
+    house.close()
+
+
+def text_of(number: int) -> str:
+    return " ".join(WORDS[(number * step) % len(WORDS)] for step in (1, 3, 7))
+
+
+def arrive(house: House, number: int, text: str | None = None) -> str:
+    """A document embedded by the model in force, that waits for the writer; its id."""
+    text = text or text_of(number)
+    document, _ = house.catalogue.documents.receive(f"{number:064x}", 1, Sighting("tray", f"{number}.txt", 0.0))
+    (job,) = house.catalogue.ledger.claim(Lane.INGEST, "test", 60)
+    embedder = house.embedders.current()
+    outcome = Outcome(
+        Stage.EMBED,
+        chunks=(Chunk(0, text, 0, len(text)),),
+        vectors=embedder.embed([text]),
+        embedder=embedder.digest,
+        next_stage=Stage.INDEX,
+    )
+    assert house.catalogue.ledger.commit(job, outcome)
+    return document.id
+
+
+def found(house: House, text: str) -> list[str]:
+    request = SearchRequest(text, 5, mode="vector", plain=True)
+    return [passage.document_name for passage in house.search.search(ADMIN, request).passages]
+
+
+def settle(writer: Writer, rounds: int = 400) -> None:
+    """Until nothing is under way in the background."""
+    import time
+
+    quiet = 0
+    for _ in range(rounds):
+        writer._beside._look_at = 0.0
+        writer.step()
+        busy = writer._beside._embedding is not None or writer._beside._side is not None
+        quiet = 0 if busy else quiet + 1
+        if quiet > 3:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the background never comes to an end")
+
+
+def serve(house: House, name: str, writer: Writer) -> None:
+    model = house.embedders.describe(name)
+    house.catalogue.embeddings.serve(model.digest, house.embedders.chosen(), house.settings.models.embedder)
+    house.embedders._looked_at = float("-inf")  # as after a second
+    settle(writer)
+    fresh_reader(house)
+
+
+def fresh_reader(house: House) -> None:
+    house.reader._looked_at = float("-inf")
+    house.reader.snapshot()
+
+
+def test_a_model_is_built_beside_swapped_in_and_back_without_embedding_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(house)
+    for number in range(1, 31):
+        arrive(house, number)
+    writer.step()
+    first, other = house.embedders.chosen(), house.embedders.describe(OTHER)
+    house.catalogue.embeddings.keep(other)
+    settle(writer)
+    assert is_ready(house.settings.index_path, other) and house.catalogue.embeddings.count_missing(other.digest) == 0
+    assert house.reader.snapshot().embedder == first.digest  # the one that serves goes on serving
+    late = arrive(house, 31)  # comes after the other one's index was built
+    settle(writer)
+
+    serve(house, OTHER, writer)
+    snapshot = house.reader.snapshot()
+    assert snapshot.embedder == other.digest and snapshot.model == OTHER and len(snapshot.numbers) == 31
+    assert len(snapshot.vectors) == 31 and snapshot.without_vectors == 0
+    assert found(house, text_of(7))[0] == "7.txt" and found(house, text_of(31))[0] == "31.txt"
+    newest = arrive(house, 32)  # embedded by the new one; the former one is kept up to date
+    settle(writer)
+
+    embedded = []
+    real = house.embedders.load(first).embed
+    monkeypatch.setattr(house.embedders.load(first), "embed", lambda texts: embedded.append(texts) or real(texts))
+    serve(house, "tiny-e@1", writer)
+    snapshot = house.reader.snapshot()
+    assert snapshot.embedder == first.digest and len(snapshot.vectors) == 32 and embedded == []
+    assert found(house, text_of(32))[0] == "32.txt"
+    assert {house.catalogue.documents.get(each).state for each in (late, newest)} == {State.INDEXED}
+    assert [breach for breach in verify(house.catalogue, house.blobs, snapshot.numbers) if "index" in breach] == []
+
+
+def test_what_changes_meanwhile_is_in_the_index_that_is_swapped_in(house: House) -> None:
+    writer = Writer(house)
+    ids = [arrive(house, number) for number in range(1, 11)]
+    writer.step()
+    other = house.embedders.describe(OTHER)
+    house.catalogue.embeddings.keep(other)
+    settle(writer)
+    house.catalogue.documents.delete(ids[0])
+    kept = house.catalogue.documents.get(ids[1])
+    house.catalogue.ledger.retry(kept.id)  # cut anew: other passages, whose vectors both models have to make
+    (job,) = house.catalogue.ledger.claim(Lane.INGEST, "test", 60)
+    text = "leaseage leaseage tenantful"
+    vectors = house.embedders.current().embed([text])
+    chunks = (Chunk(0, text, 0, len(text)),)
+    digest = house.embedders.current().digest
+    outcome = Outcome(Stage.EMBED, chunks=chunks, vectors=vectors, embedder=digest, next_stage=Stage.INDEX)
+    house.catalogue.ledger.commit(job, outcome)
+    writer.step()
+    serve(house, OTHER, writer)
+    writer._compared_at = float("-inf")
+    settle(writer)
+    fresh_reader(house)
+    snapshot = house.reader.snapshot()
+    assert len(snapshot.numbers) == len(snapshot.vectors) == 9
+    assert found(house, text)[0] == kept.name
+
+
+def test_documents_that_the_serving_model_never_saw_get_their_vectors(house: House, home: Path) -> None:
+    """The setting was changed without building beside: found by words at once, by meaning once they are embedded."""
+    writer = Writer(house)
+    for number in range(1, 6):
+        arrive(house, number)
+    writer.step()
+    writer.close()
+    house.close()
+    changed = make_house(home, **{"models.embedder": OTHER})
+    writer = Writer(changed)
+    writer.step()
+    settle(writer)
+    fresh_reader(changed)
+    snapshot = changed.reader.snapshot()
+    assert snapshot.without_vectors == 0 and len(snapshot.vectors) == 5
+    assert found(changed, text_of(3))[0] == "3.txt"
+    writer.close()
+    changed.close()
+
+
+def test_building_goes_on_after_a_crash(house: House) -> None:
+    writer = Writer(house)
+    for number in range(1, 13):
+        arrive(house, number)
+    writer.step()
+    other = house.embedders.describe(OTHER)
+    house.catalogue.embeddings.keep(other)
+    arm("embedding.stored:error:5")
+    try:
+        while (thread := writer._beside._embedding) is None:
+            writer.step()
+        thread.join()
+    finally:
+        arm("")
+    missing = house.catalogue.embeddings.count_missing(other.digest)
+    assert 0 < missing < 12
+    settle(writer)
+    assert house.catalogue.embeddings.count_missing(other.digest) == 0
+    assert is_ready(house.settings.index_path, other)
+
+
+def test_a_swap_survives_the_death_of_the_writer(house: House, home: Path) -> None:
+    writer = Writer(house)
+    for number in range(1, 6):
+        arrive(house, number)
+    writer.step()
+    other, first = house.embedders.describe(OTHER), house.embedders.chosen()
+    house.catalogue.embeddings.keep(other)
+    settle(writer)
+    house.catalogue.embeddings.serve(other.digest, first, house.settings.models.embedder)
+    writer.close()
+    house.close()
+    again = make_house(home, **{"models.embedder": "tiny-e@1"})
+    writer = Writer(again)
+    writer.step()
+    assert again.reader.snapshot().embedder == other.digest and len(again.reader.snapshot().vectors) == 5
+    assert not folder_of(again.settings.index_path, other.digest).exists()
+    writer.close()
+    again.close()
+
+
+def test_another_setting_overrules_a_swap(house: House, home: Path) -> None:
+    arrive(house, 1)
+    Writer(house).step()
+    other = house.embedders.describe(OTHER)
+    house.catalogue.embeddings.keep(other)
+    house.catalogue.embeddings.serve(other.digest, house.embedders.chosen(), "tiny-e@1")
+    make_embedder(home / "models", "3", WORDS)
+    elsewhere = make_house(home, **{"models.embedder": "tiny-e@3"})
+    assert elsewhere.embedders.chosen().model == "tiny-e@3"
+    elsewhere.close()
+
+
+def test_questions_are_embedded_by_the_model_of_the_index(house: House) -> None:
+    writer = Writer(house)
+    for number in range(1, 11):
+        arrive(house, number)
+    writer.step()
+    house.catalogue.embeddings.keep(house.embedders.describe(OTHER))
+    settle(writer)
+    over, wrong = threading.Event(), []
+
+    def search() -> None:
+        while not over.is_set():
+            names = found(house, text_of(4))
+            if names[:1] != ["4.txt"]:
+                wrong.append(names)
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    serve(house, OTHER, writer)
+    serve(house, "tiny-e@1", writer)
+    over.set()
+    thread.join()
+    assert wrong == []
+
+
+def test_the_comparison_counts_what_is_common(house: House) -> None:
+    writer = Writer(house)
+    for number in range(1, 41):
+        arrive(house, number)
+    writer.step()
+    other = house.embedders.describe(OTHER)
+    house.catalogue.embeddings.keep(other)
+    settle(writer)
+    queries = [text_of(number) for number in range(1, 9)]
+    result = compare_models(house, other, queries, "vector", 10)
+    ours = [house.search.search(ADMIN, SearchRequest(q, 10, mode="vector", plain=True)).passages for q in queries]
+    assert [list(top) for top in result.sides[0].tops] == [[p.chunk for p in each] for each in ours]
+    assert 0 < result.overlap < 1 and result.same_first == 1.0 and result.sides[1].p50_ms > 0
+    lexical = compare_models(house, other, queries, "lexical", 10)
+    assert lexical.overlap == 1.0
+
+
+def test_a_model_that_is_no_embedder_or_was_altered_is_refused(house: House, home: Path) -> None:
+    with pytest.raises(Misconfigured, match="no embedder"):
+        house.embedders.describe("document-type")
+    model = house.embedders.describe(OTHER)
+    house.catalogue.embeddings.keep(model)
+    (home / "models" / "tiny-e" / "2" / "tokenizer.json").write_text("{}")
+    assert house.embedders.of(model.digest) is None  # words alone are searched
+    with pytest.raises(Misconfigured):
+        house.embedders.load(model)
+
+
+def test_the_commands(house: House, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(1, 11):
+        arrive(house, number)
+    house.close()
+    queries = tmp_path / "queries.tsv"
+    queries.write_text(f"1\t{text_of(2)}\n{text_of(5)}\n")
+
+    def run(*arguments: str) -> str:
+        assert (
+            main(["--data", str(home), "--set", "models.embedder=tiny-e@1", "index", "model", *arguments]) == exits.OK
+        )
+        return capsys.readouterr().out
+
+    settings = ["--data", str(home), "--set", "models.embedder=tiny-e@1", "index", "model"]
+    assert main([*settings, "swap", OTHER]) == exits.ERROR
+    assert main([*settings, "back"]) == exits.ERROR
+    assert main([*settings, "build", "tiny-e@1"]) == exits.ERROR
+    assert "ready to serve" in run("build", OTHER)
+    assert "overlap@10" in run("compare", OTHER, "--queries", str(queries))
+    assert json.loads(run("compare", OTHER, "--queries", str(queries), "--json"))["overlap"] > 0
+    assert f"{OTHER} serves" in run("swap", OTHER)
+    roles = {row["model"]: row["role"] for row in json.loads(run("status", "--json"))}
+    assert roles == {OTHER: "serves", "tiny-e@1": "gave way"}
+    assert "tiny-e@1 serves" in run("back")
+    assert "dropped" in run("drop", OTHER, "--yes")
+    assert [row["model"] for row in json.loads(run("status", "--json"))] == ["tiny-e@1"]

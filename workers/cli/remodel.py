@@ -1,0 +1,199 @@
+"""index model: another embedding model built beside the one that serves, compared, swapped in, and swapped back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.errors import Refused
+from workers.cli import show
+from workers.cli.context import Context, err, given, out
+from workers.cli.documents import AsJson, progress
+
+if TYPE_CHECKING:
+    from pipeline.documents import EmbeddingModel
+
+app = typer.Typer(help="The embedding model: build another one beside, compare, swap, swap back.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="NAME, NAME@VERSION or a folder of an embedding model.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Leave it to the running writer, and do not wait.")]
+#: Seconds between two looks at what the writer has done.
+LOOK_SECONDS = 0.2
+
+
+@app.command()
+def build(context: typer.Context, name: Name, no_wait: NoWait = False) -> None:
+    """Embed every document by another model and build its index, while the present one serves. Goes on where it was
+    interrupted; from now on new documents are embedded by both."""
+    from workers.beside import is_ready
+
+    shared = given(context)
+    model = shared.house.embedders.describe(name)
+    _check_other(shared, model)
+    embeddings = shared.house.catalogue.embeddings
+    embeddings.keep(model)
+    with progress() as bar:
+        total = embeddings.count_missing(model.digest)
+        task = bar.add_task("documents embedded", total=total)
+
+        def done() -> bool:
+            missing = embeddings.count_missing(model.digest)
+            bar.update(task, completed=total - missing)
+            return not missing and is_ready(shared.settings.index_path, model)
+
+        finished = _drive(shared, done, no_wait)
+    out.print(f"{model.model} is ready to serve" if finished else "the running writer builds it")
+
+
+@app.command()
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """The model that serves and those beside it: what they lack, and whether their index is ready."""
+    from workers.beside import is_ready
+
+    shared = given(context)
+    embeddings, serving = shared.house.catalogue.embeddings, shared.house.embedders.chosen()
+    beside = [model for model in embeddings.models() if model.digest != serving.digest]
+    rows = [
+        {
+            "model": model.model,
+            "role": "serves" if model.digest == serving.digest else "gave way" if model.served_until else "beside",
+            "dimension": model.dimension,
+            "documents_missing": embeddings.count_missing(model.digest),
+            "ready": model.digest == serving.digest or is_ready(shared.settings.index_path, model),
+        }
+        for model in (serving, *beside)
+    ]
+    if as_json:
+        show.print_json(rows)
+        return
+    show.table(("model", "role", "dimension", "documents missing", "ready"), (tuple(row.values()) for row in rows))
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    name: Name,
+    queries: Annotated[Path, typer.Option("--queries", help="One a line: a text, or `id TAB text`.")],
+    mode: Annotated[str, typer.Option(help="hybrid or vector.")] = "hybrid",
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Hits to compare.")] = 10,
+    worst: Annotated[int, typer.Option(min=0, help="Queries to list that differ most.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Ask both models' indexes the same queries: which share of the best hits is common, and how long each takes. What is
+    better is for judgements to say: `mailroom eval search` before and after the swap."""
+    from workers.comparison import compare_models
+
+    shared = given(context)
+    texts = _texts(queries)
+    result = compare_models(shared.house, shared.house.embedders.describe(name), texts, mode, k)
+    if as_json:
+        show.print_json(result.as_json())
+        return
+    rows = [(each.model, f"{each.p50_ms:.1f}", f"{each.p95_ms:.1f}") for each in result.sides]
+    show.table(("model", "p50 ms", "p95 ms"), rows)
+    out.print(
+        f"\noverlap@{k}: {result.overlap:.3f} over {len(texts)} queries; the same first hit: {result.same_first:.3f}"
+    )
+    if worst:
+        listed = [(f"{share:.2f}", text[:90]) for text, share in result.least(worst)]
+        show.table(("overlap", "query"), listed, "\nThose that differ most")
+
+
+@app.command()
+def swap(
+    context: typer.Context,
+    name: Name,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Even before its index is ready.")] = False,
+    no_wait: NoWait = False,
+) -> None:
+    """Let a model that was built serve: questions and new documents are embedded by it from then on. The former one is kept
+    up to date beside it, until it is dropped."""
+    from workers.beside import is_ready
+
+    shared = given(context)
+    model = shared.house.embedders.describe(name)
+    _check_other(shared, model)
+    if not anyway and not is_ready(shared.settings.index_path, model):
+        raise Refused("conflict", f"The index of {model.model} is not ready; see `mailroom index model status`.")
+    _serve(shared, model, no_wait)
+
+
+@app.command()
+def back(context: typer.Context, no_wait: NoWait = False) -> None:
+    """Let the model serve again that served before the last swap, without embedding anything again."""
+    shared = given(context)
+    serving = shared.house.embedders.chosen()
+    former = [m for m in shared.house.catalogue.embeddings.models() if m.served_until and m.digest != serving.digest]
+    if not former:
+        raise Refused("conflict", "No model gave way to the one that serves: there is nothing to go back to.")
+    _serve(shared, max(former, key=lambda model: model.served_until or 0.0), no_wait)
+
+
+@app.command()
+def drop(
+    context: typer.Context, name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Forget a model that does not serve: its vectors and its index. Only `build` brings it back."""
+    import shutil
+
+    from workers.rebuild import folder_of
+
+    shared = given(context)
+    model = shared.house.embedders.describe(name)
+    _check_other(shared, model)
+    if not yes:
+        typer.confirm(f"Forget the vectors of {model.model}?", abort=True, err=True)
+    shared.house.catalogue.embeddings.drop(model.digest)
+    shutil.rmtree(folder_of(shared.settings.index_path, model.digest), ignore_errors=True)
+    out.print(show.plain(f"dropped {model.model}"))
+
+
+def _check_other(shared: Context, model: EmbeddingModel) -> None:
+    if model.digest == shared.house.embedders.chosen().digest:
+        raise Refused("conflict", f"{model.model} is the model that serves.")
+
+
+def _serve(shared: Context, model: EmbeddingModel, no_wait: bool) -> None:
+    house = shared.house
+    house.catalogue.embeddings.serve(model.digest, house.embedders.chosen(), shared.settings.models.embedder)
+    done = _drive(shared, lambda: house.reader.snapshot().embedder == model.digest, no_wait)
+    out.print(f"{model.model} serves" if done else f"the running writer lets {model.model} serve")
+
+
+def _drive(shared: Context, done: Callable[[], bool], no_wait: bool) -> bool:
+    """Until it is done: by the running writer, or here where none runs. False where it is not waited for."""
+    from workers.writer import Writer
+
+    try:
+        writer = Writer(shared.house) if shared.house.writer else None
+    except Refused:  # a running one holds the index
+        if no_wait:
+            return False
+        while not done():
+            time.sleep(LOOK_SECONDS)
+        return True
+    try:
+        while True:
+            writer.step()
+            if done():
+                return True
+            time.sleep(0.02)
+    except KeyboardInterrupt:
+        err.print("Left as it is; the same command goes on with it.")
+        raise
+    finally:
+        writer.close()
+
+
+def _texts(file: Path) -> list[str]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused("bad-request", f"{file} cannot be read: {error}") from error
+    texts = [line.rpartition("\t")[2].strip() for line in lines]
+    if not any(texts):
+        raise Refused("bad-request", f"{file} holds no query.")
+    return [text for text in texts if text]
