@@ -30,8 +30,8 @@ go_offline(os.environ)
 
 from models.recipes.finetune.calibrate import auroc  # noqa: E402  (the switches come before any import of a runtime)
 from models.recipes.finetune.examples import Example, dataset  # noqa: E402
-from models.recipes.finetune.fit import Settings  # noqa: E402
 from models.recipes.finetune.run import Job, Made, train  # noqa: E402
+from models.recipes.finetune.settings import Settings  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
 from models.registry import SHIPPED, open_version  # noqa: E402
 from pipeline.classify import OnnxClassifier  # noqa: E402

@@ -71,12 +71,56 @@ def by_collection(figures: Figures) -> str:
     return table(("nDCG@10", *(way.replace("_", " + ") for way in ways)), [*rows, ("mean", *means)])
 
 
+def by_set(figures: Figures) -> str:
+    """Classification: a row per set, the fine-tune beside the two baselines on the same split."""
+    header = ("accuracy", "fine-tuned small Mistral", "TF-IDF + SVM", "MiniLM + regression", "ECE", "coverage at 97 %")
+    header += ("texts to train on", "training s")
+    keys = ("small_mistral", "tfidf_svm", "minilm_lr", "ece", "coverage_at_97", "train_texts", "train_seconds")
+    order = sorted(figures, key=lambda name: (name[-1].isdigit() and "_" in name, -figures[name]["train_texts"]))
+    return table(header, [(name.replace("_", " "), *(number_of(figures[name], key) for key in keys)) for name in order])
+
+
+def number_of(figures: Figures, key: str) -> str:
+    """A share with four digits, a count with separators, nothing where it was not measured."""
+    value = figures.get(key, "")
+    return f"{value:,.0f}" if key.startswith("train") and value != "" else f"{value:.4f}" if value != "" else ""
+
+
+def by_way(figures: Figures) -> str:
+    """Speed: per kind of text a row for each way of serving."""
+    rows = [
+        (
+            kind.replace("_", " "),
+            way.replace("_", " "),
+            rates["documents_per_s"],
+            f"{rates['tokens_per_s']:,}",
+            times[way],
+        )
+        for kind, times in ((kind, figures[kind]["times_as_fast"]) for kind in ("short_texts", "documents"))
+        for way, rates in figures[kind].items()
+        if way in times
+    ]
+    seconds = figures["training_10000_short_texts_seconds"]
+    header = ("texts", "served by", "documents/s", "tokens/s", "times sentence-transformers")
+    return table(header, rows) + f"\n\nTraining on 10,000 short texts: {seconds:,} s."
+
+
+def by_window(figures: Figures) -> str:
+    """Accuracy and speed by the tokens that are read."""
+    rows = [(width, f"{each['accuracy']:.4f}", each["documents_per_s"]) for width, each in figures["tokens"].items()]
+    return table(("tokens read of a text", "accuracy", "documents/s"), rows)
+
+
 #: Blocks that show one part of a result of several: (file, part).
 PARTS = {"search_collections": ("search", "collections"), "search_scale": ("search", "scale")}
+PARTS |= {f"classification_{part}": ("classification", part) for part in ("sets", "speed", "window")}
 TABLES: dict[str, Callable[[Figures], str]] = {
     "parse_files": by_format,
     "throughput": with_stages,
     "search_collections": by_collection,
+    "classification_sets": by_set,
+    "classification_speed": by_way,
+    "classification_window": by_window,
 }
 
 

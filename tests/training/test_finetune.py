@@ -13,11 +13,14 @@ import torch
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from models.recipes.finetune import fit as fitting
+from models.recipes.finetune import trainer
 from models.recipes.finetune.base import open_base
 from models.recipes.finetune.examples import Example, dataset
-from models.recipes.finetune.fit import Settings, fit, word_scores
+from models.recipes.finetune.fit import fit, refit
 from models.recipes.finetune.network import reached
+from models.recipes.finetune.outputs import word_scores
 from models.recipes.finetune.run import Job, Made, train
+from models.recipes.finetune.settings import Settings
 from models.recipes.finetune.words import counted, fit_words, lexicon
 from models.registry import verify
 from pipeline.classify import OnnxClassifier
@@ -96,14 +99,14 @@ def test_a_training_goes_on_where_it_was_cut_off(
     base, data = open_base(tiny("Mistral")), dataset(list(texts(30)), 1)
     whole = fit(base, data, tmp_path / "whole", QUICK)
 
-    epoch = fitting.Run._epoch
+    epoch = trainer.Run._epoch
 
     def cut(run, number: int) -> float:
         if number == 2:
             raise KeyboardInterrupt
         return epoch(run, number)
 
-    monkeypatch.setattr(fitting.Run, "_epoch", cut)
+    monkeypatch.setattr(trainer.Run, "_epoch", cut)
     with pytest.raises(KeyboardInterrupt):
         fit(base, data, tmp_path / "cut", QUICK)
     monkeypatch.undo()
@@ -126,6 +129,24 @@ def test_the_word_path_is_the_same_in_the_network_and_in_the_machine_that_was_fi
     expected = weighed @ table + path.bias.numpy()
     framed = [base.framed(text) for text in ids]
     np.testing.assert_allclose(word_scores(path, framed), expected, atol=1e-4)
+
+
+def test_few_texts_are_all_trained_on_in_the_end(tiny: Callable, tmp_path: Path) -> None:
+    base, data = open_base(tiny("Mistral")), dataset(list(texts(12)), 1)
+    fitted = fit(base, data, tmp_path, QUICK)
+    again = refit(base, data, QUICK, fitted)
+
+    assert again.curve == fitted.curve
+    assert (again.epochs, again.factor) == (fitted.epochs, fitted.factor)
+    assert (
+        again.network.words.table.shape[0] > fitted.network.words.table.shape[0]
+    )  # words of the calibration texts too
+
+
+def test_a_training_that_gained_nothing_is_undone() -> None:
+    assert not fitting._worth_it(np.array([1.0, -1.0] * 20 + [1.0]))
+    assert fitting._worth_it(np.array([1.0, 0.0, 0.0, 1.0] * 10))
+    assert not fitting._worth_it(np.zeros(30))
 
 
 def test_of_a_long_text_the_network_reads_head_and_tail(tiny: Callable) -> None:

@@ -20,8 +20,9 @@ go_offline(os.environ)
 
 from models.recipes.document_type.prepare import Sample, load, prepare  # noqa: E402  (the switches come first)
 from models.recipes.finetune.examples import Dataset, Example, dataset  # noqa: E402
-from models.recipes.finetune.fit import Fitted, Settings  # noqa: E402
+from models.recipes.finetune.fit import Fitted  # noqa: E402
 from models.recipes.finetune.run import Job, train  # noqa: E402
+from models.recipes.finetune.settings import Settings  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
 from models.registry import SHIPPED, open_version  # noqa: E402
 from pipeline.classify import OnnxClassifier  # noqa: E402

@@ -19,8 +19,8 @@ from pipeline.offline import go_offline
 go_offline(os.environ)
 
 from models.recipes.finetune.examples import dataset, read_jsonl  # noqa: E402  (the switches come before any runtime)
-from models.recipes.finetune.fit import Settings  # noqa: E402
 from models.recipes.finetune.run import Job, train  # noqa: E402
+from models.recipes.finetune.settings import Settings  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
 from models.registry import SHIPPED, open_version  # noqa: E402
 from pipeline.embed import OnnxEmbedder  # noqa: E402

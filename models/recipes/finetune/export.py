@@ -12,8 +12,8 @@ import numpy as np
 
 from models.recipes.finetune.base import Base
 from models.recipes.finetune.calibrate import Calibration
-from models.recipes.finetune.fit import logits_of
 from models.recipes.finetune.network import Classifier
+from models.recipes.finetune.outputs import logits_of
 from models.recipes.network_file import to_onnx
 from models.recipes.quantise import quantise
 from models.registry import write_manifest

@@ -18,7 +18,9 @@ from models.recipes.finetune.base import Base
 from models.recipes.finetune.calibrate import PRECISION, Calibration, calibrate
 from models.recipes.finetune.examples import Dataset
 from models.recipes.finetune.export import export
-from models.recipes.finetune.fit import Fitted, Settings, fit, logits_of, tune, word_scores
+from models.recipes.finetune.fit import Fitted, fit, refit, tune
+from models.recipes.finetune.outputs import logits_of, word_scores
+from models.recipes.finetune.settings import Settings
 from models.registry import write_manifest
 from pipeline.classify import OnnxClassifier
 from pipeline.onnx import ModelFolder
@@ -26,6 +28,8 @@ from pipeline.ports import Embedder
 
 #: Test examples that a version brings along at most.
 GOLDEN = 2000
+#: With fewer texts to train on, the network is trained once more on the calibration texts too.
+EACH_COUNTS = 2000
 #: Before the id of a document, in an example's identity.
 DOCUMENT = "document:"
 
@@ -107,13 +111,14 @@ def train(
     if tries > 1:
         settings = tune(base, data, job.work, settings, tries)
     fitted = fit(base, data, job.work, settings, resume)
-    network = fitted.network
     held = base.encode([example.text for example in data.calibration], settings.max_length)
-    calibration = calibrate(logits_of(network, held, exact=True), data.targets(data.calibration), job.precision)
+    calibration = calibrate(logits_of(fitted.network, held, exact=True), data.targets(data.calibration), job.precision)
+    if len(data.train) < EACH_COUNTS:
+        fitted = refit(base, data, settings, fitted)
     manifest = _manifest(job, data, calibration, settings)
     scratch = job.work / "version" / job.version
     shutil.rmtree(scratch, ignore_errors=True)
-    folder, way = export(network, base, [example.text for example in data.test], job.work, scratch, manifest)
+    folder, way = export(fitted.network, base, [example.text for example in data.test], job.work, scratch, manifest)
     served = OnnxClassifier(folder, threads=len(os.sched_getaffinity(0)))
     made = _report(job, base, data, settings, fitted, calibration, served, way, embedder)
     made["figures"] |= dict(extra(served, fitted)) if extra else {}
@@ -193,7 +198,7 @@ def _report(
         "reliability": measure.reliability_of(probabilities, targets),
         "mistakes": measure.mistakes(probabilities, targets, data.test, data.labels),
         "curve": [asdict(epoch) for epoch in fitted.curve],
-        "training": {"seconds": round(fitted.seconds, 1), "base": job.base, **asdict(settings)},
+        "training": _training(job, settings, fitted),
         "data": _sizes(data),
         "export": way,
     }
@@ -209,6 +214,11 @@ def _parts(
     alone = {"network without words": calibration.logits(probabilities) - words, "words without network": words}
     scored = {name: measure.figures(calibration.probabilities(z), targets, calibration) for name, z in alone.items()}
     return {name: {"accuracy": values["accuracy"], "macro_f1": values["macro_f1"]} for name, values in scored.items()}
+
+
+def _training(job: Job, settings: Settings, fitted: Fitted) -> dict[str, Any]:
+    found = {"best_epoch": fitted.epochs, "words_factor": round(fitted.factor, 2)}
+    return {"seconds": round(fitted.seconds, 1), "base": job.base, **found, **asdict(settings)}
 
 
 def _sizes(data: Dataset) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from tqdm import tqdm
 
-from models.recipes.finetune.fit import device
+from models.recipes.finetune.outputs import device
 from models.recipes.reranker.questions import Question
 from pipeline.onnx import batches
 
