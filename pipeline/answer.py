@@ -18,7 +18,7 @@ from pipeline.fuse import Sayings, few_per_document, fuse, rerank
 from pipeline.ingest import passage_text
 from pipeline.numbers import Numbers
 from pipeline.ports import Documents, Embedder, Lexical, Passages, Reranker, Vectors
-from pipeline.query import Clause, exact, meaning, parse, strict
+from pipeline.query import Clause, meaning, parse, spelling, strict
 from pipeline.questions import Answer, Caller, Filters, Hit, Hits, Passage, Quote, SearchRequest, SearchResult
 from pipeline.read import FLOOR, read
 
@@ -76,11 +76,11 @@ class Finder:
         index = self._reader.snapshot()
         allowed = self._documents.visible(caller, request.filters)
         parts = self._retrieve(index, request, clauses, allowed) if allowed else {}
-        hits = fuse(parts, exact(clauses))
+        hits = fuse(parts, spelling(clauses))
         end = request.offset + request.k
         found = Gathered(request, None if request.plain or not strict(clauses) else index.lexical)
         unread = self._gather(found, hits, parts, allowed, end)
-        passages = found.passages if exact(clauses) else self._reranked(request.query, found.passages)
+        passages = found.passages if spelling(clauses) == 1.0 else self._reranked(request.query, found.passages)
         page = [_highlighted(p, index, request) for p in passages[request.offset : end]]
         whole = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
         return SearchResult(tuple(page), len(passages), whole, index.generation, self._reader.stale)

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.questions import ORDINAL_BITS, Hit, Hits
 
 #: The share of the words in the fused score, the rest is the meaning's: measured, see README.md. A query of codes and
-#: phrases asks for a spelling, so its words decide.
+#: phrases asks for a spelling, so its words decide; one that has them among others stands between.
 WORDS, EXACT_WORDS = 0.3, 0.7
 #: The share of a reranker's score where there is one.
 RERANK = 0.5
@@ -21,15 +21,15 @@ _SEQUENCE = 5
 _WORD = re.compile(r"\w+")
 
 
-def fuse(parts: Mapping[str, Sequence[Hit]], exact: bool = False) -> Hits:
+def fuse(parts: Mapping[str, Sequence[Hit]], spelling: float = 0.0) -> Hits:
     """Best first; ties by key, so that pages are stable.
 
     A convex combination: of the words' scores as shares of the best one, and of the cosines as they are. Neither depends
     on how many hits were asked for. A passage that only one of them found has no words in common with the query, or a
-    cosine no better than the last one's.
+    cosine no better than the last one's. ``spelling`` (0..1) is `query.spelling`'s.
     """
     words, cosines = Hits.of(parts.get("lexical", ())), Hits.of(parts.get("vector", ()))
-    share = (EXACT_WORDS if exact else WORDS) if len(cosines) else 1.0
+    share = WORDS + (EXACT_WORDS - WORDS) * spelling if len(cosines) else 1.0
     best, last = words.scores.max(initial=0.0) or 1.0, cosines.scores.min() if len(cosines) else 0.0
     keys = np.union1d(words.keys, cosines.keys)
     scores = share * _spread(words, keys, 0.0) / best + (1 - share) * _spread(cosines, keys, last)

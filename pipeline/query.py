@@ -95,9 +95,11 @@ def meaning(clauses: Sequence[Clause]) -> str:
     return " ".join(clause.text for clause in clauses if clause.sign != "-" and not clause.ranged)
 
 
-def exact(clauses: Sequence[Clause]) -> bool:
-    """Whether the query asks for a spelling rather than for a meaning: all its words are codes, phrases or the like."""
-    return all(clause.code or clause.phrase or bool(clause.field) or clause.kind != "word" for clause in clauses)
+def spelling(clauses: Sequence[Clause]) -> float:
+    """How much of the query asks for a spelling rather than for a meaning: the share of codes, phrases and the like among
+    its clauses, 1.0 when there is nothing else."""
+    exact = [clause.code or clause.phrase or bool(clause.field) or clause.kind != "word" for clause in clauses]
+    return sum(exact) / len(exact)
 
 
 def strict(clauses: Sequence[Clause]) -> bool:

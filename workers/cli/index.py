@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from indexes import generations as gen
-from indexes.state import look
-from indexes.writer import IndexWriter
 from pipeline.errors import Misconfigured, Refused
 from workers.cli import advise, remodel, show
 from workers.cli.context import Context, given, out
 from workers.cli.documents import AsJson, progress
-from workers.rebuild import Rebuild
-from workers.writer import REQUEST
+
+if TYPE_CHECKING:
+    from indexes.writer import IndexWriter
 
 app = typer.Typer(help="The search index.", no_args_is_help=True)
 app.command("advise")(advise.advise)
@@ -40,6 +38,8 @@ def rebuild(context: typer.Context, no_wait: NoWait = False) -> None:
 
 
 def _rebuild_here(shared: Context, writer: IndexWriter) -> str:
+    from indexes import generations as gen
+    from workers.rebuild import Rebuild
     from workers.writer import Writer
 
     catalogue = shared.house.catalogue
@@ -54,6 +54,8 @@ def _rebuild_here(shared: Context, writer: IndexWriter) -> str:
 
 
 def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
+    from workers.writer import REQUEST
+
     request = shared.settings.index_path / REQUEST
     request.touch()
     if no_wait:
@@ -71,6 +73,9 @@ def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
 @app.command()
 def status(context: typer.Context, as_json: AsJson = False) -> None:
     """The current generation: its segments, their kinds and sizes, and what is wrong with it, if anything is."""
+    from indexes import generations as gen
+    from indexes.state import look
+
     shared = given(context)
     root = shared.settings.index_path
     facts: dict[str, Any] = {"folder": str(root), "state": look(root).text}

@@ -6,8 +6,8 @@ from pipeline.fuse import Sayings, few_per_document, fuse, rerank
 from pipeline.questions import Hit, Hits, chunk_key
 
 
-def order(lexical: list[Hit], vector: list[Hit], exact: bool = False) -> list[int]:
-    return [hit.chunk for hit in fuse({"lexical": lexical, "vector": vector}, exact)]
+def order(lexical: list[Hit], vector: list[Hit], spelling: float = 0.0) -> list[int]:
+    return [hit.chunk for hit in fuse({"lexical": lexical, "vector": vector}, spelling)]
 
 
 def test_what_both_lists_hold_comes_first() -> None:
@@ -32,7 +32,7 @@ def test_the_order_does_not_depend_on_how_many_hits_were_asked_for() -> None:
 def test_for_a_spelling_the_words_decide() -> None:
     lexical, vector = [Hit(1, 8.0), Hit(2, 4.0)], [Hit(2, 0.9), Hit(3, 0.8), Hit(1, 0.1)]
     assert order(lexical, vector)[0] == 2
-    assert order(lexical, vector, exact=True)[0] == 1
+    assert order(lexical, vector, spelling=1.0)[0] == 1
 
 
 def test_a_reranker_and_the_ranking_before_it_are_mixed() -> None:
