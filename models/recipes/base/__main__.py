@@ -22,10 +22,11 @@ import torch  # noqa: E402  (the switches come before any import of a runtime)
 from tokenizers import Tokenizer  # noqa: E402
 from transformers import AutoModel  # noqa: E402
 
-from models.recipes.base.distil import CHECKPOINT, WARM, Plan, Pupil, device, distil, losses  # noqa: E402
+from models.recipes.base.distil import CHECKPOINT, WARM, Plan, Pupil, distil, losses  # noqa: E402
 from models.recipes.base.ship import load, ship  # noqa: E402
 from models.recipes.base.student import SHAPES  # noqa: E402
 from models.recipes.base.text import Passages, documents, squad_texts, tokenise  # noqa: E402
+from models.recipes.device import device  # noqa: E402
 from models.recipes.embedder.export import minilm_directory  # noqa: E402
 
 #: Documents kept out of the training, to measure on.

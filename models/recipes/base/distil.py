@@ -16,6 +16,7 @@ from transformers import BertModel, MistralModel
 from models.recipes.base.student import SHAPES, Shape, mean_state, student
 from models.recipes.base.text import Passages
 from models.recipes.base.transplant import Sample, transplant
+from models.recipes.device import device, mixed
 
 CHECKPOINT, WARM = "checkpoint.pt", "warm.pt"
 
@@ -42,11 +43,6 @@ class Plan:
     @property
     def steps(self) -> int:
         return self.tokens // self.batch
-
-
-def device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Pupil(torch.nn.Module):
@@ -93,9 +89,9 @@ def losses(
     pupil: Pupil, teacher: BertModel, ids: torch.Tensor, mask: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(mean squared error of the states over their variance, mean over the layers; 1 - cosine of the sentence embeddings)."""
-    with torch.no_grad(), torch.autocast(ids.device.type, dtype=torch.bfloat16):
+    with torch.no_grad(), mixed():
         wanted = teacher(ids, attention_mask=mask, output_hidden_states=True).hidden_states[1:]
-    with torch.autocast(ids.device.type, dtype=torch.bfloat16):
+    with mixed():
         made = pupil(ids, mask)
     real = mask.bool()
     errors = [_relative_error(own[real].float(), state[real].float()) for own, state in zip(made, wanted, strict=True)]

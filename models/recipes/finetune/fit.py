@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from models.recipes.device import device
 from models.recipes.finetune.base import Base, merge_adapters
 from models.recipes.finetune.calibrate import blend
 from models.recipes.finetune.examples import Dataset
 from models.recipes.finetune.network import Classifier
-from models.recipes.finetune.outputs import device, logits_of, word_scores
+from models.recipes.finetune.outputs import logits_of, word_scores
 from models.recipes.finetune.settings import Epoch, Settings
 from models.recipes.finetune.trainer import CHECKPOINT, Run
 from models.recipes.finetune.words import WordPath, fit_words, lexicon

@@ -8,14 +8,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from models.recipes.device import mixed
 from models.recipes.finetune.network import Classifier
 from models.recipes.finetune.words import WordPath
 from pipeline.onnx import batches
-
-
-def device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @torch.no_grad()
@@ -45,6 +41,6 @@ def _over(network: Classifier, texts: Sequence[Sequence[int]], function, width: 
     place = next(network.parameters()).device
     for batch in tqdm(list(batches(texts, 8192)), desc="read", unit="batch", mininterval=5, leave=False):
         ids, mask = torch.from_numpy(batch.input_ids).to(place), torch.from_numpy(batch.attention_mask).to(place)
-        with torch.autocast(place.type, dtype=torch.bfloat16, enabled=not exact):
+        with mixed(exact):
             out[list(batch.rows)] = function(ids, mask).float().cpu().numpy()
     return out

@@ -18,10 +18,11 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 from tqdm import tqdm
 
+from models.recipes.device import device, mixed
 from models.recipes.finetune.base import Base
 from models.recipes.finetune.examples import Dataset
 from models.recipes.finetune.network import Classifier
-from models.recipes.finetune.outputs import device, logits_of, mean_states
+from models.recipes.finetune.outputs import logits_of, mean_states
 from models.recipes.finetune.settings import Epoch, Settings, trained_by
 from pipeline.onnx import batches
 
@@ -117,7 +118,7 @@ class Run:
             group["lr"] = group["share"] * self.settings.rate * self._decay(step)
         ids, mask = _padded([self._shown(self.ids["train"][row], self.settings.masking) for row in rows])
         targets = torch.from_numpy(self.targets["train"][rows]).to(device())
-        with torch.autocast(device().type, dtype=torch.bfloat16):
+        with mixed():
             logits = self.network(ids, mask).float()
         loss = self._loss(logits, targets, self.settings.smoothing)
         self.optimiser.zero_grad(set_to_none=True)

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from tqdm import tqdm
 
-from models.recipes.finetune.outputs import device
+from models.recipes.device import device, mixed
 from models.recipes.reranker.questions import Question
 from pipeline.onnx import batches
 
@@ -143,7 +143,7 @@ def scores(network: CrossEncoder, tokenizer: Tokenizer, pairs: Sequence[tuple[st
     batch = next(batches([each.ids for each in tokenizer.encode_batch(list(pairs))], 10**9))
     back = np.argsort(batch.rows)
     ids, mask = torch.from_numpy(batch.input_ids[back]), torch.from_numpy(batch.attention_mask[back])
-    with torch.autocast(device().type, dtype=torch.bfloat16):
+    with mixed():
         return network(ids.to(device()), mask.to(device())).float()
 
 
