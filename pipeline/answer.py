@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pipeline.documents import Chunk, Document
@@ -27,8 +27,6 @@ MAX_K = 100
 MAX_DEPTH = 1000
 #: Texts fetched at a time while a page fills: at least, and at most; between them twice what is still missing.
 FEWEST_TEXTS, MOST_TEXTS = 16, 128
-#: Passages that a reranker reads again.
-RERANKED = 50
 #: Passages that the reader looks at.
 READ_PASSAGES = 12
 NOT_FOUND = "Not found in your documents."
@@ -51,8 +49,17 @@ class IndexReader(Protocol):
     def snapshot(self) -> Index: ...
 
 
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """A reranker, how many of the best passages it reads again, and whether it does so where a request says nothing."""
+
+    reranker: Reranker
+    passages: int = 20
+    unasked: bool = True
+
+
 class Finder:
-    """Search and answers for one installation. Thread-safe when its parts are. Without a ``reranker`` the fused ranking
+    """Search and answers for one installation. Thread-safe when its parts are. Without a ``second_look`` the fused ranking
     stands. ``embedder_of`` gives the model of an index that another one than ``embedder`` made, by its digest; without it
     such an index is searched by words alone."""
 
@@ -62,12 +69,12 @@ class Finder:
         passages: Passages,
         reader: IndexReader,
         embedder: Embedder,
-        reranker: Reranker | None = None,
+        second_look: SecondLook | None = None,
         embedder_of: Callable[[str], Embedder | None] = lambda digest: None,
     ) -> None:
         self._documents, self._passages, self._reader, self._embedder = documents, passages, reader, embedder
         self._embedder_of = embedder_of
-        self._reranker = reranker
+        self._second_look = second_look
 
     def search(self, caller: Caller, request: SearchRequest) -> SearchResult:
         """A page of passages that the caller may read. Raises Refused for a request out of bounds or a bad query."""
@@ -79,8 +86,11 @@ class Finder:
         hits = fuse(parts, spelling(clauses))
         end = request.offset + request.k
         found = Gathered(request, None if request.plain or not strict(clauses) else index.lexical)
-        unread = self._gather(found, hits, parts, allowed, end)
-        passages = found.passages if spelling(clauses) == 1.0 else self._reranked(request.query, found.passages)
+        # A query of codes and phrases asks for a spelling; a second look would ask for the meaning.
+        look = self._look(request) if spelling(clauses) < 1.0 else None
+        # The ranking never depends on the page asked for, or a passage would be on two pages or on none.
+        unread = self._gather(found, hits, parts, allowed, max(end, look.passages) if look else end)
+        passages = _reranked(look, request.query, found.passages) if look else found.passages
         page = [_highlighted(p, index, request) for p in passages[request.offset : end]]
         whole = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
         return SearchResult(tuple(page), len(passages), whole, index.generation, self._reader.stale)
@@ -113,12 +123,9 @@ class Finder:
         self, found: Gathered, hits: Sequence[Hit], parts: Mapping[str, list[Hit]], allowed: Numbers, wanted: int
     ) -> bool:
         """Read until there are ``wanted`` passages or some more; returns whether hits are left unread. Texts come from the
-        catalogue: what was deleted or forbidden since the snapshot is dropped here.
-
-        The ranking never depends on the page asked for, or a passage would be on two pages or on none."""
+        catalogue: what was deleted or forbidden since the snapshot is dropped here."""
         scores = {part: Hits.of(held).score_of for part, held in parts.items()}
         hits = found.worth_reading(hits)
-        wanted = max(wanted, RERANKED) if self._reranker else wanted
         read_to = 0
         while read_to < len(hits) and len(found.passages) < wanted:
             missing = wanted - len(found.passages)
@@ -133,15 +140,13 @@ class Finder:
                     found.add(hit, chunks[hit.chunk], document, {**explained, "fused": hit.score})
         return read_to < len(hits)
 
-    def _reranked(self, query: str, passages: list[Passage]) -> list[Passage]:
-        """The head read again, question and passage together. ``score`` stays the fused one."""
-        if self._reranker is None or not passages:
-            return passages
-        head, tail = passages[:RERANKED], passages[RERANKED:]
-        texts = [passage_text(p.heading, p.text) for p in head]
-        again = self._reranker.scores(query, texts)
-        places = rerank([p.score for p in head], again.tolist())
-        return [replace(head[i], scores={**head[i].scores, "rerank": float(again[i])}) for i in places] + tail
+    def _look(self, request: SearchRequest) -> SecondLook | None:
+        """The second look where this request gets one. Raises Refused("bad-request") for one asked for that is not to be had."""
+        if request.rerank and self._second_look is None:
+            raise Refused("bad-request", "rerank: no reranker serves here; the setting models.reranker names one.")
+        look = self._second_look
+        wanted = look is not None and (look.unasked if request.rerank is None else request.rerank)
+        return look if wanted else None
 
 
 class Gathered:
@@ -197,6 +202,14 @@ def check(request: SearchRequest) -> None:
 def check_quotes(quotes: Sequence[Quote], passages: Sequence[Passage]) -> tuple[Quote, ...]:
     """Only quotes that stand, letter for letter, where they say."""
     return tuple(q for q in quotes if any(_stands(q, p) for p in passages if p.document_id == q.document_id))
+
+
+def _reranked(look: SecondLook, query: str, passages: list[Passage]) -> list[Passage]:
+    """The head read again, question and passage together. ``score`` stays the fused one."""
+    head, tail = passages[: look.passages], passages[look.passages :]
+    again = look.reranker.scores(query, [passage_text(p.heading, p.text) for p in head])
+    places = rerank([p.score for p in head], again.tolist())
+    return [replace(head[i], scores={**head[i].scores, "rerank": float(again[i])}) for i in places] + tail
 
 
 def _stands(quote: Quote, passage: Passage) -> bool:

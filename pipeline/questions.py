@@ -39,7 +39,8 @@ class Caller:
 class SearchRequest:
     """``mode`` is "hybrid", "lexical" or "vector"; ``k`` passages are returned from ``offset`` on, at most
     ``per_document`` of one document; ``collapse`` leaves out passages that say nearly the same as a better one. A ``plain``
-    query is text as people write it, nothing in which is syntax."""
+    query is text as people write it, nothing in which is syntax. ``rerank`` asks for a second look at the best passages, or for
+    none; None leaves it to the installation."""
 
     query: str
     k: int = 10
@@ -49,6 +50,7 @@ class SearchRequest:
     per_document: int = 3
     collapse: bool = True
     plain: bool = False
+    rerank: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

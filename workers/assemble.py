@@ -19,7 +19,7 @@ from indexes.open import open_blobs, open_catalogue  # noqa: E402  (the switches
 from indexes.reader import IndexReader  # noqa: E402
 from indexes.writer import IndexWriter  # noqa: E402
 from models.registry import open_version  # noqa: E402
-from pipeline.answer import Finder  # noqa: E402
+from pipeline.answer import Finder, SecondLook  # noqa: E402
 from pipeline.embed import OnnxEmbedder  # noqa: E402
 from pipeline.errors import Misconfigured  # noqa: E402
 from pipeline.ingest import Ingest, Policy, Tools  # noqa: E402
@@ -82,6 +82,12 @@ class House:
         except Misconfigured as error:
             log.error("no reranker: %s", error)
             return None
+
+    @property
+    def second_look(self) -> SecondLook | None:
+        """How the reranker is used; None without one."""
+        chosen = self.settings.search
+        return SecondLook(self.reranker, chosen.reranked, chosen.rerank) if self.reranker else None
 
     @property
     def runtime(self) -> dict[str, Any]:
@@ -150,7 +156,7 @@ class House:
     @cached_property
     def search(self) -> Finder:
         parts = self.catalogue.documents, self.catalogue.passages, self.reader
-        return Finder(*parts, self.embedder, self.reranker, self.embedders.of)
+        return Finder(*parts, self.embedder, self.second_look, self.embedders.of)
 
     def _model(self, name: str) -> ModelFolder:
         return open_version(self.settings.models_root, name)

@@ -58,6 +58,13 @@ class IndexSettings(Section):
     )
 
 
+class SearchSettings(Section):
+    rerank: bool = Field(
+        True, description="with a reranker (`models.reranker`): a second look where a search says nothing"
+    )
+    reranked: int = Field(20, ge=1, le=100, description="the best passages that it reads again")
+
+
 class ModelSettings(Section):
     root: str = Field("", description="folder of the house's own model versions; empty: models/ in the data folder")
     classifier: str = Field("document-type", description="NAME (the promoted version), NAME@VERSION or a folder")
@@ -155,6 +162,7 @@ class Settings(Section):
     broker: BrokerSettings = BrokerSettings()
     blobs: BlobSettings = BlobSettings()
     index: IndexSettings = IndexSettings()
+    search: SearchSettings = SearchSettings()
     models: ModelSettings = ModelSettings()
     parse: ParseSettings = ParseSettings()
     classify: ClassifySettings = ClassifySettings()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -103,7 +104,8 @@ def measure(
 ) -> dict[str, float]:
     """nDCG@10 of each way of searching."""
     (WORK / "vectors").mkdir(parents=True, exist_ok=True)
-    house = House(load_settings({"data.path": str(scratch / collection.name)}, environ={}).settings)
+    chosen = {"data.path": str(scratch / collection.name), "models.threads": str(len(os.sched_getaffinity(0)))}
+    house = House(load_settings(chosen, environ={}).settings)
     house.embedder = Remembered(house.embedder, WORK / "vectors" / f"{collection.name}.npz")
     runs: dict[str, dict[str, list[str]]] = {}
     if ways - set(PEERS):

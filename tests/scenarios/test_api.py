@@ -143,6 +143,10 @@ class TestUpload:
 class TestReading:
     def test_search_and_ask(self, place: Place, lease: Document) -> None:
         found = place.ann.get("/v1/search", params={"query": "notice period", "explain": "true"}).json()
+        without = {"query": "notice period", "explain": "true", "rerank": "false"}
+        assert place.ann.get("/v1/search", params=without).json() == found
+        refused = problem(place.ann.post("/v1/search", json={"query": "notice", "rerank": True}), 400, "bad-request")
+        assert "models.reranker" in refused["detail"]
         (hit,) = [item for item in found["items"] if item["document_id"] == lease.id]
         assert {hit["text"][start:end].lower() for start, end in hit["highlights"]} >= {"notice", "period"}
         assert set(hit["explain"]) == {"lexical", "vector", "fused"}

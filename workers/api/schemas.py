@@ -21,6 +21,9 @@ K = Annotated[int, Field(ge=1, le=100, description="passages to return")]
 Offset = Annotated[int, Field(ge=0, le=900, description="passages to skip")]
 Share = Annotated[int, Field(ge=1, le=100, description="passages of one document at most; 1 groups by document")]
 Collapse = Annotated[bool, Field(description="leave out passages that say nearly the same as a better one")]
+Rerank = Annotated[
+    bool | None, Field(description="a second look at the best passages; absent: as the house has set it")
+]
 Plain = Annotated[bool, Field(description="the query is text as people write it: nothing in it is syntax")]
 
 
@@ -222,11 +225,12 @@ class Search(BaseModel):
     per_document: Share = 3
     collapse: Collapse = True
     plain: Plain = False
+    rerank: Rerank = None
     explain: bool = Field(False, description="give the parts of each score")
     filters: FilterFields = Field(default_factory=FilterFields)
 
     def request(self) -> questions.SearchRequest:
-        ranking = (self.per_document, self.collapse, self.plain)
+        ranking = (self.per_document, self.collapse, self.plain, self.rerank)
         return questions.SearchRequest(self.query, self.k, self.offset, self.mode, self.filters.filters(), *ranking)
 
 
@@ -240,10 +244,11 @@ class SearchLink(FilterFields):
     per_document: Share = 3
     collapse: Collapse = True
     plain: Plain = False
+    rerank: Rerank = None
     explain: bool = False
 
     def request(self) -> questions.SearchRequest:
-        ranking = (self.per_document, self.collapse, self.plain)
+        ranking = (self.per_document, self.collapse, self.plain, self.rerank)
         return questions.SearchRequest(self.query, self.k, self.offset, self.mode, self.filters(), *ranking)
 
 

@@ -16,6 +16,7 @@ from pipeline.questions import Feedback
 from workers.cli import show
 from workers.cli.context import err, given, out
 from workers.cli.documents import AsJson, Folder, Label, Source, filters_of
+from workers.cli.questions import Rerank
 
 if TYPE_CHECKING:  # the composition root imports every runtime; a command that needs none starts at once
     from workers.cli.gateway import Gateway
@@ -36,6 +37,7 @@ def search(
     qrels: Qrels,
     mode: Annotated[str, typer.Option(help="hybrid, lexical or vector.")] = "hybrid",
     syntax: Annotated[bool, typer.Option("--syntax", help="The queries use signs; else they are plain text.")] = False,
+    rerank: Rerank = None,
     worst: Annotated[int, typer.Option(min=0, help="Queries to list that fare worst.")] = 10,
     run: Annotated[Path | None, typer.Option(help="Write the ranking here, in TREC's format.")] = None,
     label: Label = None,
@@ -49,7 +51,8 @@ def search(
     if not asked:
         raise Refused("bad-request", "None of the queries has a judgement: do the ids of both files agree?")
     filters = filters_of(label=label, source=source, folder=folder)
-    ranked, seconds = _ask(given(context).gateway, asked, judged, {"mode": mode, "plain": not syntax}, filters)
+    ranking = {"plain": not syntax, "rerank": rerank}
+    ranked, seconds = _ask(given(context).gateway, asked, judged, mode, ranking, filters)
     result = evaluate(judged, ranked)
     if run:
         _write_run(run, ranked)
@@ -87,16 +90,20 @@ def _lines(file: Path) -> list[str]:
 
 
 def _ask(
-    gateway: Gateway, texts: Mapping[str, str], judged: Judged, ranking: Mapping[str, Any], filters: Mapping[str, Any]
+    gateway: Gateway,
+    texts: Mapping[str, str],
+    judged: Judged,
+    mode: str,
+    ranking: Mapping[str, Any],
+    filters: Mapping[str, Any],
 ) -> tuple[dict[str, list[str]], list[float]]:
     """Documents by query, best first, named as the judgements name them; and the seconds of an ordinary page each."""
-    mode = ranking["mode"]
     ranked, seconds = {}, []
     for name, text in track(texts.items(), "asking", console=err, transient=True, disable=not err.is_terminal):
         started = time.perf_counter()
-        gateway.search(text, PAGE, mode, False, filters, plain=ranking["plain"])
+        gateway.search(text, PAGE, mode, False, filters, **ranking)
         seconds.append(time.perf_counter() - started)
-        page = gateway.search(text, DEPTH, mode, False, filters, per_document=1, collapse=False, plain=ranking["plain"])
+        page = gateway.search(text, DEPTH, mode, False, filters, per_document=1, collapse=False, **ranking)
         ranked[name] = list(dict.fromkeys(_name(item, judged[name]) for item in page["items"]))
     return ranked, seconds
 

@@ -10,6 +10,10 @@ from workers.cli import exits, show
 from workers.cli.context import given, out
 from workers.cli.documents import AsJson, Folder, Label, Since, Source, Until, filters_of
 
+Rerank = Annotated[
+    bool | None, typer.Option("--rerank/--no-rerank", help="A second look at the best; else as the house has set it.")
+]
+
 
 def search(
     context: typer.Context,
@@ -19,6 +23,7 @@ def search(
     per_document: Annotated[int, typer.Option(min=1, max=100, help="Of one document at most; 1 groups.")] = 3,
     duplicates: Annotated[bool, typer.Option("--duplicates", help="Show passages that say the same, too.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Nothing in the query is syntax.")] = False,
+    rerank: Rerank = None,
     label: Label = None,
     source: Source = None,
     folder: Folder = None,
@@ -29,7 +34,7 @@ def search(
 ) -> None:
     """Search the documents. Exit code 3 when nothing was found."""
     filters = filters_of(label=label, source=source, folder=folder, since=since, until=until)
-    ranking = {"per_document": per_document, "collapse": not duplicates, "plain": plain}
+    ranking = {"per_document": per_document, "collapse": not duplicates, "plain": plain, "rerank": rerank}
     page = given(context).gateway.search(query, k, mode, explain, filters, **ranking)
     if as_json:
         show.print_json(page)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from indexes.lexical.memory import MemoryLexical
 from indexes.open import open_catalogue
 from indexes.reader import Snapshot
 from indexes.vectors.memory import MemoryVectors
-from pipeline.answer import MAX_DEPTH, Finder
+from pipeline.answer import MAX_DEPTH, Finder, SecondLook
 from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
 from pipeline.errors import Refused
 from pipeline.questions import Caller, Hit, SearchRequest, chunk_key
@@ -111,7 +113,7 @@ def test_what_is_required_holds_for_every_passage_however_it_was_found(house, mo
     assert found and all(holds(passage.text) for passage in found)
 
 
-def finder_of(texts: list[str], embedder: object, reranker: object = None) -> tuple[Finder, dict[str, str]]:
+def finder_of(texts: list[str], embedder: object, look: SecondLook | None = None) -> tuple[Finder, dict[str, str]]:
     """Each text a document; the finder, and the texts by document id."""
     catalogue = open_catalogue("memory:")
     held: dict[int, str] = {}
@@ -127,7 +129,7 @@ def finder_of(texts: list[str], embedder: object, reranker: object = None) -> tu
     vectors = MemoryVectors(np.array(list(held), np.int64), Hashed().embed(texts))
     numbers = frozenset(key >> 20 for key in held)
     snapshot = Snapshot("1", "hashed", vectors, MemoryLexical(held), numbers)
-    return Finder(catalogue.documents, catalogue.passages, Fixed(snapshot), embedder, reranker), ids
+    return Finder(catalogue.documents, catalogue.passages, Fixed(snapshot), embedder, look), ids
 
 
 BODY = "the parties agree that the pump is to be delivered to the site office before noon and that the invoice follows "
@@ -150,11 +152,24 @@ def test_a_reranker_has_the_last_word_but_not_on_codes() -> None:
         def scores(self, query: str, texts: list[str]) -> np.ndarray:
             return np.array([10.0 ** len(text) for text in texts], np.float32) / 1e30
 
-    finder, _ = finder_of(["pump PX-1", "pump again and again", "a pump"], Hashed(), Longest())
+    texts = ["pump PX-1", "pump again and again", "a pump"]
+    finder, _ = finder_of(texts, Hashed(), SecondLook(Longest()))
     best = finder.search(ANA, SearchRequest("pump"))
     assert best.passages[0].text == "pump again and again"
     assert best.passages[0].scores["rerank"] > 0
     assert finder.search(ANA, SearchRequest("PX-1")).passages[0].text == "pump PX-1"
+    asked = SearchRequest("pump", rerank=False)
+    assert "rerank" not in finder.search(ANA, asked).passages[0].scores
+    seldom, _ = finder_of(texts, Hashed(), SecondLook(Longest(), passages=2, unasked=False))
+    assert "rerank" not in seldom.search(ANA, SearchRequest("pump")).passages[0].scores
+    found = seldom.search(ANA, replace(asked, rerank=True)).passages
+    assert ["rerank" in passage.scores for passage in found] == [True, True, False]
+
+
+def test_a_second_look_that_is_not_to_be_had_is_refused() -> None:
+    finder, _ = finder_of(["a pump"], Hashed())
+    with pytest.raises(Refused, match=r"models\.reranker"):
+        finder.search(ANA, SearchRequest("pump", rerank=True))
 
 
 def test_the_vector_is_of_the_words_without_their_signs() -> None:
