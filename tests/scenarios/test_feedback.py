@@ -122,6 +122,20 @@ def test_the_search_is_measured(
     assert "nDCG@10" in table and "travel" in table.split("The worst")[1]
 
 
+def test_judgements_of_other_documents_are_told_from_a_poor_search(
+    options: list[str], ids: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    q, r = tmp_path / "q.tsv", tmp_path / "r.tsv"
+    q.write_text("a\tnotice period\n")
+    words = ["eval", "search", "--queries", str(q), "--qrels", str(r), "--no-rerank"]
+    r.write_text("a 0 elsewhere.txt 1\n")
+    assert main([*options, *words]) == exits.OK
+    assert "No judged document was found" in capsys.readouterr().err
+    r.write_text("a 0 lease.txt 1\n")
+    assert main([*options, *words]) == exits.OK
+    assert "No judged document" not in capsys.readouterr().err
+
+
 def test_files_that_are_none_are_named(house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     q, r = tmp_path / "q.tsv", tmp_path / "r.tsv"
     r.write_text("a 0 lease.txt 1\n")

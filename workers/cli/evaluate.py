@@ -26,6 +26,10 @@ Queries = Annotated[Path, typer.Option("--queries", help="`id TAB text`, one a l
 Qrels = Annotated[Path, typer.Option("--qrels", help="`query 0 document gain`; a document by id, path or name.")]
 #: A page as people ask for it: its latency is what is told.
 PAGE = 10
+STRANGERS = (
+    "No judged document was found by any query. Does --data name the folder that holds them, and do the judgements name "
+    "them as `mailroom list` does, by id, path or name?"
+)
 
 Judged = Mapping[str, Mapping[str, int]]
 
@@ -61,6 +65,8 @@ def search(
         show.print_json({**figures, "queries": result.queries})
     else:
         _print(figures, result, texts, ranked, result.worst(worst))
+    if not result.mean["MRR"]:
+        err.print(STRANGERS)
 
 
 @app.command()
@@ -99,6 +105,7 @@ def _ask(
 ) -> tuple[dict[str, list[str]], list[float]]:
     """Documents by query, best first, named as the judgements name them; and the seconds of an ordinary page each."""
     ranked, seconds = {}, []
+    gateway.search(next(iter(texts.values())), PAGE, mode, False, filters, **ranking)  # opens index and models, untimed
     for name, text in track(texts.items(), "asking", console=err, transient=True, disable=not err.is_terminal):
         started = time.perf_counter()
         gateway.search(text, PAGE, mode, False, filters, **ranking)
