@@ -12,19 +12,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from pipeline import facets
 from pipeline.documents import Chunk, Document
 from pipeline.errors import Refused
+from pipeline.facets import Facets
 from pipeline.fuse import Sayings, few_per_document, fuse, rerank
 from pipeline.ingest import passage_text
 from pipeline.numbers import Numbers
 from pipeline.ports import Documents, Embedder, Lexical, Passages, Reranker, Vectors
 from pipeline.query import Clause, meaning, parse, spelling, strict
-from pipeline.questions import Answer, Caller, Filters, Hit, Hits, Passage, Quote, SearchRequest, SearchResult
+from pipeline.questions import (
+    ORDINAL_BITS,
+    Answer,
+    Caller,
+    Filters,
+    Hit,
+    Hits,
+    Passage,
+    Quote,
+    SearchRequest,
+    SearchResult,
+)
 from pipeline.read import FLOOR, read
 
 MODES = ("hybrid", "lexical", "vector")
 MAX_K = 100
 MAX_DEPTH = 1000
+#: Passages that facets are counted over, the best ones: up to here the counts are exact.
+FACET_DEPTH = 50_000
 #: Texts fetched at a time while a page fills: at least, and at most; between them twice what is still missing.
 FEWEST_TEXTS, MOST_TEXTS = 16, 128
 #: Passages that the reader looks at.
@@ -94,6 +109,24 @@ class Finder:
         page = [_highlighted(p, index, request) for p in passages[request.offset : end]]
         whole = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
         return SearchResult(tuple(page), len(passages), whole, index.generation, self._reader.stale)
+
+    def facets(self, caller: Caller, request: SearchRequest, names: Sequence[str], limit: int = 20) -> Facets:
+        """Counts over the documents that the caller may read, the filters keep and the query's words are in, all of them up
+        to FACET_DEPTH passages; with mode "vector", or where no document has the words, over those of the nearest passages."""
+        check(request)
+        facets.check(names, limit)
+        clauses = parse(request.query, request.plain)
+        index = self._reader.snapshot()
+        allowed = self._documents.visible(caller, request.filters)
+        worded, hits = request.mode != "vector", Hits.of(())
+        if worded and allowed:
+            hits = Hits.of(index.lexical.search(request.query, FACET_DEPTH, allowed, request.plain))
+        if allowed and not len(hits) and not strict(clauses):
+            worded = False
+            hits = fuse(self._retrieve(index, request, clauses, allowed))
+        numbers = Numbers(hits.keys >> ORDINAL_BITS)
+        counted = self._documents.facets(caller, request.filters, names, limit, numbers)
+        return Facets(counted, len(numbers), worded and len(hits) < FACET_DEPTH)
 
     def ask(self, caller: Caller, question: str, filters: Filters | None = None, k: int = 5) -> Answer:
         """Quotes that answer, or found=False with the ``k`` nearest passages."""

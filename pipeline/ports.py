@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from pipeline.documents import Chunk, Document, EmbeddingModel, Event, Job, Lane, Outcome, Parsed, Sighting, Verdict
+from pipeline.facets import Facet
 from pipeline.numbers import Numbers
 from pipeline.questions import Caller, Feedback, Filters, Hit
 
@@ -110,11 +111,18 @@ class Documents(Protocol):
     def find(
         self, caller: Caller, filters: Filters, limit: int = 50, offset: int = 0, newest_first: bool = True
     ) -> tuple[list[Document], int]:
-        """Documents that the caller may read, in every state but deleted, and how many there are."""
+        """Documents that the caller may read, in every state but deleted, and how many there are. Refused("bad-request") for
+        a filter on a field of metadata that none of the caller's documents has."""
 
     def visible(self, caller: Caller, filters: Filters) -> Numbers:
         """Numbers of the searchable documents (they have vectors, and are not deleted) that the caller may read. The
         same object for as long as nothing has changed."""
+
+    def facets(
+        self, caller: Caller, filters: Filters, names: Sequence[str], limit: int = 20, among: Numbers | None = None
+    ) -> tuple[Facet, ...]:
+        """Of the documents that `find` would find (those ``among`` the numbers), how many have each value of each facet;
+        exact. ``limit`` values are told of each."""
 
     def finished_since(self, at: float) -> Numbers:
         """Numbers of the documents, deleted ones left out, that came to their end at ``at`` (epoch seconds) or later."""

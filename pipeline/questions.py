@@ -13,7 +13,8 @@ import numpy as np
 class Filters:
     """What a search is limited to. Empty means no limit; several values of one field are alternatives.
 
-    ``received_from`` and ``received_to`` are epoch seconds, half open; ``folder`` is a path prefix inside the source.
+    ``received_from`` and ``received_to`` are epoch seconds, half open; ``folder`` is a path prefix inside the source;
+    ``owners`` as `facets.facts` tells them; ``metadata`` pairs a field with its alternatives, each field of which must hold.
     """
 
     labels: tuple[str, ...] = ()
@@ -23,6 +24,9 @@ class Filters:
     received_from: float | None = None
     received_to: float | None = None
     states: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from indexes.catalogue import facts
 from indexes.catalogue.store import Store, new_id
 from indexes.catalogue.tables import access, chunks, documents, embeddings, events, jobs, opinions, results, sightings
 from pipeline.documents import Child, Document, Event, Lane, Sighting, Stage, State
 from pipeline.errors import Refused
+from pipeline.facets import Facet
 from pipeline.numbers import Numbers
 from pipeline.questions import Caller, Filters
 
@@ -48,6 +50,7 @@ class SqlDocuments:
         where = [documents.c.state != State.DELETED, *readable(caller), *matching(filters)]
         order = documents.c.number.desc() if newest_first else documents.c.number
         with self.store.read() as connection:
+            check_fields(connection, caller, filters)
             total = connection.scalar(sa.select(sa.func.count()).select_from(documents).where(*where))
             query = sa.select(documents).where(*where).order_by(order).limit(limit).offset(offset)
             return self._all(connection, query), int(total or 0)
@@ -59,6 +62,7 @@ class SqlDocuments:
                 if key in self._remembered:
                     self._remembered.move_to_end(key)
                     return self._remembered[key]
+            check_fields(connection, caller, filters)
             where = [documents.c.embedder.is_not(None), documents.c.state != State.DELETED]
             query = sa.select(documents.c.number).where(*where, *readable(caller), *matching(filters))
             numbers = Numbers(connection.scalars(query))
@@ -67,6 +71,20 @@ class SqlDocuments:
             while len(self._remembered) > REMEMBERED:
                 self._remembered.popitem(last=False)
         return numbers
+
+    def facets(
+        self, caller: Caller, filters: Filters, names: Sequence[str], limit: int = 20, among: Numbers | None = None
+    ) -> tuple[Facet, ...]:
+        where = [documents.c.state != State.DELETED, *readable(caller), *matching(filters)]
+        parts = [None] if among is None else batches(among.array.tolist())
+        counted: dict[str, Counter[str]] = {name: Counter() for name in names}
+        with self.store.read() as connection:
+            check_fields(connection, caller, filters)
+            for part in parts:
+                only = [] if part is None else [documents.c.number.in_(part)]
+                for name in names:
+                    counted[name] += facts.counts(connection, name, [*where, *only])
+        return tuple(facts.facet(name, counted[name], limit) for name in names)
 
     def finished_since(self, at: float) -> Numbers:
         where = (documents.c.finished_at >= at, documents.c.state != State.DELETED)
@@ -179,7 +197,16 @@ def matching(filters: Filters) -> list[sa.ColumnElement[bool]]:
         where.append(c.received_at >= filters.received_from)
     if filters.received_to is not None:
         where.append(c.received_at < filters.received_to)
-    return where
+    return [*where, *facts.conditions(filters)]
+
+
+def check_fields(connection: sa.Connection, caller: Caller, filters: Filters) -> None:
+    """Refused("bad-request") for a field of metadata that no document has which the caller may read."""
+    names = [name for name, _ in filters.metadata]
+    if unknown := facts.unknown(connection, names, readable(caller)):
+        known = ", ".join(facts.known(connection, readable(caller))) or "none yet"
+        detail = f"metadata: no document has the field {unknown[0][:80]!r}; known are: {known}."
+        raise Refused("bad-request", detail)
 
 
 def receive(
@@ -257,6 +284,7 @@ def _insert(
     number = connection.scalar(insert_new(connection, documents).values(row).returning(documents.c.number))
     if number is None:
         return None
+    facts.store(connection, number, (), sighting.metadata)
     enqueue(store, connection, Lane.INGEST, document_id, Stage.PARSE)
     return number, document_id
 
@@ -322,6 +350,7 @@ def forget(store: Store, connection: sa.Connection, document: Document) -> None:
     connection.execute(sa.delete(embeddings).where(embeddings.c.number == document.number))
     _forget_results(connection, document)
     connection.execute(sa.delete(access).where(access.c.number == document.number))
+    facts.forget(connection, document.number)
     connection.execute(sa.delete(opinions).where(opinions.c.document_id == document.id))
     gone = {"state": State.DELETED, "title": None, "metadata": {}, "embedder": None, "parsed_key": None}
     gone["finished_at"] = time.time()

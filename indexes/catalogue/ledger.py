@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from indexes.catalogue import facts
 from indexes.catalogue.documents import add_event, enqueue, insert_new, receive_child, to_document
 from indexes.catalogue.store import Store
 from indexes.catalogue.tables import chunks, documents, embeddings, jobs, results
@@ -250,6 +251,9 @@ def _store_document(connection: sa.Connection, document: Document, outcome: Outc
         values |= {"state": outcome.state, "finished_at": now, "reason": outcome.reason, "detail": outcome.detail}
     if values:
         connection.execute(sa.update(documents).where(documents.c.number == document.number).values(values))
+    if not {"languages", "metadata"}.isdisjoint(values):
+        languages, metadata = values.get("languages", document.languages), values.get("metadata", document.metadata)
+        facts.store(connection, document.number, languages, metadata)
 
 
 def _record(connection: sa.Connection, document_id: str, outcome: Outcome, now: float) -> None:

@@ -76,6 +76,16 @@ access = sa.Table(
     sa.Column("principal", Text, primary_key=True, index=True),
 )
 
+#: What filters and facets ask that stands in no column: "language", "owner", "metadata.NAME"; values cut to 200 characters.
+facts = sa.Table(
+    "document_facts",
+    metadata,
+    sa.Column("number", Serial, sa.ForeignKey("documents.number"), primary_key=True, autoincrement=False),
+    sa.Column("field", Text, primary_key=True),
+    sa.Column("value", Text, primary_key=True),
+    sa.Index("document_facts_by_value", "field", "value", "number"),
+)
+
 sightings = sa.Table(
     "sightings",
     metadata,

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from indexes.open import open_catalogue
 from pipeline.documents import Child, Chunk, Destination, Document, Event, Job, Lane, Outcome, Sighting, Stage, State
 from pipeline.errors import Refused
+from pipeline.numbers import Numbers
 from pipeline.ports import Catalogue
 from pipeline.questions import Caller, Filters, chunk_key
 
@@ -117,6 +118,31 @@ def test_filters(catalogue: Catalogue) -> None:
     assert numbers(received_from=1002.0, received_to=1003.0) == ["2.txt"]
     assert numbers(folder="in") == ["1.txt", "2.txt", "3.txt"]
     assert numbers(folder="i") == numbers(sources=("api",)) == numbers(states=("failed",)) == []
+
+
+def test_facets_and_filters_on_metadata(catalogue: Catalogue) -> None:
+    arrive(catalogue, 1, metadata={"author": "Ben", "room": "x" * 9000})
+    arrive(catalogue, 2, metadata={"owner": "Ana", "author": "Ben"})
+    arrive(catalogue, 3, access=("user:c",), metadata={"owner": "Cy"})
+    job = claim(catalogue)
+    read = {"languages": ("eng", "deu"), "metadata": {"author": "Ben", "pages": "3"}}
+    catalogue.ledger.commit(job, Outcome("parse", document=read, next_stage=Stage.CHUNK))
+
+    def told(caller: Caller, name: str, **filters: object) -> dict[str, int]:
+        (facet,) = catalogue.documents.facets(caller, Filters(**filters), [name])
+        return {each.value: each.count for each in facet.values}
+
+    assert told(ADMIN, "owner") == {"Ben": 1, "Ana": 1, "Cy": 1}
+    assert told(EVERYONE, "owner") == {"Ben": 1, "Ana": 1}
+    assert told(EVERYONE, "language") == {"eng": 1, "deu": 1}
+    assert told(EVERYONE, "month") == {"1970-01": 2} and told(EVERYONE, "year") == {"1970": 2}
+    assert told(EVERYONE, "state", owners=("Ana", "Cy")) == {"processing": 1}
+    assert told(EVERYONE, "metadata.pages", metadata=(("author", ("Ben",)),)) == {"3": 1}
+    numbers = Numbers([catalogue.documents.find(EVERYONE, Filters(owners=("Ana",)))[0][0].number])
+    (facet,) = catalogue.documents.facets(EVERYONE, Filters(), ["owner"], among=numbers)
+    assert [(each.value, each.count) for each in facet.values] == [("Ana", 1)]
+    with pytest.raises(Refused, match="author, owner, pages"):
+        catalogue.documents.find(EVERYONE, Filters(metadata=(("colour", ("red",)),)))
 
 
 def test_pages_are_stable_and_counted(catalogue: Catalogue) -> None:

@@ -6,13 +6,20 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from pipeline import documents, questions
+from pipeline import documents, facets, questions
 
 #: A short text without control characters: databases and logs take it as it is.
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Words = Annotated[list[Word], Field(max_length=50)]
+#: Alternatives of one filter.
+Choices = Annotated[list[Word], Field(max_length=500)]
+#: A field of the house's own and a value: department=hr.
+Pair = Annotated[
+    str, StringConstraints(min_length=3, max_length=401, pattern=r"^[^=\x00-\x1f\x7f]+=[^\x00-\x1f\x7f]+$")
+]
 Path = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")]
 #: What people type: up to 4,000 characters, not blank.
 Query = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
@@ -25,6 +32,25 @@ Rerank = Annotated[
     bool | None, Field(description="a second look at the best passages; absent: as the house has set it")
 ]
 Plain = Annotated[bool, Field(description="the query is text as people write it: nothing in it is syntax")]
+
+
+def _split(value: Any) -> Any:
+    """A list, or words with commas between them."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        return value
+    return [word.strip() for each in given for word in each.split(",") if word.strip()]
+
+
+FacetNames = Annotated[
+    list[Word],
+    BeforeValidator(_split),
+    Field(
+        max_length=facets.MAX_FACETS,
+        description=f"fields to count documents by: {', '.join(facets.FIELDS)}, {facets.CUSTOM}FIELD; commas between them",
+    ),
+]
+FacetLimit = Annotated[int, Field(ge=1, le=200, description="values of each facet")]
 
 
 class FieldError(BaseModel):
@@ -114,6 +140,7 @@ class DocumentPage(BaseModel):
     limit: int
     offset: int
     next_offset: int | None
+    facets: FacetPage | None = None
 
 
 class Received(BaseModel):
@@ -186,13 +213,28 @@ class FilterFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    label: Words = Field(default_factory=list, description="document types, such as invoice")
-    media_type: Words = Field(default_factory=list, description="such as application/pdf")
-    source: Words = Field(default_factory=list, description="where documents came from, such as tray or api")
+    label: Choices = Field(default_factory=list, description="document types, such as invoice")
+    media_type: Choices = Field(default_factory=list, description="such as application/pdf")
+    source: Choices = Field(default_factory=list, description="where documents came from, such as tray or api")
+    language: Choices = Field(default_factory=list, description="as the parser told them, such as eng")
+    owner: Choices = Field(default_factory=list, description="metadata's owner, else its author")
+    metadata: Annotated[list[Pair], Field(max_length=500)] = Field(
+        default_factory=list,
+        description="FIELD=VALUE of the house's own fields; several values of a field are alternatives",
+    )
     state: Annotated[list[documents.State], Field(max_length=10)] = Field(default_factory=list)
     folder: Path | None = Field(None, description="a path prefix inside the source")
     received_from: datetime.datetime | None = Field(None, description="at or after; UTC where no zone is given")
     received_to: datetime.datetime | None = Field(None, description="before; UTC where no zone is given")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_the_known(cls, value: Any, handler: Any) -> Any:
+        """Whoever misspells a field is told those that there are."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise ValidationError.from_exception_data(error.title, [_told(e, cls) for e in error.errors()]) from None
 
     def filters(self) -> questions.Filters:
         return questions.Filters(
@@ -203,13 +245,57 @@ class FilterFields(BaseModel):
             received_from=epoch(self.received_from),
             received_to=epoch(self.received_to),
             states=tuple(self.state),
+            languages=tuple(self.language),
+            owners=tuple(self.owner),
+            metadata=_by_field(self.metadata),
         )
+
+
+def _told(error: Any, model: type[BaseModel]) -> InitErrorDetails:
+    told = InitErrorDetails(type=error["type"], loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
+    if error["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields)
+        told["type"] = PydanticCustomError(
+            "unknown_field", "there is no such field; there are {known}", {"known": known}
+        )
+    return told
+
+
+def _by_field(pairs: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    values: dict[str, list[str]] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        values.setdefault(name, []).append(value)
+    return tuple((name, tuple(each)) for name, each in values.items())
+
+
+class FacetCount(BaseModel):
+    value: str
+    count: int
+
+
+class FacetPage(BaseModel):
+    """Counts over ``documents`` documents that match and that the key may read. Unless ``exact`` they are lower bounds, over
+    the best 50,000 passages or those found by their meaning. ``more``: how many further values a facet has."""
+
+    documents: int
+    exact: bool
+    fields: dict[str, list[FacetCount]]
+    more: dict[str, int]
+
+    @classmethod
+    def of(cls, counted: facets.Facets) -> FacetPage:
+        fields = {f.name: [FacetCount(value=c.value, count=c.count) for c in f.values] for f in counted.facets}
+        more = {facet.name: facet.more for facet in counted.facets}
+        return cls(documents=counted.documents, exact=counted.exact, fields=fields, more=more)
 
 
 class DocumentQuery(FilterFields):
     limit: int = Field(50, ge=1, le=500)
     offset: int = Field(0, ge=0, le=10_000_000)
     order: Literal["newest", "oldest"] = "newest"
+    facets: FacetNames = []
+    facet_limit: FacetLimit = 20
 
 
 class Search(BaseModel):
@@ -227,6 +313,8 @@ class Search(BaseModel):
     plain: Plain = False
     rerank: Rerank = None
     explain: bool = Field(False, description="give the parts of each score")
+    facets: FacetNames = []
+    facet_limit: FacetLimit = 20
     filters: FilterFields = Field(default_factory=FilterFields)
 
     def request(self) -> questions.SearchRequest:
@@ -246,6 +334,8 @@ class SearchLink(FilterFields):
     plain: Plain = False
     rerank: Rerank = None
     explain: bool = False
+    facets: FacetNames = []
+    facet_limit: FacetLimit = 20
 
     def request(self) -> questions.SearchRequest:
         ranking = (self.per_document, self.collapse, self.plain, self.rerank)
@@ -295,9 +385,16 @@ class SearchPage(BaseModel):
     offset: int
     generation: str
     stale: bool
+    facets: FacetPage | None = None
 
     @classmethod
-    def of(cls, request: questions.SearchRequest, result: questions.SearchResult, explain: bool) -> SearchPage:
+    def of(
+        cls,
+        request: questions.SearchRequest,
+        result: questions.SearchResult,
+        explain: bool,
+        counted: facets.Facets | None = None,
+    ) -> SearchPage:
         return cls(
             items=[Passage.of(passage, explain) for passage in result.passages],
             total=result.total,
@@ -306,6 +403,7 @@ class SearchPage(BaseModel):
             offset=request.offset,
             generation=result.generation,
             stale=result.stale,
+            facets=FacetPage.of(counted) if counted else None,
         )
 
 

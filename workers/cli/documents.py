@@ -20,11 +20,17 @@ Folder = Annotated[str | None, typer.Option("--folder", help="Only under this fo
 State = Annotated[list[str] | None, typer.Option("--state", help="Only in this state. Repeatable.")]
 Since = Annotated[str | None, typer.Option("--since", help="Received at or after (2026-11-24 or with a time).")]
 Until = Annotated[str | None, typer.Option("--until", help="Received before.")]
+Language = Annotated[list[str] | None, typer.Option("--language", help="Only in this language. Repeatable.")]
+Owner = Annotated[list[str] | None, typer.Option("--owner", help="Only of this owner or author. Repeatable.")]
+Meta = Annotated[
+    list[str] | None, typer.Option("--meta", metavar="FIELD=VALUE", help="Only with this metadata. Repeatable.")
+]
+FacetNames = Annotated[str | None, typer.Option("--facets", help="Count by: type,source,language,owner,month,...")]
 
 
 def filters_of(**given: Any) -> dict[str, Any]:
     """The API's filter fields."""
-    names = {"since": "received_from", "until": "received_to"}
+    names = {"since": "received_from", "until": "received_to", "meta": "metadata"}
     return {names.get(name, name): value for name, value in given.items() if value}
 
 
@@ -91,18 +97,38 @@ def list_(
     folder: Folder = None,
     since: Since = None,
     until: Until = None,
+    language: Language = None,
+    owner: Owner = None,
+    meta: Meta = None,
+    facets: FacetNames = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
     offset: Annotated[int, typer.Option(min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
     """List documents, newest first. `mailroom list --state review` is what waits for a person."""
-    filters = filters_of(state=state, label=label, source=source, folder=folder, since=since, until=until)
-    page = given(context).gateway.documents(filters, limit, offset)
+    filters = filters_of(
+        state=state,
+        label=label,
+        source=source,
+        folder=folder,
+        since=since,
+        until=until,
+        language=language,
+        owner=owner,
+        meta=meta,
+    )
+    page = given(context).gateway.documents(filters, limit, offset, names_of(facets))
     if as_json:
         show.print_json(page)
         return
     show.documents(page["items"])
     out.print(f"{len(page['items'])} of {page['total']}")
+    show.facet_counts(page["facets"])
+
+
+def names_of(facets: str | None) -> list[str]:
+    """The names between the commas."""
+    return [name.strip() for name in (facets or "").split(",") if name.strip()]
 
 
 def show_(context: typer.Context, document_id: str, as_json: AsJson = False) -> None:

@@ -12,6 +12,7 @@ import httpx
 
 from pipeline.documents import Lane, Sighting
 from pipeline.errors import CODES, Refused, Unavailable
+from pipeline.facets import Facets, check
 from pipeline.questions import Caller, Filters, SearchRequest
 from workers import intake
 from workers.api import schemas, verdicts
@@ -22,6 +23,8 @@ from workers.review import approve
 
 Json = dict[str, Any]
 PIECE = 1 << 20
+#: Values told of each facet.
+FACET_VALUES = 20
 #: The operator at the machine: whoever may read the data folder may see everything in it.
 OPERATOR = Caller((), admin=True)
 
@@ -35,7 +38,7 @@ class Gateway(Protocol):
 
     def record(self, document_id: str) -> Json: ...
 
-    def documents(self, filters: Mapping[str, Any], limit: int, offset: int) -> Json: ...
+    def documents(self, filters: Mapping[str, Any], limit: int, offset: int, facets: Sequence[str] = ()) -> Json: ...
 
     def search(
         self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], **ranking: Any
@@ -77,16 +80,22 @@ class Local:
         document = readable(self._house.catalogue, OPERATOR, document_id)
         return _json(schemas.Record.of(document, *self._house.catalogue.documents.history(document_id)))
 
-    def documents(self, filters: Mapping[str, Any], limit: int, offset: int) -> Json:
-        found, total = self._house.catalogue.documents.find(OPERATOR, _filters(filters), limit, offset)
+    def documents(self, filters: Mapping[str, Any], limit: int, offset: int, facets: Sequence[str] = ()) -> Json:
+        check(facets, FACET_VALUES)
+        held, wanted = self._house.catalogue.documents, _filters(filters)
+        found, total = held.find(OPERATOR, wanted, limit, offset)
+        counted = Facets(held.facets(OPERATOR, wanted, facets, FACET_VALUES), total, True) if facets else None
         items = [_json(schemas.Document.of(document)) for document in found]
         after = offset + len(items)
         more = after if items and after < total else None
-        return {"items": items, "total": total, "limit": limit, "offset": offset, "next_offset": more}
+        told = _json(schemas.FacetPage.of(counted)) if counted else None
+        return {"items": items, "total": total, "limit": limit, "offset": offset, "next_offset": more, "facets": told}
 
     def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], **ranking: Any) -> Json:
-        request = SearchRequest(query, k, 0, mode, _filters(filters), **ranking)
-        return _json(schemas.SearchPage.of(request, self._house.search.search(OPERATOR, request), explain))
+        names = ranking.pop("facets", ())
+        request, finder = SearchRequest(query, k, 0, mode, _filters(filters), **ranking), self._house.search
+        counted = finder.facets(OPERATOR, request, names, FACET_VALUES) if names else None
+        return _json(schemas.SearchPage.of(request, finder.search(OPERATOR, request), explain, counted))
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
         return _json(schemas.Answer.of(self._house.search.ask(OPERATOR, question, _filters(filters))))
@@ -144,8 +153,10 @@ class Remote:
     def record(self, document_id: str) -> Json:
         return self._send("GET", f"/v1/documents/{quote(document_id, safe='')}/record")
 
-    def documents(self, filters: Mapping[str, Any], limit: int, offset: int) -> Json:
-        return self._send("GET", "/v1/documents", params={**_set(filters), "limit": limit, "offset": offset})
+    def documents(self, filters: Mapping[str, Any], limit: int, offset: int, facets: Sequence[str] = ()) -> Json:
+        return self._send(
+            "GET", "/v1/documents", params={**_set(filters), "limit": limit, "offset": offset, "facets": list(facets)}
+        )
 
     def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], **ranking: Any) -> Json:
         body = {"query": query, "k": k, "mode": mode, "explain": explain, "filters": _set(filters), **ranking}

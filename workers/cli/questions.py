@@ -8,7 +8,20 @@ import typer
 
 from workers.cli import exits, show
 from workers.cli.context import given, out
-from workers.cli.documents import AsJson, Folder, Label, Since, Source, Until, filters_of
+from workers.cli.documents import (
+    AsJson,
+    FacetNames,
+    Folder,
+    Label,
+    Language,
+    Meta,
+    Owner,
+    Since,
+    Source,
+    Until,
+    filters_of,
+    names_of,
+)
 
 Rerank = Annotated[
     bool | None, typer.Option("--rerank/--no-rerank", help="A second look at the best; else as the house has set it.")
@@ -29,13 +42,18 @@ def search(
     folder: Folder = None,
     since: Since = None,
     until: Until = None,
+    language: Language = None,
+    owner: Owner = None,
+    meta: Meta = None,
+    facets: FacetNames = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the parts of each score.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Search the documents. Exit code 3 when nothing was found."""
-    filters = filters_of(label=label, source=source, folder=folder, since=since, until=until)
+    narrowing = {"language": language, "owner": owner, "meta": meta}
+    filters = filters_of(label=label, source=source, folder=folder, since=since, until=until, **narrowing)
     ranking = {"per_document": per_document, "collapse": not duplicates, "plain": plain, "rerank": rerank}
-    page = given(context).gateway.search(query, k, mode, explain, filters, **ranking)
+    page = given(context).gateway.search(query, k, mode, explain, filters, facets=names_of(facets), **ranking)
     if as_json:
         show.print_json(page)
     else:
@@ -43,6 +61,7 @@ def search(
             show.passage(number, found, explain)
         at_least = "" if page["total_is_exact"] else "at least "
         out.print(f"{len(page['items'])} of {at_least}{page['total']}")
+        show.facet_counts(page["facets"])
     if not page["items"]:
         raise typer.Exit(exits.NOT_FOUND)
 
@@ -55,10 +74,14 @@ def ask(
     folder: Folder = None,
     since: Since = None,
     until: Until = None,
+    language: Language = None,
+    owner: Owner = None,
+    meta: Meta = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question; the answer is made of quotes. Exit code 3 when it was not found."""
-    filters = filters_of(label=label, source=source, folder=folder, since=since, until=until)
+    narrowing = {"language": language, "owner": owner, "meta": meta}
+    filters = filters_of(label=label, source=source, folder=folder, since=since, until=until, **narrowing)
     answer = given(context).gateway.ask(question, filters)
     if as_json:
         show.print_json(answer)

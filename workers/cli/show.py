@@ -58,6 +58,17 @@ def facts(values: Mapping[str, Any]) -> None:
     out.print(made)
 
 
+def facet_counts(counted: Mapping[str, Any] | None) -> None:
+    """A line for each value of each facet; nothing where none was asked for."""
+    for name, values in counted["fields"].items() if counted else ():
+        out.print()
+        table((name, "documents"), [(each["value"], each["count"]) for each in values])
+        if counted and counted["more"][name]:
+            out.print(f"and {counted['more'][name]} more values", style="dim")
+    if counted and not counted["exact"]:
+        out.print(f"\ncounted over {counted['documents']} documents; more may match")
+
+
 def passage(number: int, found: Mapping[str, Any], explain: bool) -> None:
     """A passage with the query's words marked."""
     page = f", page {found['page_first']}" if found["page_first"] else ""

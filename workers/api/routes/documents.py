@@ -14,13 +14,14 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pipeline.codec import decode_parsed
 from pipeline.documents import Document, Lane, Sighting, State
 from pipeline.errors import Refused, Unavailable
+from pipeline.facets import Facets, check
 from workers import intake
 from workers.api import upload
 from workers.api.auth import Access, Reader, Uploader, may_read, may_see, readable
 from workers.api.problems import responses
 from workers.api.routes.common import At, Desk
 from workers.api.schemas import Document as DocumentOut
-from workers.api.schemas import DocumentPage, DocumentQuery, Received, Record, Text
+from workers.api.schemas import DocumentPage, DocumentQuery, FacetPage, Received, Record, Text
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 PIECE = 256 * 1024
@@ -143,9 +144,10 @@ class _Arrival:
 @router.get("", responses=responses())
 def list_documents(at: At, access: Reader, query: Annotated[DocumentQuery, Query()]) -> DocumentPage:
     """The documents that the key may read, newest first."""
-    found, total = at.house.catalogue.documents.find(
-        access.caller, query.filters(), query.limit, query.offset, query.order == "newest"
-    )
+    held, filters = at.house.catalogue.documents, query.filters()
+    check(query.facets, query.facet_limit)
+    found, total = held.find(access.caller, filters, query.limit, query.offset, query.order == "newest")
+    counted = held.facets(access.caller, filters, query.facets, query.facet_limit) if query.facets else ()
     after = query.offset + len(found)
     return DocumentPage(
         items=[DocumentOut.of(document) for document in found],
@@ -153,6 +155,7 @@ def list_documents(at: At, access: Reader, query: Annotated[DocumentQuery, Query
         limit=query.limit,
         offset=query.offset,
         next_offset=after if found and after < total else None,
+        facets=FacetPage.of(Facets(counted, total, True)) if counted else None,
     )
 
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from pipeline.questions import SearchRequest
 from workers.api.auth import Access, Reader
 from workers.api.problems import responses
 from workers.api.routes.common import At, Desk
@@ -18,17 +17,20 @@ router = APIRouter(prefix="/v1", tags=["questions"])
 @router.post("/search", responses=responses())
 def search(body: Search, at: At, access: Reader) -> SearchPage:
     """Passages that answer the query, of documents that the key may read. The filter comes before the search."""
-    return _search(at, access, body.request(), body.explain)
+    return _search(at, access, body)
 
 
 @router.get("/search", responses=responses())
 def search_by_link(at: At, access: Reader, query: Annotated[SearchLink, Query()]) -> SearchPage:
     """The same, as a link."""
-    return _search(at, access, query.request(), query.explain)
+    return _search(at, access, query)
 
 
-def _search(at: Desk, access: Access, request: SearchRequest, explain: bool) -> SearchPage:
-    return SearchPage.of(request, at.house.search.search(access.caller, request), explain)
+def _search(at: Desk, access: Access, asked: Search | SearchLink) -> SearchPage:
+    finder, request = at.house.search, asked.request()
+    names, limit = asked.facets, asked.facet_limit
+    counted = finder.facets(access.caller, request, names, limit) if names else None
+    return SearchPage.of(request, finder.search(access.caller, request), asked.explain, counted)
 
 
 @router.post("/ask", responses=responses())
