@@ -18,8 +18,9 @@ from workers.assemble import House
 
 log = logging.getLogger(__name__)
 
-#: Largest body of a request that is not an upload, bytes.
-MAX_BODY = 64 * 1024
+#: Largest body of a request that is not an upload, bytes: enough that a query of a megabyte or a filter of ten thousand
+#: values is refused by the field that is wrong.
+MAX_BODY = 2 * 1024 * 1024
 #: Seconds to wait for the next piece of a body.
 PATIENCE = 30.0
 UPLOAD_PATH = "/v1/documents"
