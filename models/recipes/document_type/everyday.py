@@ -159,7 +159,7 @@ def form(r: random.Random) -> str:
 @maker("support_ticket")
 def service_case(r: random.Random) -> str:
     """A case as a service desk or a maintenance system prints it."""
-    part, number = r.choice(PARTS), code(r, "SRV", "IT", "FAC", "CASE", "WO", "HD")
+    part, number = r.choice(PARTS), code(r, "TKT", "IM", "ENG", "CASE", "WO", "HD")
     trouble = f"{part} {filled(r, r.choice(TROUBLES))}"
     fields = [
         f"{r.choice(('Ticket', 'Case', 'Request', 'Number', 'ID'))}: {number}",
@@ -189,8 +189,8 @@ def service_case(r: random.Random) -> str:
 
 CASE = (
     "Since this morning our {part} does not work.|The {system} says {code}.|It happened right after the update of {date}.|We have already tried to "
-    "restart it.|Two of {n} colleagues are affected.|The room is too cold to work in.|We cannot print labels and the lorry is waiting.|Can somebody come "
-    "today?|The display shows {code} and then goes dark.|I do not get any mail on my phone.|The pump has to be primed again every day.|It is under warranty."
+    "restart it.|Two of {n} colleagues are affected.|The door does not close by itself.|We cannot print labels and the lorry is waiting.|Can somebody come "
+    "today?|The display shows {code} and then goes dark.|The second screen stays black.|The scale shows another weight each time.|It is under warranty."
 ).split("|")
 
 

@@ -10,7 +10,8 @@ Only sources whose texts may train a shipped model are read. Classes are merged 
     scientific_paper  <- scientific_abstract
     other             <- blog posts of the general text, generated miscellany
 
-The split is by the hash of the text: 80 % train, 10 % calibration, 10 % test. The same text is always on one side.
+The split is by the hash of the text: 80 % train, 10 % calibration, 10 % test. The same text is always on one side. Calibration
+reads generated documents of other templates besides (`unseen`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import json
 import lzma
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,6 +64,8 @@ FORBIDDEN_SOURCES = frozenset({"20newsgroups_posts"})
 OTHER_SOURCES = ("18f_blog", "digital_gov")
 #: Characters kept of a text: more than the window holds, so that crops from its middle are possible.
 KEPT = 6000
+#: Calibration documents of a class from templates that nobody trains on.
+UNSEEN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,16 @@ def split_of(text: str) -> str:
     return "train" if place < 0.8 else "calibration" if place < 0.9 else "test"
 
 
-def read_real(data: Path) -> Iterator[Sample]:
-    """The labelled documents that may be trained on."""
+def read_real(data: Path, most: int) -> Iterator[Sample]:
+    """The labelled documents that may be trained on, at most ``most`` of a class from one source: a source with many texts teaches
+    its own style."""
+    taken: Counter[tuple[str, str]] = Counter()
     with lzma.open(data / "classification" / "doctype_mix.jsonl.xz", "rt", encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             if row["label"] in FORBIDDEN_LABELS or row["source"] in FORBIDDEN_SOURCES:
+                continue
+            taken[row["label"], row["source"]] += 1
+            if taken[row["label"], row["source"]] > most:
                 continue
             label = RENAMED.get(row["label"], row["label"])
             if row["label"] == "handbook" and re.search(r"\bpolic(y|ies)\b", row["text"][:200], re.IGNORECASE):
@@ -104,7 +113,7 @@ def read_other(data: Path, each: int, rng: random.Random) -> Iterator[Sample]:
 
 def read_synthetic(each: int, rng: random.Random) -> Iterator[Sample]:
     """Generated documents; repetitions of a text are dropped."""
-    from models.recipes.document_type import everyday  # noqa: F401  (registers its makers)
+    from models.recipes.document_type import everyday, paperwork  # noqa: F401  (they register their makers)
     from models.recipes.document_type.synthetic import generate
 
     seen = set()
@@ -114,10 +123,19 @@ def read_synthetic(each: int, rng: random.Random) -> Iterator[Sample]:
             yield Sample(label, "synthetic", split_of(text), text[:KEPT])
 
 
-def prepare(data: Path, work: Path, seed: int, synthetic: int) -> list[Sample]:
+def read_unseen(each: int, rng: random.Random) -> Iterator[Sample]:
+    """Generated documents of the templates that only calibration reads."""
+    from models.recipes.document_type.unseen import unseen
+
+    for label, text in unseen(each, rng):
+        yield Sample(label, "unseen", "calibration", text[:KEPT])
+
+
+def prepare(data: Path, work: Path, seed: int, synthetic: int, most: int) -> list[Sample]:
     """Collect the samples and write them to ``work/samples.jsonl``; returns them."""
     rng = random.Random(seed)
-    samples = [*read_real(data), *read_other(data, 350, rng), *read_synthetic(synthetic, rng)]
+    public = [*read_real(data, most), *read_other(data, most, rng)]
+    samples = [*public, *read_synthetic(synthetic, rng), *read_unseen(UNSEEN, rng)]
     work.mkdir(parents=True, exist_ok=True)
     with (work / "samples.jsonl").open("w", encoding="utf-8") as out:
         for sample in samples:

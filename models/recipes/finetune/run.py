@@ -98,14 +98,14 @@ def train(
     base: Base,
     data: Dataset,
     settings: Settings,
-    embedder: Embedder,
+    embedder: Embedder | None,
     tries: int = 1,
     resume: bool = False,
     extra: Callable[[OnnxClassifier, Fitted], Mapping[str, Any]] | None = None,
 ) -> Made:
     """Fine-tune, calibrate, export, measure, report. The version folder appears whole or not at all.
 
-    ``extra`` adds figures of the caller's, measured on the served model. Misconfigured or Refused say what is wrong.
+    ``embedder`` is the baseline's; None leaves that baseline out. ``extra`` adds figures of the caller's, measured on the served model. Misconfigured or Refused say what is wrong.
     """
     job.work.mkdir(parents=True, exist_ok=True)
     if tries > 1:
@@ -179,7 +179,7 @@ def _report(
     calibration: Calibration,
     served: OnnxClassifier,
     way: dict[str, Any],
-    embedder: Embedder,
+    embedder: Embedder | None,
 ) -> dict[str, Any]:
     texts, targets = [example.text for example in data.test], data.targets(data.test)
     probabilities = served.probabilities(texts)
@@ -192,7 +192,7 @@ def _report(
         "warnings": list(data.warnings),
         "figures": measure.figures(probabilities, targets, calibration),
         "parts": _parts(words, targets, calibration, probabilities),
-        "baselines": {"tfidf_svm": baselines.tfidf_svm(data), "minilm_lr": baselines.minilm_lr(data, embedder)},
+        "baselines": _baselines(data, embedder),
         "classes": measure.per_class(probabilities, targets, calibration, data.labels),
         "confusion": measure.confusion(probabilities, targets, data.labels),
         "reliability": measure.reliability_of(probabilities, targets),
@@ -214,6 +214,11 @@ def _parts(
     alone = {"network without words": calibration.logits(probabilities) - words, "words without network": words}
     scored = {name: measure.figures(calibration.probabilities(z), targets, calibration) for name, z in alone.items()}
     return {name: {"accuracy": values["accuracy"], "macro_f1": values["macro_f1"]} for name, values in scored.items()}
+
+
+def _baselines(data: Dataset, embedder: Embedder | None) -> dict[str, dict[str, float]]:
+    found = {"tfidf_svm": baselines.tfidf_svm(data)}
+    return found if embedder is None else found | {"minilm_lr": baselines.minilm_lr(data, embedder)}
 
 
 def _training(job: Job, settings: Settings, fitted: Fitted) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""The shipped classifier on the demo's samples, which nobody trained on and nobody chose a model by: parsed by the real parser,
+labelled in the samples' manifest."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.documents import Verdict
+from pipeline.parse.sandbox import SandboxedParser
+from workers.assemble import House
+from workers.demo.samples_manifest import SAMPLES, Sample, load_manifest
+from workers.settings import load_settings
+
+#: The share that has to be right.
+RIGHT = 0.9
+
+
+class Judged(NamedTuple):
+    """A sample or an attachment, the labels a reader would accept, and what the classifier said."""
+
+    name: str
+    kinds: tuple[str, ...]
+    verdict: Verdict
+
+    @property
+    def right(self) -> bool:
+        return self.verdict.label in self.kinds
+
+
+@pytest.fixture(scope="module")
+def judged() -> list[Judged]:
+    """Every sample that has a type; scans only where the program that reads them is there."""
+    parser = SandboxedParser()
+    try:
+        texts = [found for sample in load_manifest().samples for found in _texts(parser, sample)]
+    finally:
+        parser.close()
+    house = House(load_settings({"models.threads": "2"}, environ={}).settings)
+    verdicts = house.classifiers.current().classify([text for _, _, text in texts])
+    house.close()
+    return [Judged(name, kinds, verdict) for (name, kinds, _), verdict in zip(texts, verdicts, strict=True)]
+
+
+def _texts(parser: SandboxedParser, sample: Sample) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """(name, accepted labels, text) of a sample and of what is attached to it."""
+    unreadable = sample.needs is not None and shutil.which(sample.needs) is None
+    if not sample.kinds or sample.duplicate_of or unreadable:
+        return
+    with (SAMPLES / sample.path).open("rb") as content:
+        parsed = parser.parse(content, sample.path)
+    yield sample.path, sample.kinds, parsed.text
+    kinds = {each.name: each.kinds for each in sample.attachments}
+    for attachment in parsed.attachments:
+        text = parser.parse(io.BytesIO(attachment.content), attachment.name).text
+        yield f"{sample.path}/{attachment.name}", kinds[attachment.name], text
+
+
+def test_nine_of_ten_are_right(judged: list[Judged]) -> None:
+    wrong = [
+        f"{j.name}: {j.verdict.label} {j.verdict.probability:.2f}, not {' or '.join(j.kinds)}"
+        for j in judged
+        if not j.right
+    ]
+    assert len(judged) >= 35
+    assert len(wrong) <= (1 - RIGHT) * len(judged), "\n".join(wrong)
+
+
+def test_none_is_sure_and_wrong(judged: list[Judged]) -> None:
+    wrong = [
+        f"{j.name}: {j.verdict.label} {j.verdict.probability:.2f}" for j in judged if j.verdict.sure and not j.right
+    ]
+    assert not wrong, "\n".join(wrong)
