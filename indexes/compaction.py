@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
 
-from indexes import generations as gen
+from indexes.integrity import sealed
 from indexes.vectors.kinds import EXACT_ROWS
 from indexes.vectors.segments import Segment, files_of, merge
 from pipeline.numbers import Numbers
@@ -79,7 +79,7 @@ class Compaction:
         try:
             result = merge(uuid.uuid4().hex, self.sources, self.folder, self._large)
             for name in files_of(result.name, result.kind) if result else ():
-                self.files[f"vectors/{name}"] = gen.sealed(self.folder / name)
+                self.files[f"vectors/{name}"] = sealed(self.folder / name)
             self.result = result
         except Exception as error:  # said by whoever asks; the segments stay as they are
             log.exception("segments could not be merged")

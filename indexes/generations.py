@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from indexes.blobs.folder import sync_folder
+from indexes.integrity import Checked
 from pipeline.errors import Misconfigured
 from pipeline.faults import fault
 
@@ -110,45 +111,16 @@ def read_manifest(folder: Path, expected: str | None = None) -> Manifest:
         raise Misconfigured("bad-index", f"The manifest of generation {folder.name} is unusable: {error}.") from error
 
 
-def newest_usable(root: Path, known: set[tuple[str, str, int, int, int]]) -> tuple[Path, Manifest] | None:
+def newest_usable(root: Path, checked: Checked) -> tuple[Path, Manifest] | None:
     """The newest generation of which every byte is right: where CURRENT cannot be used."""
     for folder in reversed(generations(root)):
         try:
             manifest = read_manifest(folder)
-            verify(folder, manifest, known)
+            checked.verify(folder, manifest.files)
         except (Misconfigured, OSError):
             continue
         return folder, manifest
     return None
-
-
-#: A file whose digest was checked: path, digest, and the very file (device, inode, time of change).
-Checked = tuple[str, str, int, int, int]
-
-
-def verify(folder: Path, manifest: Manifest, known: set[Checked]) -> None:
-    """Check every file's digest; those in ``known`` were checked before. The name and the digest alone do not say so:
-    a writer that started anew links copies, and a copy has to be checked again."""
-    for path, (digest, size) in manifest.files.items():
-        file = folder / path
-        if not _inside(path) or not file.is_file() or file.is_symlink() or (stat := file.stat()).st_size != size:
-            raise Misconfigured("bad-index", f"Generation {folder.name}: {path} is missing or has the wrong size.")
-        checked = (path, digest, stat.st_dev, stat.st_ino, stat.st_mtime_ns)
-        if checked in known:
-            continue
-        if file_digest(file) != digest:
-            raise Misconfigured("bad-index", f"Generation {folder.name}: {path} was altered.")
-        known.add(checked)
-
-
-def _inside(path: str) -> bool:
-    parts = Path(path).parts
-    return not Path(path).is_absolute() and ".." not in parts
-
-
-def file_digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def publish(root: Path, staging: Path, manifest: Manifest) -> Path:
@@ -174,14 +146,14 @@ def point(root: Path, pointer: Pointer) -> None:
     sync_folder(root)
 
 
-def carry(origin: Path, target: Path, known: set[Checked], created_at: float | None = None) -> Manifest:
+def carry(origin: Path, target: Path, checked: Checked, created_at: float | None = None) -> Manifest:
     """Publish one folder's current generation, checked, as the next one of another folder on the same disk, by links.
     ``created_at`` None: its own time. Raises Misconfigured("bad-index"), OSError."""
     folder = current(origin)
     if folder is None:
         raise Misconfigured("bad-index", f"There is no generation in {origin}.")
     manifest = read_manifest(folder)
-    verify(folder, manifest, known)
+    checked.verify(folder, manifest.files)
     staging = fresh_staging(target)
     for path in manifest.files:
         (staging / path).hardlink_to(folder / path)
@@ -195,13 +167,6 @@ def prune(root: Path) -> None:
     """Remove all but the last ones. A reader that has a removed one open keeps its files until it lets go."""
     for old in generations(root)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def sealed(file: Path) -> tuple[str, int]:
-    """Make a file's bytes durable; its digest and size."""
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())
-        return hashlib.file_digest(opened, "sha256").hexdigest(), file.stat().st_size
 
 
 def next_name(root: Path) -> str:

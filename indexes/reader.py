@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexes import generations as gen
+from indexes.integrity import Checked, Files
 from indexes.lexical.memory import NothingLexical
-from indexes.lexical.tantivy import TantivyLexical, open_index
+from indexes.lexical.tantivy import TantivyLexical, open_to_read
 from indexes.vectors.faiss import FaissVectors
 from indexes.vectors.segments import Segment, read_segment
 from pipeline.errors import Misconfigured
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: CURRENT is looked at no more often than this, seconds.
 LOOK_EVERY = 0.1
+#: The files of the open generation are looked over no more often than this, seconds.
+CHECK_EVERY = 1.0
 #: After a generation could not be opened it is tried again: the first pause, doubled up to the last. What made it fail
 #: may pass (no file handles, a network folder away), and a file may be put right.
 FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
@@ -54,8 +57,9 @@ class IndexReader:
         self._lock = threading.Lock()
         self._snapshot = EMPTY
         self._segments: dict[str, Segment] = {}
-        self._known: set[gen.Checked] = set()
-        self._looked_at = 0.0
+        self._checked = Checked()
+        self._open_files: tuple[Path, Files] | None = None
+        self._looked_at = self._looked_over_at = 0.0
         self._seen: gen.Pointer | None = None
         self._pause, self._again_at = FIRST_PAUSE, 0.0
 
@@ -79,6 +83,7 @@ class IndexReader:
     def _look(self) -> bool:
         """Take what is new. True where a thread goes on with it, holding the lock."""
         self._looked_at = time.monotonic()
+        self._let_go_of_damage()
         try:
             pointer = gen.read_pointer(self.root)
             if pointer is None:
@@ -94,6 +99,16 @@ class IndexReader:
             return True
         self._follow(pointer)
         return False
+
+    def _let_go_of_damage(self) -> None:
+        """Close a generation that somebody writes to: its files are mapped, and what is in them now would be served."""
+        if self._open_files is None or self._looked_at - self._looked_over_at < CHECK_EVERY:
+            return
+        self._looked_over_at = self._looked_at
+        folder, files = self._open_files
+        if (path := self._checked.written_to(folder, files)) is not None:
+            log.error("generation %s: %s was altered while it was open", folder.name, path)
+            self._snapshot, self._segments, self._seen, self._open_files = EMPTY, {}, None, None
 
     def _follow_aside(self, pointer: gen.Pointer) -> None:
         try:
@@ -125,8 +140,7 @@ class IndexReader:
             files = gen.read_manifest(self.root / "generations" / pointer.name, pointer.digest).files
         except (Misconfigured, OSError):
             return 0
-        checked = {known[:2] for known in self._known}
-        return sum(size for path, (digest, size) in files.items() if (path, digest) not in checked)
+        return self._checked.unseen(files)
 
     def _take(self, folder: Path, digest: str) -> bool:
         try:
@@ -147,7 +161,7 @@ class IndexReader:
 
     def _open(self, folder: Path, digest: str | None) -> Snapshot:
         manifest = gen.read_manifest(folder, digest)
-        gen.verify(folder, manifest, self._known)
+        self._checked.verify(folder, manifest.files)
         segments = []
         for entry in manifest.segments:
             held = self._segments.get(entry.name)
@@ -155,12 +169,13 @@ class IndexReader:
                 held = read_segment(entry.name, entry.kind, manifest.dimension, folder / "vectors", entry.dropped)
             same = len(held.dropped) == len(entry.dropped)  # documents are only ever added to the list
             segments.append(held if same else held.without(Numbers(entry.dropped)))
-        lexical_index = open_index(folder / "lexical")
+        lexical_index = open_to_read(folder / "lexical")
         numbers = Numbers(manifest.without_vectors)
         for segment in segments:
             numbers = numbers | (segment.documents - segment.dropped)
         self._segments = {segment.name: segment for segment in segments}
-        self._known = {known for known in self._known if manifest.files.get(known[0], ("",))[0] == known[1]}
+        self._checked.forget_but(manifest.files)
+        self._open_files = folder, manifest.files
         return Snapshot(
             manifest.generation,
             manifest.embedder,

@@ -19,6 +19,7 @@ import numpy as np
 from indexes import generations as gen
 from indexes.compaction import Compaction, choose, is_quick
 from indexes.generations import Manifest, SegmentEntry
+from indexes.integrity import Checked, sealed
 from indexes.lexical.working import WorkingCopy
 from indexes.vectors.segments import Segment, files_of, make_segment, merge, read_segment, write_segment
 from pipeline.documents import Chunk
@@ -47,7 +48,8 @@ class IndexWriter:
     ) -> None:
         self.root, self.embedder, self.dimension, self.model = root, embedder, dimension, model
         self.compacting, self.large = compacting, large
-        self._known: set[gen.Checked] = set()
+        self._checked = Checked()
+        self._published: Path | None = None
         self._compaction: Compaction | None = None
         self._work: WorkingCopy | None = None
         self._lock: IO[str] | None = None
@@ -75,6 +77,7 @@ class IndexWriter:
         self._numbers: set[int] = set()
         self._bare: set[int] = set()
         self._files: dict[str, tuple[str, int]] = {}
+        self._published = None
         self._changed, self.since = False, 0.0
         self.openings += 1
         with translated(self.root):
@@ -88,6 +91,17 @@ class IndexWriter:
             return os.path.samestat(os.fstat(self._lock.fileno()), (self.root / "writer.lock").stat())
         except OSError:
             return False
+
+    @property
+    def is_open(self) -> bool:
+        """False, too, when the last attempt to open it failed."""
+        return self._work is not None and self.is_there
+
+    @property
+    def damage(self) -> str | None:
+        """A file of the current generation that is gone or is no longer what was checked or written; None when all is well.
+        Whoever finds one reopens: nothing new is made of it."""
+        return self._checked.doubtful(self._published, self._files) if self._published else None
 
     def add(
         self, number: int, chunks: Sequence[Chunk], vectors: np.ndarray | None, title: str | None = None, name: str = ""
@@ -133,14 +147,14 @@ class IndexWriter:
         """Publish what another folder of generations holds as the next generation here. What is not published here is
         forgotten. ``since``: when the other one was begun; what was finished later may be missing in it."""
         with translated(self.root):
-            manifest = gen.carry(other, self.root, self._known, since)
+            manifest = gen.carry(other, self.root, self._checked, since)
         self.change_model(manifest.embedder, manifest.dimension, manifest.model)
         return gen.current(self.root).name
 
     def copy_to(self, other: Path) -> None:
         """Make the current generation one of another folder, too, by links; `adopt` takes it back."""
         with translated(self.root):
-            gen.carry(self.root, other, self._known)
+            gen.carry(self.root, other, self._checked)
 
     def change_model(self, embedder: str, dimension: int, model: str) -> None:
         """Go on with vectors of another model; ``rebuild_needed`` where the current generation has those of another one.
@@ -214,7 +228,7 @@ class IndexWriter:
         self._bare = set(manifest.without_vectors)
         held = [s.documents - s.dropped for s in self._segments]
         self._numbers = set(np.concatenate([n.array for n in held]).tolist() if held else ()) | self._bare
-        self._files, self.since = dict(manifest.files), manifest.created_at
+        self._files, self.since, self._published = dict(manifest.files), manifest.created_at, folder
         self.model = self.model or manifest.model
         return True
 
@@ -227,22 +241,27 @@ class IndexWriter:
                 raise Misconfigured("bad-index", "CURRENT is gone.")
             folder = self.root / "generations" / pointer.name
             manifest = gen.read_manifest(folder, pointer.digest)
-            gen.verify(folder, manifest, self._known)
+            self._checked.verify(folder, manifest.files)
             return folder, manifest
         except Misconfigured as error:
-            found = gen.newest_usable(self.root, self._known)
+            found = gen.newest_usable(self.root, self._checked)
             log.error("%s %s", error, f"Going on from {found[0].name}." if found else "The index has to be rebuilt.")
             self._changed = found is not None  # the next publication puts CURRENT right
             return found
 
     def _publish(self) -> str:
+        if (path := self.damage) is not None:
+            raise Unavailable("index-unavailable", f"{path} of the index in {self.root} was altered or taken away.")
         self._work.commit()
         staging = gen.fresh_staging(self.root)
         segments = self._stage_vectors(staging / "vectors")
         self._work.link(staging / "lexical")
         manifest = self._manifest(staging, segments)
         fault("index.manifest")
-        vectors = gen.publish(self.root, staging, manifest) / "vectors"
+        self._published = gen.publish(self.root, staging, manifest)
+        self._checked.trust(self._published, manifest.files)
+        self._checked.forget_but(manifest.files)
+        vectors = self._published / "vectors"
         self._segments = [self._mapped(segment, vectors) for segment in segments]
         self._homes = {segment.name: vectors for segment in segments}
         self._files, self._changed = dict(manifest.files), False
@@ -314,7 +333,7 @@ class IndexWriter:
         known = {name: value for name, value in self._files.items() if not name.endswith(".json")}
         new = [path for path in paths if path.relative_to(staging).as_posix() not in known]
         with ThreadPoolExecutor(SYNCING) as pool:  # at once: the disk gathers what waits for it
-            known |= {p.relative_to(staging).as_posix(): v for p, v in zip(new, pool.map(gen.sealed, new), strict=True)}
+            known |= {p.relative_to(staging).as_posix(): v for p, v in zip(new, pool.map(sealed, new), strict=True)}
         files = {name: known[name] for name in (path.relative_to(staging).as_posix() for path in paths)}
         return Manifest(
             generation=gen.next_name(self.root),
@@ -331,7 +350,7 @@ class IndexWriter:
 
 
 #: What FAISS (RuntimeError) and Tantivy (ValueError) say when the disk does not do its part.
-_DISK_WORDS = ("os error", "io error", "no space", "could not open", "write error")
+_DISK_WORDS = ("os error", "io error", "ioerror", "io_error", "no space", "could not open", "write error")
 
 
 @contextmanager

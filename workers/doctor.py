@@ -46,6 +46,7 @@ def examine(settings: Settings, running: bool = False) -> list[Check]:
     for look in (_python, _sqlite, _data_folder, _disk, _switches, _broker, _programs, _runtime, _models, _sandbox):
         found += _safely(look, settings)
     found += _safely(_catalogue, settings)
+    found += _safely(_index, settings)
     found += [] if running else _safely(_port, settings)
     return found
 
@@ -205,6 +206,16 @@ def _catalogue(settings: Settings) -> Iterator[Check]:
     finally:
         catalogue.close()
     yield Check("catalogue", OK, f"sound, {total} documents")
+
+
+def _index(settings: Settings) -> Iterator[Check]:
+    from indexes.state import look
+
+    state = look(settings.index_path)
+    if state.name in ("ok", "empty", "missing"):
+        yield Check("index", OK, "sound" if state.name == "ok" else "will be made by the writer")
+    else:
+        yield Check("index", WARN, state.text, f"mend {settings.index_path}, then `mailroom index rebuild`")
 
 
 def _port(settings: Settings) -> Iterator[Check]:

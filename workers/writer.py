@@ -72,8 +72,7 @@ class Writer:
         """Publish what is waiting; returns how many documents became searchable."""
         writer, ledger = self._house.writer, self._house.catalogue.ledger
         started = time.monotonic()
-        if not writer.is_there:
-            writer.reopen()
+        self._look_after_index()
         self._follow_model()
         self._go_on_with_rebuild()
         self._replay()
@@ -91,6 +90,15 @@ class Writer:
         fault("writer.published")
         seconds = (time.monotonic() - started) / max(1, len(added))
         return sum(self._end(job, document, generation or "", seconds) for job, document in added)
+
+    def _look_after_index(self) -> None:
+        """A folder that was taken away, exchanged or written to is opened anew, every file checked: an older generation, or
+        none, and then the index is made anew."""
+        writer = self._house.writer
+        damage = writer.damage if writer.is_open else "the folder"
+        if damage is not None:
+            log.error("the index in %s was changed by somebody else (%s); every file is checked", writer.root, damage)
+            writer.reopen()
 
     def _follow_model(self) -> None:
         """Another embedding model is to serve: the present index is kept beside, and its own one adopted or made."""

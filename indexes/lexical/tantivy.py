@@ -6,6 +6,8 @@ language, and Tantivy knows one analyser per field.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -50,6 +52,17 @@ def open_index(folder: Path) -> tantivy.Index:
         raise Misconfigured("bad-index", f"The lexical index in {folder} cannot be used: {error}") from error
     index.register_tokenizer("terms", _TERMS)
     return index
+
+
+def open_to_read(folder: Path) -> tantivy.Index:
+    """As `open_index`, also where ``folder`` cannot be written: Tantivy wants a lock file beside what it opens, so there
+    it is given links in a place of their own, which it needs no longer than the opening takes."""
+    if os.access(folder, os.W_OK):
+        return open_index(folder)
+    with tempfile.TemporaryDirectory(prefix="mailroom-index-") as place:
+        for file in folder.iterdir():
+            (Path(place) / file.name).symlink_to(file.absolute())
+        return open_index(Path(place))
 
 
 def add_document(

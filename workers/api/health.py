@@ -7,6 +7,7 @@ import threading
 import time
 from importlib.metadata import version
 
+from indexes.state import look
 from pipeline.errors import MailroomError
 from pipeline.parse.sandbox import SandboxedParser
 from pipeline.questions import Caller, Filters
@@ -57,17 +58,25 @@ class Health:
         broker = self._hints.waiting() is not None
         reader = self._house.reader
         generation = reader.snapshot().generation
-        fine = catalogue and broker and not reader.stale and self._search != "unavailable"
+        index = self._index(reader.stale)
+        fine = catalogue and broker and index == "ok" and self._search != "unavailable"
         return Report(
             status="ok" if fine else "degraded",
             version=version("mailroom-documents"),
             generation=generation,
-            index="stale" if reader.stale else "ok",
+            index=index,
             catalogue="ok" if catalogue else "unavailable",
             broker="ok" if broker else "unavailable",
             search=self._search,
             sandbox=self._sandbox,
         )
+
+    def _index(self, stale: bool) -> str:
+        """What is wrong with its folder; "stale" where all that is known is that the newest generation cannot be used."""
+        state = look(self._house.settings.index_path).name
+        if state in ("read-only", "full", "damaged"):
+            return state
+        return "stale" if stale else "ok"  # before the first document there is no folder yet, and all is well
 
     def _catalogue_answers(self) -> bool:
         try:

@@ -507,7 +507,9 @@ class Health(BaseModel):
     status: Literal["ok", "degraded"]
     version: str
     generation: str
-    index: Literal["ok", "stale"]
+    index: Literal["ok", "stale", "damaged", "read-only", "full"] = Field(
+        description="`mailroom index status` says more, and what to do"
+    )
     catalogue: Literal["ok", "unavailable"]
     broker: Literal["ok", "unavailable"]
     search: Literal["ok", "opening", "unavailable"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexes import compaction
+from indexes import compaction, integrity
 from indexes import generations as gen
 from indexes.compaction import MANY
 from indexes.reader import IndexReader
@@ -22,7 +22,7 @@ from indexes.vectors import segments
 from indexes.vectors.kinds import KINDS
 from indexes.writer import IndexWriter
 from pipeline.documents import Chunk
-from pipeline.errors import Misconfigured, Refused
+from pipeline.errors import Misconfigured, Refused, Unavailable
 
 ROOT = Path(__file__).parents[3]
 DIMENSION = 8
@@ -199,6 +199,38 @@ def test_a_reader_that_goes_on_checks_the_copies_of_a_new_writer(root: Path) -> 
     assert fresh(reader).numbers == {1} and reader.stale
 
 
+@pytest.mark.parametrize("suffix", [".f32", ".npy", ".term"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_file_written_to_while_it_is_open_is_served_no_more(
+    root: Path, suffix: str, cut: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place, so that it is altered in every generation that links it, and under the reader's and the writer's feet."""
+    monkeypatch.setattr("indexes.reader.CHECK_EVERY", 0.0)
+    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    add(writer, 1)
+    writer.publish()
+    assert reader.snapshot().numbers == {1} and writer.damage is None
+    file = next(p for p in sorted(gen.current(root).rglob(f"*{suffix}")) if p.stat().st_size)
+    whole = file.read_bytes()
+    with file.open("r+b") as opened:
+        if cut:
+            opened.truncate(len(whole) // 2)
+        else:
+            opened.write(bytes([whole[0] ^ 1]))
+    os.utime(file, ns=(1, 1))  # a clock too coarse to tell the two times apart would hide it here
+    assert fresh(reader).numbers == set() and reader.stale
+    assert writer.damage == file.relative_to(gen.current(root)).as_posix()
+    add(writer, 2)
+    with pytest.raises(Unavailable):
+        writer.publish()
+    assert writer.rebuild_needed
+    for number in (1, 2):
+        add(writer, number)
+    writer.publish()
+    reader._again_at = 0.0
+    assert fresh(reader).numbers == {1, 2} and not reader.stale
+
+
 @pytest.mark.parametrize("content", [None, b"", b"../../elsewhere", b"\xff\xfe", "²".encode()])
 def test_an_unusable_current_is_said_and_put_right_without_a_rebuild(root: Path, content: bytes | None) -> None:
     writer = IndexWriter(root, "E", DIMENSION)
@@ -227,7 +259,7 @@ def test_a_generation_that_could_not_be_opened_is_tried_again(root: Path, monkey
     add(writer, 2)
     writer.publish()
     with monkeypatch.context() as broken:
-        broken.setattr(gen, "file_digest", lambda file: _raise(OSError(24, "Too many open files")))
+        broken.setattr(integrity, "file_digest", lambda file: _raise(OSError(24, "Too many open files")))
         assert fresh(reader).numbers == {1} and reader.stale
     reader._again_at = 0.0
     assert fresh(reader).numbers == {1, 2} and not reader.stale
@@ -286,7 +318,7 @@ def _flipped(content: bytes, rng: random.Random) -> bytes:
 def test_a_path_out_of_the_generation_is_refused(root: Path) -> None:
     manifest = gen.Manifest("1", 0.0, "E", 1, 0, 0, (), {"../../secret": ("0" * 64, 1)})
     with pytest.raises(Misconfigured):
-        gen.verify(root, manifest, set())
+        integrity.Checked().verify(root, manifest.files)
 
 
 WRITE_FOR_EVER = """

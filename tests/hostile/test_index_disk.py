@@ -1,0 +1,95 @@
+"""The disk under the index fills, or becomes read-only: search goes on, health says it, and nothing is lost.
+
+Each case runs in a process of its own with a small disk of its own (tmpfs in a user and mount namespace).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+
+BEGIN = """
+import subprocess, sys, time
+from pathlib import Path
+from indexes.state import look
+from pipeline.errors import Unavailable
+from tests.unit.workers.test_writer import embedded, opened
+from workers.api.health import Health
+from workers.writer import Writer
+
+home = Path(sys.argv[1])
+disk = home / "index"
+disk.mkdir(parents=True)
+mount = lambda *words: subprocess.run(["mount", *words], check=True)
+mount("-t", "tmpfs", "-o", "size=8m", "none", str(disk))
+house = opened(home)
+health = Health(house, house.hints)
+writer = Writer(house)
+one = embedded(house, 1)
+assert writer.step() == 1
+two = embedded(house, 2)
+
+def states():
+    return [house.catalogue.documents.get(each).state.value for each in (one, two)]
+
+def found():
+    time.sleep(0.12)
+    return len(house.reader.snapshot().numbers)
+
+def refused():
+    try:
+        writer.step()
+    except Unavailable as error:
+        return error.code
+
+def step_until_both():
+    until = time.monotonic() + 60
+    while states() != ["indexed", "indexed"] and time.monotonic() < until:
+        writer.step()
+        time.sleep(0.2)
+"""
+
+FULL = """
+with (disk / "filler").open("wb", buffering=0) as filler:
+    try:
+        while filler.write(bytes(4096)):
+            pass
+    except OSError:
+        pass
+assert look(disk).name == "full" and health._measure().index == "full"
+assert refused() == "disk-full"
+assert (found(), states()) == (1, ["indexed", "processing"])
+(disk / "filler").unlink()
+"""
+
+READ_ONLY = """
+mount("--bind", str(disk), str(disk))
+mount("-o", "remount,bind,ro", str(disk))
+assert look(disk).name == "read-only" and health._measure().index == "read-only"
+assert refused() == "index-unavailable"
+assert (found(), states()) == (1, ["indexed", "processing"])
+mount("-o", "remount,bind,rw", str(disk))
+"""
+
+END = """
+step_until_both()
+assert (found(), states()) == (2, ["indexed", "indexed"])
+house.catalogue.check()
+house.close()
+"""
+
+
+@pytest.mark.parametrize("trouble", [FULL, READ_ONLY], ids=["full", "read-only"])
+def test_the_disk_of_the_index(trouble: str, tmp_path: Path) -> None:
+    if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine grants no user namespace")
+    script = BEGIN + trouble + END
+    command = [*NAMESPACE, sys.executable, "-c", script, str(tmp_path / "data")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
