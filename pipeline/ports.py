@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
+from pipeline.access import Effect, Rule, Scope
 from pipeline.documents import Chunk, Document, EmbeddingModel, Event, Job, Lane, Outcome, Parsed, Sighting, Verdict
 from pipeline.facets import Facet
 from pipeline.numbers import Numbers
@@ -94,7 +95,7 @@ class Lexical(Protocol):
     def __len__(self) -> int: ...
 
 
-# --- the catalogue: one database, nine ports -----------------------------------------------------------------------
+# --- the catalogue: one database, eleven ports -----------------------------------------------------------------------
 
 
 class Documents(Protocol):
@@ -107,6 +108,9 @@ class Documents(Protocol):
 
     def get(self, document_id: str) -> Document:
         """Raises Refused("not-found")."""
+
+    def read(self, caller: Caller, document_id: str) -> Document:
+        """The same for what the caller may read; what is not the caller's is not found either."""
 
     def find(
         self, caller: Caller, filters: Filters, limit: int = 50, offset: int = 0, newest_first: bool = True
@@ -311,6 +315,47 @@ class Reviews(Protocol):
         """The labels that people gave."""
 
 
+class Rules(Protocol):
+    """Access rules of sources, folders and documents, as `pipeline.access` evaluates them. A change holds from the next query
+    on, in every process."""
+
+    def add(self, rule: Rule, tenant: str = "default") -> bool:
+        """False where it was there already. Refused("not-found") for an unknown document, Refused("bad-request") for a
+        principal that cannot be one."""
+
+    def remove(self, scope: Scope, principal: str, effect: Effect, tenant: str = "default") -> bool:
+        """Take a rule away, or a principal from the list that a document arrived with; False where there is none.
+        Refused("conflict") for one that the settings make."""
+
+    def standing(self, sources: Collection[str], rules: Sequence[Rule], tenant: str = "default") -> None:
+        """The settings' rules for these sources, in place of those that they made before."""
+
+    def list(self, scope: Scope | None = None, tenant: str = "default") -> list[Rule]:
+        """Those of one scope (for a document with the list that it arrived with), or all but such lists."""
+
+    def on(self, document_id: str, tenant: str = "default") -> list[Rule]:
+        """Every rule that bears on a document: its own, those of what it was attached to, of its folders and sources."""
+
+
+class Groups(Protocol):
+    """Principals that stand together under a name. Groups may hold groups, but not in a circle: Refused("conflict")."""
+
+    def all(self, tenant: str = "default") -> Mapping[str, tuple[str, ...]]:
+        """Members by name; a group without members is none."""
+
+    def add(self, group: str, members: Collection[str], tenant: str = "default") -> int:
+        """How many were not in it before."""
+
+    def remove(self, group: str, members: Collection[str], tenant: str = "default") -> int:
+        """How many were in it."""
+
+    def put(self, group: str, members: Collection[str], tenant: str = "default") -> None:
+        """These members and no others."""
+
+    def principals(self, own: Collection[str], tenant: str = "default") -> frozenset[str]:
+        """All that a key of these principals stands for: with the groups, however deeply, and "*"."""
+
+
 class Catalogue(Protocol):
     """The database behind all of them."""
 
@@ -323,6 +368,8 @@ class Catalogue(Protocol):
     requests: Requests
     opinions: Opinions
     reviews: Reviews
+    rules: Rules
+    groups: Groups
 
     def check(self) -> None:
         """Integrity check; Misconfigured("bad-store") with what is wrong."""

@@ -1,9 +1,10 @@
-"""The nine ports over one SQL database."""
+"""The eleven ports over one SQL database."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
+from indexes.catalogue.access import SqlGroups, SqlRules
 from indexes.catalogue.documents import SqlDocuments
 from indexes.catalogue.embeddings import SqlEmbeddings
 from indexes.catalogue.keys import SqlKeys
@@ -31,6 +32,8 @@ class SqlCatalogue:
         self.requests = SqlRequests(self.store)
         self.opinions = SqlOpinions(self.store)
         self.reviews = SqlReviews(self.store)
+        self.rules = SqlRules(self.store)
+        self.groups = SqlGroups(self.store)
 
     def check(self) -> None:
         with self.store.read() as connection:

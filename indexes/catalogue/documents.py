@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from indexes.catalogue import facts
+from indexes.catalogue.rule import readable
+from indexes.catalogue.scopes import forget_scopes, insert_new, link_child, link_place
 from indexes.catalogue.store import Store, new_id
 from indexes.catalogue.tables import access, chunks, documents, embeddings, events, jobs, opinions, results, sightings
 from pipeline.documents import Child, Document, Event, Lane, Sighting, Stage, State
@@ -43,6 +44,11 @@ class SqlDocuments:
     def get(self, document_id: str) -> Document:
         with self.store.read() as connection:
             return self._one(connection, documents.c.id == document_id)
+
+    def read(self, caller: Caller, document_id: str) -> Document:
+        where = (documents.c.id == document_id, documents.c.state != State.DELETED, *readable(caller))
+        with self.store.read() as connection:
+            return self._one(connection, sa.and_(*where))
 
     def find(
         self, caller: Caller, filters: Filters, limit: int = 50, offset: int = 0, newest_first: bool = True
@@ -168,16 +174,6 @@ def batches(numbers: Sequence[int]) -> list[Sequence[int]]:
     return [numbers[i : i + _BATCH] for i in range(0, len(numbers), _BATCH)]
 
 
-def readable(caller: Caller) -> list[sa.ColumnElement[bool]]:
-    """THE authorisation rule, as a condition: the caller's tenant, and one principal in common ("*" is everyone's)."""
-    tenant = documents.c.tenant == caller.tenant
-    if caller.admin:
-        return [tenant]
-    principals = sorted({*caller.principals, "*"})
-    granted = sa.exists().where(access.c.number == documents.c.number, access.c.principal.in_(principals))
-    return [tenant, granted]
-
-
 def matching(filters: Filters) -> list[sa.ColumnElement[bool]]:
     c = documents.c
     where: list[sa.ColumnElement[bool]] = []
@@ -236,6 +232,7 @@ def receive(
             metadata=dict(sighting.metadata),
         )
     )
+    link_place(connection, number, sighting.source, sighting.path)
     _widen(store, connection, number, sighting.access)
     facts = {
         "source": sighting.source,
@@ -289,12 +286,6 @@ def _insert(
     return number, document_id
 
 
-def insert_new(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that leaves out rows which are there already."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return insert(table).on_conflict_do_nothing()
-
-
 def _widen(store: Store, connection: sa.Connection, number: int, principals: Sequence[str]) -> None:
     held = set(connection.scalars(sa.select(access.c.principal).where(access.c.number == number)))
     new = sorted(set(principals) - held)
@@ -304,7 +295,10 @@ def _widen(store: Store, connection: sa.Connection, number: int, principals: Seq
 
 
 def receive_child(store: Store, connection: sa.Connection, parent: Document, child: Child) -> int:
-    return receive(store, connection, child.revision, child.size, child.sighting, parent.tenant, parent.id)[0]
+    number, new = receive(store, connection, child.revision, child.size, child.sighting, parent.tenant, parent.id)
+    if new:
+        link_child(connection, number, parent.number)
+    return number
 
 
 def enqueue(
@@ -351,6 +345,7 @@ def forget(store: Store, connection: sa.Connection, document: Document) -> None:
     _forget_results(connection, document)
     connection.execute(sa.delete(access).where(access.c.number == document.number))
     facts.forget(connection, document.number)
+    forget_scopes(connection, document.number)
     connection.execute(sa.delete(opinions).where(opinions.c.document_id == document.id))
     gone = {"state": State.DELETED, "title": None, "metadata": {}, "embedder": None, "parsed_key": None}
     gone["finished_at"] = time.time()

@@ -21,7 +21,12 @@ class Text(sa.TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        return value if value is None else _UNSTORABLE.sub("\ufffd", value)
+        return value if value is None else storable(value)
+
+
+def storable(text: str) -> str:
+    """The text as it will be stored."""
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 documents = sa.Table(
@@ -84,6 +89,49 @@ facts = sa.Table(
     sa.Column("field", Text, primary_key=True),
     sa.Column("value", Text, primary_key=True),
     sa.Index("document_facts_by_value", "field", "value", "number"),
+)
+
+#: What access rules are about. A folder's parent is the folder above it, the topmost one's the source; a document has none.
+scopes = sa.Table(
+    "scopes",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    #: SHA-256 of the three names, so that names of any length are unique
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),
+    sa.Column("parent", Serial, sa.ForeignKey("scopes.id"), index=True),
+    sa.Column("source", Text, nullable=False),
+    sa.Column("folder", Text, nullable=False),
+    sa.Column("document_id", sa.String(32), nullable=False),
+)
+
+#: The folders where a document arrived and, where they have rules, itself and the documents it was attached to.
+document_scopes = sa.Table(
+    "document_scopes",
+    metadata,
+    sa.Column("number", Serial, sa.ForeignKey("documents.number"), primary_key=True, autoincrement=False),
+    sa.Column("scope", Serial, sa.ForeignKey("scopes.id"), primary_key=True, autoincrement=False, index=True),
+)
+
+access_rules = sa.Table(
+    "access_rules",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("scope", Serial, sa.ForeignKey("scopes.id"), nullable=False, index=True),
+    sa.Column("principal", sa.String(200), nullable=False, index=True),
+    sa.Column("effect", sa.String(8), nullable=False),
+    sa.Column("origin", sa.String(16), nullable=False),
+    sa.Column("by", Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.UniqueConstraint("tenant", "scope", "principal", "effect", "origin", name="access_rules_once"),
+)
+
+group_members = sa.Table(
+    "group_members",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("group", sa.String(200), primary_key=True),
+    sa.Column("member", sa.String(200), primary_key=True, index=True),
 )
 
 sightings = sa.Table(

@@ -1,17 +1,18 @@
 """Who is asking, and what they may see. Deny by default: every path but the open ones needs a key before anything of
-the request is read, and every read of a document goes through `may_read` (search goes through the same rule as SQL)."""
+the request is read, and every read of a document goes through `readable`, whose rule is the catalogue's as in search."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
-from starlette.types import Scope
+from starlette.types import Scope as Connection
 
-from pipeline.documents import Document, Sighting, State
+from pipeline.access import Effect, Origin, Scope, chain, place
+from pipeline.documents import Document, Sighting
 from pipeline.errors import Refused
 from pipeline.ports import Catalogue, Keys
 from pipeline.questions import Caller
@@ -29,7 +30,7 @@ class Access:
     scopes: frozenset[str]
 
 
-def authenticate(scope: Scope, keys: Keys) -> Access:
+def authenticate(scope: Connection, keys: Keys) -> Access:
     """The access that the request's key gives. Raises Refused("unauthorized")."""
     headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-api-key")}
     secret = headers.get(b"x-api-key", b"").decode("latin-1")
@@ -61,31 +62,26 @@ Uploader = Annotated[Access, Depends(require("write"))]
 Administrator = Annotated[Access, Depends(require("admin"))]
 
 
-def may_read(caller: Caller, document: Document) -> bool:
-    """THE authorisation function: the caller's tenant, not deleted, and one principal in common ("*" is everyone's)."""
-    if document.tenant != caller.tenant or document.state is State.DELETED:
-        return False
-    return caller.admin or _shared(caller, document.access)
-
-
-def may_see(caller: Caller, sighting: Sighting) -> bool:
-    """An arrival that was for others is not told, though its content is shared."""
-    return caller.admin or _shared(caller, sighting.access)
-
-
 def readable(catalogue: Catalogue, caller: Caller, document_id: str) -> Document:
     """The document; Refused("not-found") alike for what is not there and for what is not the caller's to see."""
     missing = Refused("not-found", "There is no such document, or this key may not see it.")
     if not _DOCUMENT_ID.fullmatch(document_id):
         raise missing
     try:
-        document = catalogue.documents.get(document_id)
+        return catalogue.documents.read(caller, document_id)
     except Refused:
         raise missing from None
-    if not may_read(caller, document):
-        raise missing
-    return document
 
 
-def _shared(caller: Caller, access: tuple[str, ...]) -> bool:
-    return not {*caller.principals, "*"}.isdisjoint(access)
+def seen(catalogue: Catalogue, caller: Caller, document_id: str, arrivals: Sequence[Sighting]) -> list[Sighting]:
+    """Those arrivals that were for the caller: one that was for others is not told, though its content is shared."""
+    if caller.admin:
+        return list(arrivals)
+    held = catalogue.groups.principals(caller.principals, caller.tenant)
+    allowing = {
+        rule.scope
+        for rule in catalogue.rules.on(document_id, caller.tenant)
+        if rule.effect is not Effect.DENY and rule.origin is not Origin.ARRIVAL and rule.principal in held
+    }
+    own = Scope(document_id=document_id)
+    return [a for a in arrivals if held & {*a.access} or allowing & {own, *chain(place(a.source, a.path))}]

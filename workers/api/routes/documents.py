@@ -17,7 +17,7 @@ from pipeline.errors import Refused, Unavailable
 from pipeline.facets import Facets, check
 from workers import intake
 from workers.api import upload
-from workers.api.auth import Access, Reader, Uploader, may_read, may_see, readable
+from workers.api.auth import Access, Reader, Uploader, readable, seen
 from workers.api.problems import responses
 from workers.api.routes.common import At, Desk
 from workers.api.schemas import Document as DocumentOut
@@ -118,7 +118,7 @@ class _Arrival:
         if not created:
             # Whoever could not see it before does not learn that it was here.
             before = house.catalogue.documents.history(document.id)[0][:-1]
-            created = not any(may_see(caller, sighting) for sighting in before)
+            created = not (self._may_read(document) and seen(house.catalogue, caller, document.id, before))
         return self._answer(document, created)
 
     def _repeated(self) -> Document | None:
@@ -134,11 +134,18 @@ class _Arrival:
 
     def _answer(self, document: Document, created: bool) -> JSONResponse:
         href = f"/v1/documents/{document.id}"
-        state = document.state if may_read(self.access.caller, document) else State.PROCESSING
+        state = document.state if self._may_read(document) else State.PROCESSING
         receipt = Received(
             id=document.id, href=href, revision=self.revision, size=self.size, created=created, state=state
         )
         return JSONResponse(receipt.model_dump(mode="json"), 202 if created else 200, {"Location": href})
+
+    def _may_read(self, document: Document) -> bool:
+        try:
+            readable(self.at.house.catalogue, self.access.caller, document.id)
+        except Refused:
+            return False
+        return True
 
 
 @router.get("", responses=responses())
@@ -224,10 +231,10 @@ def document_record(document_id: str, at: At, access: Reader) -> Record:
     """Every arrival that the key may see, and every decision, with the versions that made it."""
     document = readable(at.house.catalogue, access.caller, document_id)
     sightings, events = at.house.catalogue.documents.history(document_id)
-    seen = [sighting for sighting in sightings if may_see(access.caller, sighting)]
-    places = {(sighting.source, sighting.path) for sighting in seen}
+    told_of = seen(at.house.catalogue, access.caller, document_id, sightings)
+    places = {(sighting.source, sighting.path) for sighting in told_of}
     told = [e for e in events if e.event != "received" or (e.facts.get("source"), e.facts.get("path")) in places]
-    return Record.of(document, seen, told)
+    return Record.of(document, told_of, told)
 
 
 @router.post("/{document_id}/retry", status_code=202, responses=responses(404, 409))

@@ -1,0 +1,231 @@
+"""Permissions in the catalogue: inheritance, deny, groups, and that a change is seen by every process's next question."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from indexes.catalogue.tables import document_scopes, scopes
+from indexes.open import open_catalogue
+from pipeline.access import Effect, Origin, Rule, Scope, chain, decide, groups_of, place
+from pipeline.documents import Child, Document, Outcome, Sighting, Stage, State
+from pipeline.errors import Refused
+from pipeline.ports import Catalogue
+from pipeline.questions import Caller, Filters
+from tests.contracts.test_catalogue import ADMIN, claim, finish, revision
+
+ANN, BOB = Caller(("user:ann",)), Caller(("user:bob",))
+ALLOW, DENY, ONLY = Effect.ALLOW, Effect.DENY, Effect.ONLY
+
+
+def put(catalogue: Catalogue, number: int, path: str, access: tuple[str, ...] = (), source: str = "tray") -> Document:
+    return catalogue.documents.receive(revision(number), 1, Sighting(source, path, 1.0, access))[0]
+
+
+def sees(catalogue: Catalogue, caller: Caller) -> set[str]:
+    """Paths, by the list; the reading of each one by one must say the same."""
+    found, total = catalogue.documents.find(caller, Filters(), 1000)
+    assert total == len(found)
+    for document in catalogue.documents.find(ADMIN, Filters(), 1000)[0]:
+        if document.id in {each.id for each in found}:
+            assert catalogue.documents.read(caller, document.id) == document
+        else:
+            with pytest.raises(Refused, match="not-found"):
+                catalogue.documents.read(caller, document.id)
+    return {document.path for document in found}
+
+
+def rule(
+    catalogue: Catalogue, effect: Effect, principal: str, source: str = "tray", folder: str = "", of: str = ""
+) -> Rule:
+    made = Rule(Scope("" if of else source, folder, of), principal, effect)
+    assert catalogue.rules.add(made)
+    return made
+
+
+def test_documents_inherit_from_folder_and_source(catalogue: Catalogue) -> None:
+    for number, path in enumerate(("hr/pay/a", "hr/b", "hr2/c", "d"), 1):
+        put(catalogue, number, path)
+    put(catalogue, 9, "hr/pay/other", source="api")
+    assert sees(catalogue, ANN) == set()
+    rule(catalogue, ALLOW, "user:ann", folder="hr/pay")
+    assert sees(catalogue, ANN) == {"hr/pay/a"}
+    rule(catalogue, ALLOW, "user:ann", folder="hr")
+    assert sees(catalogue, ANN) == {"hr/pay/a", "hr/b"}
+    rule(catalogue, ALLOW, "*")
+    assert sees(catalogue, ANN) == sees(catalogue, BOB) == {"hr/pay/a", "hr/b", "hr2/c", "d"}
+
+
+def test_deny_wins_wherever_it_stands(catalogue: Catalogue) -> None:
+    made = put(catalogue, 1, "hr/a", ("user:ann", "user:bob"))
+    denied = rule(catalogue, DENY, "user:bob")
+    rule(catalogue, ALLOW, "user:bob", of=made.id)
+    assert (sees(catalogue, ANN), sees(catalogue, BOB), sees(catalogue, ADMIN)) == ({"hr/a"}, set(), {"hr/a"})
+    assert catalogue.rules.remove(denied.scope, "user:bob", DENY)
+    assert sees(catalogue, BOB) == {"hr/a"}
+    rule(catalogue, DENY, "*", of=made.id)
+    assert sees(catalogue, ANN) == sees(catalogue, BOB) == set()
+    assert not catalogue.rules.remove(denied.scope, "user:bob", DENY)
+
+
+def test_only_hides_from_everyone_else_and_allows_whom_it_names(catalogue: Catalogue) -> None:
+    put(catalogue, 1, "hr/a", ("*",))
+    put(catalogue, 2, "hr/b")
+    put(catalogue, 3, "c", ("*",))
+    rule(catalogue, ONLY, "group:hr", folder="hr")
+    assert sees(catalogue, BOB) == {"c"}
+    catalogue.groups.add("group:hr", ["user:bob"])
+    assert sees(catalogue, BOB) == {"hr/a", "hr/b", "c"}
+    rule(catalogue, ONLY, "user:ann", folder="hr")
+    assert sees(catalogue, ANN) == {"hr/a", "hr/b", "c"}
+
+
+def test_every_place_of_a_content_counts(catalogue: Catalogue) -> None:
+    put(catalogue, 1, "open/a", ("*",))
+    put(catalogue, 1, "secret/a")
+    rule(catalogue, DENY, "user:bob", folder="secret")
+    assert (sees(catalogue, ANN), sees(catalogue, BOB)) == ({"open/a"}, set())
+
+
+def test_attachments_inherit_from_what_they_are_attached_to(catalogue: Catalogue) -> None:
+    mail = put(catalogue, 1, "in/m.eml", ("*",))
+    child = Child(revision(2), 1, Sighting("tray", "in/m.eml/a.pdf", 1.0, ("*",)))
+    catalogue.ledger.commit(claim(catalogue), Outcome("parse", children=(child,), state=State.INDEXED))
+    rule(catalogue, DENY, "user:bob", of=mail.id)
+    assert sees(catalogue, BOB) == set()
+    later = Child(revision(3), 1, Sighting("tray", "in/m.eml/a.pdf/b.txt", 1.0, ("*",)))
+    catalogue.ledger.commit(claim(catalogue), Outcome("parse", children=(later,), next_stage=Stage.CHUNK))
+    assert sees(catalogue, BOB) == set() and len(sees(catalogue, ANN)) == 3
+    catalogue.documents.delete(mail.id)  # what was attached to it stays hidden
+    assert sees(catalogue, BOB) == set()
+    for document in catalogue.documents.find(ADMIN, Filters())[0]:
+        catalogue.documents.delete(document.id)
+    with catalogue.store.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(document_scopes)) == 0
+        assert connection.scalar(sa.select(scopes.c.id).where(scopes.c.document_id != "")) is None
+
+
+def test_groups_in_groups_and_no_circles(catalogue: Catalogue) -> None:
+    put(catalogue, 1, "a", ("group:all",))
+    assert catalogue.groups.add("group:hr", ["user:ann", "user:eve"]) == 2
+    assert catalogue.groups.add("group:all", ["group:hr", "user:bob"]) == 2
+    assert sees(catalogue, ANN) == sees(catalogue, BOB) == {"a"}
+    with pytest.raises(Refused, match="circle"):
+        catalogue.groups.add("group:hr", ["group:all"])
+    with pytest.raises(Refused, match="circle"):
+        catalogue.groups.put("group:all", ["group:all"])
+    assert catalogue.groups.principals(["user:ann"]) == {"user:ann", "group:hr", "group:all", "*"}
+    assert catalogue.groups.remove("group:hr", ["user:ann", "user:nobody"]) == 1
+    assert (sees(catalogue, ANN), sees(catalogue, BOB)) == (set(), {"a"})
+    catalogue.groups.put("group:all", [])
+    assert catalogue.groups.all() == {"group:hr": ("user:eve",)}
+    for bad in ("", " x", "a\x00b", "x" * 201):
+        with pytest.raises(Refused, match="bad-request"):
+            catalogue.groups.add(bad, ["user:ann"])
+
+
+def test_a_principal_comes_off_the_list_that_a_document_arrived_with(catalogue: Catalogue) -> None:
+    made = put(catalogue, 1, "a", ("*", "user:ann"))
+    own = Scope(document_id=made.id)
+    assert [(each.principal, each.origin) for each in catalogue.rules.list(own)] == [
+        ("*", Origin.ARRIVAL),
+        ("user:ann", Origin.ARRIVAL),
+    ]
+    assert catalogue.rules.remove(own, "*", ALLOW)
+    assert (sees(catalogue, ANN), sees(catalogue, BOB)) == ({"a"}, set())
+    with pytest.raises(Refused, match="not-found"):
+        catalogue.rules.add(Rule(Scope(document_id="0" * 32), "user:ann", ALLOW))
+
+
+def test_the_settings_rules_replace_only_each_other(catalogue: Catalogue) -> None:
+    put(catalogue, 1, "hr/a", ("*",))
+    rule(catalogue, DENY, "user:eve")
+    scope = Scope("tray", "hr")
+    catalogue.rules.standing(["tray"], [Rule(scope, "user:bob", DENY, Origin.SETTINGS)])
+    assert sees(catalogue, BOB) == set()
+    with pytest.raises(Refused, match="settings"):
+        catalogue.rules.remove(scope, "user:bob", DENY)
+    catalogue.rules.standing(["other"], [])
+    assert sees(catalogue, BOB) == set()
+    catalogue.rules.standing(["tray"], [])
+    assert sees(catalogue, BOB) == {"hr/a"}
+    assert [each.principal for each in catalogue.rules.list()] == ["user:eve"]
+
+
+def test_the_next_question_of_another_process_sees_the_change(url: str) -> None:
+    here, there = open_catalogue(url), open_catalogue(url)
+    made = finish(here, 1)
+    assert there.documents.visible(BOB, Filters()) == {made.number}
+    kept = there.documents.visible(BOB, Filters())
+    assert there.documents.visible(BOB, Filters()) is kept  # nothing changed: nothing is computed
+    denied = Rule(Scope("tray", "in"), "group:out", DENY)
+    here.rules.add(denied)
+    assert there.documents.visible(BOB, Filters()) == {made.number}
+    here.groups.add("group:out", ["user:bob"])
+    assert there.documents.visible(BOB, Filters()) == set()
+    here.rules.remove(denied.scope, "group:out", DENY)
+    assert there.documents.visible(BOB, Filters()) == {made.number}
+    here.close(), there.close()
+
+
+def test_what_was_there_before_the_rules_came_stands_under_its_folders(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    from indexes.catalogue.store import MIGRATIONS, Store
+
+    url = f"sqlite:///{tmp_path / 'c.db'}"
+    old = open_catalogue(url)
+    put(old, 1, "hr/pay/a", ("*",))
+    put(old, 2, "b", ("*",))
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with old.store.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+    old.close()
+    Store(url).close()
+    new = open_catalogue(url)
+    rule(new, DENY, "user:bob", folder="hr")
+    assert sees(new, BOB) == {"b"}
+    new.close()
+
+
+def test_the_rule_in_sql_is_the_rule_in_python(catalogue: Catalogue) -> None:
+    """Random lists, rules and groups; the specification finds its own way from documents to scopes."""
+    rng = random.Random(4)
+    people = [f"user:{n}" for n in range(6)]
+    teams = [f"group:{n}" for n in range(4)]
+    folders = ["", "a", "a/b", "a/b/c", "ab", "x"]
+    places: dict[str, list[Scope]] = {}
+    listed: dict[str, tuple[str, ...]] = {}
+    for number in range(1, 41):
+        source, folder = rng.choice(["s", "t"]), rng.choice(folders)
+        access = tuple(rng.sample([*people, *teams, "*"], rng.choice([0, 1, 1, 2])))
+        made = put(catalogue, number, f"{folder}/{number}".lstrip("/"), access, source)
+        places[made.id], listed[made.id] = chain(place(source, made.path)), access
+    for at in range(len(teams)):
+        members = rng.sample(people, 2) + rng.sample(teams[at + 1 :], min(1, len(teams) - at - 1))
+        catalogue.groups.put(teams[at], members)
+    rules: list[Rule] = []
+    for _ in range(12):
+        own = Scope(document_id=rng.choice(list(places)))
+        scope = rng.choice([own, Scope(rng.choice("st"), rng.choice(folders))])
+        rules.append(Rule(scope, rng.choice([*people, *teams, "*"]), rng.choice([ALLOW, ALLOW, DENY, ONLY])))
+        catalogue.rules.add(rules[-1])
+        groups = catalogue.groups.all()
+        for person in people:
+            held = groups_of([person], groups)
+            expected = set()
+            for document_id, above in places.items():
+                own = Scope(document_id=document_id)
+                bearing = [each for each in rules if each.scope in (*above, own)]
+                bearing += [Rule(own, each, ALLOW) for each in listed[document_id]]
+                if decide(held, bearing).allowed:
+                    expected.add(document_id)
+                assert decide(held, catalogue.rules.on(document_id)).allowed == (document_id in expected)
+            found = {each.id for each in catalogue.documents.find(Caller((person,)), Filters(), 100)[0]}
+            assert found == expected
