@@ -111,6 +111,7 @@ class FolderSettings(Section):
 class SubFolder(Section):
     labels: tuple[str, ...] = ()
     access: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
 
 
 class TrayFolder(Section):
@@ -118,6 +119,7 @@ class TrayFolder(Section):
     source: str = "tray"
     labels: tuple[str, ...] = ()
     access: tuple[str, ...] = ("*",)
+    deny: tuple[str, ...] = ()
     subfolders: Mapping[str, SubFolder] = Field(default_factory=dict)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from watchfiles import watch
 
 from pipeline.errors import MailroomError
+from workers.access import stand_by
 from workers.assemble import House
 from workers.hints import Hints
 from workers.process import OnlyOne, Stopping
@@ -42,6 +43,7 @@ class Watcher:
         for lock in locks:
             lock.__enter__()
         try:
+            stand_by(self._house)
             self._listen(stopping)
             ready()
             while not stopping:

@@ -1,0 +1,61 @@
+"""`mailroom access` and `mailroom groups` on a real catalogue, and the trays' standing denials."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.documents import Sighting
+from pipeline.questions import Caller, Filters
+from workers.access import stand_by
+from workers.assemble import House
+from workers.cli import exits
+from workers.cli.main import main
+from workers.settings import load_settings
+
+BOB = Caller(("user:bob",))
+FOLDERS = '[{"subfolders": {"hr": {"deny": ["user:bob"]}}}]'
+
+
+@pytest.fixture
+def house(tmp_path: Path):
+    house = House(load_settings({"data.path": str(tmp_path), "tray.folders": FOLDERS}, environ={}).settings)
+    yield house
+    house.close()
+
+
+def run(house: House, *arguments: str) -> int:
+    return main(["--data", str(house.settings.home), *arguments])
+
+
+def test_rules_and_groups_from_the_command_line(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    made, _ = house.catalogue.documents.receive("1" * 64, 1, Sighting("scans", "hr/a.txt", 1.0, ()))
+    assert run(house, "groups", "add", "group:hr", "user:bob") == exits.OK
+    assert run(house, "access", "allow", "group:hr", "--source", "scans", "--folder", "/hr/") == exits.OK
+    assert house.catalogue.documents.find(BOB, Filters())[1] == 1
+    capsys.readouterr()
+    assert run(house, "access", "explain", made.id, "user:bob", "--json") == exits.OK
+    told = json.loads(capsys.readouterr().out)
+    assert told["allowed"] and told["rule"]["principal"] == "group:hr"
+    assert told["rule"]["scope"] == "source scans, folder hr"
+    assert run(house, "access", "deny", "user:bob", "--document", made.id) == exits.OK
+    assert run(house, "access", "explain", made.id, "user:bob") == exits.OK
+    assert "may not read it: deny user:bob" in capsys.readouterr().out
+    assert run(house, "access", "remove", "deny", "user:bob", "--document", made.id) == exits.OK
+    assert house.catalogue.documents.find(BOB, Filters())[1] == 1
+    assert run(house, "groups", "remove", "group:hr", "user:bob") == exits.OK
+    assert house.catalogue.documents.find(BOB, Filters())[1] == 0
+    assert run(house, "access", "remove", "deny", "user:bob", "--source", "scans") == exits.NOT_FOUND
+    assert run(house, "access", "allow", "user:bob") == exits.USAGE
+    assert run(house, "groups", "add", "group:hr", "group:hr") != exits.OK
+
+
+def test_a_tray_s_denial_stands_before_and_after_arrival(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    house.catalogue.documents.receive("2" * 64, 1, Sighting("tray", "hr/pay/b.txt", 1.0, ("*",)))
+    assert house.catalogue.documents.find(BOB, Filters())[1] == 1
+    stand_by(house)
+    assert house.catalogue.documents.find(BOB, Filters())[1] == 0
+    assert run(house, "access", "remove", "deny", "user:bob", "--source", "tray", "--folder", "hr") != exits.OK
+    assert "settings" in capsys.readouterr().err

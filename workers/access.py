@@ -1,0 +1,31 @@
+"""Permissions as the house uses them: the trays' standing denials, and why someone may read a document or may not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.access import Decision, Effect, Origin, Rule, Scope, clean_folder, decide
+from pipeline.ports import Catalogue
+from workers.assemble import House
+from workers.settings import Settings
+
+
+def stand_by(house: House) -> None:
+    """Let the settings' denials hold, before anything is taken from a tray. What the settings say no more is lifted."""
+    sources = {folder.source for folder in house.settings.tray.folders}
+    house.catalogue.rules.standing(sorted(sources), standing(house.settings))
+
+
+def standing(settings: Settings) -> list[Rule]:
+    """The trays' `deny` lists as rules."""
+    lists = []
+    for tray in settings.tray.folders:
+        lists.append((Scope(tray.source), tray.deny))
+        lists += [(Scope(tray.source, clean_folder(path)), sub.deny) for path, sub in tray.subfolders.items()]
+    return [Rule(scope, each, Effect.DENY, Origin.SETTINGS, "settings") for scope, denied in lists for each in denied]
+
+
+def explain(catalogue: Catalogue, document_id: str, principals: Sequence[str]) -> Decision:
+    """Whether someone of these principals may read the document, and the rule that decides."""
+    held = catalogue.groups.principals(principals)
+    return decide(held, catalogue.rules.on(document_id))
