@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import Misconfigured
 from pipeline.ports import Blobs, Catalogue
+
+if TYPE_CHECKING:  # FAISS, Tantivy and Milvus's client are imported by who opens one
+    from indexes.places import Indexes
 
 
 def open_catalogue(url: str) -> Catalogue:
@@ -31,3 +35,12 @@ def open_blobs(url: str) -> Blobs:
     from indexes.blobs.folder import FolderBlobs
 
     return FolderBlobs(Path(path))
+
+
+def open_indexes(url: str, folder: Path, kind: str = "") -> Indexes:
+    """Empty: FAISS and Tantivy in ``folder``; ``milvus+http://HOST:PORT/DATABASE``: there. ``kind``: as `index.kind`."""
+    from indexes.places import FolderIndexes, MilvusIndexes
+
+    if not url:
+        return FolderIndexes(folder, kind)
+    return MilvusIndexes(url, folder / "milvus", kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from indexes import generations as gen
 from pipeline.errors import Misconfigured
@@ -15,7 +16,7 @@ LITTLE = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """``name``: ok, empty, missing, damaged, read-only or full. ``detail`` says what to do; empty when all is well."""
+    """``name``: ok, empty, missing, damaged, read-only or full; unavailable where it is a server. ``detail`` says what to do; empty when all is well."""
 
     name: str
     detail: str = ""
@@ -43,3 +44,25 @@ def look(root: Path) -> State:
     if free.f_bavail * free.f_frsize < LITTLE:
         return State("full", f"The disk of {root} is full: search goes on, and nothing new becomes searchable.")
     return State("ok" if pointer else "empty")
+
+
+def facts_of(root: Path) -> dict[str, Any]:
+    """The current generation in figures, and its segments."""
+    facts: dict[str, Any] = {"folder": str(root), "state": look(root).text}
+    try:
+        folder = gen.current(root)
+        manifest = gen.read_manifest(folder) if folder else None
+    except Misconfigured as error:
+        return {**facts, "problem": error.detail}
+    if manifest is None:
+        return facts
+    return {
+        **facts,
+        "generation": manifest.generation,
+        "model": manifest.model,
+        "documents": manifest.documents,
+        "passages": manifest.chunks,
+        "without_vectors": len(manifest.without_vectors),
+        "bytes": sum(size for _, size in manifest.files.values()),
+        "segments": [{"kind": s.kind, "rows": s.count, "dropped": len(s.dropped)} for s in manifest.segments],
+    }

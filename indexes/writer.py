@@ -151,10 +151,16 @@ class IndexWriter:
         self.change_model(manifest.embedder, manifest.dimension, manifest.model)
         return gen.current(self.root).name
 
-    def copy_to(self, other: Path) -> None:
-        """Make the current generation one of another folder, too, by links; `adopt` takes it back."""
+    def set_aside(self, target: Path) -> float | None:
+        """Make the current generation one of another folder, too, by links; `adopt` takes it back. Returns when it was made
+        (epoch seconds), None where there is none of this model."""
+        folder = gen.current(self.root)
+        if folder is None or (manifest := gen.read_manifest(folder)).embedder != self.embedder:
+            return None
+        shutil.rmtree(target, ignore_errors=True)
         with translated(self.root):
-            gen.carry(self.root, other, self._checked)
+            gen.carry(self.root, target, self._checked)
+        return manifest.created_at
 
     def change_model(self, embedder: str, dimension: int, model: str) -> None:
         """Go on with vectors of another model; ``rebuild_needed`` where the current generation has those of another one.

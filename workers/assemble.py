@@ -15,9 +15,8 @@ from pipeline.offline import go_offline
 
 go_offline(os.environ)
 
-from indexes.open import open_blobs, open_catalogue  # noqa: E402  (the switches come before any import of a runtime)
-from indexes.reader import IndexReader  # noqa: E402
-from indexes.writer import IndexWriter  # noqa: E402
+from indexes.open import open_blobs, open_catalogue, open_indexes  # noqa: E402  (the switches come before any import of a runtime)
+from indexes.places import Indexes, Reader, Writer  # noqa: E402
 from models.registry import open_version  # noqa: E402
 from pipeline.answer import Finder, SecondLook  # noqa: E402
 from pipeline.embed import OnnxEmbedder  # noqa: E402
@@ -144,14 +143,17 @@ class House:
         return Hints(self.settings)
 
     @cached_property
-    def reader(self) -> IndexReader:
-        return IndexReader(self.settings.index_path)
+    def indexes(self) -> Indexes:
+        index = self.settings.index
+        return open_indexes(index.url, self.settings.index_path, index.kind)
 
     @cached_property
-    def writer(self) -> IndexWriter:
-        made_by = self.embedders.chosen()
-        path, large = self.settings.index_path, self.settings.index.kind
-        return IndexWriter(path, made_by.digest, made_by.dimension, made_by.model, large=large)
+    def reader(self) -> Reader:
+        return self.indexes.reader()
+
+    @cached_property
+    def writer(self) -> Writer:
+        return self.indexes.writer(self.embedders.chosen())
 
     @cached_property
     def search(self) -> Finder:

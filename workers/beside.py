@@ -107,9 +107,8 @@ class Beside:
                 return
         for model in models:
             if model.digest != serving and not is_ready(root, model):
-                large = self._house.settings.index.kind
                 folder = folder_of(root, model.digest)
-                self._side = SideIndex(self._house.catalogue.passages, folder, model, large)
+                self._side = SideIndex(self._house.catalogue.passages, self._house.indexes, folder, model)
                 return
 
     def _build(self, seconds: float) -> None:

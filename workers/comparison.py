@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from indexes.reader import IndexReader
+from indexes.places import Reader
 from pipeline.answer import Finder
 from pipeline.documents import EmbeddingModel
 from pipeline.errors import Refused
@@ -65,15 +65,15 @@ class Comparison:
 
 def compare_models(house: House, other: EmbeddingModel, queries: Sequence[str], mode: str, k: int) -> Comparison:
     """The serving model's hits beside the other one's, whose index lies ready. Raises Refused("conflict") before that."""
-    root = house.settings.index_path
+    root = house.indexes.root
     if not is_ready(root, other):
         raise Refused("conflict", f"The index of {other.model} is not ready; see `mailroom index model status`.")
     ours = _side(house, house.reader, house.embedders.chosen(), queries, mode, k)
-    theirs = _side(house, IndexReader(folder_of(root, other.digest)), other, queries, mode, k)
+    theirs = _side(house, house.indexes.reader(folder_of(root, other.digest)), other, queries, mode, k)
     return Comparison(tuple(queries), (ours, theirs), k)
 
 
-def _side(house: House, reader: IndexReader, model: EmbeddingModel, queries: Sequence[str], mode: str, k: int) -> Side:
+def _side(house: House, reader: Reader, model: EmbeddingModel, queries: Sequence[str], mode: str, k: int) -> Side:
     catalogue = house.catalogue
     finder = Finder(catalogue.documents, catalogue.passages, reader, house.embedders.load(model))
     asked = [SearchRequest(text, k, mode=mode, plain=True) for text in queries]

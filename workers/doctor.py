@@ -209,13 +209,15 @@ def _catalogue(settings: Settings) -> Iterator[Check]:
 
 
 def _index(settings: Settings) -> Iterator[Check]:
-    from indexes.state import look
+    from indexes.open import open_indexes
 
-    state = look(settings.index_path)
+    state = open_indexes(settings.index.url, settings.index_path, settings.index.kind).look()
     if state.name in ("ok", "empty", "missing"):
-        yield Check("index", OK, "sound" if state.name == "ok" else "will be made by the writer")
-    else:
-        yield Check("index", WARN, state.text, f"mend {settings.index_path}, then `mailroom index rebuild`")
+        found = state.detail if settings.index.url else "sound" if state.name == "ok" else "will be made by the writer"
+        yield Check("index", OK, found)
+        return
+    fix = f"mend {settings.index_path}, then `mailroom index rebuild`"
+    yield Check("index", WARN, state.text, "start Milvus, or correct index.url" if settings.index.url else fix)
 
 
 def _port(settings: Settings) -> Iterator[Check]:

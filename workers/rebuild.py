@@ -13,9 +13,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from indexes import generations as gen
+from indexes.places import Indexes, Writer, beside
 from indexes.vectors.kinds import EXACT_ROWS
-from indexes.writer import IndexWriter
 from pipeline.documents import EmbeddingModel
 from pipeline.faults import fault
 from pipeline.ports import Passages
@@ -25,7 +24,7 @@ CHECKPOINT = EXACT_ROWS
 
 def folder_of(root: Path, digest: str = "") -> Path:
     """Where the rebuild of an index stands while one is under way; with a digest, the index of that embedding model."""
-    return root / "beside" / (f"model-{digest[:16]}" if digest else "rebuild")
+    return beside(root, f"model-{digest[:16]}" if digest else "rebuild")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +54,10 @@ class SideIndex:
     """`advance` until it is True: then the folder holds one whole generation. ``done``: documents so far, those of an earlier
     attempt included."""
 
-    def __init__(self, passages: Passages, root: Path, model: EmbeddingModel, large: str = "") -> None:
-        self.root = root
+    def __init__(self, passages: Passages, indexes: Indexes, root: Path, model: EmbeddingModel) -> None:
+        self.root, self._indexes = root, indexes
         self.note = self._begun(model.digest)
-        self._writer = IndexWriter(root, model.digest, model.dimension, model.model, compacting=False, large=large)
+        self._writer = indexes.writer(model, root, compacting=False)
         held = self._writer.numbers
         self.done = len(held)
         self._source = passages.scan(model.digest, int(held.array[-1]) if self.done else 0)
@@ -68,7 +67,7 @@ class SideIndex:
         """When this was begun, by whichever process. One of another model is thrown away."""
         note = read_note(self.root)
         if note is None or note.embedder != digest:
-            shutil.rmtree(self.root, ignore_errors=True)
+            self._indexes.drop(self.root)
             note = Note(digest, time.time())
             write_note(self.root, note)
         return note
@@ -110,10 +109,10 @@ class SideIndex:
 class Rebuild:
     """`advance` until it is True: then the new index is the current one."""
 
-    def __init__(self, passages: Passages, main: IndexWriter) -> None:
+    def __init__(self, passages: Passages, indexes: Indexes, main: Writer) -> None:
         self._main = main
         model = EmbeddingModel(main.embedder, main.model, main.dimension)
-        self._side = SideIndex(passages, folder_of(main.root), model, main.large)
+        self._side = SideIndex(passages, indexes, folder_of(main.root), model)
 
     @property
     def done(self) -> int:
@@ -132,12 +131,9 @@ class Rebuild:
         self._side.close()
 
 
-def set_aside(main: IndexWriter) -> None:
-    """Keep the current generation as the index of its model, to be adopted again."""
-    folder = gen.current(main.root)
-    if folder is None or (manifest := gen.read_manifest(folder)).embedder != main.embedder:
-        return
+def set_aside(main: Writer) -> None:
+    """Keep the index that serves as the index of its model, to be adopted again."""
     target = folder_of(main.root, main.embedder)
-    shutil.rmtree(target, ignore_errors=True)
-    main.copy_to(target)
-    write_note(target, Note(main.embedder, manifest.created_at, whole=True))
+    made_at = main.set_aside(target)
+    if made_at is not None:
+        write_note(target, Note(main.embedder, made_at, whole=True))

@@ -51,6 +51,7 @@ class BlobSettings(Section):
 
 
 class IndexSettings(Section):
+    url: str = Field("", description="milvus+http://HOST:19530/DATABASE; empty: FAISS and Tantivy in index.path")
     path: str = Field("", description="folder of the index generations; empty: in the data folder")
     publish_seconds: float = Field(0.5, gt=0, description="the writer publishes at most this often")
     kind: Literal["", "exact", "ivf-rabitq", "ivf-sq8", "ivf-sq4", "ivf-pq", "hnsw-sq8"] = Field(

@@ -7,7 +7,6 @@ holds too much (deleted) is dropped, and what cannot be read is made anew, all w
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from pathlib import Path
 
@@ -123,7 +122,7 @@ class Writer:
             writer.adopt(folder, note.at)
         except Misconfigured as error:
             log.error("the index beside cannot be used: %s", error)
-        shutil.rmtree(folder, ignore_errors=True)
+        self._house.indexes.drop(folder)
         return not writer.rebuild_needed
 
     def _go_on_beside(self) -> None:
@@ -144,7 +143,7 @@ class Writer:
             if not (writer.rebuild_needed or self._request.exists() or folder_of(writer.root).exists()):
                 return
             log.info("rebuilding the index from the catalogue")
-            self._rebuild = Rebuild(self._house.catalogue.passages, writer)
+            self._rebuild = Rebuild(self._house.catalogue.passages, self._house.indexes, writer)
         if self._rebuild.advance(None if writer.rebuild_needed else SLICE_SECONDS):
             log.info("the index was rebuilt: %d documents", self._rebuild.done)
             self._rebuild = None

@@ -1,4 +1,4 @@
-"""The port Lexical, over the specification and Tantivy."""
+"""The port Lexical, over the specification, Tantivy and Milvus."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from indexes.lexical.memory import MemoryLexical
 from indexes.lexical.tantivy import TantivyLexical, add_document, open_index
+from indexes.milvus.reader import MilvusReader
+from indexes.milvus.server import Server
+from indexes.milvus.writer import MilvusWriter
 from pipeline.documents import Chunk
 from pipeline.errors import Refused
 from pipeline.ports import Lexical
 from pipeline.questions import chunk_key
+from tests.support.milvus import MilvusServer
 
 TEXTS = {
     1: "The notice period of this lease is three months, see § 12.3.",
@@ -24,7 +29,28 @@ TEXTS = {
 Make = Callable[[Mapping[int, str]], Lexical]
 
 
-@pytest.fixture(params=["memory", "tantivy"])
+@pytest.fixture(scope="session")
+def in_milvus(milvus: MilvusServer, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """An index is made once for the same texts."""
+    made: dict[tuple[tuple[int, str], ...], Lexical] = {}
+
+    def make(texts: Mapping[int, str]) -> Lexical:
+        key = tuple(texts.items())
+        if key not in made:
+            server = Server(milvus.url())
+            writer = MilvusWriter(server, tmp_path_factory.mktemp("milvus"), "serving", "E", 4)
+            for number, text in texts.items():
+                document, ordinal = (number, 0) if number < 1 << 20 else (number >> 20, number & 0xFFFFF)
+                writer.add(document, [Chunk(ordinal, text, 0, len(text))], np.ones((1, 4)), None, f"{document}.txt")
+            writer.publish(anyway=True)
+            writer.close()
+            made[key] = MilvusReader(server, "serving").snapshot().lexical
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(params=["memory", "tantivy", "milvus"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     def in_memory(texts: Mapping[int, str]) -> Lexical:
         return MemoryLexical({chunk_key(number, 0): text for number, text in texts.items()})
@@ -38,6 +64,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
         index.reload()
         return TantivyLexical(index, frozenset(texts))
 
+    if request.param == "milvus":
+        return request.getfixturevalue("in_milvus")
     return in_memory if request.param == "memory" else on_disk
 
 

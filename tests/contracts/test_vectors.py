@@ -1,4 +1,4 @@
-"""The port Vectors, over the specification and FAISS."""
+"""The port Vectors, over the specification, FAISS and Milvus."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from indexes.milvus.reader import MilvusReader
+from indexes.milvus.server import Server
+from indexes.milvus.writer import MilvusWriter
 from indexes.vectors import segments
 from indexes.vectors.faiss import FaissVectors
 from indexes.vectors.kinds import KINDS
 from indexes.vectors.memory import MemoryVectors
 from indexes.vectors.segments import make_segment, read_segment, write_segment
+from pipeline.documents import Chunk
 from pipeline.numbers import Numbers
 from pipeline.ports import Vectors
-from pipeline.questions import chunk_key
+from pipeline.questions import ORDINAL_BITS, chunk_key
+from tests.support.milvus import MilvusServer
 
 Make = Callable[[np.ndarray, np.ndarray], Vectors]
 
@@ -54,9 +59,37 @@ def _filters_reach_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "GATHER_ROWS", 0)
 
 
-@pytest.fixture(params=BACKENDS.values(), ids=BACKENDS)
+@pytest.fixture(scope="session")
+def in_milvus(milvus: MilvusServer, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """An index is made once for the same vectors."""
+    made: dict[bytes, Vectors] = {}
+
+    def make(keys: np.ndarray, rows: np.ndarray) -> Vectors:
+        if rows.tobytes() not in made:
+            server = Server(milvus.url())
+            writer = MilvusWriter(server, tmp_path_factory.mktemp("milvus"), "serving", "E", rows.shape[1])
+            for number in np.unique(keys >> ORDINAL_BITS).tolist():
+                held = rows[keys >> ORDINAL_BITS == number]
+                writer.add(number, [Chunk(n, "text", 0, 4) for n in range(len(held))], held)
+            writer.publish()
+            writer.close()
+            made[rows.tobytes()] = MilvusReader(server, "serving").snapshot().vectors
+        return made[rows.tobytes()]
+
+    return make
+
+
+@pytest.fixture(params=[*BACKENDS, "milvus"])
 def make(request: pytest.FixtureRequest) -> Make:
-    return request.param
+    return BACKENDS.get(request.param) or request.getfixturevalue("in_milvus")
+
+
+@pytest.fixture(params=["memory", "faiss", *KINDS, "milvus"])
+def quick(request: pytest.FixtureRequest) -> Make:
+    """Without files where there can be an index without."""
+    if request.param == "milvus":
+        return request.getfixturevalue("in_milvus")
+    return {"memory": MemoryVectors, "faiss": segmented}.get(request.param) or of_kind(request.param)
 
 
 def some(documents: int, each: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -92,12 +125,11 @@ def test_an_empty_list_allows_nothing(make: Make) -> None:
     assert make(keys, rows).search(rows[0], 5, frozenset()) == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(allowed=st.frozensets(st.integers(1, 30), max_size=30), seed=st.integers(0, 5), k=st.integers(1, 20))
-@pytest.mark.parametrize("backend", [MemoryVectors, segmented, *map(of_kind, KINDS)], ids=["memory", "faiss", *KINDS])
-def test_no_forbidden_hit_and_no_starved_k(backend: Make, allowed: frozenset[int], seed: int, k: int) -> None:
+def test_no_forbidden_hit_and_no_starved_k(quick: Make, allowed: frozenset[int], seed: int, k: int) -> None:
     keys, rows = some(20, seed=seed)
-    hits = backend(keys, rows).search(rows[seed], k, allowed)
+    hits = quick(keys, rows).search(rows[seed], k, allowed)
     assert all(hit.document_number in allowed for hit in hits)
     assert len(hits) == min(k, 3 * len([n for n in allowed if n <= 20]))
 

@@ -7,7 +7,6 @@ import threading
 import time
 from importlib.metadata import version
 
-from indexes.state import look
 from pipeline.errors import MailroomError
 from pipeline.parse.sandbox import SandboxedParser
 from pipeline.questions import Caller, Filters
@@ -73,7 +72,9 @@ class Health:
 
     def _index(self, stale: bool) -> str:
         """What is wrong with its folder; "stale" where all that is known is that the newest generation cannot be used."""
-        state = look(self._house.settings.index_path).name
+        if self._house.settings.index.url:  # a server: whether it answers, the reader has just seen
+            return "stale" if stale else "ok"
+        state = self._house.indexes.look().name
         if state in ("read-only", "full", "damaged"):
             return state
         return "stale" if stale else "ok"  # before the first document there is no folder yet, and all is well

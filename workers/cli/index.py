@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import Misconfigured, Refused
+from pipeline.errors import Refused
 from workers.cli import advise, remodel, show
 from workers.cli.context import Context, given, out
 from workers.cli.documents import AsJson, progress
 
 if TYPE_CHECKING:
-    from indexes.writer import IndexWriter
+    from indexes.places import Writer
 
 app = typer.Typer(help="The search index.", no_args_is_help=True)
 app.command("advise")(advise.advise)
@@ -37,20 +37,19 @@ def rebuild(context: typer.Context, no_wait: NoWait = False) -> None:
     out.print(f"generation {generation}" if generation else "the running writer rebuilds")
 
 
-def _rebuild_here(shared: Context, writer: IndexWriter) -> str:
-    from indexes import generations as gen
+def _rebuild_here(shared: Context, writer: Writer) -> str:
     from workers.rebuild import Rebuild
     from workers.writer import Writer
 
     catalogue = shared.house.catalogue
     with progress() as bar:
         task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
-        again = Rebuild(catalogue.passages, writer)
+        again = Rebuild(catalogue.passages, shared.house.indexes, writer)
         while not again.advance(1.0):
             bar.update(task, completed=again.done)
         bar.update(task, completed=again.done)
     Writer(shared.house).step()  # what the catalogue finished meanwhile
-    return gen.current(writer.root).name
+    return shared.house.indexes.reader().snapshot().generation
 
 
 def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
@@ -73,22 +72,7 @@ def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
 @app.command()
 def status(context: typer.Context, as_json: AsJson = False) -> None:
     """The current generation: its segments, their kinds and sizes, and what is wrong with it, if anything is."""
-    from indexes import generations as gen
-    from indexes.state import look
-
-    shared = given(context)
-    root = shared.settings.index_path
-    facts: dict[str, Any] = {"folder": str(root), "state": look(root).text}
-    try:
-        folder = gen.current(root)
-        manifest = gen.read_manifest(folder) if folder else None
-    except Misconfigured as error:
-        manifest, facts["problem"] = None, error.detail
-    if manifest is not None:
-        facts |= {"generation": manifest.generation, "model": manifest.model, "documents": manifest.documents}
-        facts |= {"passages": manifest.chunks, "without_vectors": len(manifest.without_vectors)}
-        facts["bytes"] = sum(size for _, size in manifest.files.values())
-        facts["segments"] = [{"kind": s.kind, "rows": s.count, "dropped": len(s.dropped)} for s in manifest.segments]
+    facts = given(context).house.indexes.facts()
     if as_json:
         show.print_json(facts)
         return

@@ -42,7 +42,7 @@ def build(context: typer.Context, name: Name, no_wait: NoWait = False) -> None:
         def done() -> bool:
             missing = embeddings.count_missing(model.digest)
             bar.update(task, completed=total - missing)
-            return not missing and is_ready(shared.settings.index_path, model)
+            return not missing and is_ready(shared.house.indexes.root, model)
 
         finished = _drive(shared, done, no_wait)
     out.print(f"{model.model} is ready to serve" if finished else "the running writer builds it")
@@ -62,7 +62,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
             "role": "serves" if model.digest == serving.digest else "gave way" if model.served_until else "beside",
             "dimension": model.dimension,
             "documents_missing": embeddings.count_missing(model.digest),
-            "ready": model.digest == serving.digest or is_ready(shared.settings.index_path, model),
+            "ready": model.digest == serving.digest or is_ready(shared.house.indexes.root, model),
         }
         for model in (serving, *beside)
     ]
@@ -116,7 +116,7 @@ def swap(
     shared = given(context)
     model = shared.house.embedders.describe(name)
     _check_other(shared, model)
-    if not anyway and not is_ready(shared.settings.index_path, model):
+    if not anyway and not is_ready(shared.house.indexes.root, model):
         raise Refused("conflict", f"The index of {model.model} is not ready; see `mailroom index model status`.")
     _serve(shared, model, no_wait)
 
@@ -137,8 +137,6 @@ def drop(
     context: typer.Context, name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Forget a model that does not serve: its vectors and its index. Only `build` brings it back."""
-    import shutil
-
     from workers.rebuild import folder_of
 
     shared = given(context)
@@ -147,7 +145,7 @@ def drop(
     if not yes:
         typer.confirm(f"Forget the vectors of {model.model}?", abort=True, err=True)
     shared.house.catalogue.embeddings.drop(model.digest)
-    shutil.rmtree(folder_of(shared.settings.index_path, model.digest), ignore_errors=True)
+    shared.house.indexes.drop(folder_of(shared.house.indexes.root, model.digest))
     out.print(show.plain(f"dropped {model.model}"))
 
 

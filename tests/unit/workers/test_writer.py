@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from indexes.reader import IndexReader
-from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
+from pipeline.documents import State
+from tests.support.embedded import embedded
 from workers.assemble import House
 from workers.settings import load_settings
 from workers.writer import REQUEST, Writer
@@ -30,24 +30,6 @@ def house(home: Path) -> Iterator[House]:
 
 def opened(home: Path) -> House:
     return House(load_settings({"data.path": str(home)}, environ={}).settings)
-
-
-def embedded(house: House, number: int, reason: str | None = None) -> str:
-    """A document that has come as far as the writer; its id."""
-    document, _ = house.catalogue.documents.receive(f"{number:064x}", 1, Sighting("tray", f"{number}.txt", 0.0))
-    (job,) = house.catalogue.ledger.claim(Lane.INGEST, "test", 60)
-    vector = np.zeros((1, house.embedder.dimension), np.float32)
-    vector[0, number] = 1.0
-    outcome = Outcome(
-        Stage.EMBED,
-        document={"reason": reason},
-        chunks=(Chunk(0, f"text number {number}", 0, 13),),
-        vectors=vector,
-        embedder=house.embedder.digest,
-        next_stage=Stage.INDEX,
-    )
-    assert house.catalogue.ledger.commit(job, outcome)
-    return document.id
 
 
 def numbers(house: House) -> frozenset[int]:

@@ -1,0 +1,110 @@
+"""Full text in Milvus: its BM25 over stems and over codes, its text match for what is required.
+
+As with Tantivy texts are made to terms by analysis.py and handed over ready. Words of the title and the file name that do not
+stand in the text are ranked with it, so that none counts twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from indexes.lexical.analysis import codes, language_of, stems
+from indexes.lexical.build import CODE_BOOST
+from indexes.lexical.match import admits, highlights
+from indexes.milvus.build import Asked, Builder
+from indexes.milvus.limit import Limit
+from indexes.milvus.schema import PASSAGES, WORDS
+from indexes.milvus.server import MOST, Server
+from indexes.milvus.terms import MARK, figure_field, joined
+from indexes.milvus.vectors import found
+from indexes.milvus.words import Words
+from pipeline.documents import Chunk
+from pipeline.figures import figures
+from pipeline.numbers import Numbers
+from pipeline.query import parse
+from pipeline.questions import Hit, Hits
+
+#: Stands between a text and what is ranked with it, so that no phrase reaches over.
+EDGE = f"{MARK}edge"
+
+
+class MilvusLexical:
+    """Implements `pipeline.ports.Lexical`. ``count``: the passages; ``languages``: those of the index."""
+
+    def __init__(
+        self, server: Server, names: Mapping[str, str], limit: Limit, count: int, languages: Sequence[str]
+    ) -> None:
+        self._server, self._passages, self._limit, self._count = server, names[PASSAGES], limit, count
+        self._builder = Builder(Words(server, names[WORDS]), languages)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> Sequence[Hit]:
+        clauses = parse(query, plain)
+        asked = self._builder.build(clauses) if self._count else Asked(nothing=True)
+        if asked.nothing:
+            return Hits([], [])
+
+        def ranked(expression: str, limit: int) -> Hits:
+            return self._ranked(asked, " and ".join(filter(None, (expression, asked.expression))), limit)
+
+        return self._limit.best(ranked, k, Numbers.of(allowed) if allowed is not None else None)
+
+    def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
+        return highlights(query, text, plain, self._builder.knows if self._count else lambda word: False)
+
+    def admits(self, query: str, text: str, title: str, name: str) -> bool:
+        return admits(parse(query), text, title, name)
+
+    def _ranked(self, asked: Asked, expression: str, limit: int) -> Hits:
+        """Read further where passages fall away whose words are not in the order asked for."""
+        read = limit
+        while True:
+            hits = self._scored(asked, expression, read)
+            good = self._in_order(asked, hits)
+            if len(good) >= limit or len(hits) < read or read >= MOST:
+                return good[:limit]
+            read = min(MOST, 4 * read)
+
+    def _scored(self, asked: Asked, expression: str, limit: int) -> Hits:
+        """By both rankings together; what is required and has none of the words to rank by comes last."""
+        scores: dict[int, float] = {}
+        for tokens, field, boost in ((asked.text, "text_bm25", 1.0), (asked.code, "code_bm25", CODE_BOOST)):
+            if tokens:
+                hits = found(self._server, self._passages, " ".join(tokens), field, "BM25", expression, limit)
+                for key, score in hits.score_of.items():
+                    scores[key] = scores.get(key, 0.0) + boost * score + len(asked.required)
+        if asked.required and len(scores) < limit:
+            rows = self._server.call("query", self._passages, filter=expression, output_fields=["key"], limit=limit)
+            scores |= {row["key"]: float(len(asked.required)) for row in rows if row["key"] not in scores}
+        keys, values = np.fromiter(scores.keys(), np.int64), np.fromiter(scores.values(), np.float64)
+        order = np.lexsort((keys, -values))[:limit]
+        return Hits(keys[order], values[order])
+
+    def _in_order(self, asked: Asked, hits: Hits) -> Hits:
+        if not asked.looked_at or not len(hits):
+            return hits
+        fields = ["key", *asked.looked_at]
+        rows = self._server.call("get", self._passages, ids=hits.keys.tolist(), output_fields=fields)
+        good = {row["key"] for row in rows if asked.admits(row)}
+        return hits[np.array([key in good for key in hits.keys.tolist()], bool)]
+
+
+def fields_of(chunk: Chunk, title: str | None, name: str) -> tuple[dict[str, str], str, set[str]]:
+    """A passage's fields of text, its language, and its words as they are asked for."""
+    language = language_of(chunk.text)
+    heading = " ".join(filter(None, (title, chunk.heading if chunk.heading != title else None)))
+    text, titles, named = (stems(each, language) for each in (chunk.text, heading, name))
+    as_written = [*codes(chunk.text), *codes(name)]
+    more = [each for each in dict.fromkeys([*titles, *named]) if each not in set(text)]
+    fields = {
+        "text": f"{joined(text)} {EDGE} {joined(more)}" if more else joined(text),
+        "code": joined(as_written),
+        "title": joined(titles),
+        "name": joined(named),
+        "figures": figure_field(*figures(chunk.text)),
+    }
+    return fields, language, {*text, *as_written, *titles, *named}

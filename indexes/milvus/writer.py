@@ -1,0 +1,221 @@
+"""The one writer of an index in Milvus. A publication is: old rows out, new rows in, then the state that tells of them.
+
+It is not atomic as a generation is. A crash leaves rows of which the state does not tell: their documents are added again,
+which begins with taking their old rows out, and no reader shows a passage that the catalogue has not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from indexes import generations as gen
+from indexes.milvus import schema, state
+from indexes.milvus.lexical import fields_of
+from indexes.milvus.schema import DOCUMENTS, PASSAGES, WORDS
+from indexes.milvus.server import Server
+from indexes.milvus.state import Facts, Held
+from indexes.milvus.words import Vocabulary
+from pipeline.documents import Chunk
+from pipeline.errors import Misconfigured, Refused
+from pipeline.faults import fault
+from pipeline.numbers import Numbers
+from pipeline.questions import chunk_key
+
+#: Rows of one insertion, and documents of one deletion: a message stays under a few megabytes.
+ROWS, NUMBERS = 500, 1000
+#: Milvus's index types by ours; the empty one leaves the choice to the server.
+KINDS = {"": "AUTOINDEX", "exact": "FLAT"}
+
+
+class MilvusWriter:
+    """Does what `indexes.writer.IndexWriter` does, and is exclusive by a lock in ``root``. The server merges and compacts by
+    itself."""
+
+    is_compacting = False
+
+    def __init__(
+        self, server: Server, root: Path, role: str, embedder: str, dimension: int, model: str = "", large: str = ""
+    ) -> None:
+        if large not in KINDS:
+            raise Misconfigured("bad-settings", "index.kind: Milvus chooses the kind; leave it empty, or give exact.")
+        self.root, self.embedder, self.dimension, self.model, self.large = root, embedder, dimension, model, large
+        self._server, self._role, self._names = server, role, schema.names(role)
+        self._lock: IO[str] | None = None
+        self.openings = 0
+        self.reopen()
+
+    @property
+    def numbers(self) -> Numbers:
+        """The documents that the index will hold after the next publication."""
+        return Numbers(self._held)
+
+    @property
+    def without_vectors(self) -> Numbers:
+        """Those of them that are found by their words only."""
+        return Numbers(each.number for each in self._held.values() if each.bare)
+
+    @property
+    def is_there(self) -> bool:
+        """False when somebody took the lock's folder away."""
+        try:
+            return os.path.samestat(os.fstat(self._lock.fileno()), (self.root / "writer.lock").stat())
+        except OSError:
+            return False
+
+    @property
+    def is_open(self) -> bool:
+        """False, too, when the last attempt to open it failed."""
+        return self._open and self.is_there
+
+    @property
+    def damage(self) -> str | None:
+        """None: what the server keeps is the server's to check."""
+        return None
+
+    def reopen(self) -> None:
+        """Forget what is not published and go on from what is."""
+        self._rows: dict[int, list[dict[str, Any]]] = {}
+        self._words: dict[int, set[str]] = {}
+        self._changed: dict[int, Held] = {}
+        self._held: dict[int, Held] = {}
+        self.since, self.openings, self._open = 0.0, self.openings + 1, False
+        self._take_lock()
+        facts = state.read_facts(self._server, self._names[DOCUMENTS])
+        fits = facts is not None and (facts.embedder, facts.dimension) == (self.embedder, self.dimension)
+        self.rebuild_needed = not fits
+        self._facts = facts if fits else None
+        self._languages = set(facts.languages) if fits else set()
+        self._vocabulary = Vocabulary(self._server, self._names[WORDS])
+        if fits:
+            self.since, self.model = facts.since, self.model or facts.model
+            held = state.changed_since(self._server, self._names[DOCUMENTS], 0)
+            self._held = {each.number: each for each in held if each.passages}
+        self._open = True
+
+    def add(
+        self, number: int, chunks: Sequence[Chunk], vectors: np.ndarray | None, title: str | None = None, name: str = ""
+    ) -> None:
+        """Add the document, or replace it. Without ``vectors`` it is found by its words only."""
+        if vectors is not None and (vectors.shape != (len(chunks), self.dimension) or not np.isfinite(vectors).all()):
+            raise Misconfigured("bad-index", f"document {number}: vectors {vectors.shape} do not fit its chunks")
+        bare, words = vectors is None, set()
+        rows, given = [], np.zeros((len(chunks), self.dimension)) if bare else vectors
+        for chunk, vector in zip(chunks, given, strict=True):
+            fields, language, held = fields_of(chunk, title, name)
+            key = chunk_key(number, chunk.ordinal)
+            rows.append({"key": key, "document": number, "bare": bare, "vector": vector.tolist(), **fields})
+            self._languages.add(language)
+            words |= held
+        self._rows[number], self._words[number] = rows, words
+        self._held[number] = self._changed[number] = Held(number, len(rows), bare)
+
+    def remove(self, number: int) -> None:
+        """Forget the document; nothing happens where it is not held."""
+        if self._held.pop(number, None) is not None:
+            self._rows.pop(number, None)
+            self._words.pop(number, None)
+            self._changed[number] = Held(number, 0, False)
+
+    def publish(self, anyway: bool = False) -> str | None:
+        """Make the changes visible to readers; returns the publication's name, or None when nothing has changed (unless
+        ``anyway``). After Unavailable nothing of this step is kept here, and the catalogue still has it all."""
+        if not (anyway or self._changed):
+            return None
+        try:
+            return self._publish()
+        except Exception:
+            self._open = False  # reopened, which forgets this step, before the next one
+            raise
+
+    def adopt(self, other: Path, since: float) -> str:
+        """Let the index that stands beside under the name of ``other`` take this one's place. ``since``: when it was begun."""
+        facts = state.read_facts(self._server, schema.names(other.name)[DOCUMENTS])
+        if facts is None:
+            raise Misconfigured("bad-index", f"There is no index {other.name} beside.")
+        state.write(self._server, schema.names(other.name)[DOCUMENTS], replace(facts, since=since), {})
+        schema.rename(self._server, other.name, self._role)
+        self.change_model(facts.embedder, facts.dimension, facts.model)
+        return f"{facts.serial:012d}"
+
+    def set_aside(self, target: Path) -> float | None:
+        """Let this index stand beside under the name of ``target``; when it was made, None where there is none."""
+        if self._facts is None:
+            return None
+        schema.rename(self._server, self._role, target.name)
+        return self._facts.since
+
+    def change_model(self, embedder: str, dimension: int, model: str) -> None:
+        """Go on with vectors of another model."""
+        self.embedder, self.dimension, self.model = embedder, dimension, model
+        self.reopen()
+
+    def compact(self) -> None:
+        """The server's own affair."""
+
+    def await_compaction(self) -> None:
+        """The server's own affair."""
+
+    def close(self) -> None:
+        """Let go of the lock; what was not published is dropped."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def _take_lock(self) -> None:
+        if self._lock is not None and self.is_there:
+            return
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = (self.root / "writer.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise Refused("conflict", f"Another writer holds the index; its lock is in {self.root}.") from None
+        self._lock = lock
+
+    def _publish(self) -> str:
+        if self._facts is None:
+            schema.drop(self._server, self._role)
+            schema.create(self._server, self._role, self.dimension, KINDS[self.large])
+        passages = self._names[PASSAGES]
+        for numbers in _parts(self._changed, NUMBERS):
+            self._server.call("delete", passages, filter=f"document in {list(numbers)}")
+        self._vocabulary.add(word for words in self._words.values() for word in words)
+        for rows in _parts(chain.from_iterable(self._rows.values()), ROWS):
+            self._server.call("insert", passages, list(rows))
+        fault("index.manifest")
+        self._facts = self._next_facts()
+        state.write(self._server, self._names[DOCUMENTS], self._facts, self._changed)
+        self._rows, self._words, self._changed = {}, {}, {}
+        return f"{self._facts.serial:012d}"
+
+    def _next_facts(self) -> Facts:
+        before = self._facts
+        return Facts(
+            serial=before.serial + 1 if before else 1,
+            embedder=self.embedder,
+            dimension=self.dimension,
+            model=self.model,
+            since=gen.now(),
+            born=before.born if before else uuid.uuid4().hex,
+            languages=tuple(sorted(self._languages)),
+        )
+
+
+def _parts(values: Iterable[Any], size: int) -> Iterable[Sequence[Any]]:
+    part: list[Any] = []
+    for value in values:
+        part.append(value)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part

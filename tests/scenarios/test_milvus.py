@@ -1,0 +1,95 @@
+"""The writer, the reader and the path out over an index in Milvus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.documents import State
+from pipeline.errors import Misconfigured, Refused, Unavailable
+from pipeline.questions import Caller, SearchRequest
+from tests.support.embedded import embedded
+from tests.support.milvus import MilvusServer
+from workers.assemble import House
+from workers.settings import load_settings
+from workers.writer import REQUEST, Writer
+
+EVERYTHING = Caller((), admin=True)
+
+
+def opened(home: Path, url: str) -> House:
+    return House(load_settings({"data.path": str(home), "index.url": url}, environ={}).settings)
+
+
+@pytest.fixture
+def url(milvus: MilvusServer) -> str:
+    return milvus.url()
+
+
+@pytest.fixture
+def house(tmp_path: Path, url: str) -> Iterator[House]:
+    house = opened(tmp_path / "data", url)
+    yield house
+    house.close()
+
+
+def numbers(house: House) -> set[int]:
+    return set(house.indexes.reader().snapshot().numbers)
+
+
+def found(house: House, text: str) -> set[str]:
+    return {passage.document_id for passage in house.search.search(EVERYTHING, SearchRequest(text, k=5)).passages}
+
+
+def test_documents_are_found_until_they_are_deleted(house: House) -> None:
+    one, two = embedded(house, 1), embedded(house, 2)
+    writer = Writer(house)
+    assert writer.step() == 2
+    assert house.catalogue.documents.get(one).state is State.INDEXED
+    assert found(house, "text number") == {one, two}
+    house.catalogue.documents.delete(one)
+    assert found(house, "text number") == {two}  # at once, before the index knows
+    writer._compared_at = float("-inf")
+    writer.step()
+    assert numbers(house) == {house.catalogue.documents.get(two).number}
+    assert house.indexes.counts() == (1, 1)
+
+
+def test_another_process_goes_on_and_a_request_makes_the_index_anew(house: House, tmp_path: Path, url: str) -> None:
+    embedded(house, 1)
+    Writer(house).step()
+    with pytest.raises(Refused):
+        opened(tmp_path / "data", url).writer  # noqa: B018
+    house.writer.close()
+    again = opened(tmp_path / "data", url)
+    assert again.writer.numbers == numbers(house) and not again.writer.rebuild_needed
+    (again.settings.index_path / REQUEST).touch()
+    embedded(again, 2)
+    writer = Writer(again)
+    while (again.settings.index_path / REQUEST).exists():
+        writer.step()
+    writer.step()
+    assert len(numbers(again)) == 2 and len(house.reader.snapshot().numbers) >= 1
+    again.close()
+
+
+def test_a_server_that_is_gone_is_said_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("indexes.milvus.server.TIMEOUT", 1.0)
+    house = opened(tmp_path, "milvus+http://127.0.0.1:9/db")
+    reader = house.reader
+    assert len(reader.snapshot().numbers) == 0 and reader.stale and "127.0.0.1:9" in reader.problem
+    assert house.indexes.look().name == "unavailable"
+    with pytest.raises(Unavailable):
+        house.writer  # noqa: B018
+
+
+def test_a_wrong_url_and_a_kind_of_the_other_backend_are_mistakes_in_the_settings(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Misconfigured, match=r"index\.url"):
+        opened(tmp_path, "http://milvus:19530").indexes  # noqa: B018
+    house = House(
+        load_settings({"data.path": str(tmp_path), "index.url": url, "index.kind": "hnsw-sq8"}, environ={}).settings
+    )
+    with pytest.raises(Misconfigured, match=r"index\.kind"):
+        house.writer  # noqa: B018
