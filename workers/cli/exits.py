@@ -18,7 +18,7 @@ MEANINGS = {
     ERROR: "an error, named on standard error as `error: CODE: what happened and what to do`",
     USAGE: "the command line is wrong, or a request that cannot be right",
     NOT_FOUND: "there is no such document or key, or nothing was found",
-    SOME_FAILED: "done, but some documents failed",
+    SOME_FAILED: "done, but some documents or queries failed",
     NOT_RUNNING: "no Mailroom runs on this data folder, and the command needs one",
     UNAVAILABLE: "a store, the broker or the disk does not answer: try again",
     INTERRUPTED: "interrupted by Ctrl-C",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from workers.cli import exits, show
-from workers.cli.context import given, out
+from workers.cli.context import err, given, out
 from workers.cli.documents import (
     AsJson,
     FacetNames,
@@ -30,7 +31,9 @@ Rerank = Annotated[
 
 def search(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(help='Words, "phrases", +must, -not, title:word, prefix*, like~, 10..20.')],
+    query: Annotated[
+        str | None, typer.Argument(help='Words, "phrases", +must, -not, title:word, prefix*, like~, 10..20.')
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Passages.")] = 10,
     mode: Annotated[str, typer.Option(help="hybrid, lexical or vector.")] = "hybrid",
     per_document: Annotated[int, typer.Option(min=1, max=100, help="Of one document at most; 1 groups.")] = 3,
@@ -47,12 +50,21 @@ def search(
     meta: Meta = None,
     facets: FacetNames = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the parts of each score.")] = False,
+    batch: Annotated[Path | None, typer.Option(help="A CSV of queries: a column query, and any of filters.")] = None,
+    written: Annotated[Path | None, typer.Option("--out", help="With --batch: the CSV of what they find.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search the documents. Exit code 3 when nothing was found."""
+    """Search the documents. Exit code 3 when nothing was found; with --batch 4 when some of the queries failed."""
     narrowing = {"language": language, "owner": owner, "meta": meta}
     filters = filters_of(label=label, source=source, folder=folder, since=since, until=until, **narrowing)
     ranking = {"per_document": per_document, "collapse": not duplicates, "plain": plain, "rerank": rerank}
+    if (query is None) == (batch is None) or (batch is None) != (written is None):
+        raise typer.BadParameter("give a query, or --batch FILE with --out FILE")
+    if query is None:
+        if explain or facets:
+            raise typer.BadParameter("--explain and --facets go with one query, not with --batch")
+        _search_all(context, batch, written, as_json, k=k, mode=mode, filters=filters, **ranking)
+        return
     page = given(context).gateway.search(query, k, mode, explain, filters, facets=names_of(facets), **ranking)
     if as_json:
         show.print_json(page)
@@ -64,6 +76,24 @@ def search(
         show.facet_counts(page["facets"])
     if not page["items"]:
         raise typer.Exit(exits.NOT_FOUND)
+
+
+def _search_all(context: typer.Context, batch: Path, written: Path, as_json: bool, **how: Any) -> None:
+    from workers.cli import batch as batches
+    from workers.cli import rows
+
+    if written.resolve() == batch.resolve():
+        raise typer.BadParameter("--out would replace the file of --batch")
+    summary = batches.run(given(context).gateway, rows.read(batch), written, **how)
+    if as_json:
+        show.print_json(summary.as_json())
+    for line, error in summary.failed:
+        err.print(show.plain(f"{batch}, line {line}: {error}"))
+    if not as_json:
+        done = f"{summary.queries} queries, {summary.without} without a hit, {len(summary.failed)} failed"
+        out.print(show.plain(f"{done}; {summary.passages} passages in {written}"))
+    if summary.failed:
+        raise typer.Exit(exits.SOME_FAILED)
 
 
 def ask(

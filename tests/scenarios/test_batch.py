@@ -1,0 +1,164 @@
+"""Many searches from a CSV, on this machine and by REST: what is wrong in a row stays in that row."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.serving import client, make_house, read_and_index, serving
+from workers.assemble import House
+from workers.cli import exits
+from workers.cli.main import main
+
+TEXTS = {
+    "lease.txt": ("The notice period of the lease is three months.", "contract"),
+    "café.txt": ("The café was paid on Tuesday.", "invoice"),
+    "=sum.txt": ('=HYPERLINK("http://example.org";"the pump")', "memo"),
+}
+
+Batch = Callable[..., tuple[int, list[dict[str, str]], str]]
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, str]]:
+    house = make_house(tmp_path_factory.mktemp("batch"))
+    with serving(house) as url:
+        root = client(url, house, admin=True)
+        for name, (text, label) in TEXTS.items():
+            sent = root.post("/v1/documents", content=name.encode(), params={"path": name, "access": "*"}).json()
+            read_and_index(house, sent["id"], text, label)
+        yield house, url
+    house.close()
+
+
+@pytest.fixture(params=["local", "remote"])
+def batch(
+    request: pytest.FixtureRequest,
+    installation: tuple[House, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Batch:
+    """(exit code, rows of the result, what was said) of a file of queries."""
+    house, url = installation
+    options = ["--data", str(house.settings.home)]
+    if request.param == "remote":
+        with client(url, house, ["user:ann"], ["read"]) as ann:
+            options = ["--url", url, "--key", ann.headers["authorization"].split()[1]]
+
+    def run(content: str | bytes, *words: str) -> tuple[int, list[dict[str, str]], str]:
+        asked, found = tmp_path / "queries.csv", tmp_path / "results.csv"
+        asked.write_bytes(content.encode() if isinstance(content, str) else content)
+        found.unlink(missing_ok=True)
+        code = main([*options, "search", "--batch", str(asked), "--out", str(found), *words])
+        told = capsys.readouterr()
+        assert sorted(file.name for file in tmp_path.iterdir()) in (["queries.csv"], ["queries.csv", "results.csv"])
+        rows = list(csv.DictReader(found.open(encoding="utf-8-sig", newline=""))) if found.exists() else []
+        return code, rows, told.out + told.err
+
+    return run
+
+
+def test_every_query_has_its_lines(batch: Batch) -> None:
+    code, rows, told = batch("query,type\nnotice period,\nnotice,invoice\npaid,invoice|memo\n", "--mode", "lexical")
+    assert code == exits.OK, told
+    assert [(r["line"], r["query"], r["total"], r["rank"], r["document_name"]) for r in rows] == [
+        ("2", "notice period", "1", "1", "lease.txt"),
+        ("3", "notice", "0", "", ""),
+        ("4", "paid", "1", "1", "café.txt"),
+    ]
+    assert rows[0]["text"] == TEXTS["lease.txt"][0] and rows[0]["type"] == "contract"
+    assert "3 queries, 1 without a hit, 0 failed; 2 passages" in " ".join(told.split())
+
+
+def test_a_bad_row_is_named_and_harms_no_other(batch: Batch) -> None:
+    """An open quote, a stray one, a cell too many, no query, a mistake in a query, a filter that cannot be, a long one."""
+    rows_ = [
+        "query,type,since",
+        "lease,,",
+        '"lease,,',
+        '"notice period" lease,,',
+        "notice,contract,,more",
+        ",contract,",
+        "(((,,",
+        "title:,,",
+        "lease,,yesterday",
+        "lease " + "x" * 150_000 + ",,",
+        "lease " * 900 + ",,",
+        '"""notice period""",contract,2020-01-01',
+    ]
+    code, rows, told = batch("\n".join(rows_), "--mode", "lexical")
+    assert code == exits.SOME_FAILED
+    failed = {int(row["line"]): row["error"] for row in rows if row["error"]}
+    assert set(failed) >= {3, 4, 5, 6, 9, 10, 11}
+    assert all(f"line {line}: " in " ".join(told.split()) for line in failed)
+    assert [row["document_name"] for row in rows if row["line"] in ("2", "12")] == ["lease.txt", "lease.txt"]
+    assert "queries.csv" in told and "Traceback" not in told
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_files_as_spreadsheets_write_them(batch: Batch, encoding: str, separator: str) -> None:
+    content = "\r\n".join((f"Query{separator}type", f"café{separator}invoice", "", separator))
+    code, rows, told = batch(content.encode(encoding), "--mode", "lexical")
+    assert code == exits.OK, told
+    assert [(row["query"], row["document_name"]) for row in rows] == [("café", "café.txt")]
+
+
+def test_no_cell_becomes_a_formula(batch: Batch) -> None:
+    code, rows, _ = batch("query\n+pump -lease\n", "--mode", "lexical")
+    assert code == exits.OK
+    assert [(r["query"], r["document_name"], r["path"]) for r in rows] == [("'+pump -lease", "'=sum.txt", "'=sum.txt")]
+    assert rows[0]["text"].startswith("'=HYPERLINK")
+    assert float(rows[0]["score"])
+
+
+def test_options_hold_for_every_row_and_a_cell_stands_before_them(batch: Batch) -> None:
+    _, rows, _ = batch("query,type\nthe notice paid,\nthe notice paid,contract\n", "--type", "invoice")
+    assert [(row["line"], row["document_name"]) for row in rows] == [("2", "café.txt"), ("3", "lease.txt")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+        (b"query\n", "no query below it"),
+        (b"type\ninvoice\n", "no column 'query'"),
+        (b"query,colour,flavour\nx,red,\n", "'colour', 'flavour'; there are query, type"),
+        (b"query,query\nx,y\n", "more than once: query"),
+        (b"query\n\x81\n", "no known encoding"),
+    ],
+)
+def test_a_file_that_is_none_leaves_no_result(batch: Batch, content: bytes, said: str) -> None:
+    code, rows, told = batch(content)
+    assert (code, rows) == (exits.USAGE, [])
+    assert said in told and "error: bad-request" in told
+
+
+def test_the_summary_as_json(batch: Batch) -> None:
+    code, _, told = batch('query\nlease\n,\n\n"x\n', "--json")
+    assert code == exits.SOME_FAILED
+    summary = json.loads(told[: told.rindex("}") + 1])
+    assert (summary["queries"], [each["line"] for each in summary["failed"]]) == (2, [5])
+
+
+def test_what_is_no_fault_of_a_row_ends_the_run(
+    installation: tuple[House, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, found = tmp_path / "queries.csv", tmp_path / "results.csv"
+    asked.write_text("query\nlease\n")
+    found.write_text("of yesterday")
+    words = ["search", "--batch", str(asked), "--out"]
+    assert main(["--url", installation[1], "--key", "wrong", *words, str(found)]) == exits.ERROR
+    assert found.read_text() == "of yesterday"
+    local = ["--data", str(installation[0].settings.home), *words]
+    assert main([*local, str(tmp_path / "no" / "where.csv")]) == exits.USAGE
+    assert main([*local, str(asked)]) == exits.USAGE
+    assert main([*local[:-1]]) == exits.USAGE
+    assert main([*local, str(found), "--explain"]) == exits.USAGE
+    assert "Traceback" not in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["queries.csv", "results.csv"]
