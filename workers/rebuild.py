@@ -118,6 +118,11 @@ class Rebuild:
     def done(self) -> int:
         return self._side.done
 
+    @property
+    def begun_at(self) -> float:
+        """Epoch seconds, of whichever process began it."""
+        return self._side.note.at
+
     def advance(self, seconds: float | None = None) -> bool:
         """As `SideIndex.advance`."""
         if not self._side.advance(seconds):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from indexes.open import open_indexes
 from pipeline.documents import State
 from pipeline.errors import Misconfigured, Refused, Unavailable
 from pipeline.questions import Caller, SearchRequest
 from tests.support.embedded import embedded
 from tests.support.milvus import MilvusServer
 from workers.assemble import House
+from workers.cli import exits
+from workers.cli.main import main
+from workers.rebuild import Rebuild
 from workers.settings import load_settings
 from workers.writer import REQUEST, Writer
 
@@ -93,3 +99,50 @@ def test_a_wrong_url_and_a_kind_of_the_other_backend_are_mistakes_in_the_setting
     )
     with pytest.raises(Misconfigured, match=r"index\.kind"):
         house.writer  # noqa: B018
+
+
+def test_an_index_is_copied_there_and_back_without_embedding(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "data"
+    first = opened(home, "")
+    ids = {embedded(first, number) for number in (1, 2, 3)}
+    Writer(first).step()
+    monkeypatch.setattr(first.embedder.__class__, "embed", lambda *_: pytest.fail("nothing is embedded again"))
+    first.close()
+    assert "3 documents, 3 passages" in asked(home, "index", "migrate", "--to", url)
+    late = opened(home, "")
+    fourth = embedded(late, 4)  # comes before the switch
+    late.close()
+    there = opened(home, url)
+    Writer(there).step()
+    assert numbers(there) == {there.catalogue.documents.get(each).number for each in (*ids, fourth)}
+    assert "ok" in asked(home, "--set", f"index.url={url}", "index", "status")
+    there.close()
+    assert "4 documents, 4 passages" in asked(home, "--set", f"index.url={url}", "index", "migrate", "--to", "folder")
+    assert len(numbers(opened(home, ""))) == 4
+
+
+def test_a_copy_that_was_interrupted_goes_on(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.rebuild.CHECKPOINT", 1)
+    house = opened(tmp_path / "data", "")
+    for number in (1, 2, 3):
+        embedded(house, number)
+    target = open_indexes(url, house.settings.index_path)
+    writer = target.writer(house.embedders.chosen())
+    begun = Rebuild(house.catalogue.passages, target, writer)
+    assert not begun.advance(0.0)  # one document and a checkpoint
+    begun.close()
+    again = Rebuild(house.catalogue.passages, target, writer)
+    assert again.done >= 1 and again.begun_at == begun.begun_at
+    assert again.advance() and target.counts() == (3, 3)
+    writer.close()
+    house.close()
+
+
+def asked(home: Path, *arguments: str) -> str:
+    """What the command line says; it must succeed."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(["--data", str(home), *arguments]) == exits.OK
+    return " ".join(said.getvalue().split())

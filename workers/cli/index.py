@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.errors import Refused
-from workers.cli import advise, remodel, show
+from workers.cli import advise, migrate, remodel, show
 from workers.cli.context import Context, given, out
 from workers.cli.documents import AsJson, progress
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The search index.", no_args_is_help=True)
 app.command("advise")(advise.advise)
+app.command("migrate")(migrate.migrate)
 app.add_typer(remodel.app, name="model")
 #: Seconds for a running writer to publish the rebuilt index.
 PATIENCE = 24 * 3600.0
