@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from indexes.milvus.server import Server
 from workers.app import QUEUES
 from workers.run import ROLES, _parser
 from workers.settings import load_settings
@@ -85,3 +86,26 @@ def test_the_image_is_made_of_what_is_there() -> None:
     allowed = (ROOT / "workers" / "Dockerfile.dockerignore").read_text().splitlines()
     for source in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.MULTILINE):
         assert {f"!{each}" for each in source.split()} <= set(allowed)
+
+
+def test_milvus_stands_behind_a_profile_with_its_stores_and_its_url_is_one_that_the_index_takes(tmp_path: Path) -> None:
+    behind = {name for name, service in SERVICES.items() if service.get("profiles") == ["milvus"]}
+    assert behind == {"milvus", "etcd", "minio"} == {"milvus", *SERVICES["milvus"]["depends_on"]}
+    environ = SERVICES["milvus"]["environment"]
+    assert environ["ETCD_ENDPOINTS"].split(":")[0] in behind and environ["MINIO_ADDRESS"].split(":")[0] in behind
+    assert environ["MINIO_ACCESS_KEY_ID"] == SERVICES["minio"]["environment"]["MINIO_ROOT_USER"]
+    text = (ROOT / "compose.yaml").read_text()
+    (url,) = set(re.findall(r"milvus\+http://[\w:./-]+", text))
+    (tmp_path / "index_url").write_text(url)
+    settings = load_settings({}, {"MAILROOM_INDEX__URL_FILE": str(tmp_path / "index_url")}).settings
+    server = Server(settings.index.url)
+    assert (server.address, server.database) == ("http://milvus:19530", "default")
+    assert "# MAILROOM_INDEX__URL_FILE: /run/secrets/index_url" in text and "index_url" in COMPOSE["secrets"]
+
+
+def test_the_image_can_speak_to_milvus() -> None:
+    locked = (ROOT / "requirements-milvus.lock").read_text()
+    assert "\npymilvus==" in locked and "milvus-lite" not in locked
+    assert "requirements-milvus.lock" in DOCKERFILE
+    everywhere = set(re.findall(r"^([\w.-]+==\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    assert everywhere <= set(re.findall(r"^([\w.-]+==\S+)", locked, re.MULTILINE))

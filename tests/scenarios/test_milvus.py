@@ -15,6 +15,7 @@ from pipeline.errors import Misconfigured, Refused, Unavailable
 from pipeline.questions import Caller, SearchRequest
 from tests.support.embedded import embedded
 from tests.support.milvus import MilvusServer
+from tests.support.serving import client, make_house, read_and_index, serving
 from workers.assemble import House
 from workers.cli import exits
 from workers.cli.main import main
@@ -61,6 +62,24 @@ def test_documents_are_found_until_they_are_deleted(house: House) -> None:
     writer.step()
     assert numbers(house) == {house.catalogue.documents.get(two).number}
     assert house.indexes.counts() == (1, 1)
+
+
+def test_over_rest_a_file_is_found_by_who_may_see_it_until_it_is_deleted(tmp_path: Path, url: str) -> None:
+    house = make_house(tmp_path / "data", **{"index.url": url})
+    with serving(house) as address:
+        root = client(address, house, admin=True)
+        ann, bob = (client(address, house, [f"user:{name}"], ["read", "write"]) for name in ("ann", "bob"))
+        receipt = ann.post("/v1/documents", content=b"a lease", headers={"X-Filename": "lease.txt"}).json()
+        read_and_index(house, receipt["id"], "The notice period of lease PPR-9087 is three months.", "contract")
+        asked = ("notice period", '"notice period" -pump', "PPR-9087", "noti*")
+        for who, expected in ((ann, [receipt["id"]]), (bob, []), (root, [receipt["id"]])):
+            for query in asked:
+                passages = who.get("/v1/search", params={"query": query}).raise_for_status().json()["items"]
+                assert [passage["document_id"] for passage in passages] == expected, (who, query)
+        assert root.get("/healthz").json()["index"] == "ok"
+        assert ann.delete(receipt["href"]).status_code == 204
+        assert ann.get("/v1/search", params={"query": "notice period"}).json()["items"] == []
+    house.close()
 
 
 def test_another_process_goes_on_and_a_request_makes_the_index_anew(house: House, tmp_path: Path, url: str) -> None:
