@@ -100,6 +100,27 @@ def test_another_process_goes_on_and_a_request_makes_the_index_anew(house: House
     again.close()
 
 
+def test_a_publication_that_ends_half_way_is_made_good_by_the_next(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.writer.PAUSE_SECONDS", 0.0)
+    one, writer = embedded(house, 1), Writer(house)
+    writer.step()
+    two = embedded(house, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("indexes.milvus.state.write", raising)  # the rows are in, the state is not
+        with pytest.raises(Unavailable):
+            writer.step()
+    assert len(numbers(house)) == 1 and found(house, "text number") >= {one}
+    writer._compared_at = float("-inf")
+    writer.step()
+    assert house.indexes.counts() == (2, 2) and found(house, "text number") == {one, two}
+
+
+def raising(*_: object) -> None:
+    raise Unavailable("index-unavailable", "as a server that ends just here")
+
+
 def test_a_server_that_is_gone_is_said_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("indexes.milvus.server.TIMEOUT", 1.0)
     house = opened(tmp_path, "milvus+http://127.0.0.1:9/db")

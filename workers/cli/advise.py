@@ -40,6 +40,10 @@ def advise(
     from indexes.vectors.kinds import kind_for
 
     shared = given(context)
+    if shared.settings.index.url:
+        raise Refused(
+            "bad-request", "The index stands in Milvus, which chooses the kind itself; index.kind is for FAISS."
+        )
     rows, asked, total, origin = _vectors(shared, sample, synthetic, queries)
     lines = []
     for line in table(rows, asked):
