@@ -92,6 +92,13 @@ class Lexical(Protocol):
         """Whether a passage that was found by other means has what the query requires and nothing that it excludes.
         ``title`` is the document's with the passage's heading."""
 
+    def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
+        """Words that the last one of ``typed``, of two letters or more, begins, in passages of allowed documents that have
+        those before it, each with a few passages that have it; without case and accents, the most frequent first."""
+
+    def titled(self, typed: str, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
+        """Passages whose title, heading or file name may go on from ``typed``, best first. May hold some that do not."""
+
     def __len__(self) -> int: ...
 
 

@@ -36,6 +36,7 @@ from workers.promotion import Promoter  # noqa: E402
 from workers.reclassify import Reclassify  # noqa: E402
 from workers.relabel import HouseTaxonomy  # noqa: E402
 from workers.settings import Settings  # noqa: E402
+from workers.suggest import Suggestions  # noqa: E402
 from workers.why import Whys  # noqa: E402
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,10 @@ class House:
     @cached_property
     def whys(self) -> Whys:
         return Whys(self)
+
+    @cached_property
+    def suggestions(self) -> Suggestions:
+        return Suggestions(self)
 
     @cached_property
     def hints(self) -> Hints:

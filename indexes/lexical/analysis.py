@@ -74,6 +74,14 @@ _CODES = (
     .build()
 )
 
+_WORDS = (
+    tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+    .filter(tantivy.Filter.remove_long(60))
+    .filter(tantivy.Filter.lowercase())
+    .filter(tantivy.Filter.ascii_fold())
+    .build()
+)
+
 
 def language_of(text: str, among: tuple[str, ...] = LANGUAGES) -> str:
     """The language whose function words are most frequent; English where none is. Single letters tell nothing: they are
@@ -91,6 +99,11 @@ def stems(text: str, language: str = ENGLISH) -> list[str]:
 def codes(text: str) -> list[str]:
     """The text's words and codes as they are written, in lower case: "ppr-9087", "12.3", "ana@example.org"."""
     return _CODES.analyze(_UNSPACED.sub(r" \1 ", text))
+
+
+def words(text: str) -> list[str]:
+    """The text's words, in order, without case and accents, with their endings: codes fall into their parts."""
+    return _WORDS.analyze(_UNSPACED.sub(r" \1 ", text))
 
 
 @lru_cache(maxsize=50_000)

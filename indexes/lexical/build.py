@@ -49,7 +49,7 @@ class Builder:
                     patience -= 1
                 parts += [(Occur.Should, q if times == 1 else Query.boost_query(q, times)) for q in soft]
                 continue
-            query = self._any(self._whole(clause))
+            query = self.either(self._whole(clause))
             if query is not None:
                 parts.append((Occur.MustNot if clause.sign == "-" else Occur.Must, query))
             elif clause.sign != "-":
@@ -73,7 +73,7 @@ class Builder:
             return self._like(clause)
         found = self._split(clause.text)
         if clause.code:
-            found += [Query.boost_query(self._term("code", code), CODE_BOOST) for code in codes(clause.text)]
+            found += [Query.boost_query(self.term("code", code), CODE_BOOST) for code in codes(clause.text)]
         return found
 
     def _split(self, word: str) -> list[Query]:
@@ -81,7 +81,7 @@ class Builder:
         found = []
         for field, boost in BOOSTS.items():
             for way in self._ways(word):
-                query = self._sum([self._term(field, stem) for stem in way])
+                query = self._sum([self.term(field, stem) for stem in way])
                 found.append(query if boost == 1.0 else Query.boost_query(query, boost))
         return [Query.disjunction_max_query(found, 0.0)] if found else []
 
@@ -104,7 +104,7 @@ class Builder:
         ]
         exact = codes(clause.text)
         if clause.code and not clause.field and len(exact) == 1:
-            found.append(Query.boost_query(self._term("code", exact[0]), CODE_BOOST))
+            found.append(Query.boost_query(self.term("code", exact[0]), CODE_BOOST))
         return found
 
     def _fields(self, clause: Clause) -> tuple[str, ...]:
@@ -117,15 +117,19 @@ class Builder:
         return Query.range_query(self._schema, field, kind, low, high)
 
     def _prefix(self, clause: Clause) -> list[Query]:
-        found: list[Query] = []
-        for start in codes(clause.text)[:1]:
-            for field in ("code", "name") if not clause.field else (clause.field,):
-                words = [word for word, _ in self._searcher.terms_with_prefix(field, start, limit=MAX_EXPANDED + 1)]
-                if len(words) > MAX_EXPANDED:
-                    found.append(Query.fuzzy_term_query(self._schema, field, start, 0, True, True))
-                else:
-                    found += [self._term(field, word) for word in words]
-        return found
+        fields = ("code", "name") if not clause.field else (clause.field,)
+        return [query for start in codes(clause.text)[:1] for field in fields for query in self.begun(field, start)]
+
+    def begun(self, field: str, start: str) -> list[Query]:
+        """Alternatives: the field's terms that begin so."""
+        words = [word for word, _ in self._searcher.terms_with_prefix(field, start, limit=MAX_EXPANDED + 1)]
+        if len(words) > MAX_EXPANDED:
+            return [Query.fuzzy_term_query(self._schema, field, start, 0, True, True)]
+        return [self.term(field, word) for word in words]
+
+    def anywhere(self, word: str, fields: Sequence[str]) -> Query | None:
+        """The whole word in one of the fields, by the stems of any language; None for what is no word."""
+        return self.either(self._phrase(field, way) for field in fields for way in self._ways(word))
 
     def _like(self, clause: Clause) -> list[Query]:
         distance = clause.distance or letters_off(clause.text)
@@ -149,15 +153,17 @@ class Builder:
         """Whether a word of letters stands in any text."""
         return any(self._searcher.doc_freq(field, way[0]) for way in self._ways(word) for field in BOOSTS)
 
-    def _term(self, field: str, term: str) -> Query:
+    def term(self, field: str, term: str) -> Query:
+        """Passages that have the term, as the index has it, in the field."""
         return Query.term_query(self._schema, field, term)
 
     def _phrase(self, field: str, terms: Sequence[str]) -> Query:
-        return self._term(field, terms[0]) if len(terms) == 1 else Query.phrase_query(self._schema, field, list(terms))
+        return self.term(field, terms[0]) if len(terms) == 1 else Query.phrase_query(self._schema, field, list(terms))
 
     def _sum(self, queries: Sequence[Query]) -> Query:
         return queries[0] if len(queries) == 1 else Query.boolean_query([(Occur.Should, query) for query in queries])
 
-    def _any(self, queries: Iterable[Query]) -> Query | None:
+    def either(self, queries: Iterable[Query]) -> Query | None:
+        """Alternatives; None where there are none."""
         found = list(queries)
         return self._sum(found) if found else None

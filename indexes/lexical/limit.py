@@ -25,11 +25,13 @@ Found = tuple[np.ndarray, np.ndarray]
 
 @dataclass(slots=True)
 class Limit:
-    """What a filter means for one index. ``query`` is made when it is first needed."""
+    """What a filter means for one index. ``query``, and ``others``, which says the same by those that are not allowed, are
+    made when they are first needed."""
 
     kept: Numbers
     share: float
     query: Query | None = None
+    others: Query | None = None
 
 
 class LimitedSearch:
@@ -55,6 +57,18 @@ class LimitedSearch:
             if len(keys) < wanted or np.count_nonzero(good) >= k:
                 return keys[good][:k], scores[good][:k]
         return self._run(Query.boolean_query([(Occur.Must, query), (Occur.Must, self._members(limit))]), k)
+
+    def only(self, allowed: Numbers | None) -> Query | None:
+        """A query that the passages of the allowed documents match; None where that is all of them."""
+        limit = self._limit(allowed) if allowed is not None else None
+        if limit is None or len(limit.kept) == len(self._present):
+            return None
+        if limit.share <= 0.5:
+            return self._members(limit)
+        if limit.others is None:
+            others = Query.term_set_query(self._schema, "document", (self._present - limit.kept).array.tolist())
+            limit.others = Query.boolean_query([(Occur.Must, Query.all_query()), (Occur.MustNot, others)])
+        return limit.others
 
     def _run(self, query: Query, k: int) -> Found:
         if not self._size:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from indexes.lexical.analysis import codes, content_words, language_of, stems
 from indexes.lexical.match import admits, highlights, is_misspellable, is_near, letters_off
+from indexes.lexical.typed import FUNCTION_WORDS, continues, is_completable, split
 from pipeline.query import Clause, parse
 from pipeline.questions import ORDINAL_BITS, Hit
 
@@ -30,12 +31,18 @@ class NothingLexical:
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)
 
+    def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
+        return []
+
+    def titled(self, typed: str, k: int, allowed: Collection[int] | None) -> list[Hit]:
+        return []
+
 
 class MemoryLexical:
-    """``texts`` maps chunk keys to texts. Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009)."""
+    """``texts`` maps chunk keys to texts, ``titles`` to titles with headings and file names. Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009)."""
 
-    def __init__(self, texts: Mapping[int, str]) -> None:
-        self._texts = dict(texts)
+    def __init__(self, texts: Mapping[int, str], titles: Mapping[int, str] | None = None) -> None:
+        self._texts, self._titles = dict(texts), dict(titles or {})
         self._terms = {key: _terms(text) for key, text in texts.items()}
         self._languages = {language_of(text) for text in texts.values()}
         self._holding = Counter(term for terms in self._terms.values() for term in set(terms))
@@ -63,6 +70,23 @@ class MemoryLexical:
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)
+
+    def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
+        before, start = split(typed)
+        if not is_completable(start):
+            return []
+        needed = {stem for word in before if word not in FUNCTION_WORDS for stem in stems(word)}
+        having: dict[str, list[Hit]] = {}
+        for key, text in self._texts.items():
+            if (allowed is None or key >> ORDINAL_BITS in allowed) and needed <= set(self._terms[key]):
+                for word in {word for word in codes(text) if word.startswith(start) and word != start}:
+                    having.setdefault(word, []).append(Hit(key, 1.0))
+        found = [(word, hits) for word, hits in having.items() if word not in FUNCTION_WORDS]
+        return sorted(found, key=lambda each: (-len(each[1]), each[0]))[:k]
+
+    def titled(self, typed: str, k: int, allowed: Collection[int] | None) -> list[Hit]:
+        kept = [key for key in self._titles if allowed is None or key >> ORDINAL_BITS in allowed]
+        return [Hit(key, 1.0) for key in kept if continues(typed, self._titles[key]) is not None][:k]
 
     def _knows(self, word: str) -> bool:
         return any(stem in self._vocabulary for each in self._languages for stem in stems(word, each))

@@ -18,6 +18,7 @@ from indexes.lexical.analysis import codes, language_of, stems
 from indexes.lexical.build import Builder
 from indexes.lexical.limit import LimitedSearch
 from indexes.lexical.match import admits, highlights
+from indexes.lexical.typed import EXAMPLES, completions, titled
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured
 from pipeline.figures import figures
@@ -116,3 +117,17 @@ class TantivyLexical:
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)
+
+    def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
+        numbers = Numbers.of(allowed) if allowed is not None else None
+        if numbers is not None and not len(numbers):
+            return []
+        found = completions(self._searcher, self._builder, typed, k, self._limited.only(numbers))
+        having = [(word, self._limited.best(self._builder.term("code", word), EXAMPLES, numbers)) for word in found]
+        return [(word, Hits(*passages)) for word, passages in having]
+
+    def titled(self, typed: str, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
+        asked = titled(self._builder, typed)
+        if asked is None:
+            return []
+        return Hits(*self._limited.best(asked, k, Numbers.of(allowed) if allowed is not None else None))

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from indexes.lexical.analysis import codes, function_words, language_of, stems
 from indexes.lexical.build import MAX_MISSPELT
 from indexes.lexical.match import is_misspellable, letters_off, stands
+from indexes.lexical.typed import FUNCTION_WORDS, shorter
 from indexes.milvus.terms import range_tokens, token
 from indexes.milvus.words import Words
 from pipeline.query import Clause
 
-FIELDS = ("text", "title", "name")
+NAMED = ("title", "name")
+FIELDS = ("text", *NAMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,25 @@ class Builder:
             patience -= misspelt
             self._rank(asked, clause, times, misspelt)
         return asked
+
+    def beginning(self, start: str) -> list[str]:
+        """Words of the index that begin so, at most `words.EXPANDED`."""
+        return self._words.beginning(start)
+
+    def completed(self, before: Sequence[str], tokens: tuple[str, ...]) -> Asked:
+        """Passages that have one of the tokens as it is written, and the words before it."""
+        needed = [self._whole(Clause(word)) for word in before if word not in FUNCTION_WORDS]
+        return Asked(required=[[Way("code", tokens, any=True)], *needed], nothing=not all(needed))
+
+    def titled(self, complete: Sequence[str], last: str) -> Asked:
+        """Passages whose title, heading or file name may have the words, and one that begins with the last."""
+        needed = [
+            [Way(name, tuple(map(token, way))) for name in NAMED for way in self._ways(word)] for word in complete
+        ]
+        if last:
+            begun = [*self.beginning(last), *shorter(last), *(stem for way in self._ways(last) for stem in way)]
+            needed.append([Way(name, tuple(dict.fromkeys(map(token, begun))), any=True) for name in NAMED])
+        return Asked(required=needed, nothing=not all(needed))
 
     def knows(self, word: str) -> bool:
         """Whether a word of letters stands in any text."""

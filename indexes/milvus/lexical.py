@@ -10,14 +10,15 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from indexes.lexical.analysis import codes, language_of, stems
+from indexes.lexical.analysis import codes, language_of, stems, words
 from indexes.lexical.build import CODE_BOOST
 from indexes.lexical.match import admits, highlights
+from indexes.lexical.typed import EXAMPLES, FUNCTION_WORDS, MAX_WORDS, is_completable, split
 from indexes.milvus.build import Asked, Builder
 from indexes.milvus.limit import Limit
 from indexes.milvus.schema import PASSAGES, WORDS
 from indexes.milvus.server import MOST, Server
-from indexes.milvus.terms import MARK, figure_field, joined
+from indexes.milvus.terms import MARK, figure_field, joined, token
 from indexes.milvus.vectors import found
 from indexes.milvus.words import Words
 from pipeline.documents import Chunk
@@ -28,6 +29,9 @@ from pipeline.questions import Hit, Hits
 
 #: Stands between a text and what is ranked with it, so that no phrase reaches over.
 EDGE = f"{MARK}edge"
+
+#: Passages in which the frequency of a word's continuations is counted.
+SAMPLE = 200
 
 
 class MilvusLexical:
@@ -45,6 +49,28 @@ class MilvusLexical:
     def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> Sequence[Hit]:
         clauses = parse(query, plain)
         asked = self._builder.build(clauses) if self._count else Asked(nothing=True)
+        return self._best(asked, k, allowed)
+
+    def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
+        before, start = split(typed)
+        held = self._builder.beginning(start) if self._count and is_completable(start) else []
+        wanted = {token(word): word for word in held if word != start and word not in FUNCTION_WORDS}
+        if not wanted:
+            return []
+        hits = self._best(self._builder.completed(before, tuple(wanted)), SAMPLE, allowed)
+        having: dict[str, list[int]] = {}
+        for key, code in self._field("code", hits).items():
+            for each in wanted.keys() & set(code.split()):
+                having.setdefault(wanted[each], []).append(key)
+        frequent = sorted(having.items(), key=lambda each: (-len(each[1]), each[0]))[:k]
+        return [(word, Hits(np.array(keys[:EXAMPLES]), np.ones(len(keys[:EXAMPLES])))) for word, keys in frequent]
+
+    def titled(self, typed: str, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
+        found = words(typed)[-MAX_WORDS:] if self._count else []
+        last = "" if typed[-1:].isspace() or not found else found.pop()
+        return self._best(self._builder.titled(found, last), k, allowed) if found or last else []
+
+    def _best(self, asked: Asked, k: int, allowed: Collection[int] | None) -> Hits:
         if asked.nothing:
             return Hits([], [])
 
@@ -91,6 +117,13 @@ class MilvusLexical:
         rows = self._server.call("get", self._passages, ids=hits.keys.tolist(), output_fields=fields)
         good = {row["key"] for row in rows if asked.admits(row)}
         return hits[np.array([key in good for key in hits.keys.tolist()], bool)]
+
+    def _field(self, name: str, hits: Hits) -> dict[int, str]:
+        """A field of the passages, by key."""
+        if not len(hits):
+            return {}
+        rows = self._server.call("get", self._passages, ids=hits.keys.tolist(), output_fields=["key", name])
+        return {row["key"]: row[name] for row in rows}
 
 
 def fields_of(chunk: Chunk, title: str | None, name: str) -> tuple[dict[str, str], str, set[str]]:

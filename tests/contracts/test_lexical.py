@@ -11,6 +11,7 @@ import pytest
 
 from indexes.lexical.memory import MemoryLexical
 from indexes.lexical.tantivy import TantivyLexical, add_document, open_index
+from indexes.lexical.typed import continues
 from indexes.milvus.reader import MilvusReader
 from indexes.milvus.server import Server
 from indexes.milvus.writer import MilvusWriter
@@ -26,6 +27,7 @@ TEXTS = {
     3: "The pumps are running and the pump house is locked.",
     4: "Period instruments were played for three months.",
 }
+TITLES = {1: "Annual report 2026", 2: "Annual reporting duties", 3: "Lease"}
 Make = Callable[[Mapping[int, str]], Lexical]
 
 
@@ -67,6 +69,24 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     if request.param == "milvus":
         return request.getfixturevalue("in_milvus")
     return in_memory if request.param == "memory" else on_disk
+
+
+@pytest.fixture(scope="session")
+def having_titles(milvus: MilvusServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lexical, ...]:
+    """Documents that say nothing but their titles."""
+    index, server = open_index(tmp_path_factory.mktemp("titles")), Server(milvus.url())
+    tantivy = index.writer(20_000_000, 1)
+    writer = MilvusWriter(server, tmp_path_factory.mktemp("milvus"), "serving", "E", 4)
+    for number, title in TITLES.items():
+        held = [Chunk(0, "text", 0, 4)], title, f"{number}.txt"
+        add_document(tantivy, number, *held)
+        writer.add(number, held[0], np.ones((1, 4)), *held[1:])
+    tantivy.commit()
+    index.reload()
+    writer.publish(anyway=True)
+    writer.close()
+    specified = MemoryLexical({}, {chunk_key(number, 0): title for number, title in TITLES.items()})
+    return specified, TantivyLexical(index, frozenset(TITLES)), MilvusReader(server, "serving").snapshot().lexical
 
 
 def found(lexical: Lexical, query: str, allowed: frozenset[int] | None = None) -> list[int]:
@@ -241,3 +261,54 @@ def test_highlights_show_prefixes_like_words_and_leave_function_words(make: Make
     assert marked("the notice of this") == ["notice"]
     assert marked("perio* leese~") == ["period", "lease"]
     assert marked("montsh") == ["months"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "allowed", "words"),
+    [
+        ("pe", None, ["period"]),
+        ("pu", None, ["pump", "pumps"]),
+        ("pu", {1, 4}, []),
+        ("pu", set(), []),
+        ("notice per", None, ["period"]),
+        ("instruments per", {1}, []),
+        ("ppr-", None, ["ppr-9087"]),
+        ("ANA", None, ["ana@example.org"]),
+        ("th", None, ["three"]),  # function words are no help
+        ("pump", None, ["pumps"]),  # nor is the word itself
+        ("p", None, []),
+        ("pump ", None, []),
+        ("(.*", None, []),
+        ("", None, []),
+    ],
+)
+def test_words_that_a_beginning_may_become(make: Make, typed: str, allowed: set[int] | None, words: list[str]) -> None:
+    kept = frozenset(allowed) if allowed is not None else None
+    found = make(TEXTS).completions(typed, 10, kept)
+    assert [word for word, _ in found] == words
+    for word, hits in found:
+        assert hits and all(word in TEXTS[hit.document_number].lower() for hit in hits)
+        assert kept is None or all(hit.document_number in kept for hit in hits)
+
+
+@pytest.mark.parametrize(
+    ("typed", "allowed", "documents"),
+    [
+        ("annual rep", None, {1, 2}),
+        ("annual reportin", None, {2}),
+        ("annual rep", {2, 3}, {2}),
+        ("RÉP", {1, 3}, {1}),
+        ("report annual", None, set()),
+        ("annual rep", set(), set()),
+        ("", None, set()),
+        ("...", None, set()),
+    ],
+)
+def test_titles_that_go_on_from_a_beginning(
+    having_titles: tuple[Lexical, ...], typed: str, allowed: set[int] | None, documents: set[int]
+) -> None:
+    kept = frozenset(allowed) if allowed is not None else None
+    for lexical in having_titles:
+        found = [hit.document_number for hit in lexical.titled(typed, 10, kept)]
+        assert documents == {number for number in found if continues(typed, TITLES[number]) is not None}
+        assert kept is None or kept.issuperset(found)

@@ -15,7 +15,7 @@ from pipeline.errors import CODES, Refused, Unavailable
 from pipeline.facets import Facets, check
 from pipeline.questions import Caller, Filters, SearchRequest
 from workers import intake
-from workers.api import schemas, verdicts
+from workers.api import discovery, schemas, verdicts
 from workers.api.auth import readable
 from workers.assemble import House
 from workers.promotion import who
@@ -45,6 +45,8 @@ class Gateway(Protocol):
     ) -> Json: ...
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json: ...
+
+    def suggest(self, prefix: str, limit: int) -> Json: ...
 
     def retry(self, document_id: str) -> None: ...
 
@@ -99,6 +101,10 @@ class Local:
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
         return _json(schemas.Answer.of(self._house.search.ask(OPERATOR, question, _filters(filters))))
+
+    def suggest(self, prefix: str, limit: int) -> Json:
+        asked = discovery.SuggestQuery(prefix=prefix, limit=limit)
+        return _json(discovery.SuggestPage.of(self._house.suggestions.of(OPERATOR, asked.prefix, asked.limit)))
 
     def retry(self, document_id: str) -> None:
         readable(self._house.catalogue, OPERATOR, document_id)
@@ -164,6 +170,10 @@ class Remote:
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
         return self._send("POST", "/v1/ask", json={"question": question, "filters": _set(filters)})
+
+    def suggest(self, prefix: str, limit: int) -> Json:
+        asked = discovery.SuggestQuery(prefix=prefix, limit=limit)  # here: an address of a megabyte is never sent
+        return self._send("GET", "/v1/suggest", params=asked.model_dump())
 
     def retry(self, document_id: str) -> None:
         self._send("POST", f"/v1/documents/{quote(document_id, safe='')}/retry")

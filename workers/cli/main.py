@@ -19,7 +19,7 @@ from workers.cli import exits
 
 go_offline(os.environ)
 
-from workers.cli import documents, evaluate, index, keys, questions, service  # noqa: E402  (the switches come first)
+from workers.cli import discovery, documents, evaluate, index, keys, questions, service  # noqa: E402  (the switches come first)
 from workers.cli.context import Context  # noqa: E402
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ app.command("retry")(documents.retry)
 app.command("delete")(documents.delete)
 app.command("search")(questions.search)
 app.command("ask")(questions.ask)
+app.command("suggest")(discovery.suggest)
 app.command("doctor")(service.doctor)
 app.add_typer(service.config_app, name="config")
 app.add_typer(keys.app, name="keys")

@@ -1,0 +1,150 @@
+"""Suggestions over REST and the command line: never a word of a document that the caller may not see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+
+import httpx
+import pytest
+
+from tests.support.serving import client, make_house, read_and_index, serving
+from workers.assemble import House
+from workers.cli import exits
+from workers.cli.main import main
+
+#: name, who may read it, text
+FILED = [
+    (
+        "Pump-Inspection_2026.txt",
+        "*",
+        "The inspector found the Pumpenhaus dry. Report PPR-9087 says the pump was replaced.",
+    ),
+    ("lease.txt", "*", "The notice period of the lease is three months; a period of notice binds both parties."),
+    ("Kündigung.txt", "*", "Die Kündigung des Vertrages ist bis zum Jahresende zu erklären."),
+    ("Pump-Takeover.txt", "group:board", "The pumpkin takeover of Zyxcorp is secret; the notice perimeter too."),
+]
+
+
+@dataclass
+class Place:
+    house: House
+    root: httpx.Client
+    clerk: httpx.Client
+    ids: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    house = make_house(tmp_path_factory.mktemp("discovery"))
+    with serving(house) as url:
+        root = client(url, house, admin=True)
+        ids = {}
+        for name, access, text in FILED:
+            sent = root.post("/v1/documents", content=text.encode(), params={"access": access, "name": name}).json()
+            read_and_index(house, sent["id"], text)
+            ids[name] = sent["id"]
+        yield Place(house, root, client(url, house, ["group:clerks"], ["read"]), ids)
+    house.close()
+
+
+def suggested(who: httpx.Client, prefix: str, **more: int) -> list[tuple[str, str]]:
+    answer = who.get("/v1/suggest", params={"prefix": prefix, **more})
+    assert answer.status_code == 200, answer.text
+    return [(item["text"], item["kind"]) for item in answer.json()["items"]]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("pump", {("Pump-Inspection_2026.txt", "name"), ("Pumpenhaus", "word")}),
+        ("inspectio", {("Pump-Inspection_2026.txt", "name")}),
+        ("pump insp", {("Pump-Inspection_2026.txt", "name"), ("pump inspector", "word")}),
+        ("insp pump", set()),
+        ("KUND", {("Kündigung.txt", "name"), ("Kündigung", "word")}),
+        ("ppr-9", {("PPR-9087", "word")}),
+        ("notice per", {("notice period", "word")}),
+        ("notice ", set()),
+        ("th", {("three", "word")}),
+        ("???", set()),
+        ("[a-z]*", set()),
+        ("zyx", set()),
+    ],
+)
+def test_titles_and_words_that_go_on(place: Place, prefix: str, expected: set[tuple[str, str]]) -> None:
+    assert set(suggested(place.clerk, prefix)) == expected
+
+
+def test_nothing_of_a_document_that_may_not_be_seen(place: Place) -> None:
+    secret = {"pumpkin", "Pump-Takeover.txt", "notice perimeter", "Zyxcorp"}
+    typed = ["pump", "pump t", "pumpk", "tak", "zy", "notice per", "secr"]
+    assert not secret & {text for prefix in typed for text, _ in suggested(place.clerk, prefix, limit=20)}
+    assert secret <= {text for prefix in typed for text, _ in suggested(place.root, prefix, limit=20)}
+
+
+def test_what_is_erased_is_suggested_no_more(place: Place) -> None:
+    text = "The quixotic gadget."
+    sent = place.root.post("/v1/documents", content=text.encode(), params={"name": "Quixotic plan.txt"}).json()
+    read_and_index(place.house, sent["id"], text)
+    assert set(suggested(place.root, "quix")) == {("Quixotic plan.txt", "name"), ("quixotic", "word")}
+    assert place.root.delete(f"/v1/documents/{sent['id']}").status_code == 204
+    assert suggested(place.root, "quix") == []
+
+
+def test_as_many_as_were_asked_for(place: Place) -> None:
+    assert len(suggested(place.clerk, "pump", limit=1)) == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"prefix": ""},
+        {"prefix": "  "},
+        {"prefix": "a\x00b"},
+        {"prefix": "a\x1bb"},
+        {"prefix": "x" * 201},
+        {"prefix": "pump", "limit": 0},
+        {"prefix": "pump", "limit": 10**9},
+        {"prefix": "pump", "colour": "red"},
+    ],
+)
+def test_a_bad_request_is_refused_with_its_field(place: Place, query: dict) -> None:
+    answer = place.clerk.get("/v1/suggest", params=query)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"].split(".")[-1] in {"prefix", "limit", "colour"}
+
+
+def test_a_megabyte_typed_is_refused(place: Place) -> None:
+    answer = place.clerk.get("/v1/suggest", params={"prefix": "x" * 65_000})
+    assert answer.status_code in (400, 414)
+    assert _status(place, "/v1/suggest?prefix=" + "x" * 1_000_000) in (400, 414)
+    assert suggested(place.clerk, "ppr-9") == [("PPR-9087", "word")]
+
+
+def _status(place: Place, path: str) -> int:
+    """Of a GET that is longer than the client used elsewhere sends; a server that closes in the middle has refused it."""
+    connection = HTTPConnection(place.clerk.base_url.host, place.clerk.base_url.port, timeout=30)
+    try:
+        connection.request("GET", path, headers={"Authorization": place.clerk.headers["Authorization"]})
+        return connection.getresponse().status
+    except ConnectionError:
+        return 400
+    finally:
+        connection.close()
+
+
+def test_the_command_line_suggests(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        code = main(["--data", str(place.house.settings.home), "suggest", *words])
+        return code, capsys.readouterr().out
+
+    page = json.loads(run("pump", "--json")[1])
+    assert {"text": "Pump-Takeover.txt", "kind": "name", "document_id": place.ids["Pump-Takeover.txt"]} in page["items"]
+    code, told = run("ppr-9")
+    assert code == exits.OK and "PPR-9087" in told
+    assert run("zzzz")[0] == exits.NOT_FOUND
+    assert run("x" * 1_000_000)[0] == exits.USAGE
+    assert run("")[0] == exits.USAGE
