@@ -7,10 +7,11 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from indexes.open import open_indexes
-from pipeline.documents import State
+from pipeline.documents import Chunk, EmbeddingModel, State
 from pipeline.errors import Misconfigured, Refused, Unavailable
 from pipeline.questions import Caller, SearchRequest
 from tests.support.embedded import embedded
@@ -19,7 +20,7 @@ from tests.support.serving import client, make_house, read_and_index, serving
 from workers.assemble import House
 from workers.cli import exits
 from workers.cli.main import main
-from workers.rebuild import Rebuild
+from workers.rebuild import Rebuild, folder_of
 from workers.settings import load_settings
 from workers.writer import REQUEST, Writer
 
@@ -115,6 +116,29 @@ def test_a_publication_that_ends_half_way_is_made_good_by_the_next(
     writer._compared_at = float("-inf")
     writer.step()
     assert house.indexes.counts() == (2, 2) and found(house, "text number") == {one, two}
+
+
+def test_the_index_of_another_model_takes_the_place_of_this_one_and_gives_it_back(tmp_path: Path, url: str) -> None:
+    indexes = open_indexes(url, tmp_path)
+    models = [EmbeddingModel("E" * 64, "one", 4), EmbeddingModel("F" * 64, "other", 8)]
+    paths = [folder_of(indexes.root, model.digest) for model in models]
+    main = indexes.writer(models[0])
+    for writer, model in ((main, models[0]), (indexes.writer(models[1], paths[1]), models[1])):
+        writer.add(7, [Chunk(0, f"the {model.model} index", 0, 9)], np.eye(1, model.dimension))
+        writer.publish()
+    reader = indexes.reader()
+    for now, was, nearest in ((1, 0, 8), (0, 1, 4)):
+        assert reader.snapshot().model == models[was].model
+        assert main.set_aside(paths[was])
+        main.change_model(models[now].digest, models[now].dimension, models[now].model)
+        assert main.rebuild_needed
+        main.adopt(paths[now], 1.0)
+        assert not main.rebuild_needed and main.numbers == {7}
+        taken = indexes.reader().snapshot()
+        assert taken.model == models[now].model
+        assert len(taken.vectors.search(np.ones(nearest, np.float32), 5, [7])) == 1
+        reader._look_at = 0.0
+    main.close()
 
 
 def raising(*_: object) -> None:
