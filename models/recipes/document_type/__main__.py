@@ -39,7 +39,7 @@ financial reports, newsgroup posts. Business documents were generated besides (`
 `models/recipes/document_type`); calibration read further templates that nobody trained on (`unseen`)"""
 LIMITS = """English. Business documents in the public set are few and of one look; expect review rather than a sure answer on layouts
 that are far from it. Most classes of the public set come from one or two sources, so the figures above mostly measure the source's
-style; the held-out-source figure of the same recipe is in tests/benchmarks/results/classification.json. Not tried on scans of poor
+style; the held-out-source figure of a fully trained network is in tests/benchmarks/results/classification.json. Not tried on scans of poor
 quality or on texts under twenty words."""
 
 
@@ -51,7 +51,14 @@ def main() -> None:
             return
     samples = load(given.work)
     settings = Settings(
-        rate=3e-4, epochs=given.epochs, crop=given.crop, reach=given.reach, batch=32, patience=2, seed=given.seed
+        rate=3e-4,
+        epochs=given.epochs,
+        crop=given.crop,
+        reach=given.reach,
+        start_texts=given.start_texts,
+        batch=32,
+        patience=2,
+        seed=given.seed,
     )
     job = Job(
         name=NAME,
@@ -89,8 +96,10 @@ def public_texts(classifier: OnnxClassifier, _: Fitted, data: Dataset) -> Mappin
 
 def _changed(given: argparse.Namespace) -> str:
     """The flags that say what was made, for the card."""
-    names = ("epochs", "crop", "reach", "synthetic", "public", "seed")
-    return " ".join(f"--{name} {getattr(given, name)}" for name in names) + (" --no-minilm" if given.no_minilm else "")
+    names = ("epochs", "crop", "reach", "start_texts", "synthetic", "public", "seed")
+    return " ".join(f"--{name.replace('_', '-')} {getattr(given, name)}" for name in names) + (
+        " --no-minilm" if given.no_minilm else ""
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -102,6 +111,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=4, help="0: the base as it is, with a fitted linear layer")
     parser.add_argument("--crop", type=int, default=112, help="tokens of a text seen at a time in training")
     parser.add_argument("--reach", type=int, default=512, help="tokens of a text that the network reads")
+    parser.add_argument("--start-texts", type=int, default=10_000, help="texts on which the head begins")
     parser.add_argument("--synthetic", type=int, default=500, help="generated documents per class")
     parser.add_argument("--public", type=int, default=500, help="public documents of a class from one source, at most")
     parser.add_argument("--no-minilm", action="store_true", help="without the slower of the two baselines")

@@ -18,6 +18,7 @@ class Settings:
         epochs: at most; training stops earlier after ``patience`` epochs without gain on the calibration split.
         masking: share of the tokens hidden in training: no class is told by one word alone.
         crop: tokens of a text seen at a time in training; longer texts show another part each epoch.
+        start_texts: texts on which the head begins; reading them is its whole cost.
         batch: texts a step; fewer where they are long (``step_tokens`` at most).
         max_length: tokens read of a text in serving; its head and its tail where it is longer.
         reach: tokens of these that the backbone reads, head and tail again; the words read all.
@@ -30,6 +31,7 @@ class Settings:
     masking: float = 0.1
     crop: int = 192
     head_factor: float = 4.0
+    start_texts: int = 10_000
     batch: int = 32
     step_tokens: int = 6144
     smoothing: float = 0.05

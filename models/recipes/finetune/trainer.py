@@ -27,8 +27,6 @@ from models.recipes.finetune.settings import Epoch, Settings, trained_by
 from pipeline.onnx import batches
 
 CHECKPOINT = "checkpoint.pt"
-#: Texts on which the head begins: a linear layer of a few thousand weights needs no more, and reading them is the whole cost.
-START_TEXTS = 2500
 
 
 class Run:
@@ -50,7 +48,8 @@ class Run:
     @torch.no_grad()
     def start_head(self) -> None:
         """Begin with the linear layer that fits the untrained backbone best: the backbone then has less to unlearn."""
-        rows = sorted(self.rng.sample(range(len(self.ids["train"])), min(START_TEXTS, len(self.ids["train"]))))
+        count = len(self.ids["train"])
+        rows = sorted(self.rng.sample(range(count), min(self.settings.start_texts, count)))
         states = mean_states(self.network, [self._shown(self.ids["train"][row], 0.0) for row in rows])
         scaler = StandardScaler().fit(states)
         machine = LogisticRegression(C=0.3, max_iter=150)
