@@ -36,23 +36,20 @@ class Server:
     def call(self, method: str, *given: Any, **named: Any) -> Any:
         """A method of `pymilvus.MilvusClient`. Raises Unavailable where the server does not answer, Misconfigured where it
         does not accept what is asked."""
-        from pymilvus.exceptions import MilvusException
-
+        client = self._client
         try:
-            return getattr(self._client, method)(*given, **{"timeout": TIMEOUT, **named})
-        except MilvusException as error:
+            return getattr(client, method)(*given, **{"timeout": TIMEOUT, **named})
+        except _failures() as error:
             raise self._translated(method, error) from error
 
     def rows(self, collection: str, expression: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Every row that the expression names, in order of the primary key."""
-        from pymilvus.exceptions import MilvusException
-
         given = {"filter": expression, "output_fields": list(fields), "consistency_level": "Strong", "batch_size": PAGE}
         pages = self.call("query_iterator", collection, **given)
         try:
             while page := pages.next():
                 yield from page
-        except MilvusException as error:
+        except _failures() as error:
             raise self._translated("query_iterator", error) from error
         finally:
             pages.close()
@@ -61,7 +58,6 @@ class Server:
     def _client(self) -> Any:
         try:
             from pymilvus import MilvusClient
-            from pymilvus.exceptions import MilvusException
         except ImportError as error:
             detail = "index.url names Milvus: pip install 'mailroom-documents[milvus]'"
             raise Misconfigured("missing-program", detail) from error
@@ -72,12 +68,21 @@ class Server:
                 if self.database not in first.list_databases():
                     first.create_database(self.database)
             return MilvusClient(self.address, token=self._token, db_name=self.database, timeout=TIMEOUT)
-        except MilvusException as error:
+        except _failures() as error:
             raise self._translated("connect", error) from error
 
     def _translated(self, method: str, error: Exception) -> Unavailable | Misconfigured:
         code = getattr(error, "code", None)
-        said = f"Milvus at {self.address} ({method}): {getattr(error, 'message', error)}"
+        reason = error.details() if hasattr(error, "details") else getattr(error, "message", error)
+        said = f"Milvus at {self.address} ({method}): {reason}"
         if code in WRONG:
             return Misconfigured("bad-index", said)
         return Unavailable("index-unavailable", f"{said} Check that it runs, and index.url.")
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a call raises: a deadline that has passed comes as gRPC's own error."""
+    import grpc
+    from pymilvus.exceptions import MilvusException
+
+    return MilvusException, grpc.RpcError

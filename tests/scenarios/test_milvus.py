@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexes.milvus.server import Server
 from indexes.open import open_indexes
 from pipeline.documents import Chunk, EmbeddingModel, State
 from pipeline.errors import Misconfigured, Refused, Unavailable
@@ -153,6 +154,17 @@ def test_a_server_that_is_gone_is_said_and_waited_for(tmp_path: Path, monkeypatc
     assert house.indexes.look().name == "unavailable"
     with pytest.raises(Unavailable):
         house.writer  # noqa: B018
+
+
+def test_an_answer_that_does_not_come_in_time_is_the_surroundings_fault(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(url)
+    server.call("create_collection", "any", 4)
+    server.call("search", "any", [[1.0, 0.0, 0.0, 0.0]])
+    monkeypatch.setattr("indexes.milvus.server.TIMEOUT", 1e-6)
+    with pytest.raises(Unavailable, match="Milvus at"):
+        server.call("search", "any", [[1.0, 0.0, 0.0, 0.0]])
 
 
 def test_a_wrong_url_and_a_kind_of_the_other_backend_are_mistakes_in_the_settings(tmp_path: Path, url: str) -> None:
