@@ -36,6 +36,7 @@ from workers.promotion import Promoter  # noqa: E402
 from workers.reclassify import Reclassify  # noqa: E402
 from workers.relabel import HouseTaxonomy  # noqa: E402
 from workers.settings import Settings  # noqa: E402
+from workers.similar import Similar  # noqa: E402
 from workers.suggest import Suggestions  # noqa: E402
 from workers.why import Whys  # noqa: E402
 
@@ -142,6 +143,10 @@ class House:
     @cached_property
     def suggestions(self) -> Suggestions:
         return Suggestions(self)
+
+    @cached_property
+    def similar(self) -> Similar:
+        return Similar(self)
 
     @cached_property
     def hints(self) -> Hints:

@@ -1,4 +1,4 @@
-"""Suggestions over REST and the command line: never a word of a document that the caller may not see."""
+"""Suggestions and documents like another one over REST and the command line: never a word of a document that the caller may not see."""
 
 from __future__ import annotations
 
@@ -148,3 +148,94 @@ def test_the_command_line_suggests(place: Place, capsys: pytest.CaptureFixture[s
     assert run("zzzz")[0] == exits.NOT_FOUND
     assert run("x" * 1_000_000)[0] == exits.USAGE
     assert run("")[0] == exits.USAGE
+
+
+LEASE = "The tenant of the flat pays the rent for the lease each month; the landlord repairs the roof and the heating."
+ALIKE = [
+    ("flat.txt", "*", LEASE),
+    (
+        "house.txt",
+        "*",
+        "A lease of the house: the landlord may raise the rent once a year, the tenant repairs nothing.",
+    ),
+    (
+        "house-copy.txt",
+        "*",
+        "A lease of the house: the landlord may raise the rent once a year, the tenant repairs nothing!",
+    ),
+    ("bakery.txt", "*", "Sourdough bread wants flour, water, salt and patience in a warm oven."),
+    ("villa.txt", "group:board", LEASE.replace("flat", "villa")),
+]
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    house = make_house(tmp_path_factory.mktemp("alike"))
+    with serving(house) as url:
+        root = client(url, house, admin=True)
+        ids = {}
+        for name, access, text in ALIKE:
+            sent = root.post("/v1/documents", content=text.encode(), params={"access": access, "name": name}).json()
+            read_and_index(house, sent["id"], text)
+            ids[name] = sent["id"]
+        yield Place(house, root, client(url, house, ["group:clerks"], ["read"]), ids)
+    house.close()
+
+
+def neighbours(who: httpx.Client, document_id: str, **more: int) -> list[dict]:
+    answer = who.get(f"/v1/documents/{document_id}/similar", params=more)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["items"]
+
+
+def test_the_nearest_come_first_and_never_the_document_itself(alike: Place) -> None:
+    names = [each["document"]["name"] for each in neighbours(alike.root, alike.ids["flat.txt"])]
+    assert names[0] == "villa.txt" and names[-1] == "bakery.txt"
+    assert "flat.txt" not in names
+
+
+def test_what_says_the_same_is_told_once(alike: Place) -> None:
+    found = neighbours(alike.clerk, alike.ids["flat.txt"])
+    copies = {alike.ids["house.txt"], alike.ids["house-copy.txt"]}
+    assert len(found) == 2
+    assert {found[0]["document"]["id"], *found[0]["duplicates"]} == copies
+    assert found[0]["text"].startswith("A lease of the house")
+
+
+def test_no_neighbour_that_may_not_be_seen(alike: Place) -> None:
+    for name in ("flat.txt", "house.txt", "bakery.txt"):
+        answer = alike.clerk.get(f"/v1/documents/{alike.ids[name]}/similar", params={"k": 50})
+        assert "villa" not in answer.text and alike.ids["villa.txt"] not in answer.text
+
+
+def test_a_document_that_may_not_be_seen_has_no_neighbours(alike: Place) -> None:
+    for document_id in (alike.ids["villa.txt"], "0" * 32, "nothing"):
+        answer = alike.clerk.get(f"/v1/documents/{document_id}/similar")
+        assert answer.status_code == 404
+        assert answer.json()["detail"] == "There is no such document, or this key may not see it."
+
+
+def test_an_erased_neighbour_is_gone_at_once(alike: Place) -> None:
+    text = LEASE + " The cellar is dry."
+    sent = alike.root.post("/v1/documents", content=text.encode(), params={"name": "cellar.txt"}).json()
+    read_and_index(alike.house, sent["id"], text)
+    assert neighbours(alike.clerk, alike.ids["flat.txt"], k=1)[0]["document"]["name"] == "cellar.txt"
+    assert alike.root.delete(f"/v1/documents/{sent['id']}").status_code == 204
+    assert neighbours(alike.clerk, alike.ids["flat.txt"], k=1)[0]["document"]["name"] != "cellar.txt"
+
+
+@pytest.mark.parametrize("query", [{"k": 0}, {"k": 10**9}, {"colour": "red"}])
+def test_neighbours_out_of_bounds_are_refused(alike: Place, query: dict) -> None:
+    assert alike.clerk.get(f"/v1/documents/{alike.ids['flat.txt']}/similar", params=query).status_code == 400
+
+
+def test_the_command_line_finds_more_like_this(alike: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        code = main(["--data", str(alike.house.settings.home), "similar", *words])
+        return code, capsys.readouterr().out
+
+    page = json.loads(run(alike.ids["flat.txt"], "--json")[1])
+    assert page["items"] == neighbours(alike.root, alike.ids["flat.txt"])
+    code, told = run(alike.ids["flat.txt"])
+    assert code == exits.OK and "villa.txt" in told and "the same:" in told
+    assert run("0" * 32)[0] == exits.NOT_FOUND

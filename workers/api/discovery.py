@@ -1,4 +1,4 @@
-"""What goes over the wire when somebody looks around: suggestions."""
+"""What goes over the wire when somebody looks around: suggestions, documents like another one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from workers import suggest
+from workers import similar, suggest
+from workers.api.schemas import Document
 
 #: Up to 200 characters without control characters, not blank.
 Typed = Annotated[
@@ -41,3 +42,39 @@ class SuggestPage(BaseModel):
     @classmethod
     def of(cls, found: Sequence[suggest.Suggestion]) -> SuggestPage:
         return cls(items=[Suggestion.model_validate(asdict(each)) for each in found])
+
+
+class SimilarQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    k: int = Field(10, ge=1, le=50, description="documents to return")
+
+
+class Neighbour(BaseModel):
+    """A document that is like another one, and the passage of it that is nearest: ``start`` and ``end`` locate it in the
+    document's text. ``duplicates`` are ids of documents that say nearly the same."""
+
+    document: Document
+    score: float
+    text: str
+    start: int
+    end: int
+    page_first: int | None
+    heading: str | None
+    duplicates: list[str]
+
+    @classmethod
+    def of(cls, found: similar.Neighbour) -> Neighbour:
+        same = {name: getattr(found.passage, name) for name in ("text", "start", "end", "page_first", "heading")}
+        document = Document.of(found.document)
+        return cls(document=document, score=round(found.score, 4), duplicates=list(found.duplicates), **same)
+
+
+class SimilarPage(BaseModel):
+    """The nearest first."""
+
+    items: list[Neighbour]
+
+    @classmethod
+    def of(cls, found: Sequence[similar.Neighbour]) -> SimilarPage:
+        return cls(items=[Neighbour.of(each) for each in found])

@@ -1,4 +1,4 @@
-"""suggest: what to look for."""
+"""suggest, similar: what to look for, and more like what was found."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from workers.cli import exits, show
-from workers.cli.context import given
+from workers.cli.context import given, out
 from workers.cli.documents import AsJson
 
 
@@ -23,5 +23,26 @@ def suggest(
         show.print_json(page)
     elif page["items"]:
         show.table(("text", "kind", "document"), ((s["text"], s["kind"], s["document_id"]) for s in page["items"]))
+    if not page["items"]:
+        raise typer.Exit(exits.NOT_FOUND)
+
+
+def similar(
+    context: typer.Context,
+    document_id: str,
+    k: Annotated[int, typer.Option("-k", min=1, max=50, help="Documents.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """The documents nearest to one, and their nearest passages. Exit code 3 when there are none."""
+    page = given(context).gateway.similar(document_id, k)
+    if as_json:
+        show.print_json(page)
+    else:
+        for number, found in enumerate(page["items"], 1):
+            document = found["document"]
+            known = {"document_name": document["name"], "document_id": document["id"], "label": document["label"]}
+            show.passage(number, {**found, **known, "highlights": []}, False)
+            if found["duplicates"]:
+                out.print(show.plain(f"the same: {', '.join(found['duplicates'])}"), style="dim")
     if not page["items"]:
         raise typer.Exit(exits.NOT_FOUND)

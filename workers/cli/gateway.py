@@ -48,6 +48,8 @@ class Gateway(Protocol):
 
     def suggest(self, prefix: str, limit: int) -> Json: ...
 
+    def similar(self, document_id: str, k: int) -> Json: ...
+
     def retry(self, document_id: str) -> None: ...
 
     def delete(self, document_id: str) -> None: ...
@@ -105,6 +107,10 @@ class Local:
     def suggest(self, prefix: str, limit: int) -> Json:
         asked = discovery.SuggestQuery(prefix=prefix, limit=limit)
         return _json(discovery.SuggestPage.of(self._house.suggestions.of(OPERATOR, asked.prefix, asked.limit)))
+
+    def similar(self, document_id: str, k: int) -> Json:
+        document = readable(self._house.catalogue, OPERATOR, document_id)
+        return _json(discovery.SimilarPage.of(self._house.similar.documents(OPERATOR, document, k)))
 
     def retry(self, document_id: str) -> None:
         readable(self._house.catalogue, OPERATOR, document_id)
@@ -174,6 +180,9 @@ class Remote:
     def suggest(self, prefix: str, limit: int) -> Json:
         asked = discovery.SuggestQuery(prefix=prefix, limit=limit)  # here: an address of a megabyte is never sent
         return self._send("GET", "/v1/suggest", params=asked.model_dump())
+
+    def similar(self, document_id: str, k: int) -> Json:
+        return self._send("GET", f"/v1/documents/{quote(document_id, safe='')}/similar", params={"k": k})
 
     def retry(self, document_id: str) -> None:
         self._send("POST", f"/v1/documents/{quote(document_id, safe='')}/retry")

@@ -1,4 +1,4 @@
-"""Looking around: suggestions."""
+"""Looking around: suggestions, documents like another one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from workers.api.auth import Reader
-from workers.api.discovery import SuggestPage, SuggestQuery
+from workers.api.auth import Reader, readable
+from workers.api.discovery import SimilarPage, SimilarQuery, SuggestPage, SuggestQuery
 from workers.api.problems import responses
 from workers.api.routes.common import At
 
@@ -18,3 +18,10 @@ router = APIRouter(prefix="/v1", tags=["discovery"])
 def suggest(at: At, access: Reader, query: Annotated[SuggestQuery, Query()]) -> SuggestPage:
     """Titles, headings, file names and words that go on from what was typed, of documents that the key may read."""
     return SuggestPage.of(at.house.suggestions.of(access.caller, query.prefix, query.limit))
+
+
+@router.get("/documents/{document_id}/similar", responses=responses(404))
+def similar(document_id: str, at: At, access: Reader, query: Annotated[SimilarQuery, Query()]) -> SimilarPage:
+    """The documents nearest to this one, of those that the key may read; what says the same is told once."""
+    document = readable(at.house.catalogue, access.caller, document_id)
+    return SimilarPage.of(at.house.similar.documents(access.caller, document, query.k))
