@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from workers.assemble import House
 
 RECIPE = "models.recipes.finetune"
+#: What training needs beside what serving has.
+PACKAGES = ("torch", "transformers", "sklearn", "onnx", "onnxscript")
 SOURCE = Path(__file__).parents[1]
 EVERYTHING = Caller((), admin=True)
 #: Between several labels in one cell of a list.
@@ -74,6 +76,10 @@ class Trainer:
 
     def _listed(self, row: Labelled) -> dict[str, Any]:
         labels = [part.strip() for label in row.labels for part in label.split(BETWEEN) if part.strip()]
+        if not labels:
+            raise Refused(
+                "bad-labels", f"{row.place}: there is no label between the {BETWEEN!r}; name one or drop the row."
+            )
         identity = f"document:{row.place}" if row.document else row.place
         return {"text": row.text, "labels": list(dict.fromkeys(labels)), "identity": identity}
 
@@ -109,7 +115,8 @@ class Trainer:
 
     def _python(self) -> str:
         chosen = self._house.settings.models.trainer or sys.executable
-        probe = "import torch, transformers, sklearn, onnx, onnxscript"
+        # Looked for and not imported: an import of them takes minutes on a machine that is busy.
+        probe = f"import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, {PACKAGES})))"
         try:
             subprocess.run([chosen, "-c", probe], check=True, capture_output=True, timeout=300)
         except (OSError, subprocess.SubprocessError) as error:
@@ -138,4 +145,6 @@ class Trainer:
 
 def _error(code: str, detail: str) -> MailroomError:
     """The recipe's error as it was raised there."""
-    return (Refused if code == "bad-labels" else Misconfigured)(code if code in CODES else "training-failed", detail)
+    return (Refused if code in ("bad-labels", "conflict") else Misconfigured)(
+        code if code in CODES else "training-failed", detail
+    )

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from models.registry import open_version
+from tests.support.filed import file_away
 from tests.support.serving import make_house
 from tests.training.conftest import CLASSES, texts
 from workers.assemble import House
 from workers.cli import exits
 from workers.cli.main import main
+from workers.review import approve
 
 
 @pytest.fixture
@@ -49,6 +52,53 @@ def test_from_labels_to_a_model_in_force(
     assert run(house, "models", "promote", made["title"]) == exits.OK
     verdict = house.classifiers.open("letters").classify(["press the switch, turn the screw, remove the cable"])[0]
     assert verdict.label in CLASSES
+
+
+def test_from_what_people_approved_to_a_version(house: House, tiny: Callable, capsys) -> None:
+    for example in texts(12):
+        filed = file_away(house.catalogue, house.blobs, f"{example.identity}.txt", example.text, "unsorted")
+        approve(house, filed, example.labels[0], "ann", new=True)
+    asked = ("train", "--reviews", "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "1", "--json")
+    assert run(house, *asked) == exits.OK
+    folder = Path(json.loads(capsys.readouterr().out)["folder"])
+    golden = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["labels"][0] for row in golden} == set(CLASSES)
+    assert all(house.catalogue.documents.get(row["document"]).label == row["labels"][0] for row in golden)
+
+
+def test_several_labels_in_a_cell_make_a_model_that_gives_several(
+    house: House, tiny: Callable, tmp_path: Path, capsys
+) -> None:
+    listed = tmp_path / "labels.csv"
+    with listed.open("w", newline="", encoding="utf-8") as out:
+        rows = csv.writer(out)
+        rows.writerow(("text", "label"))
+        rows.writerows((e.text, f"{e.labels[0]}; urgent" if n % 2 else e.labels[0]) for n, e in enumerate(texts(12)))
+    asked = ("--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "1", "--json")
+    assert run(house, "train", *asked) == exits.OK
+    made = json.loads(capsys.readouterr().out)
+    version = open_version(house.settings.models_root, "letters", made["title"].partition("@")[2])
+    assert version.manifest.multi
+    assert set(version.manifest.labels) == {*CLASSES, "urgent"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (b"text,label\na text,;\n", "there is no label between"),
+        (b"document,label\nno-such-document,invoice\n", "no-such-document"),
+        (b"text,label\nb,a\nstra\xdfe,a\n", "line 3: not UTF-8"),
+        (b"text,label\nx," + b"l" * 10_000 + b"\n", "line 2: a label is"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_said_by_its_row(
+    house: House, tmp_path: Path, capsys, rows: bytes, said: str
+) -> None:
+    listed = tmp_path / "labels.csv"
+    listed.write_bytes(rows)
+    assert run(house, "train", "--labels", str(listed), "--name", "letters") != exits.OK
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (house.settings.models_root / "letters").exists()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from models.recipes.finetune.settings import Settings
 from models.recipes.finetune.words import counted, fit_words, lexicon
 from models.registry import verify
 from pipeline.classify import OnnxClassifier
+from pipeline.errors import Refused
 from tests.training.conftest import CLASSES, MORE, texts
 
 QUICK = Settings(rate=3e-3, epochs=3, crop=48, max_length=64, reach=24, batch=8, patience=5, seed=5)
@@ -115,6 +116,9 @@ def test_a_training_goes_on_where_it_was_cut_off(
     assert [e.number for e in resumed.curve] == [1, 2, 3]
     assert resumed.curve[1].train_loss == pytest.approx(whole.curve[1].train_loss, rel=0.02)
     assert resumed.curve[2].accuracy == pytest.approx(whole.curve[2].accuracy, abs=0.1)
+    other = dataset(list(texts(30, seed=4)), 1)
+    with pytest.raises(Refused, match="belongs to other labels"):
+        fit(base, other, tmp_path / "cut", QUICK, resume=True)
 
 
 def test_the_word_path_is_the_same_in_the_network_and_in_the_machine_that_was_fitted(tiny: Callable) -> None:

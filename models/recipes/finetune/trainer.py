@@ -24,6 +24,7 @@ from models.recipes.finetune.examples import Dataset
 from models.recipes.finetune.network import Classifier
 from models.recipes.finetune.outputs import logits_of, mean_states
 from models.recipes.finetune.settings import Epoch, Settings, trained_by
+from pipeline.errors import Refused
 from pipeline.onnx import batches
 
 CHECKPOINT = "checkpoint.pt"
@@ -201,7 +202,7 @@ class Run:
         file.with_suffix(".part").replace(file)
 
     def restore(self, file: Path, resume: bool) -> None:
-        """Go on from the checkpoint; SystemExit when it belongs to other data or settings."""
+        """Go on from the checkpoint; Refused("conflict") when it belongs to other data or settings."""
         if not (resume and file.exists()):
             return
         state = torch.load(file, map_location=device(), weights_only=True)
@@ -209,7 +210,8 @@ class Run:
             self.data.fingerprint,
             trained_by(asdict(self.settings)),
         ):
-            raise SystemExit(f"{file} belongs to other labels or settings; remove it or train without --resume")
+            text = f"{file} belongs to other labels or settings; remove it or train without --resume."
+            raise Refused("conflict", text)
         self.network.load_state_dict(state["network"])
         self.mean.load_state_dict(state["mean"])
         self.optimiser.load_state_dict(state["optimiser"])
