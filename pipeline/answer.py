@@ -110,6 +110,13 @@ class Finder:
         whole = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
         return SearchResult(tuple(page), len(passages), whole, index.generation, self._reader.stale)
 
+    def vouch(self, caller: Caller, request: SearchRequest, names: Sequence[str] = (), limit: int = 20) -> None:
+        """Raises what a search with these facets would be refused for, without searching."""
+        check(request)
+        facets.check(names, limit)
+        parse(request.query, request.plain)
+        self._documents.visible(caller, request.filters)
+
     def facets(self, caller: Caller, request: SearchRequest, names: Sequence[str], limit: int = 20) -> Facets:
         """Counts over the documents that the caller may read, the filters keep and the query's words are in, all of them up
         to FACET_DEPTH passages; with mode "vector", or where no document has the words, over those of the nearest passages."""

@@ -12,7 +12,7 @@ from pipeline.access import Effect, Rule, Scope
 from pipeline.documents import Chunk, Document, EmbeddingModel, Event, Job, Lane, Outcome, Parsed, Sighting, Verdict
 from pipeline.facets import Facet
 from pipeline.numbers import Numbers
-from pipeline.questions import Caller, Feedback, Filters, Hit
+from pipeline.questions import Caller, Feedback, Filters, Hit, SavedQuery
 
 
 class Parser(Protocol):
@@ -102,7 +102,7 @@ class Lexical(Protocol):
     def __len__(self) -> int: ...
 
 
-# --- the catalogue: one database, eleven ports -----------------------------------------------------------------------
+# --- the catalogue: one database, twelve ports -----------------------------------------------------------------------
 
 
 class Documents(Protocol):
@@ -274,6 +274,22 @@ class Opinions(Protocol):
         """(serial, feedback) with serial > ``after``, in order. That of deleted documents is gone with them."""
 
 
+class Queries(Protocol):
+    """Saved queries. Each belongs to its caller's `Caller.owner` in its tenant; to every other caller it is not there."""
+
+    def create(self, caller: Caller, name: str, search: Mapping[str, Any]) -> SavedQuery:
+        """Refused("conflict") where the caller has one of this name, or as many as there may be."""
+
+    def list(self, caller: Caller) -> list[SavedQuery]:
+        """The caller's, by name."""
+
+    def get(self, caller: Caller, query_id: str) -> SavedQuery:
+        """Raises Refused("not-found")."""
+
+    def delete(self, caller: Caller, query_id: str) -> None:
+        """Raises Refused("not-found")."""
+
+
 class Plans(Protocol):
     """Saved reclassification differences. A plan is {id, created_at, model, rules_digest, selection, state, counts};
     an item is {document_id, old: {...}, new: {...}, state: "pending" | "applied" | "stale" | "undone"}; old and new hold label,
@@ -377,6 +393,7 @@ class Catalogue(Protocol):
     reviews: Reviews
     rules: Rules
     groups: Groups
+    queries: Queries
 
     def check(self) -> None:
         """Integrity check; Misconfigured("bad-store") with what is wrong."""

@@ -38,6 +38,16 @@ class Caller:
     admin: bool = False
     key_id: str = ""
 
+    @property
+    def owner(self) -> str:
+        """Whose a caller's saved queries are: the user's that the key stands for, whichever key it is, else the key's own."""
+        users = sorted(each for each in self.principals if each.startswith(USER))
+        return users[0] if users else f"key:{self.key_id}"
+
+
+#: How the principal of a person begins; others are groups and services.
+USER = "user:"
+
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
@@ -185,6 +195,16 @@ class Answer:
     quotes: tuple[Quote, ...]
     nearest: tuple[Passage, ...]
     confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class SavedQuery:
+    """A search under a name of its owner's; ``search`` is the request as the REST API takes it, ``created_at`` epoch seconds."""
+
+    id: str
+    name: str
+    search: Mapping[str, Any]
+    created_at: float
 
 
 #: What someone may say of a hit: it was opened, it helped, it did not.

@@ -1,4 +1,4 @@
-"""The eleven ports over one SQL database."""
+"""The twelve ports over one SQL database."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from indexes.catalogue.ledger import SqlLedger
 from indexes.catalogue.opinions import SqlOpinions
 from indexes.catalogue.passages import SqlPassages
 from indexes.catalogue.plans import SqlPlans
+from indexes.catalogue.queries import SqlQueries
 from indexes.catalogue.requests import SqlRequests
 from indexes.catalogue.reviews import SqlReviews
 from indexes.catalogue.store import Store
@@ -34,6 +35,7 @@ class SqlCatalogue:
         self.reviews = SqlReviews(self.store)
         self.rules = SqlRules(self.store)
         self.groups = SqlGroups(self.store)
+        self.queries = SqlQueries(self.store)
 
     def check(self) -> None:
         with self.store.read() as connection:

@@ -268,6 +268,19 @@ opinions = sa.Table(
     sa.UniqueConstraint("key_id", "query_digest", "document_id", "sort", name="opinions_once"),
 )
 
+queries = sa.Table(
+    "queries",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    #: as `pipeline.questions.Caller.owner` tells it
+    sa.Column("owner", Text, nullable=False),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("search", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.UniqueConstraint("tenant", "owner", "name", name="queries_once"),
+)
+
 plans = sa.Table(
     "plans",
     metadata,

@@ -15,7 +15,7 @@ from pipeline.errors import CODES, Refused, Unavailable
 from pipeline.facets import Facets, check
 from pipeline.questions import Caller, Filters, SearchRequest
 from workers import intake
-from workers.api import discovery, schemas, verdicts
+from workers.api import discovery, saved, schemas, verdicts
 from workers.api.auth import readable
 from workers.assemble import House
 from workers.promotion import who
@@ -59,6 +59,14 @@ class Gateway(Protocol):
     def why(self, document_id: str) -> Json: ...
 
     def approve(self, document_id: str, label: str | None, new: bool) -> Json: ...
+
+    def save_query(self, name: str, search: Mapping[str, Any]) -> Json: ...
+
+    def saved_queries(self) -> Json: ...
+
+    def run_query(self, query_id: str, k: int | None, offset: int | None) -> Json: ...
+
+    def delete_query(self, query_id: str) -> None: ...
 
     def jobs(self) -> Json: ...
 
@@ -136,6 +144,18 @@ class Local:
         document = readable(self._house.catalogue, OPERATOR, document_id)
         return _json(schemas.Document.of(approve(self._house, document, label, who(), new)))
 
+    def save_query(self, name: str, search: Mapping[str, Any]) -> Json:
+        return _json(saved.save(self._house, OPERATOR, saved.Saving.model_validate({"name": name, "search": search})))
+
+    def saved_queries(self) -> Json:
+        return _json(saved.listed(self._house, OPERATOR))
+
+    def run_query(self, query_id: str, k: int | None, offset: int | None) -> Json:
+        return _json(saved.run(self._house, OPERATOR, query_id, k, offset))
+
+    def delete_query(self, query_id: str) -> None:
+        saved.delete(self._house, OPERATOR, query_id)
+
     def jobs(self) -> Json:
         catalogue = self._house.catalogue
         counts, backlog = dict(catalogue.documents.counts()), schemas.backlog(catalogue.ledger.backlog())
@@ -203,6 +223,19 @@ class Remote:
     def approve(self, document_id: str, label: str | None, new: bool) -> Json:
         path = f"/v1/documents/{quote(document_id, safe='')}/approve"
         return self._send("POST", path, json={"label": label, "new": new})
+
+    def save_query(self, name: str, search: Mapping[str, Any]) -> Json:
+        return self._send("POST", "/v1/queries", json={"name": name, "search": search})
+
+    def saved_queries(self) -> Json:
+        return self._send("GET", "/v1/queries")
+
+    def run_query(self, query_id: str, k: int | None, offset: int | None) -> Json:
+        page = {name: value for name, value in (("k", k), ("offset", offset)) if value is not None}
+        return self._send("GET", f"/v1/queries/{quote(query_id, safe='')}/results", params=page)
+
+    def delete_query(self, query_id: str) -> None:
+        self._send("DELETE", f"/v1/queries/{quote(query_id, safe='')}")
 
     def jobs(self) -> Json:
         return self._send("GET", "/v1/jobs")

@@ -49,10 +49,11 @@ app.add_typer(index.app, name="index")
 
 
 def _mount_records() -> None:
-    from workers.cli import access, models, reclassify, taxonomy, train, verdicts
+    from workers.cli import access, models, queries, reclassify, taxonomy, train, verdicts
 
     app.add_typer(access.app, name="access")
     app.add_typer(access.groups_app, name="groups")
+    app.add_typer(queries.app, name="queries")
     app.add_typer(reclassify.app, name="reclassify")
     app.add_typer(models.app, name="models")
     app.add_typer(taxonomy.app, name="taxonomy")

@@ -66,6 +66,11 @@ def search(
         _search_all(context, batch, written, as_json, k=k, mode=mode, filters=filters, **ranking)
         return
     page = given(context).gateway.search(query, k, mode, explain, filters, facets=names_of(facets), **ranking)
+    tell(page, explain, as_json)
+
+
+def tell(page: dict[str, Any], explain: bool, as_json: bool) -> None:
+    """A page of passages; exit code 3 where there is none."""
     if as_json:
         show.print_json(page)
     else:

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from workers.api.auth import Access, Reader
+from workers.api.auth import Reader
 from workers.api.problems import responses
-from workers.api.routes.common import At, Desk
+from workers.api.routes.common import At
 from workers.api.schemas import Answer, Question, Search, SearchLink, SearchPage
+from workers.api.searching import answer
 
 router = APIRouter(prefix="/v1", tags=["questions"])
 
@@ -17,20 +18,13 @@ router = APIRouter(prefix="/v1", tags=["questions"])
 @router.post("/search", responses=responses())
 def search(body: Search, at: At, access: Reader) -> SearchPage:
     """Passages that answer the query, of documents that the key may read. The filter comes before the search."""
-    return _search(at, access, body)
+    return answer(at.house.search, access.caller, body)
 
 
 @router.get("/search", responses=responses())
 def search_by_link(at: At, access: Reader, query: Annotated[SearchLink, Query()]) -> SearchPage:
     """The same, as a link."""
-    return _search(at, access, query)
-
-
-def _search(at: Desk, access: Access, asked: Search | SearchLink) -> SearchPage:
-    finder, request = at.house.search, asked.request()
-    names, limit = asked.facets, asked.facet_limit
-    counted = finder.facets(access.caller, request, names, limit) if names else None
-    return SearchPage.of(request, finder.search(access.caller, request), asked.explain, counted)
+    return answer(at.house.search, access.caller, query)
 
 
 @router.post("/ask", responses=responses())
