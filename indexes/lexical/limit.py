@@ -43,14 +43,14 @@ class LimitedSearch:
         self._limits: list[tuple[weakref.ref[Numbers], Limit]] = []
         self._lock = Lock()
 
-    def best(self, query: Query, k: int, allowed: Numbers | None) -> Found:
-        """Best first."""
+    def best(self, query: Query, k: int, allowed: Numbers | None, wide: float = WIDE) -> Found:
+        """Best first. ``wide``: the share from which on hits are read and the forbidden left out; smaller pays for few hits."""
         limit = self._limit(allowed) if allowed is not None else None
         if limit is None or len(limit.kept) == len(self._present):
             return self._run(query, k)
         if not len(limit.kept):
             return np.zeros(0, np.int64), np.zeros(0)
-        if limit.share > WIDE:
+        if limit.share > wide:
             wanted = int(k / limit.share * MARGIN) + SPARE
             keys, scores = self._run(query, wanted)
             good = limit.kept.member(keys >> ORDINAL_BITS)

@@ -123,8 +123,8 @@ class TantivyLexical:
         if numbers is not None and not len(numbers):
             return []
         found = completions(self._searcher, self._builder, typed, k, self._limited.only(numbers))
-        having = [(word, self._limited.best(self._builder.term("code", word), EXAMPLES, numbers)) for word in found]
-        return [(word, Hits(*passages)) for word, passages in having]
+        terms = [(word, self._builder.term("code", word)) for word in found]
+        return [(word, Hits(*self._limited.best(term, EXAMPLES, numbers, wide=0.01))) for word, term in terms]
 
     def titled(self, typed: str, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
         asked = titled(self._builder, typed)
