@@ -63,4 +63,5 @@ def _and_below(found: sa.Select, name: str) -> sa.CTE:
 def _under(held: sa.CTE) -> sa.ColumnElement[bool]:
     """Whether the document stands under one of these scopes."""
     link = document_scopes.c
-    return sa.exists().where(link.number == documents.c.number, link.scope.in_(sa.select(held.c.scope)))
+    # "+ 0": SQLite else looks every held scope up for every document, instead of the document's few scopes among the held.
+    return sa.exists().where(link.number == documents.c.number, (link.scope + 0).in_(sa.select(held.c.scope)))
