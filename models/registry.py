@@ -125,7 +125,9 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> ModelFolder:
     files = {name: digest_of(path / name) for name in sorted(_names(path)) if name != MANIFEST}
     lines = [f"{key} = {_toml(value)}" for key, value in manifest.items() if not isinstance(value, Mapping)]
     for table, content in (*((k, v) for k, v in manifest.items() if isinstance(v, Mapping)), ("files", files)):
-        lines += ["", f"[{table}]", *(f"{_toml(key)} = {_toml(value)}" for key, value in content.items())]
+        # TOML knows no null: a figure that there is none of, such as the precision where nothing was sure, is left out.
+        said = {key: value for key, value in content.items() if value is not None}
+        lines += ["", f"[{table}]", *(f"{_toml(key)} = {_toml(value)}" for key, value in said.items())]
     (path / MANIFEST).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return verify(path)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from models.registry import open_version
 from tests.support.filed import file_away
 from tests.support.serving import make_house
 from tests.training.conftest import CLASSES, texts
@@ -63,6 +64,22 @@ def test_from_what_people_approved_to_a_version(house: House, tiny: Callable, ca
     golden = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["labels"][0] for row in golden} == set(CLASSES)
     assert all(house.catalogue.documents.get(row["document"]).label == row["labels"][0] for row in golden)
+
+
+def test_several_labels_in_a_cell_make_a_model_that_gives_several(
+    house: House, tiny: Callable, tmp_path: Path, capsys
+) -> None:
+    listed = tmp_path / "labels.csv"
+    with listed.open("w", newline="", encoding="utf-8") as out:
+        rows = csv.writer(out)
+        rows.writerow(("text", "label"))
+        rows.writerows((e.text, f"{e.labels[0]}; urgent" if n % 2 else e.labels[0]) for n, e in enumerate(texts(12)))
+    asked = ("--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "1", "--json")
+    assert run(house, "train", *asked) == exits.OK
+    made = json.loads(capsys.readouterr().out)
+    version = open_version(house.settings.models_root, "letters", made["title"].partition("@")[2])
+    assert version.manifest.multi
+    assert set(version.manifest.labels) == {*CLASSES, "urgent"}
 
 
 @pytest.mark.parametrize(
