@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 PATIENCE = 120.0
@@ -30,6 +33,15 @@ class MilvusServer:
 
     def url(self, database: str = "") -> str:
         return f"milvus+http://127.0.0.1:{self._port}/{database or f't{uuid.uuid4().hex[:12]}'}"
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The server takes no step meanwhile: it is connected to, and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         self._process.kill()
