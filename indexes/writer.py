@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -21,9 +18,10 @@ from indexes.compaction import Compaction, choose, is_quick
 from indexes.generations import Manifest, SegmentEntry
 from indexes.integrity import Checked, sealed
 from indexes.lexical.working import WorkingCopy
+from indexes.lock import WriterLock
 from indexes.vectors.segments import Segment, files_of, make_segment, merge, read_segment, write_segment
 from pipeline.documents import Chunk
-from pipeline.errors import Misconfigured, Refused, Unavailable
+from pipeline.errors import Misconfigured, Unavailable
 from pipeline.faults import fault
 from pipeline.numbers import Numbers
 from pipeline.questions import chunk_key
@@ -52,7 +50,7 @@ class IndexWriter:
         self._published: Path | None = None
         self._compaction: Compaction | None = None
         self._work: WorkingCopy | None = None
-        self._lock: IO[str] | None = None
+        self._lock = WriterLock(root)
         #: Counts how often this went on from what is on the disk: then the catalogue may have more.
         self.openings = 0
         self.reopen()
@@ -81,16 +79,14 @@ class IndexWriter:
         self._changed, self.since = False, 0.0
         self.openings += 1
         with translated(self.root):
-            self._take_lock()
+            self._lock.take()
+            (self.root / "generations").mkdir(parents=True, exist_ok=True)
             self.rebuild_needed = not self._resume()
 
     @property
     def is_there(self) -> bool:
         """False when somebody took the folder away, or another one was put in its place."""
-        try:
-            return os.path.samestat(os.fstat(self._lock.fileno()), (self.root / "writer.lock").stat())
-        except OSError:
-            return False
+        return self._lock.is_held
 
     @property
     def is_open(self) -> bool:
@@ -184,20 +180,7 @@ class IndexWriter:
     def close(self) -> None:
         """Let go of the folder; what was not published is dropped."""
         self._close_work()
-        if self._lock is not None:
-            self._lock.close()
-
-    def _take_lock(self) -> None:
-        if self._lock is not None and self.is_there:
-            return
-        (self.root / "generations").mkdir(parents=True, exist_ok=True)
-        lock = (self.root / "writer.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise Refused("conflict", f"Another writer holds the index in {self.root}.") from None
-        self._lock = lock
+        self._lock.release()
 
     def _close_work(self) -> None:
         if self._compaction is not None:

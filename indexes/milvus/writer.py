@@ -6,18 +6,17 @@ which begins with taking their old rows out, and no reader shows a passage that 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from indexes import generations as gen
+from indexes.lock import WriterLock
 from indexes.milvus import schema, state
 from indexes.milvus.lexical import fields_of
 from indexes.milvus.schema import DOCUMENTS, PASSAGES, WORDS
@@ -25,7 +24,7 @@ from indexes.milvus.server import Server
 from indexes.milvus.state import Facts, Held
 from indexes.milvus.words import Vocabulary
 from pipeline.documents import Chunk
-from pipeline.errors import Misconfigured, Refused
+from pipeline.errors import Misconfigured
 from pipeline.faults import fault
 from pipeline.numbers import Numbers
 from pipeline.questions import chunk_key
@@ -49,7 +48,7 @@ class MilvusWriter:
             raise Misconfigured("bad-settings", "index.kind: Milvus chooses the kind; leave it empty, or give exact.")
         self.root, self.embedder, self.dimension, self.model, self.large = root, embedder, dimension, model, large
         self._server, self._role, self._names = server, role, schema.names(role)
-        self._lock: IO[str] | None = None
+        self._lock = WriterLock(root)
         self.openings = 0
         self.reopen()
 
@@ -66,10 +65,7 @@ class MilvusWriter:
     @property
     def is_there(self) -> bool:
         """False when somebody took the lock's folder away."""
-        try:
-            return os.path.samestat(os.fstat(self._lock.fileno()), (self.root / "writer.lock").stat())
-        except OSError:
-            return False
+        return self._lock.is_held
 
     @property
     def is_open(self) -> bool:
@@ -88,7 +84,7 @@ class MilvusWriter:
         self._changed: dict[int, Held] = {}
         self._held: dict[int, Held] = {}
         self.since, self.openings, self._open = 0.0, self.openings + 1, False
-        self._take_lock()
+        self._lock.take()
         facts = state.read_facts(self._server, self._names[DOCUMENTS])
         fits = facts is not None and (facts.embedder, facts.dimension) == (self.embedder, self.dimension)
         self.rebuild_needed = not fits
@@ -166,20 +162,7 @@ class MilvusWriter:
 
     def close(self) -> None:
         """Let go of the lock; what was not published is dropped."""
-        if self._lock is not None:
-            self._lock.close()
-
-    def _take_lock(self) -> None:
-        if self._lock is not None and self.is_there:
-            return
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = (self.root / "writer.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise Refused("conflict", f"Another writer holds the index; its lock is in {self.root}.") from None
-        self._lock = lock
+        self._lock.release()
 
     def _publish(self) -> str:
         if self._facts is None:

@@ -16,7 +16,7 @@ from pipeline.questions import Feedback
 from workers.cli import show
 from workers.cli.context import err, given, out
 from workers.cli.documents import AsJson, Folder, Label, Source, filters_of
-from workers.cli.questions import Rerank
+from workers.cli.questions import Mode, Rerank
 
 if TYPE_CHECKING:  # the composition root imports every runtime; a command that needs none starts at once
     from workers.cli.gateway import Gateway
@@ -39,7 +39,7 @@ def search(
     context: typer.Context,
     queries: Queries,
     qrels: Qrels,
-    mode: Annotated[str, typer.Option(help="hybrid, lexical or vector.")] = "hybrid",
+    mode: Mode = "hybrid",
     syntax: Annotated[bool, typer.Option("--syntax", help="The queries use signs; else they are plain text.")] = False,
     rerank: Rerank = None,
     worst: Annotated[int, typer.Option(min=0, help="Queries to list that fare worst.")] = 10,

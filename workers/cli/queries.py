@@ -23,7 +23,7 @@ from workers.cli.documents import (
     filters_of,
     names_of,
 )
-from workers.cli.questions import Rerank, tell
+from workers.cli.questions import Duplicates, K, Mode, PerDocument, Plain, Rerank, tell
 
 if TYPE_CHECKING:  # the composition root imports every runtime; a command that needs none starts at once
     from workers.cli.gateway import Gateway
@@ -37,11 +37,11 @@ def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What it will be called.")],
     query: Annotated[str, typer.Argument(help="As for `mailroom search`.")],
-    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Passages.")] = 10,
-    mode: Annotated[str, typer.Option(help="hybrid, lexical or vector.")] = "hybrid",
-    per_document: Annotated[int, typer.Option(min=1, max=100, help="Of one document at most; 1 groups.")] = 3,
-    duplicates: Annotated[bool, typer.Option("--duplicates", help="Show passages that say the same, too.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Nothing in the query is syntax.")] = False,
+    k: K = 10,
+    mode: Mode = "hybrid",
+    per_document: PerDocument = 3,
+    duplicates: Duplicates = False,
+    plain: Plain = False,
     rerank: Rerank = None,
     label: Label = None,
     source: Source = None,

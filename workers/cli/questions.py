@@ -24,6 +24,11 @@ from workers.cli.documents import (
     names_of,
 )
 
+K = Annotated[int, typer.Option("-k", min=1, max=100, help="Passages.")]
+Mode = Annotated[str, typer.Option(help="hybrid, lexical or vector.")]
+PerDocument = Annotated[int, typer.Option(min=1, max=100, help="Of one document at most; 1 groups.")]
+Duplicates = Annotated[bool, typer.Option("--duplicates", help="Show passages that say the same, too.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Nothing in the query is syntax.")]
 Rerank = Annotated[
     bool | None, typer.Option("--rerank/--no-rerank", help="A second look at the best; else as the house has set it.")
 ]
@@ -34,11 +39,11 @@ def search(
     query: Annotated[
         str | None, typer.Argument(help='Words, "phrases", +must, -not, title:word, prefix*, like~, 10..20.')
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Passages.")] = 10,
-    mode: Annotated[str, typer.Option(help="hybrid, lexical or vector.")] = "hybrid",
-    per_document: Annotated[int, typer.Option(min=1, max=100, help="Of one document at most; 1 groups.")] = 3,
-    duplicates: Annotated[bool, typer.Option("--duplicates", help="Show passages that say the same, too.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Nothing in the query is syntax.")] = False,
+    k: K = 10,
+    mode: Mode = "hybrid",
+    per_document: PerDocument = 3,
+    duplicates: Duplicates = False,
+    plain: Plain = False,
     rerank: Rerank = None,
     label: Label = None,
     source: Source = None,
