@@ -270,8 +270,9 @@ class Opinions(Protocol):
     def record(self, feedback: Feedback) -> None:
         """A vote replaces the same key's earlier vote on the same query and document; a click is kept once."""
 
-    def given(self, tenant: str, after: int = 0, limit: int = 1000) -> list[tuple[int, Feedback]]:
-        """(serial, feedback) with serial > ``after``, in order. That of deleted documents is gone with them."""
+    def given(self, caller: Caller, after: int = 0, limit: int = 1000) -> list[tuple[int, Feedback]]:
+        """(serial, feedback) with serial > ``after``, in order, on documents that the caller may read. That of deleted
+        documents is gone with them."""
 
 
 class Queries(Protocol):

@@ -112,6 +112,7 @@ class FolderSettings(Section):
 class SubFolder(Section):
     labels: tuple[str, ...] = ()
     access: tuple[str, ...] | None = None
+    allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
 
 
@@ -120,12 +121,17 @@ class TrayFolder(Section):
     source: str = "tray"
     labels: tuple[str, ...] = ()
     access: tuple[str, ...] = ("*",)
+    allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     subfolders: Mapping[str, SubFolder] = Field(default_factory=dict)
 
 
 class TraySettings(Section):
-    folders: tuple[TrayFolder, ...] = Field((TrayFolder(),), description="the watched folders")
+    folders: tuple[TrayFolder, ...] = Field(
+        (TrayFolder(),),
+        description="the watched folders; `access` is the list that documents arrive with, `allow` and `deny` are rules that "
+        "stand on the folder (on one of its `subfolders`: by its path, with the same fields)",
+    )
     stable_seconds: float = Field(1.0, ge=0, description="size, time and inode must not change for this long")
     scan_seconds: float = Field(5.0, gt=0, description="every folder is looked through this often, events or not")
     patience_seconds: float = Field(

@@ -7,9 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from indexes.catalogue.rule import readable
 from indexes.catalogue.store import Store
-from indexes.catalogue.tables import opinions
-from pipeline.questions import Feedback
+from indexes.catalogue.tables import documents, opinions
+from pipeline.questions import Caller, Feedback
 
 
 class SqlOpinions:
@@ -33,9 +34,10 @@ class SqlOpinions:
             if not connection.execute(sa.update(opinions).where(*same).values(changed)).rowcount:
                 connection.execute(sa.insert(opinions).values(row))
 
-    def given(self, tenant: str, after: int = 0, limit: int = 1000) -> list[tuple[int, Feedback]]:
-        where = (opinions.c.tenant == tenant, opinions.c.id > after)
-        query = sa.select(opinions).where(*where).order_by(opinions.c.id).limit(limit)
+    def given(self, caller: Caller, after: int = 0, limit: int = 1000) -> list[tuple[int, Feedback]]:
+        where = (opinions.c.tenant == caller.tenant, opinions.c.id > after, *readable(caller))
+        of_documents = sa.select(opinions).join(documents, documents.c.id == opinions.c.document_id)
+        query = of_documents.where(*where).order_by(opinions.c.id).limit(limit)
         with self.store.read() as connection:
             return [(row.id, _feedback(row)) for row in connection.execute(query)]
 

@@ -5,45 +5,64 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import pytest
+
 from pipeline.documents import Sighting
 from pipeline.ports import Catalogue
-from pipeline.questions import Feedback
+from pipeline.questions import Caller, Feedback
 
-SAID = Feedback("Notice  period", "d" * 32, "useful", 1.0, "key-1", rank=3)
-
-
-def given(catalogue: Catalogue, **more: int) -> list[Feedback]:
-    return [feedback for _, feedback in catalogue.opinions.given("default", **more)]
+ADMIN, ANN, BOB = Caller((), admin=True), Caller(("user:ann",)), Caller(("user:bob",))
 
 
-def test_a_vote_replaces_the_same_keys_earlier_one(catalogue: Catalogue) -> None:
-    catalogue.opinions.record(SAID)
-    catalogue.opinions.record(replace(SAID, query="notice period ", kind="not-useful", at=2.0))
+@pytest.fixture
+def said(catalogue: Catalogue) -> Feedback:
+    """A vote, of a document that Ann may read."""
+    document, _ = catalogue.documents.receive("0" * 64, 1, Sighting("tray", "a.txt", time.time(), ("user:ann",)))
+    return Feedback("Notice  period", document.id, "useful", 1.0, "key-1", rank=3)
+
+
+def given(catalogue: Catalogue, caller: Caller = ADMIN, **more: int) -> list[Feedback]:
+    return [feedback for _, feedback in catalogue.opinions.given(caller, **more)]
+
+
+def test_a_vote_replaces_the_same_keys_earlier_one(catalogue: Catalogue, said: Feedback) -> None:
+    catalogue.opinions.record(said)
+    catalogue.opinions.record(replace(said, query="notice period ", kind="not-useful", at=2.0))
     assert [(f.kind, f.at, f.rank) for f in given(catalogue)] == [("not-useful", 2.0, 3)]
 
 
-def test_clicks_votes_keys_and_queries_are_kept_apart(catalogue: Catalogue) -> None:
-    others = [replace(SAID, kind="click"), replace(SAID, key_id="key-2"), replace(SAID, query="other")]
-    for each in (SAID, *others, others[0]):
+def test_clicks_votes_keys_and_queries_are_kept_apart(catalogue: Catalogue, said: Feedback) -> None:
+    others = [replace(said, kind="click"), replace(said, key_id="key-2"), replace(said, query="other")]
+    for each in (said, *others, others[0]):
         catalogue.opinions.record(each)
-    assert given(catalogue) == [SAID, *others]
+    assert given(catalogue) == [said, *others]
 
 
-def test_tenants_do_not_see_each_others(catalogue: Catalogue) -> None:
-    catalogue.opinions.record(replace(SAID, tenant="other"))
+def test_tenants_do_not_see_each_others(catalogue: Catalogue, said: Feedback) -> None:
+    catalogue.opinions.record(replace(said, tenant="other"))
     assert given(catalogue) == []
 
 
-def test_pages_go_on_after_the_last_serial(catalogue: Catalogue) -> None:
+def test_only_what_was_said_of_documents_that_the_caller_may_read_is_told(catalogue: Catalogue, said: Feedback) -> None:
+    """Pages are full of what may be told, however much lies between."""
+    other, _ = catalogue.documents.receive("1" * 64, 1, Sighting("tray", "b.txt", time.time(), ("user:bob",)))
+    hidden = [replace(said, document_id=other.id, query=f"hidden {number}") for number in range(3)]
+    for each in (*hidden, said):
+        catalogue.opinions.record(each)
+    assert given(catalogue, ANN, limit=1) == [said]
+    assert given(catalogue, BOB) == hidden
+    assert given(catalogue) == [*hidden, said]
+
+
+def test_pages_go_on_after_the_last_serial(catalogue: Catalogue, said: Feedback) -> None:
     for number in range(5):
-        catalogue.opinions.record(replace(SAID, query=f"query {number}"))
-    first = catalogue.opinions.given("default", limit=2)
+        catalogue.opinions.record(replace(said, query=f"query {number}"))
+    first = catalogue.opinions.given(ADMIN, limit=2)
     rest = given(catalogue, after=first[-1][0])
     assert [f.query for f in rest] == ["query 2", "query 3", "query 4"]
 
 
-def test_erasing_a_document_erases_what_was_said_of_it(catalogue: Catalogue) -> None:
-    document, _ = catalogue.documents.receive("0" * 64, 1, Sighting("tray", "a.txt", time.time()))
-    catalogue.opinions.record(replace(SAID, document_id=document.id))
-    catalogue.documents.delete(document.id)
+def test_erasing_a_document_erases_what_was_said_of_it(catalogue: Catalogue, said: Feedback) -> None:
+    catalogue.opinions.record(said)
+    catalogue.documents.delete(said.document_id)
     assert given(catalogue) == []

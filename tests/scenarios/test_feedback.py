@@ -66,6 +66,8 @@ def test_feedback_is_stored_told_and_exported(house: House, url: str, ids: dict[
         assert [(each["kind"], each["rank"]) for each in told] == [("useful", 1), ("not-useful", None), ("click", 2)]
         assert rest["next_after"] is None
         assert ann.get("/v1/feedback").status_code == 403
+        with client(house, url, "meter", ("admin",)) as meter:  # of no document, so of nothing that was said of one
+            assert meter.get("/v1/feedback").json() == {"items": [], "next_after": None}
         remote = ["--url", url, "--key", root.headers["authorization"].split()[1]]
     for options in (["--data", str(house.settings.home)], remote):
         q, r = tmp_path / "q.tsv", tmp_path / "r.tsv"

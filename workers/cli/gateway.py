@@ -132,7 +132,7 @@ class Local:
 
     def opinions(self) -> Iterator[Json]:
         after = 0
-        while found := self._house.catalogue.opinions.given(OPERATOR.tenant, after):
+        while found := self._house.catalogue.opinions.given(OPERATOR, after):
             yield from (_json(schemas.Opinion.of(feedback)) for _, feedback in found)
             after = found[-1][0]
 

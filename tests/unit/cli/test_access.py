@@ -16,7 +16,7 @@ from workers.cli.main import main
 from workers.settings import load_settings
 
 BOB = Caller(("user:bob",))
-FOLDERS = '[{"subfolders": {"hr": {"deny": ["user:bob"]}}}]'
+FOLDERS = '[{"subfolders": {"hr": {"deny": ["user:bob"]}, "law": {"access": [], "allow": ["group:law", "user:bob"]}}}]'
 
 
 @pytest.fixture
@@ -52,10 +52,15 @@ def test_rules_and_groups_from_the_command_line(house: House, capsys: pytest.Cap
     assert run(house, "groups", "add", "group:hr", "group:hr") != exits.OK
 
 
-def test_a_tray_s_denial_stands_before_and_after_arrival(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tray_s_rules_stand_before_and_after_arrival(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     house.catalogue.documents.receive("2" * 64, 1, Sighting("tray", "hr/pay/b.txt", 1.0, ("*",)))
     assert house.catalogue.documents.find(BOB, Filters())[1] == 1
     stand_by(house)
     assert house.catalogue.documents.find(BOB, Filters())[1] == 0
     assert run(house, "access", "remove", "deny", "user:bob", "--source", "tray", "--folder", "hr") != exits.OK
     assert "settings" in capsys.readouterr().err
+    for number in (3, 4):  # one that is there when the rule comes, one that comes later
+        house.catalogue.documents.receive(f"{number}" * 64, 1, Sighting("tray", f"law/{number}.txt", 1.0, ()))
+        assert house.catalogue.documents.find(BOB, Filters())[1] == number - 2
+    house.catalogue.rules.standing(["tray"], [])  # as when the settings name them no more
+    assert [each.path for each in house.catalogue.documents.find(BOB, Filters())[0]] == ["hr/pay/b.txt"]

@@ -32,7 +32,8 @@ def given(
     after: Annotated[int, Query(ge=0, le=2**53, description="`next_after` of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
 ) -> OpinionPage:
-    """All of it, oldest first. `mailroom eval export` makes queries and judgements of it."""
-    found = at.house.catalogue.opinions.given(access.caller.tenant, after, limit)
+    """Clicks and votes on documents that the key may read, oldest first. `mailroom eval export` makes queries and judgements
+    of them."""
+    found = at.house.catalogue.opinions.given(access.caller, after, limit)
     more = found[-1][0] if len(found) == limit else None
     return OpinionPage(items=[Opinion.of(feedback) for _, feedback in found], next_after=more)
