@@ -126,8 +126,8 @@ class MilvusLexical:
         return {row["key"]: row[name] for row in rows}
 
 
-def fields_of(chunk: Chunk, title: str | None, name: str) -> tuple[dict[str, str], str, set[str]]:
-    """A passage's fields of text, its language, and its words as they are asked for."""
+def fields_of(chunk: Chunk, title: str | None, name: str) -> tuple[dict[str, str], str]:
+    """A passage's fields of text, and its language."""
     language = language_of(chunk.text)
     heading = " ".join(filter(None, (title, chunk.heading if chunk.heading != title else None)))
     text, titles, named = (stems(each, language) for each in (chunk.text, heading, name))
@@ -140,4 +140,4 @@ def fields_of(chunk: Chunk, title: str | None, name: str) -> tuple[dict[str, str
         "name": joined(named),
         "figures": figure_field(*figures(chunk.text)),
     }
-    return fields, language, {*text, *as_written, *titles, *named}
+    return fields, language

@@ -42,9 +42,11 @@ class Server:
         except _failures() as error:
             raise self._translated(method, error) from error
 
-    def rows(self, collection: str, expression: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Every row that the expression names, in order of the primary key."""
-        given = {"filter": expression, "output_fields": list(fields), "consistency_level": "Strong", "batch_size": PAGE}
+    def rows(
+        self, collection: str, expression: str, fields: Sequence[str], page: int = PAGE
+    ) -> Iterator[dict[str, Any]]:
+        """Every row that the expression names, in order of the primary key; ``page`` rows a call."""
+        given = {"filter": expression, "output_fields": list(fields), "consistency_level": "Strong", "batch_size": page}
         pages = self.call("query_iterator", collection, **given)
         try:
             while page := pages.next():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from indexes.milvus.server import PAGE, Server
@@ -43,12 +43,22 @@ def read_facts(server: Server, collection: str) -> Facts | None:
     return Facts(**{**values, "languages": tuple(values["languages"])})
 
 
+def announce(server: Server, collection: str, serial: int, before: Mapping[int, Held]) -> None:
+    """Say which documents the coming publication will change, as they stand ``before`` it: were it to end half way, the next
+    writer finds them as changed after the last one."""
+    _put(server, collection, [_row(each.number, serial, each.passages, each.bare) for each in before.values()])
+
+
 def write(server: Server, collection: str, facts: Facts, changed: Mapping[int, Held]) -> None:
     """The documents first: with the facts the publication is seen."""
     rows = [_row(each.number, facts.serial, each.passages, each.bare) for each in changed.values()]
+    _put(server, collection, rows)
+    server.call("upsert", collection, [{**_row(0, facts.serial, 0, False), "facts": json.dumps(asdict(facts))}])
+
+
+def _put(server: Server, collection: str, rows: Sequence[Mapping[str, object]]) -> None:
     for at in range(0, len(rows), PAGE):
         server.call("upsert", collection, rows[at : at + PAGE])
-    server.call("upsert", collection, [{**_row(0, facts.serial, 0, False), "facts": json.dumps(asdict(facts))}])
 
 
 def _row(number: int, serial: int, passages: int, bare: bool) -> dict[str, object]:

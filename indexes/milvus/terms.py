@@ -26,6 +26,16 @@ def token(term: str) -> str:
     return MARK + term.encode().hex()
 
 
+def term(token: str) -> str | None:
+    """What a token stands for; None for one that stands for no term."""
+    if not token.startswith(MARK):
+        return token
+    try:
+        return bytes.fromhex(token.removeprefix(MARK)).decode()
+    except ValueError:
+        return None
+
+
 def joined(terms: Iterable[str]) -> str:
     """A field of terms; cut where it would be too long."""
     text = " ".join(map(token, terms))

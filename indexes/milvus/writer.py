@@ -1,13 +1,13 @@
 """The one writer of an index in Milvus. A publication is: old rows out, new rows in, then the state that tells of them.
 
-It is not atomic as a generation is. A crash leaves rows of which the state does not tell: their documents are added again,
-which begins with taking their old rows out, and no reader shows a passage that the catalogue has not.
+It is not atomic as a generation is, so it is announced: after a crash the next writer takes out the rows of every document
+that was announced, and the catalogue adds again what there is of them. No reader shows a passage that the catalogue has not.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -22,7 +22,7 @@ from indexes.milvus.lexical import fields_of
 from indexes.milvus.schema import DOCUMENTS, PASSAGES, WORDS
 from indexes.milvus.server import Server
 from indexes.milvus.state import Facts, Held
-from indexes.milvus.words import Vocabulary
+from indexes.milvus.words import Vocabulary, only_in, words_of
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured
 from pipeline.faults import fault
@@ -80,8 +80,8 @@ class MilvusWriter:
     def reopen(self) -> None:
         """Forget what is not published and go on from what is."""
         self._rows: dict[int, list[dict[str, Any]]] = {}
-        self._words: dict[int, set[str]] = {}
         self._changed: dict[int, Held] = {}
+        self._before: dict[int, Held | None] = {}
         self._held: dict[int, Held] = {}
         self.since, self.openings, self._open = 0.0, self.openings + 1, False
         self._lock.take()
@@ -95,6 +95,9 @@ class MilvusWriter:
             self.since, self.model = facts.since, self.model or facts.model
             held = state.changed_since(self._server, self._names[DOCUMENTS], 0)
             self._held = {each.number: each for each in held if each.passages}
+            for each in state.changed_since(self._server, self._names[DOCUMENTS], facts.serial):
+                gone = Held(each.number, 0, False)
+                self._change(gone, before=gone)
         self._open = True
 
     def add(
@@ -103,23 +106,20 @@ class MilvusWriter:
         """Add the document, or replace it. Without ``vectors`` it is found by its words only."""
         if vectors is not None and (vectors.shape != (len(chunks), self.dimension) or not np.isfinite(vectors).all()):
             raise Misconfigured("bad-index", f"document {number}: vectors {vectors.shape} do not fit its chunks")
-        bare, words = vectors is None, set()
+        bare = vectors is None
         rows, given = [], np.zeros((len(chunks), self.dimension)) if bare else vectors
         for chunk, vector in zip(chunks, given, strict=True):
-            fields, language, held = fields_of(chunk, title, name)
+            fields, language = fields_of(chunk, title, name)
             key = chunk_key(number, chunk.ordinal)
             rows.append({"key": key, "document": number, "bare": bare, "vector": vector.tolist(), **fields})
             self._languages.add(language)
-            words |= held
-        self._rows[number], self._words[number] = rows, words
-        self._held[number] = self._changed[number] = Held(number, len(rows), bare)
+        self._change(Held(number, len(rows), bare))
+        self._rows[number] = rows
 
     def remove(self, number: int) -> None:
         """Forget the document; nothing happens where it is not held."""
-        if self._held.pop(number, None) is not None:
-            self._rows.pop(number, None)
-            self._words.pop(number, None)
-            self._changed[number] = Held(number, 0, False)
+        if number in self._held:
+            self._change(Held(number, 0, False))
 
     def publish(self, anyway: bool = False) -> str | None:
         """Make the changes visible to readers; returns the publication's name, or None when nothing has changed (unless
@@ -164,21 +164,39 @@ class MilvusWriter:
         """Let go of the lock; what was not published is dropped."""
         self._lock.release()
 
+    def _change(self, to: Held, before: Held | None = None) -> None:
+        """What the next publication makes of a document. ``before``: how it may stand there, where it is not held."""
+        self._before.setdefault(to.number, before or self._held.get(to.number))
+        self._rows.pop(to.number, None)
+        self._held.pop(to.number, None)
+        self._changed[to.number] = to
+        if to.passages:
+            self._held[to.number] = to
+
     def _publish(self) -> str:
+        facts = self._next_facts()
         if self._facts is None:
             schema.drop(self._server, self._role)
             schema.create(self._server, self._role, self.dimension, KINDS[self.large])
-        passages = self._names[PASSAGES]
-        for numbers in _parts(self._changed, NUMBERS):
-            self._server.call("delete", passages, filter=f"document in {list(numbers)}")
-        self._vocabulary.add(word for words in self._words.values() for word in words)
+        else:
+            before = {number: held or Held(number, 0, False) for number, held in self._before.items()}
+            state.announce(self._server, self._names[DOCUMENTS], facts.serial, before)
+        new = {word for rows in self._rows.values() for row in rows for word in words_of(row)}
+        self._vocabulary.add(new)
+        for numbers in _parts((number for number, held in self._before.items() if held), NUMBERS):
+            self._take_out(numbers, new)
         for rows in _parts(chain.from_iterable(self._rows.values()), ROWS):
-            self._server.call("insert", passages, list(rows))
+            self._server.call("insert", self._names[PASSAGES], list(rows))
         fault("index.manifest")
-        self._facts = self._next_facts()
-        state.write(self._server, self._names[DOCUMENTS], self._facts, self._changed)
-        self._rows, self._words, self._changed = {}, {}, {}
-        return f"{self._facts.serial:012d}"
+        state.write(self._server, self._names[DOCUMENTS], facts, self._changed)
+        self._facts, self._rows, self._changed, self._before = facts, {}, {}, {}
+        return f"{facts.serial:012d}"
+
+    def _take_out(self, numbers: Sequence[int], kept: Collection[str]) -> None:
+        """The words first: after a crash the rows still tell which they were."""
+        passages = self._names[PASSAGES]
+        self._vocabulary.forget(only_in(self._server, passages, numbers).difference(kept))
+        self._server.call("delete", passages, filter=f"document in {list(numbers)}")
 
     def _next_facts(self) -> Facts:
         before = self._facts
