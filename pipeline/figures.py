@@ -21,6 +21,7 @@ _DATE = re.compile(
 )
 #: Not inside of a code: PPR-9087 and 12.3.4 hold no number.
 _NUMBER = re.compile(r"(?<![\w.,/-])[-−]?(\d+(?:[.,' ]\d{3})*(?:[.,]\d+)?)(?![\w/-]|[.,]\d)")
+_DIGIT = re.compile(r"\d")
 _ISO = re.compile(r"(\d{4})-(\d\d)(?:-(\d\d))?")
 _FIRST = datetime.date(1970, 1, 1)
 
@@ -66,6 +67,8 @@ def days(text: str) -> tuple[int, int] | None:
 
 def figures(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """(numbers, days) that stand in the text, each once. A date is no number, but its year is."""
+    if not _DIGIT.search(text):
+        return (), ()
     found: dict[int, None] = {}
     numbers: dict[float, None] = {}
     for date in _dates(text):

@@ -46,10 +46,11 @@ STOP_WORDS: dict[str, frozenset[str]] = {
     }.items()
 }
 LANGUAGES = tuple(STOP_WORDS)
-#: Function word -> the languages that have it.
+#: Function word -> the languages that have it. Single letters tell nothing: they are initials as well.
 _SPOKEN_IN: dict[str, tuple[str, ...]] = {
     word: tuple(language for language in LANGUAGES if word in STOP_WORDS[language])
     for word in frozenset().union(*STOP_WORDS.values())
+    if len(word) > 1
 }
 #: Scripts that write no spaces: every character is a word, and a word of the query a phrase of them.
 _UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f])")
@@ -66,9 +67,13 @@ _STEMS = {
     .build()
     for language in LANGUAGES
 }
+#: `CODE` where all is ASCII.
+_ASCII_CODE = re.compile(r"[A-Za-z0-9]+(?:[._\-/@+#&]+[A-Za-z0-9]+)*")
+#: Bytes from which on nobody looks for a code.
+_LONGEST_CODE = 120
 _CODES = (
     tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.regex(CODE))
-    .filter(tantivy.Filter.remove_long(120))
+    .filter(tantivy.Filter.remove_long(_LONGEST_CODE))
     .filter(tantivy.Filter.lowercase())
     .filter(tantivy.Filter.ascii_fold())
     .build()
@@ -84,26 +89,31 @@ _WORDS = (
 
 
 def language_of(text: str, among: tuple[str, ...] = LANGUAGES) -> str:
-    """The language whose function words are most frequent; English where none is. Single letters tell nothing: they are
-    initials as well."""
-    seen = [word.lower() for word in _WORD.findall(text[:_SAMPLE]) if len(word) > 1]
-    counts = Counter(language for word in seen for language in _SPOKEN_IN.get(word, ()) if language in among)
+    """The language whose function words are most frequent; English where none is."""
+    telling = filter(None, map(_SPOKEN_IN.get, _WORD.findall(text[:_SAMPLE].lower())))
+    counts = Counter(language for languages in telling for language in languages if language in among)
     return max(counts, key=lambda language: (counts[language], language == ENGLISH), default=ENGLISH)
+
+
+def _spaced(text: str) -> str:
+    return text if text.isascii() else _UNSPACED.sub(r" \1 ", text)
 
 
 def stems(text: str, language: str = ENGLISH) -> list[str]:
     """The text's words, in order, without case, accents and endings."""
-    return _STEMS[language].analyze(_UNSPACED.sub(r" \1 ", text))
+    return _STEMS[language].analyze(_spaced(text))
 
 
 def codes(text: str) -> list[str]:
     """The text's words and codes as they are written, in lower case: "ppr-9087", "12.3", "ana@example.org"."""
-    return _CODES.analyze(_UNSPACED.sub(r" \1 ", text))
+    if text.isascii():  # four times as quick as Tantivy's, and the same
+        return [code.lower() for code in _ASCII_CODE.findall(text) if len(code) < _LONGEST_CODE]
+    return _CODES.analyze(_spaced(text))
 
 
 def words(text: str) -> list[str]:
     """The text's words, in order, without case and accents, with their endings: codes fall into their parts."""
-    return _WORDS.analyze(_UNSPACED.sub(r" \1 ", text))
+    return _WORDS.analyze(_spaced(text))
 
 
 @lru_cache(maxsize=50_000)

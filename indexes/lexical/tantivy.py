@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import tantivy
@@ -79,8 +80,8 @@ def add_document(
         row.add_unsigned("document", number)
         row.add_text("text", " ".join(stems(chunk.text, language)))
         row.add_text("code", " ".join(codes(chunk.text)))
-        row.add_text("title", " ".join(stems(heading, language)))
-        row.add_text("name", " ".join(stems(name, language)))
+        row.add_text("title", _short(heading, language))
+        row.add_text("name", _short(name, language))
         row.add_text("language", language)
         numbers, dates = figures(chunk.text)
         for value in numbers:
@@ -88,6 +89,12 @@ def add_document(
         for day in dates:
             row.add_integer("dates", day)
         writer.add_document(row)
+
+
+@lru_cache(maxsize=1024)
+def _short(text: str, language: str) -> str:
+    """Stems of a title or a name, which the passages of a document share."""
+    return " ".join(stems(text, language))
 
 
 def remove_document(writer: tantivy.IndexWriter, number: int) -> None:

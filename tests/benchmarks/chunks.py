@@ -37,6 +37,12 @@ class Chunks:
     def texts(self, block: int) -> list[str]:
         return self._texts(np.random.default_rng((self.seed, 2, block)), self._size(block), WORDS)
 
+    def document(self, number: int) -> tuple[list[str], np.ndarray]:
+        """Texts and vectors of a document beyond the ``count``, which no block holds."""
+        rng = np.random.default_rng((self.seed, 5, number))
+        texts = [f"soak{number} {text}" for text in self._texts(rng, PER_DOCUMENT, WORDS)]
+        return texts, self._topics.near(rng, PER_DOCUMENT)
+
     def queries(self, count: int) -> tuple[np.ndarray, list[str]]:
         """Vectors that are no chunk's, and four words each; the 50 most frequent, as function words, are not asked for."""
         rng = np.random.default_rng((self.seed, 3))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ from pipeline.query import meaning, parse
 from pipeline.questions import Caller, Filters, SearchRequest
 from tests.benchmarks.chunks import DIMENSION, SHARES, Chunks
 from tests.benchmarks.record import RESULTS, _commit, machine
-from tests.benchmarks.scale_fill import EMBEDDER, catalogue_of, exact_best, fill
+from tests.benchmarks.scale_fill import EMBEDDER, Exact, catalogue_of, fill
 
 QUERIES, RECALL_QUERIES, CLIENTS, ADDITIONS = 300, 200, (1, 2, 8), 8
 ANYONE = Caller(("user:ann",))
@@ -55,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("counts", nargs="*", type=int, default=[100_000])
     parser.add_argument("--keep", type=Path, help="build here, or use what was built here")
+    parser.add_argument("--build", action="store_true", help="build only; goes on where it was interrupted")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--watch", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -63,6 +65,8 @@ def main() -> None:
         print(json.dumps(measured(given.measure, made)))
     elif given.watch:
         watch(given.watch, made)
+    elif given.build:
+        print(json.dumps(build(given.keep, made)))
     else:
         for count in given.counts:
             with tempfile.TemporaryDirectory() as scratch:
@@ -71,20 +75,32 @@ def main() -> None:
 
 def run(folder: Path, made: Chunks) -> dict[str, Any]:
     """Build (unless it was), measure in a fresh process, then add while others search."""
-    note = folder / "built.json"
-    if not note.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps(fill(folder, made)))
-    figures = json.loads(note.read_text())
+    figures = build(folder, made)
     figures |= json.loads(_child("--measure", folder, made).communicate()[0])
     figures |= freshness(folder, made)
     print(json.dumps(figures, indent=1))
     return figures
 
 
+def build(folder: Path, made: Chunks) -> dict[str, Any]:
+    """Fill the folder and work out the exact answers, unless that was done; what it took."""
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "built.json"
+    if not note.exists():
+        note.write_text(json.dumps(fill(folder, made, _exact(folder, made))))
+    return json.loads(note.read_text())
+
+
+def _exact(folder: Path, made: Chunks) -> Exact:
+    masks = {name: None if name == "none" else made.labels == name for name in FILTERS}
+    return Exact(folder / "exact.npz", made.queries(QUERIES)[0][:RECALL_QUERIES], 10, masks)
+
+
 def _child(what: str, folder: Path, made: Chunks) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.benchmarks.search_scale", str(made.count), what, str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # As the supervisor and compose.yaml start every role: the libraries' own threads only wait for one another.
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
 
 
 def put(part: str, key: str, figures: dict[str, Any]) -> None:
@@ -98,7 +114,6 @@ def put(part: str, key: str, figures: dict[str, Any]) -> None:
 
 def measured(folder: Path, made: Chunks) -> dict[str, Any]:
     """All figures of one process that searches: opening, recall, memory, times."""
-    faiss.omp_set_num_threads(1)
     rows, texts = made.queries(QUERIES)
     catalogue, started = catalogue_of(folder), time.perf_counter()
     reader = IndexReader(folder / "index")
@@ -123,7 +138,7 @@ def measured(folder: Path, made: Chunks) -> dict[str, Any]:
             figures[f"{prefix}queries_per_s"] = round(len(wanted) / seconds, 1)
     figures["p99_to_bare"] = round(figures["p99_ms"] / figures["bare_p99_ms"], 2)
     figures |= _memory()
-    return figures | _recall(made, reader, catalogue, rows[:RECALL_QUERIES])
+    return figures | _recall(folder, made, reader, catalogue, rows[:RECALL_QUERIES])
 
 
 def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[str]) -> list[Callable[[], Any]]:
@@ -189,18 +204,15 @@ def _memory() -> dict[str, float]:
     }
 
 
-def _recall(made: Chunks, reader: IndexReader, catalogue: Any, rows: np.ndarray) -> dict[str, float]:
-    vectors = reader.snapshot().vectors
-    allowed = {name: catalogue.documents.visible(ANYONE, filters) for name, filters in FILTERS.items()}
-    masks = {name: None if name == "none" else made.labels == name for name in FILTERS}
-    exact = exact_best(made, rows, 10, masks)
-    found = {}
-    for name, best in exact.items():
-        hits = [vectors.search(row, 10, allowed[name]) for row in rows]
+def _recall(folder: Path, made: Chunks, reader: IndexReader, catalogue: Any, rows: np.ndarray) -> dict[str, float]:
+    vectors, shares = reader.snapshot().vectors, {}
+    for name, best in _exact(folder, made).best.items():
+        allowed = catalogue.documents.visible(ANYONE, FILTERS[name])
+        hits = [vectors.search(row, 10, allowed) for row in rows]
         got = [{(h.document_number - 1) * 10 + h.ordinal for h in each} for each in hits]
-        share = sum(len(a & b) for a, b in zip(best, got, strict=True)) / sum(map(len, best))
-        found["recall_at_10" if name == "none" else f"{NAMES[name]}_recall_at_10"] = round(share, 4)
-    return found
+        share = sum(len(set(a.tolist()) & b) for a, b in zip(best, got, strict=True)) / best.size
+        shares["recall_at_10" if name == "none" else f"{NAMES[name]}_recall_at_10"] = round(share, 4)
+    return shares
 
 
 def freshness(folder: Path, made: Chunks) -> dict[str, float]:
@@ -227,7 +239,6 @@ def freshness(folder: Path, made: Chunks) -> dict[str, float]:
 
 def watch(folder: Path, made: Chunks) -> None:
     """Two threads that search without pause, and one that looks for the next addition; prints when each was found."""
-    faiss.omp_set_num_threads(1)
     rows, texts = made.queries(QUERIES)
     catalogue, reader = catalogue_of(folder), IndexReader(folder / "index")
     finder = Finder(catalogue.documents, catalogue.passages, reader, Given(texts, rows))
