@@ -6,7 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOT_BENCHMARKS = {"__init__", "__main__", "record", "tables", "corpus", "public_collections", "peers", "chunks"}
+NOT_BENCHMARKS = {
+    "__init__",
+    "__main__",
+    "record",
+    "tables",
+    "corpus",
+    "public_collections",
+    "peers",
+    "chunks",
+    "scale_fill",
+}
 
 
 def main(names: list[str]) -> int:
