@@ -10,13 +10,30 @@ from collections.abc import Iterator
 
 #: Figures of one passage that are kept at most; a table of measurements may hold thousands.
 MAX_FIGURES = 200
-_MONTHS = {name.lower()[:3]: number for number, name in enumerate(calendar.month_name) if name}
-_MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+#: Names of the months and what they are cut to: English, German, French, Spanish, Italian, Dutch, Portuguese, Swedish.
+_NAMES = (
+    "january jan januar jän jänner janvier janv enero ene gennaio gen januari janeiro",
+    "february feb februar février févr fév febrero febbraio februari fevereiro fev",
+    "march mar märz mär mars marzo maart mrt março",
+    "april apr avril avr abril abr aprile",
+    "may mai mayo maggio mag mei maio maj",
+    "june jun juni juin junio giugno giu junho",
+    "july jul juli juillet juil julio luglio lug julho",
+    "august aug août agosto ago augustus augusti",
+    "september sep sept septembre septiembre settembre set setembro",
+    "october oct oktober okt octobre octubre ottobre ott outubro out",
+    "november nov novembre noviembre novembro",
+    "december dec dezember dez décembre déc diciembre dic dicembre dezembro",
+)
+_MONTHS = {name: number for number, names in enumerate(_NAMES, 1) for name in names.split()}
+_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_ENGLISH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _DATE = re.compile(
     rf"(?<![\w-])(?:(?P<y1>\d{{4}})-(?P<m1>\d\d)-(?P<d1>\d\d)"  # 2026-11-24
     rf"|(?P<d2>\d{{1,2}})\.(?P<m2>\d{{1,2}})\.(?P<y2>\d{{4}})"  # 24.11.2026
-    rf"|(?P<d3>\d{{1,2}})(?:st|nd|rd|th|\.)?\s(?:of\s)?(?P<m3>{_MONTH})\.?,?\s(?P<y3>\d{{4}})"  # 24 November 2026
-    rf"|(?P<m4>{_MONTH})\.?\s(?P<d4>\d{{1,2}})(?:st|nd|rd|th)?,?\s(?P<y4>\d{{4}}))(?![\w-])",  # Nov 24, 2026
+    # 24 November 2026, 24. März 2026, 1er juin 2026, 24 de noviembre de 2026
+    rf"|(?P<d3>\d{{1,2}})(?:st|nd|rd|th|er|º|\.)?\s(?:of\s|de\s)?(?P<m3>{_MONTH})\.?,?\s(?:de\s)?(?P<y3>\d{{4}})"
+    rf"|(?P<m4>{_ENGLISH})\.?\s(?P<d4>\d{{1,2}})(?:st|nd|rd|th)?,?\s(?P<y4>\d{{4}}))(?![\w-])",  # Nov 24, 2026
     re.IGNORECASE,
 )
 #: Not inside of a code: PPR-9087 and 12.3.4 hold no number.
@@ -89,4 +106,9 @@ def _dates(text: str) -> Iterator[datetime.date]:
         which = next(each for each in "1234" if match[f"y{each}"])
         year, month, date = (match[f"{part}{which}"] for part in "ymd")
         with contextlib.suppress(ValueError):  # 31.02.2026
-            yield datetime.date(int(year), int(month) if month.isdigit() else _MONTHS[month[:3].lower()], int(date))
+            yield datetime.date(int(year), _month(month), int(date))
+
+
+def _month(text: str) -> int:
+    name = text.lower()
+    return int(text) if text.isdigit() else _MONTHS.get(name) or _MONTHS[name[:3]]

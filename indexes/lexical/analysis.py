@@ -88,6 +88,19 @@ _WORDS = (
 )
 
 
+_FOLDED = (
+    tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.raw())
+    .filter(tantivy.Filter.lowercase())
+    .filter(tantivy.Filter.ascii_fold())
+    .build()
+)
+
+
+def folded(text: str) -> str:
+    """In lower case and without accents, as terms are."""
+    return "".join(_FOLDED.analyze(text))
+
+
 def language_of(text: str, among: tuple[str, ...] = LANGUAGES) -> str:
     """The language whose function words are most frequent; English where none is."""
     telling = filter(None, map(_SPOKEN_IN.get, _WORD.findall(text[:_SAMPLE].lower())))

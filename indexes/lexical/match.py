@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from indexes.lexical.analysis import codes, content_words, language_of, stem, stems
+from indexes.lexical.analysis import codes, content_words, folded, language_of, stem, stems, words
 from pipeline.errors import Refused
 from pipeline.figures import figures
 from pipeline.query import Clause, parse
 
 _WORD = re.compile(r"[^\W_]+")
+#: `analysis.CODE` in Python's syntax.
+CODE = re.compile(r"(?:[^\W_]|§)(?:(?:[^\W_]|[._\-/@+#&])*[^\W_])?")
 #: Queries of up to this many words are keywords: one of them that does not stand in a text may be misspelt.
 KEYWORDS = 4
 
@@ -26,18 +28,26 @@ def highlights(
     language = language_of(text)
     places = [(m.start(), m.end(), m.group()) for m in _WORD.finditer(text)]
     wanted = {stem(word, language): word for word in _words(clauses, language)}
-    prefixes = tuple(clause.text.lower() for clause in clauses if clause.kind == "prefix")
-    like = {c.text.lower(): c.distance for c in clauses if c.kind == "like"}
+    like = {folded(c.text): c.distance for c in clauses if c.kind == "like"}
     if len(wanted) <= KEYWORDS:
         held = {stem(word, language) for _, _, word in places}
         missing = (word for each, word in wanted.items() if each not in held and is_misspellable(word))
-        like |= {word.lower(): 0 for word in missing if not known(word)}
-    spelt = _alike(like, {word.lower() for _, _, word in places}) if like else ()
+        like |= {folded(word): 0 for word in missing if not known(word)}
+    spelt = {word for _, _, word in places if is_alike(like, folded(word))} if like else ()
+    begun = _begun([folded(clause.text) for clause in clauses if clause.kind == "prefix"], text)
     return tuple(
         (start, end)
         for start, end, word in places
-        if stem(word, language) in wanted or word.lower() in spelt or (prefixes and word.lower().startswith(prefixes))
+        if stem(word, language) in wanted
+        or word in spelt
+        or any(first <= start and end <= last for first, last in begun)
     )
+
+
+def _begun(prefixes: Sequence[str], text: str) -> list[tuple[int, int]]:
+    """Places of words, and of whole codes, that begin with one of the prefixes."""
+    found = (m for pattern in (_WORD, CODE) for m in pattern.finditer(text)) if prefixes else ()
+    return [m.span() for m in found if folded(m.group()).startswith(tuple(prefixes))]
 
 
 @lru_cache(maxsize=64)
@@ -64,10 +74,9 @@ def letters_off(word: str) -> int:
     return 2 if len(word) >= 8 else 1
 
 
-def _alike(wanted: dict[str, int], held: Collection[str]) -> set[str]:
-    return {
-        word for word in held for each, distance in wanted.items() if is_near(each, word, distance or letters_off(each))
-    }
+def is_alike(wanted: Mapping[str, int], word: str) -> bool:
+    """Whether a word is nearly one of those wanted, each with the letters that may differ, 0 for the usual."""
+    return any(is_near(each, word, distance or letters_off(each)) for each, distance in wanted.items())
 
 
 def is_near(one: str, other: str, distance: int) -> bool:
@@ -111,10 +120,11 @@ def _inside(clause: Clause, value: float) -> bool:
 
 
 def _in_field(clause: Clause, field: str, language: str) -> bool:
-    if clause.kind == "prefix":
-        return any(word.startswith(clause.text.lower()) for word in codes(field))
-    if clause.kind == "like":
-        return bool(_alike({clause.text.lower(): clause.distance}, codes(field)))
+    if clause.kind in ("prefix", "like"):
+        held, wanted = {*codes(field), *words(field)}, folded(clause.text)
+        if clause.kind == "prefix":
+            return any(word.startswith(wanted) for word in held)
+        return any(is_alike({wanted: clause.distance}, word) for word in held)
     return stands(stems(clause.text, language), stems(field, language))
 
 

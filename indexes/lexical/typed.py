@@ -6,13 +6,12 @@ and those that it begins with, and the text decides: `continues`.
 
 from __future__ import annotations
 
-import re
-
 import tantivy
 from tantivy import Occur, Query
 
 from indexes.lexical.analysis import STOP_WORDS, codes, words
 from indexes.lexical.build import Builder
+from indexes.lexical.match import CODE
 
 #: Letters from which on words are completed; fewer stand for too many of them.
 FEWEST_LETTERS = 2
@@ -23,8 +22,6 @@ MAX_WORDS = 8
 #: Passages told of a word, so that its spelling can be read in one.
 EXAMPLES = 3
 FUNCTION_WORDS = frozenset().union(*STOP_WORDS.values())
-#: `analysis.CODE` in Python's syntax.
-_CODE = re.compile(r"(?:[^\W_]|§)(?:(?:[^\W_]|[._\-/@+#&])*[^\W_])?")
 
 
 def split(typed: str) -> tuple[list[str], str]:
@@ -56,7 +53,7 @@ def continues(typed: str, text: str) -> int | None:
 
 def spelt(word: str, text: str) -> str | None:
     """A folded word as it is written in ``text``."""
-    return next((found.group() for found in _CODE.finditer(text) if codes(found.group()) == [word]), None)
+    return next((found.group() for found in CODE.finditer(text) if codes(found.group()) == [word]), None)
 
 
 def completions(searcher: tantivy.Searcher, builder: Builder, typed: str, k: int, only: Query | None) -> list[str]:

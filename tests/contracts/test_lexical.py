@@ -240,9 +240,22 @@ def test_a_passage_found_otherwise_is_held_against_what_is_required(make: Make) 
         "+lease",
         "80..100",
         "+noti*",
+        "title:OFF*",
+        "title:offcie~",
+        "name:2026*",
+        "name:laese~",
     ):
         assert lexical.admits(query, text, title, name), query
-    for query in ('"period notice"', "-notice x", "title:notice", "name:office", "100..", "+car notice", "2026-01.."):
+    for query in (
+        '"period notice"',
+        "-notice x",
+        "title:notice",
+        "name:office",
+        "100..",
+        "+car notice",
+        "2026-01..",
+        "title:noti*",
+    ):
         assert not lexical.admits(query, text, title, name), query
 
 
@@ -260,6 +273,10 @@ def test_highlights_show_prefixes_like_words_and_leave_function_words(make: Make
 
     assert marked("the notice of this") == ["notice"]
     assert marked("perio* leese~") == ["period", "lease"]
+    french = "Un préavis, voir PPR-9087."
+    for query, expected in (("preav*", "préavis"), ("praevis~", "préavis"), ("PPR-90*", "PPR 9087")):
+        places = make({}).highlights(query, french)
+        assert " ".join(french[a:b] for a, b in places) == expected
     assert marked("montsh") == ["months"]
 
 

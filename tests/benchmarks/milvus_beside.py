@@ -1,0 +1,131 @@
+"""milvus-lite beside FAISS and Tantivy over the same chunks: `python -m tests.benchmarks.milvus_beside [COUNT]`.
+
+milvus-lite is what the tests run against; a server of one's own is named by `--url` and its figures say nothing of this one's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from indexes.milvus.reader import MilvusReader
+from indexes.milvus.server import Server
+from indexes.milvus.writer import MilvusWriter
+from indexes.reader import IndexReader
+from pipeline.answer import Finder
+from pipeline.documents import Chunk
+from pipeline.errors import Unavailable
+from pipeline.questions import Caller, Filters, SearchRequest
+from tests.benchmarks.chunks import BLOCK, DIMENSION, PER_DOCUMENT, Chunks
+from tests.benchmarks.record import record
+from tests.benchmarks.scale_fill import EMBEDDER, catalogue_of, exact_best, fill
+from tests.benchmarks.search_scale import Given
+from tests.support.milvus import MilvusServer
+
+QUERIES, SEED, PUBLISHED = 12, 11, 250
+ANYONE = Caller(("user:ann",))
+FILTERS = {"all": Filters(), "twentieth": Filters(labels=("twentieth",))}
+
+Index = IndexReader | MilvusReader
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("count", nargs="?", type=int, default=10_000)
+    parser.add_argument("--url", help="of a Milvus that is there already")
+    given = parser.parse_args()
+    lite = None if given.url else MilvusServer()
+    try:
+        figures = compared(Chunks(given.count, SEED), Server(given.url or lite.url()))
+    finally:
+        if lite:
+            lite.stop()
+    print(json.dumps(figures, indent=1))
+    command, data = f"python -m tests.benchmarks.milvus_beside {given.count}", "passages of 24 words made in code"
+    record("milvus_beside", command, figures, SEED, data)
+
+
+def compared(made: Chunks, server: Server) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        figures = {"passages": made.count, "queries": QUERIES, "folder_build_s": fill(folder, made)["build_s"]}
+        started = time.perf_counter()
+        fill_milvus(server, folder / "milvus", made)
+        figures["milvus_build_s"] = round(time.perf_counter() - started, 1)
+        folders = measured(folder, made, IndexReader(folder / "index"))
+        there = measured(folder, made, MilvusReader(server, "serving"))
+    figures |= {f"folder_{name}": value for name, value in folders.items()}
+    figures |= {f"milvus_{name}": value for name, value in there.items()}
+    medians = [name for name in folders if name.endswith("p50_ms") and there[name] is not None]
+    return figures | {f"ratio_{name[:-3]}": round(there[name] / folders[name], 1) for name in medians}
+
+
+def fill_milvus(server: Server, root: Path, made: Chunks) -> None:
+    writer = MilvusWriter(server, root, "serving", EMBEDDER, DIMENSION)
+    for block in made.blocks:
+        texts, rows = made.texts(block), made.vectors(block)
+        for place in tqdm(range(len(texts) // PER_DOCUMENT), desc="fill Milvus", unit="doc"):
+            number, at = block * BLOCK // PER_DOCUMENT + 1 + place, place * PER_DOCUMENT
+            passages = [Chunk(n, text, 0, len(text)) for n, text in enumerate(texts[at : at + PER_DOCUMENT])]
+            writer.add(number, passages, rows[at : at + PER_DOCUMENT], None, f"{number}.txt")
+            if place % PUBLISHED == PUBLISHED - 1:
+                writer.publish()
+    writer.publish()
+    writer.close()
+
+
+def measured(folder: Path, made: Chunks, reader: Index) -> dict[str, Any]:
+    """Recall of the vectors against comparing all, and medians by way of searching; None where no call ended in time."""
+    rows, texts = made.queries(QUERIES)
+    catalogue = catalogue_of(folder)
+    finder = Finder(catalogue.documents, catalogue.passages, reader, Given(texts, rows))
+    figures: dict[str, Any] = {}
+    masks = {"all": None, "twentieth": made.labels == "twentieth"}
+    exact = exact_best(made, rows, 10, masks)
+    for name, filters in FILTERS.items():
+        vectors, allowed = reader.snapshot().vectors, catalogue.documents.visible(ANYONE, filters)
+        found = [vectors.search(row, 10, allowed) for row in rows]
+        got = [{(h.document_number - 1) * PER_DOCUMENT + h.ordinal for h in each} for each in found]
+        shared = sum(len(a & b) for a, b in zip(exact[name], got, strict=True))
+        figures[f"{name}_recall_at_10"] = round(shared / sum(map(len, exact[name])), 4)
+        near = [lambda r=r, v=vectors, a=allowed: v.search(r, 10, a) for r in rows]
+        figures[f"{name}_vectors_p50_ms"], _ = median(near)
+        for mode in ("lexical", "hybrid"):
+            asked = [
+                lambda t=t, f=filters, m=mode: finder.search(ANYONE, SearchRequest(t, mode=m, filters=f)) for t in texts
+            ]
+            figures[f"{name}_{mode}_p50_ms"], late = median(asked)
+            figures |= {f"{name}_{mode}_late": late} if late else {}
+    facets = [lambda t=t: finder.facets(ANYONE, SearchRequest(t, mode="lexical"), ["type"]) for t in texts[:10]]
+    figures["facets_p50_ms"], _ = median(facets)
+    return figures
+
+
+def median(calls: Sequence[Callable[[], Any]]) -> tuple[float | None, int]:
+    """Milliseconds of those that ended, and how many did not in the time that a call has; the first is not counted. Of ten
+    calls at least three have to end for a median."""
+    times, late = [], 0
+    for place, call in enumerate(calls):
+        started = time.perf_counter()
+        try:
+            call()
+        except Unavailable:
+            late += 1
+            if late > len(calls) // 10 + 2:
+                break
+            continue
+        if place:
+            times.append(time.perf_counter() - started)
+    return (round(1000 * float(np.median(times)), 2) if len(times) >= 3 else None), late
+
+
+if __name__ == "__main__":
+    main()
