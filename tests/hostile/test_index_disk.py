@@ -21,6 +21,8 @@ from indexes.state import look
 from pipeline.errors import Unavailable
 from tests.unit.workers.test_writer import embedded, opened
 from workers.api.health import Health
+from workers.cli import exits
+from workers.cli.main import main
 from workers.writer import Writer
 
 home = Path(sys.argv[1])
@@ -34,6 +36,9 @@ writer = Writer(house)
 one = embedded(house, 1)
 assert writer.step() == 1
 two = embedded(house, 2)
+
+def rebuild():
+    return main(["--data", str(home), "index", "rebuild", "--no-wait"])
 
 def states():
     return [house.catalogue.documents.get(each).state.value for each in (one, two)]
@@ -73,6 +78,7 @@ mount("--bind", str(disk), str(disk))
 mount("-o", "remount,bind,ro", str(disk))
 assert look(disk).name == "read-only" and health._measure().index == "read-only"
 assert refused() == "index-unavailable"
+assert rebuild() == exits.UNAVAILABLE
 assert (found(), states()) == (1, ["indexed", "processing"])
 mount("-o", "remount,bind,rw", str(disk))
 """
@@ -80,6 +86,10 @@ mount("-o", "remount,bind,rw", str(disk))
 END = """
 step_until_both()
 assert (found(), states()) == (2, ["indexed", "indexed"])
+before = house.reader.snapshot().generation
+assert rebuild() == exits.OK
+writer.step()
+assert found() == 2 and house.reader.snapshot().generation > before and not (disk / "rebuild.request").exists()
 house.catalogue.check()
 house.close()
 """

@@ -100,19 +100,6 @@ def test_the_tables_hold_what_json_holds(shell: Shell, house: House, files: Path
     assert "1 of 1" in found
 
 
-def test_rebuild_makes_the_index_anew(house: House, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shell = Shell(["--data", str(house.settings.home)], capsys)
-    document = shell.json("add", str(files / "b.txt"))["added"][0]["id"]
-    read_and_index(house, document, "A text about xylophones.")
-    house.writer.close()
-    for file in house.settings.index_path.rglob("*"):
-        if file.is_file() and file.name != "writer.lock":
-            file.unlink()
-    assert shell("search", "xylophones", "--mode", "lexical")[0] == exits.NOT_FOUND
-    assert shell("index", "rebuild")[0] == exits.OK
-    assert shell.json("search", "xylophones", "--mode", "lexical")["items"][0]["document_id"] == document
-
-
 def test_keys(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     shell = Shell(["--data", str(house.settings.home)], capsys)
     made = shell.json("keys", "create", "ann", "--principal", "user:ann", "--scope", "read", "--scope", "write")

@@ -7,7 +7,9 @@ import threading
 import time
 from importlib.metadata import version
 
+from pipeline.documents import State
 from pipeline.errors import MailroomError
+from pipeline.numbers import Numbers
 from pipeline.parse.sandbox import SandboxedParser
 from pipeline.questions import Caller, Filters
 from workers.api.schemas import Health as Report
@@ -17,7 +19,31 @@ from workers.hints import Hints
 log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 1.0
-_NOBODY = Caller(())
+#: Between two looks at what the index lacks: longer than a document's way from the writer to the readers.
+LACK_SECONDS = 10.0
+_NOBODY, _EVERYTHING = Caller(()), Caller((), admin=True)
+_SEARCHABLE = Filters(states=(State.INDEXED,))
+
+
+class Completeness:
+    """Whether the index holds the documents that the catalogue calls searchable. A running writer adds within seconds what
+    is not there; what lacks at two looks was taken away (an older copy was put back, the folder emptied) and nobody mends
+    it."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._looked_at = float("-inf")
+        self._lacking: Numbers | None = None
+        self.is_behind = False
+
+    def look(self) -> bool:
+        """Cheap between two looks."""
+        if time.monotonic() - self._looked_at >= LACK_SECONDS:
+            expected = self._house.catalogue.documents.visible(_EVERYTHING, _SEARCHABLE)
+            lacking = expected - self._house.reader.snapshot().numbers
+            self.is_behind = self._lacking is not None and len(self._lacking & lacking) > 0
+            self._lacking, self._looked_at = lacking, time.monotonic()
+        return self.is_behind
 
 
 class Health:
@@ -29,6 +55,7 @@ class Health:
         self._search = "opening"
         self._lock = threading.Lock()
         self._last: tuple[float, Report] | None = None
+        self._completeness = Completeness(house)
 
     def look(self) -> Report:
         with self._lock:
@@ -58,6 +85,8 @@ class Health:
         reader = self._house.reader
         generation = reader.snapshot().generation
         index = self._index(reader.stale)
+        if catalogue and index == "ok" and self._completeness.look():
+            index = "behind"
         fine = catalogue and broker and index == "ok" and self._search != "unavailable"
         return Report(
             status="ok" if fine else "degraded",

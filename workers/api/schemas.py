@@ -507,7 +507,7 @@ class Health(BaseModel):
     status: Literal["ok", "degraded"]
     version: str
     generation: str
-    index: Literal["ok", "stale", "damaged", "read-only", "full"] = Field(
+    index: Literal["ok", "stale", "behind", "damaged", "read-only", "full"] = Field(
         description="`mailroom index status` says more, and what to do"
     )
     catalogue: Literal["ok", "unavailable"]

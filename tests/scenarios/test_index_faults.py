@@ -1,0 +1,162 @@
+"""`mailroom index rebuild` after each thing that can happen to the index's folder while the API serves: health says it,
+the catalogue is not touched, and every hit comes back. A full and a read-only disk: tests/hostile/test_index_disk.py."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from indexes import generations as gen
+from indexes.reader import IndexReader
+from tests.support.embedded import embedded
+from tests.support.serving import client, make_house, serving
+from workers.assemble import House
+from workers.cli import exits
+from workers.cli.main import main
+from workers.rebuild import folder_of
+from workers.writer import Writer
+
+ROOT = Path(__file__).parents[2]
+KILLED_AT_THE_SECOND = """
+import sys
+from pipeline.faults import arm
+from workers import rebuild
+from workers.cli.main import main
+rebuild.CHECKPOINT = 2
+arm("rebuild.checkpoint:kill")
+main(["--data", sys.argv[1], "index", "rebuild"])
+"""
+
+
+class Place:
+    """An installation of five documents that serves, without a writer; ``older`` is its index as it was with two."""
+
+    def __init__(self, house: House, older: Path, http: httpx.Client) -> None:
+        self.house, self.older, self._http = house, older, http
+        self.index = house.settings.index_path
+
+    def health(self) -> str:
+        return self._http.get("/healthz").json()["index"]
+
+    def hits(self) -> list[list[str]]:
+        """Documents by words and by vectors, in order."""
+        asked = [{"query": "text number", "mode": mode, "per_document": 5} for mode in ("lexical", "vector")]
+        answers = [self._http.get("/v1/search", params=each).raise_for_status().json() for each in asked]
+        return [[item["document_id"] for item in answer["items"]] for answer in answers]
+
+    def catalogue(self) -> list[str]:
+        """What it says of documents, passages and work."""
+        with sqlite3.connect(self.house.settings.home / "catalogue.db") as held:
+            tables = ("documents", "chunks", "jobs", "events")
+            rows = [line for line in held.iterdump() if line.startswith(tuple(f'INSERT INTO "{t}"' for t in tables))]
+        assert len(rows) >= 10
+        return rows
+
+    def rebuild(self) -> int:
+        return main(["--data", str(self.house.settings.home), "index", "rebuild"])
+
+    def await_health(self, state: str) -> None:
+        wait_for(lambda: self.health() == state, f"health to say {state}")
+
+
+def wait_for(done: Callable[[], bool], what: str) -> None:
+    until = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < until, f"waited in vain for {what}"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One for all tests here: a rebuild leaves it as it was."""
+    folder = tmp_path_factory.mktemp("faults")
+    house, older = make_house(folder / "data"), folder / "older"
+    for numbers in ((1, 2), (3, 4, 5)):
+        for number in numbers:
+            embedded(house, number)
+        Writer(house).step()
+        if not older.exists():
+            shutil.copytree(house.settings.index_path, older)
+    house.writer.close()
+    with pytest.MonkeyPatch.context() as sooner, serving(house) as url, client(url, house, admin=True) as http:
+        sooner.setattr("workers.api.health.LACK_SECONDS", 0.0)
+        sooner.setattr("workers.api.health.KEEP_SECONDS", 0.0)
+        yield Place(house, older, http)
+    house.close()
+
+
+def deleted(place: Place) -> None:
+    shutil.rmtree(place.index)
+
+
+def put_back_older(place: Place) -> None:
+    shutil.rmtree(place.index)
+    shutil.copytree(place.older, place.index)
+
+
+def emptied(place: Place) -> None:
+    shutil.rmtree(place.index / "generations")
+    (place.index / "CURRENT").unlink()
+
+
+def without_current(place: Place) -> None:
+    (place.index / "CURRENT").unlink()
+
+
+def flipped(place: Place) -> None:
+    """One bit of the oldest vectors, in place: in every generation that links them."""
+    file = min((gen.current(place.index) / "vectors").glob("*.f32"), key=lambda file: file.stat().st_mtime_ns)
+    with file.open("r+b") as opened:
+        first = opened.read(1)[0]
+        opened.seek(0)
+        opened.write(bytes([first ^ 1]))
+    os.utime(file, ns=(1, 1))  # a clock too coarse to tell the two times apart would hide it
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (deleted, "stale"),
+        (put_back_older, "behind"),
+        (emptied, "stale"),
+        (without_current, "damaged"),
+        (flipped, "stale"),
+    ],
+)
+def test_a_rebuild_brings_every_hit_back(place: Place, fault: Callable[[Place], None], said: str) -> None:
+    place.await_health("ok")
+    hits, catalogue = place.hits(), place.catalogue()
+    assert [len(each) for each in hits] == [5, 5]
+    fault(place)
+    place.await_health(said)
+    assert place.catalogue() == catalogue
+    assert all(set(found) <= set(whole) for found, whole in zip(place.hits(), hits, strict=True))
+    assert place.rebuild() == exits.OK
+    wait_for(lambda: place.hits() == hits, "every hit")
+    place.await_health("ok")
+    assert place.catalogue() == catalogue
+
+
+def test_a_rebuild_that_is_killed_goes_on_while_the_former_index_serves(place: Place) -> None:
+    place.await_health("ok")
+    hits, catalogue = place.hits(), place.catalogue()
+    command = [sys.executable, "-c", KILLED_AT_THE_SECOND, str(place.house.settings.home)]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    assert (place.health(), place.hits(), place.catalogue()) == ("ok", hits, catalogue)
+    beside = folder_of(place.index)
+    assert len(IndexReader(beside).snapshot().numbers) == 2  # from which it goes on
+    assert place.rebuild() == exits.OK
+    assert not beside.exists()
+    wait_for(lambda: place.hits() == hits, "every hit")
+    assert (place.health(), place.catalogue()) == ("ok", catalogue)
