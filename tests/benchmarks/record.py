@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,62 @@ def record(name: str, command: str, figures: Mapping[str, Any], seed: int | None
 def record_part(name: str, part: str, values: Mapping[str, Any], command: str, seed: int | None, data: str) -> Path:
     """Write one part of a result that several benchmarks share; the other parts stay as they are. How each came about
     stands under "runs"."""
-    path = RESULTS / f"{name}.json"
-    result = json.loads(path.read_text()) if path.exists() else {"name": name}
+    path, result = _held(name)
     result[part] = values
-    run = {"command": command, "commit": _commit(), "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
-    run |= {"seed": seed, "machine": machine(), "data": data}
-    result["runs"] = {**result.get("runs", {}), part: run}
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    result["runs"] = {**result.get("runs", {}), part: _run(command, seed, data)}
+    _write(path, result)
     return path
+
+
+def record_figures(
+    name: str,
+    part: str,
+    figures: Mapping[str, Mapping[str, Any]],
+    columns: Sequence[str],
+    command: str,
+    seed: int | None,
+    data: str,
+) -> Path:
+    """Add some figures to a part that is a table {row: {column: figure}}, its ``columns`` in this order; the other figures keep
+    the run that they came from. The run of these stands under "later" of the part's run, with the figures that are its own."""
+    path, result = _held(name)
+    table = result.setdefault(part, {})
+    for row, own in figures.items():
+        known = {**table.get(row, {}), **own}
+        table[row] = {column: known[column] for column in columns if column in known}
+    measured = {row: list(own) for row, own in figures.items()}
+    runs = result.setdefault("runs", {})
+    base = runs.setdefault(part, _run(command, seed, data))
+    base["later"] = [each for run in base.get("later", []) if (each := _without(run, measured))["figures"]]
+    run = _run(command, seed, data)
+    same = [each for each in base["later"] if {**each, "figures": None} == {**run, "figures": None}]
+    if same:
+        for row, columns in measured.items():
+            same[0]["figures"][row] = [*same[0]["figures"].get(row, []), *columns]
+    else:
+        base["later"].append(run | {"figures": measured})
+    _write(path, result)
+    return path
+
+
+def _without(run: Mapping[str, Any], measured: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """An earlier run without the figures that were measured anew."""
+    left = {row: [c for c in columns if c not in measured.get(row, ())] for row, columns in run["figures"].items()}
+    return {**run, "figures": {row: columns for row, columns in left.items() if columns}}
+
+
+def _held(name: str) -> tuple[Path, dict[str, Any]]:
+    path = RESULTS / f"{name}.json"
+    return path, json.loads(path.read_text()) if path.exists() else {"name": name}
+
+
+def _write(path: Path, result: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
+def _run(command: str, seed: int | None, data: str) -> dict[str, Any]:
+    run = {"command": command, "commit": _commit(), "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
+    return run | {"seed": seed, "machine": machine(), "data": data}
 
 
 def machine() -> str:

@@ -3,6 +3,8 @@
     --collection NAME   one of scifact, cranfield, cisi, cacm, squad; repeatable; default all
     --peers PYTHON      an environment with txtai and haystack-ai, to run them too (see peers.py)
     --way NAME          only bm25, vector, hybrid, hybrid_rerank, txtai or haystack; repeatable; the other figures stay
+    --reranker NAME     the reranker of hybrid_rerank, a version that --models FOLDER holds or a shipped one
+    --time QUERIES      instead: what a second look costs, over so many queries of each collection
     --scratch FOLDER    where the installations are made; default .work/search_quality; kept for the next run
     --train             the training queries instead, printed and not recorded: for choosing
 
@@ -18,6 +20,7 @@ import hashlib
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -34,7 +37,7 @@ from pipeline.ingest import passage_text
 from pipeline.ports import Embedder
 from pipeline.questions import Caller, SearchRequest
 from tests.benchmarks.public_collections import COLLECTIONS, SEED, Queries, TestCollection, load
-from tests.benchmarks.record import RESULTS, public_data, record_part
+from tests.benchmarks.record import public_data, record_figures
 from workers.assemble import House
 from workers.settings import load_settings
 
@@ -42,12 +45,14 @@ WORK = Path(__file__).parents[2] / ".work" / "search_quality"
 MODES = {"bm25": "lexical", "vector": "vector", "hybrid": "hybrid"}
 PEERS = ("txtai", "haystack")
 WAYS = (*MODES, "hybrid_rerank", *PEERS)
+KEPT = 1000
 ADMIN = Caller((), admin=True)
 DATA = "public collections; SQuAD: 2,000 sampled dev questions over all paragraphs; peers with the same vectors"
 
 
 class Remembered:
-    """An embedder that keeps what it made, by the text's digest, in one file."""
+    """An embedder that keeps what it made, by the text's digest, in one file: every KEPT texts, so that a run that is cut off
+    goes on where it was."""
 
     def __init__(self, embedder: Embedder, file: Path) -> None:
         self.name, self.digest, self.dimension = embedder.name, embedder.digest, embedder.dimension
@@ -61,12 +66,17 @@ class Remembered:
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._rows}
         if new:
             self._rows |= zip(new, self._embedder.embed(list(new.values())), strict=True)
+        if len(self._rows) >= self._known + KEPT:
+            self.save()
         return np.array([self._rows[key] for key in keys], np.float32).reshape(len(keys), self.dimension)
 
     def save(self) -> None:
         if len(self._rows) == self._known:
             return
-        np.savez(self._file, keys=np.array(list(self._rows)), vectors=np.stack(list(self._rows.values())))
+        part = self._file.with_suffix(".part.npz")
+        np.savez(part, keys=np.array(list(self._rows)), vectors=np.stack(list(self._rows.values())))
+        part.replace(self._file)
+        self._known = len(self._rows)
 
 
 def main() -> None:
@@ -74,53 +84,100 @@ def main() -> None:
     parser.add_argument("--collection", action="append", choices=list(COLLECTIONS))
     parser.add_argument("--peers", type=Path)
     parser.add_argument("--way", action="append", choices=[*MODES, "hybrid_rerank", *PEERS])
+    parser.add_argument("--reranker", default="")
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--time", type=int, default=0)
     parser.add_argument("--scratch", type=Path, default=WORK)
     parser.add_argument("--train", action="store_true")
     options = parser.parse_args()
     for name in options.collection or COLLECTIONS:
         collection = load(name, public_data())
         queries = collection.train if options.train else collection.test
-        if queries.texts:
-            found = measure(collection, queries, options.scratch, options.peers, set(options.way or WAYS))
+        if not queries.texts:
+            continue
+        house = installation(collection, options)
+        if options.time:
+            _record_times(name, times(house, dict(list(queries.texts.items())[: options.time])))
+        else:
+            found = measure(house, collection, queries, options.peers, set(options.way or WAYS))
             print(name, json.dumps(found))
             if not options.train:
-                _record(name, found)
+                _record(name, found, house)
+        house.close()
 
 
-def _record(name: str, found: Mapping[str, float]) -> None:
-    """Add to what is recorded, in a fixed order."""
-    file = RESULTS / "search.json"
-    known = dict(json.loads(file.read_text()).get("collections", {})) if file.exists() else {}
-    known[name] = known.get(name, {}) | found
-    figures = {
-        each: {way: known[each][way] for way in WAYS if way in known[each]} for each in COLLECTIONS if each in known
-    }
-    command = "MAILROOM_DATA=... python -m tests.benchmarks.search_quality --peers PYTHON"
-    record_part("search", "collections", figures, command, SEED, DATA)
+def _record(name: str, found: Mapping[str, float], house: House) -> None:
+    """Add to what is recorded; a figure that this run did not measure keeps its own run."""
+    command = "MAILROOM_DATA=... python -m tests.benchmarks.search_quality --peers PYTHON --reranker NAME"
+    data = f"{DATA}; {_looked(house)}" if "hybrid_rerank" in found else DATA
+    record_figures("search", "collections", {name: found}, WAYS, command, SEED, data)
+
+
+def _record_times(name: str, found: Mapping[str, float], house: House) -> None:
+    print(name, json.dumps(found))
+    command = "MAILROOM_DATA=... python -m tests.benchmarks.search_quality --reranker NAME --time QUERIES"
+    record_figures("search", "reranking", {name: found}, list(found), command, SEED, _looked(house))
+
+
+def _looked(house: House) -> str:
+    return f"second look: the best {house.settings.search.reranked} passages by {house.reranker.name}"
+
+
+def installation(collection: TestCollection, options: argparse.Namespace) -> House:
+    """An installation for one collection; its embedder remembers."""
+    (WORK / "vectors").mkdir(parents=True, exist_ok=True)
+    chosen = {"data.path": str(options.scratch / collection.name), "models.threads": str(len(os.sched_getaffinity(0)))}
+    chosen |= {"models.reranker": options.reranker} | ({"models.root": str(options.models)} if options.models else {})
+    house = House(load_settings(chosen, environ={}).settings)
+    if options.reranker and not house.reranker:
+        raise SystemExit(f"{options.reranker} cannot serve as a reranker")
+    if house.catalogue.documents.counts().get(State.INDEXED, 0) not in (0, len(collection.documents)):
+        raise SystemExit(f"{house.settings.data.path} was filled in part; remove it, its vectors are kept")
+    if not options.time:
+        house.embedder = Remembered(house.embedder, WORK / "vectors" / f"{collection.name}.npz")
+    return house
 
 
 def measure(
-    collection: TestCollection, queries: Queries, scratch: Path, peers: Path | None, ways: set[str]
+    house: House, collection: TestCollection, queries: Queries, peers: Path | None, ways: set[str]
 ) -> dict[str, float]:
     """nDCG@10 of each way of searching."""
-    (WORK / "vectors").mkdir(parents=True, exist_ok=True)
-    chosen = {"data.path": str(scratch / collection.name), "models.threads": str(len(os.sched_getaffinity(0)))}
-    house = House(load_settings(chosen, environ={}).settings)
-    house.embedder = Remembered(house.embedder, WORK / "vectors" / f"{collection.name}.npz")
     runs: dict[str, dict[str, list[str]]] = {}
     if ways - set(PEERS):
         fill(house, collection)
         index(house)
-        plain = Finder(house.catalogue.documents, house.catalogue.passages, house.reader, house.embedder)
-        runs |= {way: ask(plain, queries.texts, mode) for way, mode in MODES.items() if way in ways}
+        runs |= {way: ask(plain(house), queries.texts, mode) for way, mode in MODES.items() if way in ways}
         if house.reranker and "hybrid_rerank" in ways:
             runs["hybrid_rerank"] = ask(house.search, queries.texts, "hybrid")
     if peers:
         chosen = [peer for peer in PEERS if peer in ways]
         runs |= ask_peers(peers, chosen, collection, queries, house.embedder)
     house.embedder.save()
-    house.close()
     return {way: round(evaluate(queries.judgements, run).mean["nDCG@10"], 4) for way, run in runs.items()}
+
+
+def plain(house: House) -> Finder:
+    """Search without a second look."""
+    return Finder(house.catalogue.documents, house.catalogue.passages, house.reader, house.embedder)
+
+
+def times(house: House, texts: Mapping[str, str]) -> dict[str, float]:
+    """Milliseconds of a search for ten passages without and with a second look, by turns, medians; the query's embedding is
+    part of it. The installation must have been filled."""
+    took: dict[bool, list[float]] = {False: [], True: []}
+    for text in tqdm(texts.values(), desc="time", unit="query"):
+        for second_look, kept in took.items():
+            request = SearchRequest(text, 10, mode="hybrid", plain=True, rerank=second_look)
+            started = time.perf_counter()
+            house.search.search(ADMIN, request)
+            kept.append(1000 * (time.perf_counter() - started))
+    without, second = (statistics.median(kept) for kept in took.values())
+    return {
+        "hybrid_p50_ms": round(without, 1),
+        "hybrid_rerank_p50_ms": round(second, 1),
+        "times_hybrid": round(second / without, 1),
+        "queries": len(texts),
+    }
 
 
 def fill(house: House, collection: TestCollection) -> None:

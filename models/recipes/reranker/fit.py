@@ -1,8 +1,8 @@
-"""A cross-encoder: question and passage in one window of a BERT-like network, their relevance as one logit.
+"""Training of `network.Interaction`: every question of a neighbourhood against every passage of it.
 
-Trained to put the right passage before the wrong ones (cross-entropy over a question's passages, as in Nogueira and Cho,
-"Passage Re-ranking with BERT", and Gao et al., "Rethink Training of BERT Rerankers"), and besides to say of each passage by
-itself whether it answers, so that the logits of different questions may be compared.
+The right passage comes before its neighbours (cross-entropy over the neighbourhood), and each passage by itself is said to
+answer or not, so that the log-odds of different questions may be compared. A neighbour that holds the answer too is left out.
+The vectors of the word pieces and the lowest layers stay as they are: what they know is general, and a step costs less.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from models.recipes.device import device, mixed
-from models.recipes.reranker.questions import Question
+from models.recipes.reranker.network import NEVER, Interaction
+from models.recipes.reranker.questions import Pool
 from pipeline.onnx import batches
 
 CHECKPOINT = "checkpoint.pt"
@@ -28,85 +29,77 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``group`` questions a step, each with its right passage and all of its wrong ones; ``window`` tokens of a pair."""
+    """``each`` questions of a passage at most; ``question`` and ``passage`` tokens are read; ``frozen`` layers are not trained;
+    ``fast`` is how many times the rate the new parameters get."""
 
     rate: float = 1e-4
-    epochs: int = 1
-    group: int = 8
-    window: int = 192
-    keep: int = 200
+    fast: float = 10.0
+    each: int = 2
+    question: int = 48
+    passage: int = 128
+    frozen: int = 1
+    keep: int = 50
     seed: int = 20261124
 
 
-class CrossEncoder(torch.nn.Module):
-    """(input_ids, attention_mask), each (batch, length), to relevance (batch,). Token ``separator`` ends the question."""
-
-    def __init__(self, network: torch.nn.Module, separator: int) -> None:
-        super().__init__()
-        self.separator = separator
-        self.network = network
-        self.head = torch.nn.Linear(network.config.hidden_size, 1)
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        # What stands behind the first separator belongs to the passage.
-        ends = (input_ids == self.separator).long()
-        ended = torch.cumsum(ends, dim=1) - ends
-        part = ended.clamp(max=1) * attention_mask
-        states = self.network(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=part).last_hidden_state
-        weight = attention_mask.unsqueeze(-1).to(states.dtype)
-        return self.head((states * weight).sum(1) / weight.sum(1).clamp(min=1.0)).squeeze(-1)
-
-
 def fit(
-    network: CrossEncoder,
+    network: Interaction,
     tokenizer: Tokenizer,
-    questions: Sequence[Question],
+    groups: Sequence[Pool],
     work: Path,
     settings: Settings,
     resume: bool = False,
-) -> CrossEncoder:
-    """Train; every ``settings.keep`` steps the state is kept in ``work``, from where ``resume`` goes on."""
+) -> Interaction:
+    """Train, a neighbourhood a step; every ``settings.keep`` steps the state is kept in ``work``, from where ``resume`` goes on."""
     torch.manual_seed(settings.seed)
-    tokenizer.enable_truncation(settings.window, strategy="only_second")
-    run = Run(network.to(device()), settings, len(questions))
+    # Without dropout: one pass over so few texts cannot be learnt by heart.
+    run = Run(network.to(device()).eval(), settings, len(groups))
     run.restore(work / CHECKPOINT, resume)
-    order = [n for epoch in range(settings.epochs) for n in _shuffled(len(questions), settings.seed + epoch)]
     bar = tqdm(range(run.done, run.steps), initial=run.done, total=run.steps, desc="train", unit="step", mininterval=5)
     for step in bar:
-        group = [questions[n] for n in order[step * settings.group : (step + 1) * settings.group]]
-        run.step(group, tokenizer)
-        bar.set_postfix(loss=f"{run.loss:.3f}", refresh=False)
+        run.step(groups[step], tokenizer, random.Random(settings.seed + step))
+        bar.set_postfix(loss=f"{run.loss:.3f}", first=f"{run.first:.3f}", refresh=False)
         if run.done % settings.keep == 0:
             run.save(work / CHECKPOINT)
-    return run.network.eval().cpu()
+    return run.network.cpu()
 
 
 class Run:
-    """A training as far as it has come; ``loss`` is a running mean."""
+    """A training as far as it has come. ``loss`` is a running mean, ``first`` that of the share of questions whose right passage
+    is scored best before the step."""
 
-    def __init__(self, network: CrossEncoder, settings: Settings, questions: int) -> None:
-        self.network, self.settings = network, settings
-        self.steps = questions * settings.epochs // settings.group
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=settings.rate, weight_decay=0.01)
-        self.done, self.loss = 0, 0.0
+    def __init__(self, network: Interaction, settings: Settings, steps: int) -> None:
+        self.network, self.settings, self.steps = network, settings, steps
+        self.done, self.loss, self.first = 0, 0.0, 0.0
+        network.embeddings.requires_grad_(False)
+        network.layers[: settings.frozen].requires_grad_(False)
+        new = [*network.project.parameters(), *network.weigh.parameters(), network.scale, network.even]
+        old = [weight for weight in network.layers.parameters() if weight.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": old, "times": 1.0}, {"params": new, "times": settings.fast}], weight_decay=0.01
+        )
 
-    def step(self, group: Sequence[Question], tokenizer: Tokenizer) -> None:
-        """One update from a group of questions."""
-        self.network.train()
-        logits = scores(self.network, tokenizer, [(q.text, passage) for q in group for passage in (q.right, *q.wrong)])
-        table = logits.view(len(group), -1)
-        first = torch.zeros(len(group), dtype=torch.long, device=table.device)
-        single = torch.zeros_like(table)
-        single[:, 0] = 1.0
-        loss = functional.cross_entropy(table, first) + functional.binary_cross_entropy_with_logits(table, single)
+    def step(self, group: Pool, tokenizer: Tokenizer, rng: random.Random) -> None:
+        """One update from a neighbourhood."""
+        asked = chosen(group, self.settings.each, rng)
+        texts = padded(tokenizer, [each.text for each in asked], self.settings.question)
+        with mixed():
+            logits = self.network.table(texts, padded(tokenizer, group.passages, self.settings.passage)).float()
+        right = torch.tensor([each.place for each in asked], device=logits.device)
+        single = functional.one_hot(right, len(group.passages)).float()
+        judged = 1.0 - also(group, [each.answer for each in asked], single.cpu()).to(logits.device)
+        loss = functional.cross_entropy(logits.masked_fill(judged == 0, NEVER), right)
+        loss = loss + functional.binary_cross_entropy_with_logits(logits, single, judged)
         for slot in self.optimiser.param_groups:
-            slot["lr"] = self.settings.rate * self._decay()
+            slot["lr"] = self.settings.rate * self._decay() * slot["times"]
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
         self.done += 1
-        self.loss += (loss.item() - self.loss) / min(self.done, 50)
+        share = 1 / min(self.done, 50)
+        self.loss += (loss.item() - self.loss) * share
+        self.first += ((logits.argmax(1) == right).float().mean().item() - self.first) * share
 
     def _decay(self) -> float:
         warm = max(1, self.steps // 15)
@@ -119,8 +112,7 @@ class Run:
         state = {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "done": self.done,
-            "loss": self.loss,
+            "progress": [self.done, self.loss, self.first],
             "settings": {**asdict(self.settings), "steps": self.steps},
         }
         torch.save(state, file.with_suffix(".part"))
@@ -135,19 +127,29 @@ class Run:
             raise SystemExit(f"{file} belongs to other settings; remove it or train without --resume")
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.done, self.loss = state["done"], state["loss"]
+        self.done, self.loss, self.first = state["progress"]
 
 
-def scores(network: CrossEncoder, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> torch.Tensor:
-    """The logits of (question, passage) pairs, in their order."""
-    batch = next(batches([each.ids for each in tokenizer.encode_batch(list(pairs))], 10**9))
+def chosen(group: Pool, each: int, rng: random.Random) -> list:
+    """The group's questions, mixed, at most ``each`` of a passage."""
+    by_place: dict[int, list] = {}
+    for question in rng.sample(group.asked, len(group.asked)):
+        by_place.setdefault(question.place, []).append(question)
+    return [question for questions in by_place.values() for question in questions[:each]]
+
+
+def also(group: Pool, answers: Sequence[str], right: torch.Tensor) -> torch.Tensor:
+    """1 where a passage other than the right one holds the answer: (questions, passages)."""
+    passages = [passage.lower() for passage in group.passages]
+    holds = torch.tensor([[answer.lower() in passage for passage in passages] for answer in answers])
+    return holds.float() * (1.0 - right)
+
+
+def padded(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask (texts, length) of texts by themselves, the beginnings of ``most`` tokens, in their order."""
+    tokenizer.enable_truncation(most)
+    batch = next(batches([each.ids for each in tokenizer.encode_batch(list(texts))], 10**9))
+    tokenizer.no_truncation()
     back = np.argsort(batch.rows)
     ids, mask = torch.from_numpy(batch.input_ids[back]), torch.from_numpy(batch.attention_mask[back])
-    with mixed():
-        return network(ids.to(device()), mask.to(device())).float()
-
-
-def _shuffled(count: int, seed: int) -> list[int]:
-    order = list(range(count))
-    random.Random(seed).shuffle(order)
-    return order
+    return ids.to(device()), mask.to(device())

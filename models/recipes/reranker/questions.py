@@ -1,8 +1,8 @@
-"""What a reranker learns from: a question, the passage that answers it, and passages that only look as if they did.
+"""What a reranker learns from: passages that resemble one another, and questions that one of them answers.
 
-Questions with their paragraphs come from files in SQuAD's format; headings with what stands under them from plain handbooks,
-because people type headings into a search more often than they ask questions. Wrong passages are those whose words resemble
-the question most, found by TF-IDF over all passages of the same kind.
+Questions with their paragraphs come from files in SQuAD's format. Handbooks give two kinds more: a heading and what stands
+under it, because people type headings into a search more often than they ask questions, and a sentence and the section that it
+was taken out of, because many a search says what it looks for (the inverse cloze task of Lee, Chang and Toutanova, 2019).
 """
 
 from __future__ import annotations
@@ -11,67 +11,70 @@ import json
 import lzma
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm import tqdm
 
-#: Wrong passages are drawn from so many best ones.
-DEPTH = 24
-#: Questions compared with all passages at a time.
-BLOCK = 512
 HEADING = re.compile(r"^#{1,4} +(.{8,90})$", re.MULTILINE)
 #: Characters of a section: shorter ones say too little, of longer ones the beginning is used.
-SECTION = (200, 1200)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """``text`` is answered by ``right``; ``wrong`` passages are near but do not answer it."""
-
-    text: str
-    right: str
-    wrong: tuple[str, ...]
+SECTION = (250, 900)
+#: Characters of a sentence that is taken out of its section.
+SENTENCE = (50, 250)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question before its wrong passages are known; ``answer`` must not occur in one of these."""
+    """A question that the passage at ``place`` answers; another one that holds ``answer`` may answer it too."""
 
     text: str
     place: int
     answer: str
 
 
-def squad(file: Path) -> tuple[list[str], list[Asked]]:
-    """The paragraphs and the questions of a file in SQuAD's format, plain or packed by xz."""
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Passages, and questions whose ``place`` is the number of a passage."""
+
+    passages: tuple[str, ...]
+    asked: tuple[Asked, ...]
+
+
+def squad(file: Path) -> list[Pool]:
+    """A pool for each article of a file in SQuAD's format, plain or packed by xz."""
     with (lzma.open if file.suffix == ".xz" else open)(file, "rt", encoding="utf-8") as stream:
-        articles = json.load(stream)["data"]
-    passages: list[str] = []
-    asked = []
-    for paragraph in (paragraph for article in articles for paragraph in article["paragraphs"]):
-        asked += [
-            Asked(each["question"].strip(), len(passages), each["answers"][0]["text"])
-            for each in paragraph["qas"]
-            if each["answers"]
-        ]
-        passages.append(paragraph["context"])
-    return passages, asked
+        return [_article(article["paragraphs"]) for article in json.load(stream)["data"]]
 
 
-def headings(files: Sequence[Path], each: int, rng: random.Random) -> tuple[list[str], list[Asked]]:
-    """At most ``each`` sections of each file, asked for by their headings."""
+def _article(paragraphs: Sequence[dict]) -> Pool:
+    asked = (
+        Asked(each["question"].strip(), place, each["answers"][0]["text"])
+        for place, paragraph in enumerate(paragraphs)
+        for each in paragraph["qas"]
+        if each["answers"]
+    )
+    return Pool(tuple(paragraph["context"] for paragraph in paragraphs), tuple(asked))
+
+
+def handbook(file: Path, most: int, rng: random.Random) -> Pool:
+    """At most ``most`` sections of a file of documents, each asked for by its heading, where no other section has it, and by
+    a sentence that is not in it any more, where it can spare one."""
+    found = list(_sections(file))
+    often = Counter(heading.lower() for heading, _ in found)
     passages: list[str] = []
-    asked = []
-    for file in files:
-        found = list(_sections(file))
-        for heading, section in rng.sample(found, min(each, len(found))):
+    asked: list[Asked] = []
+    for heading, section in rng.sample(found, min(most, len(found))):
+        sentence, rest = _spared(section, rng)
+        if often[heading.lower()] == 1:
             asked.append(Asked(heading, len(passages), heading))
-            passages.append(section)
-    return passages, asked
+        if sentence:
+            asked.append(Asked(sentence, len(passages), sentence))
+        passages.append(rest)
+    return Pool(tuple(passages), tuple(asked))
 
 
 def _sections(file: Path) -> Iterator[tuple[str, str]]:
@@ -86,22 +89,48 @@ def _sections(file: Path) -> Iterator[tuple[str, str]]:
                     yield cut[1].strip(), section
 
 
-def with_wrong(
-    passages: Sequence[str], asked: Sequence[Asked], count: int, each: int, rng: random.Random
-) -> list[Question]:
-    """``count`` questions drawn from ``asked``, with ``each`` wrong passages; fewer where too few resemble one."""
+def _spared(section: str, rng: random.Random) -> tuple[str, str]:
+    """A sentence of the section and the section without it; an empty sentence where too little would be left."""
+    sentences = [s.strip() for s in _SENTENCE_END.split(section)]
+    long_enough = [s for s in sentences if SENTENCE[0] <= len(s) <= SENTENCE[1] and "\n" not in s]
+    if len(sentences) < 4 or not long_enough:
+        return "", section
+    sentence = rng.choice(long_enough)
+    return sentence, section.replace(sentence, " ", 1)
+
+
+def joined(pools: Sequence[Pool]) -> Pool:
+    """All passages and questions as one pool."""
+    passages: list[str] = []
+    asked: list[Asked] = []
+    for pool in pools:
+        asked += [Asked(each.text, each.place + len(passages), each.answer) for each in pool.asked]
+        passages += pool.passages
+    return Pool(tuple(passages), tuple(asked))
+
+
+def neighbourhoods(pool: Pool, size: int, most: int, rng: random.Random) -> list[Pool]:
+    """Pools of ``size`` passages that resemble one another most by TF-IDF, each passage in one of them, in a random order; at
+    most ``most``. What is left over when passages run out is not used."""
     counter = TfidfVectorizer(sublinear_tf=True, stop_words="english", max_features=200_000)
-    table = counter.fit_transform(passages).T.tocsc()
-    chosen = rng.sample(list(asked), min(count, len(asked)))
-    made = []
-    for start in tqdm(range(0, len(chosen), BLOCK), desc="wrong passages", unit="block"):
-        block = chosen[start : start + BLOCK]
-        scores = (counter.transform([each.text for each in block]) @ table).toarray()
-        nearest = np.argsort(-scores, axis=1)[:, :DEPTH]
-        for question, order in zip(block, nearest, strict=True):
-            near = [passages[n] for n in order if n != question.place]
-            near = [text for text in near if question.answer.lower() not in text.lower()]
-            if len(near) >= each:
-                wrong = tuple(rng.sample(near, each))
-                made.append(Question(question.text, passages[question.place], wrong))
-    return made
+    table = counter.fit_transform(pool.passages)
+    by_word = table.T.tocsr()
+    free = set(range(len(pool.passages)))
+    made: list[Pool] = []
+    wanted = min(most, len(pool.passages) // size)
+    for seed in tqdm(rng.sample(range(len(pool.passages)), len(pool.passages)), desc="near passages", unit="passage"):
+        if len(made) == wanted:
+            break
+        if seed in free:
+            near = (table[seed] @ by_word).toarray()[0]
+            chosen = [seed, *(n for n in (-near).argsort(kind="stable").tolist() if n in free and n != seed)][:size]
+            free.difference_update(chosen)
+            made.append(_part(pool, chosen))
+    rng.shuffle(made)
+    return [each for each in made if each.asked]
+
+
+def _part(pool: Pool, chosen: Sequence[int]) -> Pool:
+    places = {number: place for place, number in enumerate(chosen)}
+    asked = (Asked(each.text, places[each.place], each.answer) for each in pool.asked if each.place in places)
+    return Pool(tuple(pool.passages[number] for number in chosen), tuple(asked))
