@@ -290,6 +290,9 @@ class Queries(Protocol):
     def delete(self, caller: Caller, query_id: str) -> None:
         """Raises Refused("not-found")."""
 
+    def everyones(self, tenant: str = "default") -> list[SavedQuery]:
+        """Of all callers, the oldest first: what the house asks, for measuring."""
+
 
 class Plans(Protocol):
     """Saved reclassification differences. A plan is {id, created_at, model, rules_digest, selection, state, counts};

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from indexes.places import Reader
@@ -63,20 +63,21 @@ class Comparison:
         return {**mean, "models": latency, "queries": dict(zip(self.queries, self.shares, strict=True))}
 
 
-def compare_models(house: House, other: EmbeddingModel, queries: Sequence[str], mode: str, k: int) -> Comparison:
-    """The serving model's hits beside the other one's, whose index lies ready. Raises Refused("conflict") before that."""
+def compare_models(house: House, other: EmbeddingModel, asked: Sequence[SearchRequest], k: int) -> Comparison:
+    """The ``k`` best hits of the serving model beside the other one's, whose index lies ready. Raises Refused("conflict")
+    before that."""
     root = house.indexes.root
     if not is_ready(root, other):
         raise Refused("conflict", f"The index of {other.model} is not ready; see `mailroom index model status`.")
-    ours = _side(house, house.reader, house.embedders.chosen(), queries, mode, k)
-    theirs = _side(house, house.indexes.reader(folder_of(root, other.digest)), other, queries, mode, k)
-    return Comparison(tuple(queries), (ours, theirs), k)
+    requests = [replace(request, k=k, offset=0) for request in asked]
+    ours = _side(house, house.reader, house.embedders.chosen(), requests)
+    theirs = _side(house, house.indexes.reader(folder_of(root, other.digest)), other, requests)
+    return Comparison(tuple(request.query for request in requests), (ours, theirs), k)
 
 
-def _side(house: House, reader: Reader, model: EmbeddingModel, queries: Sequence[str], mode: str, k: int) -> Side:
+def _side(house: House, reader: Reader, model: EmbeddingModel, asked: Sequence[SearchRequest]) -> Side:
     catalogue = house.catalogue
     finder = Finder(catalogue.documents, catalogue.passages, reader, house.embedders.load(model))
-    asked = [SearchRequest(text, k, mode=mode, plain=True) for text in queries]
     finder.search(EVERYTHING, asked[0])  # files and model are opened by the first
     tops, times = [], []
     for request in asked:

@@ -58,6 +58,11 @@ class SqlQueries:
             if not connection.execute(sa.delete(queries).where(queries.c.id == query_id, *_owned(caller))).rowcount:
                 raise _missing()
 
+    def everyones(self, tenant: str = "default") -> builtins.list[SavedQuery]:
+        with self.store.read() as connection:
+            rows = connection.execute(sa.select(queries).where(queries.c.tenant == tenant))
+            return sorted(map(_saved, rows), key=lambda query: (query.created_at, query.id))
+
 
 def _owned(caller: Caller) -> tuple[sa.ColumnElement[bool], ...]:
     return queries.c.tenant == caller.tenant, queries.c.owner == caller.owner

@@ -48,6 +48,12 @@ def test_to_others_it_is_not_there(catalogue: Catalogue, other: Caller) -> None:
     assert names(catalogue, ANN) == ["leases"]
 
 
+def test_for_measuring_everyones_are_told_of_one_tenant(catalogue: Catalogue) -> None:
+    for caller in (ANN, BEN, replace(ANN, tenant="other")):
+        catalogue.queries.create(caller, "leases", {"query": caller.principals[-1]})
+    assert [query.search["query"] for query in catalogue.queries.everyones()] == ["user:ann", "user:ben"]
+
+
 def test_a_user_has_them_by_every_key_and_a_service_by_its_own(catalogue: Catalogue) -> None:
     catalogue.queries.create(ANN, "leases", SEARCH)
     assert names(catalogue, replace(ANN, key_id="k9", principals=("user:ann",))) == ["leases"]

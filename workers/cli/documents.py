@@ -12,26 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline.errors import MailroomError, Unavailable
 from workers.cli import exits, show
 from workers.cli.context import Context, err, given, out
+from workers.cli.narrowing import FacetNames, names_of, narrowed
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the REST API answers.")]
-Label = Annotated[list[str] | None, typer.Option("--type", help="Only this document type. Repeatable.")]
-Source = Annotated[list[str] | None, typer.Option("--source", help="Only from this source. Repeatable.")]
-Folder = Annotated[str | None, typer.Option("--folder", help="Only under this folder of the source.")]
-State = Annotated[list[str] | None, typer.Option("--state", help="Only in this state. Repeatable.")]
-Since = Annotated[str | None, typer.Option("--since", help="Received at or after (2026-11-24 or with a time).")]
-Until = Annotated[str | None, typer.Option("--until", help="Received before.")]
-Language = Annotated[list[str] | None, typer.Option("--language", help="Only in this language. Repeatable.")]
-Owner = Annotated[list[str] | None, typer.Option("--owner", help="Only of this owner or author. Repeatable.")]
-Meta = Annotated[
-    list[str] | None, typer.Option("--meta", metavar="FIELD=VALUE", help="Only with this metadata. Repeatable.")
-]
-FacetNames = Annotated[str | None, typer.Option("--facets", help="Count by: type,source,language,owner,month,...")]
-
-
-def filters_of(**given: Any) -> dict[str, Any]:
-    """The API's filter fields."""
-    names = {"since": "received_from", "until": "received_to", "meta": "metadata"}
-    return {names.get(name, name): value for name, value in given.items() if value}
 
 
 def add(
@@ -89,34 +72,16 @@ def _tell(added: list[dict[str, Any]], refused: list[dict[str, Any]], as_json: b
     out.print(f"{len(added)} stored, {new} new, {len(added) - new} known already, {len(refused)} refused")
 
 
+@narrowed
 def list_(
     context: typer.Context,
-    state: State = None,
-    label: Label = None,
-    source: Source = None,
-    folder: Folder = None,
-    since: Since = None,
-    until: Until = None,
-    language: Language = None,
-    owner: Owner = None,
-    meta: Meta = None,
+    filters: dict[str, Any],
     facets: FacetNames = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
     offset: Annotated[int, typer.Option(min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
     """List documents, newest first. `mailroom list --state review` is what waits for a person."""
-    filters = filters_of(
-        state=state,
-        label=label,
-        source=source,
-        folder=folder,
-        since=since,
-        until=until,
-        language=language,
-        owner=owner,
-        meta=meta,
-    )
     page = given(context).gateway.documents(filters, limit, offset, names_of(facets))
     if as_json:
         show.print_json(page)
@@ -124,11 +89,6 @@ def list_(
     show.documents(page["items"])
     out.print(f"{len(page['items'])} of {page['total']}")
     show.facet_counts(page["facets"])
-
-
-def names_of(facets: str | None) -> list[str]:
-    """The names between the commas."""
-    return [name.strip() for name in (facets or "").split(",") if name.strip()]
 
 
 def show_(context: typer.Context, document_id: str, as_json: AsJson = False) -> None:

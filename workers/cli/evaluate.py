@@ -15,7 +15,8 @@ from pipeline.evaluate import DEPTH, Evaluation, evaluate, from_feedback, percen
 from pipeline.questions import Feedback
 from workers.cli import show
 from workers.cli.context import err, given, out
-from workers.cli.documents import AsJson, Folder, Label, Source, filters_of
+from workers.cli.documents import AsJson
+from workers.cli.narrowing import narrowed
 from workers.cli.questions import Mode, Rerank
 
 if TYPE_CHECKING:  # the composition root imports every runtime; a command that needs none starts at once
@@ -35,18 +36,17 @@ Judged = Mapping[str, Mapping[str, int]]
 
 
 @app.command()
+@narrowed
 def search(
     context: typer.Context,
     queries: Queries,
     qrels: Qrels,
+    filters: dict[str, Any],
     mode: Mode = "hybrid",
     syntax: Annotated[bool, typer.Option("--syntax", help="The queries use signs; else they are plain text.")] = False,
     rerank: Rerank = None,
     worst: Annotated[int, typer.Option(min=0, help="Queries to list that fare worst.")] = 10,
     run: Annotated[Path | None, typer.Option(help="Write the ranking here, in TREC's format.")] = None,
-    label: Label = None,
-    source: Source = None,
-    folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
     """nDCG@10, recall@100, MRR and latency of the search, over the same way that REST and `mailroom search` go."""
@@ -54,7 +54,6 @@ def search(
     asked = {name: text for name, text in texts.items() if judged.get(name)}
     if not asked:
         raise Refused("bad-request", "None of the queries has a judgement: do the ids of both files agree?")
-    filters = filters_of(label=label, source=source, folder=folder)
     ranking = {"plain": not syntax, "rerank": rerank}
     ranked, seconds = _ask(given(context).gateway, asked, judged, mode, ranking, filters)
     result = evaluate(judged, ranked)

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.errors import Refused
 from workers.cli import show
 from workers.cli.context import given, out
-from workers.cli.documents import (
-    AsJson,
-    FacetNames,
-    Folder,
-    Label,
-    Language,
-    Meta,
-    Owner,
-    Since,
-    Source,
-    Until,
-    filters_of,
-    names_of,
-)
+from workers.cli.documents import AsJson
+from workers.cli.narrowing import FacetNames, names_of, narrowed
 from workers.cli.questions import Duplicates, K, Mode, PerDocument, Plain, Rerank, tell
 
 if TYPE_CHECKING:  # the composition root imports every runtime; a command that needs none starts at once
@@ -33,30 +21,22 @@ Known = Annotated[str, typer.Argument(metavar="NAME", help="The name of a saved 
 
 
 @app.command()
+@narrowed
 def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What it will be called.")],
     query: Annotated[str, typer.Argument(help="As for `mailroom search`.")],
+    filters: dict[str, Any],
     k: K = 10,
     mode: Mode = "hybrid",
     per_document: PerDocument = 3,
     duplicates: Duplicates = False,
     plain: Plain = False,
     rerank: Rerank = None,
-    label: Label = None,
-    source: Source = None,
-    folder: Folder = None,
-    since: Since = None,
-    until: Until = None,
-    language: Language = None,
-    owner: Owner = None,
-    meta: Meta = None,
     facets: FacetNames = None,
     as_json: AsJson = False,
 ) -> None:
     """Save a search under a name. A query that would be refused is not saved."""
-    narrowing = {"language": language, "owner": owner, "meta": meta}
-    filters = filters_of(label=label, source=source, folder=folder, since=since, until=until, **narrowing)
     ranking = {"per_document": per_document, "collapse": not duplicates, "plain": plain, "rerank": rerank}
     search = {"query": query, "k": k, "mode": mode, "filters": filters, "facets": names_of(facets), **ranking}
     made = given(context).gateway.save_query(name, search)

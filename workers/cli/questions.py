@@ -9,20 +9,8 @@ import typer
 
 from workers.cli import exits, show
 from workers.cli.context import err, given, out
-from workers.cli.documents import (
-    AsJson,
-    FacetNames,
-    Folder,
-    Label,
-    Language,
-    Meta,
-    Owner,
-    Since,
-    Source,
-    Until,
-    filters_of,
-    names_of,
-)
+from workers.cli.documents import AsJson
+from workers.cli.narrowing import FacetNames, names_of, narrowed
 
 K = Annotated[int, typer.Option("-k", min=1, max=100, help="Passages.")]
 Mode = Annotated[str, typer.Option(help="hybrid, lexical or vector.")]
@@ -34,8 +22,10 @@ Rerank = Annotated[
 ]
 
 
+@narrowed
 def search(
     context: typer.Context,
+    filters: dict[str, Any],
     query: Annotated[
         str | None, typer.Argument(help='Words, "phrases", +must, -not, title:word, prefix*, like~, 10..20.')
     ] = None,
@@ -45,14 +35,6 @@ def search(
     duplicates: Duplicates = False,
     plain: Plain = False,
     rerank: Rerank = None,
-    label: Label = None,
-    source: Source = None,
-    folder: Folder = None,
-    since: Since = None,
-    until: Until = None,
-    language: Language = None,
-    owner: Owner = None,
-    meta: Meta = None,
     facets: FacetNames = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the parts of each score.")] = False,
     batch: Annotated[Path | None, typer.Option(help="A CSV of queries: a column query, and any of filters.")] = None,
@@ -60,8 +42,6 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search the documents. Exit code 3 when nothing was found; with --batch 4 when some of the queries failed."""
-    narrowing = {"language": language, "owner": owner, "meta": meta}
-    filters = filters_of(label=label, source=source, folder=folder, since=since, until=until, **narrowing)
     ranking = {"per_document": per_document, "collapse": not duplicates, "plain": plain, "rerank": rerank}
     if (query is None) == (batch is None) or (batch is None) != (written is None):
         raise typer.BadParameter("give a query, or --batch FILE with --out FILE")
@@ -106,22 +86,14 @@ def _search_all(context: typer.Context, batch: Path, written: Path, as_json: boo
         raise typer.Exit(exits.SOME_FAILED)
 
 
+@narrowed
 def ask(
     context: typer.Context,
     question: str,
-    label: Label = None,
-    source: Source = None,
-    folder: Folder = None,
-    since: Since = None,
-    until: Until = None,
-    language: Language = None,
-    owner: Owner = None,
-    meta: Meta = None,
+    filters: dict[str, Any],
     as_json: AsJson = False,
 ) -> None:
     """Ask a question; the answer is made of quotes. Exit code 3 when it was not found."""
-    narrowing = {"language": language, "owner": owner, "meta": meta}
-    filters = filters_of(label=label, source=source, folder=folder, since=since, until=until, **narrowing)
     answer = given(context).gateway.ask(question, filters)
     if as_json:
         show.print_json(answer)

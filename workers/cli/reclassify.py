@@ -14,7 +14,8 @@ from pipeline.errors import Refused
 from workers.api.schemas import FilterFields
 from workers.cli import exits, show
 from workers.cli.context import Context, err, given, out
-from workers.cli.documents import AsJson, Folder, Label, Since, Source, State, Until, filters_of, progress
+from workers.cli.documents import AsJson, progress
+from workers.cli.narrowing import narrowed
 
 app = typer.Typer(
     help="Compare stored documents with another model or other rules; apply, resume, undo.", no_args_is_help=True
@@ -28,26 +29,20 @@ POLL_SECONDS = 0.2
 
 
 @app.command()
+@narrowed
 def plan(
     context: typer.Context,
+    filters: dict[str, Any],
     model: Annotated[str | None, typer.Option(help="NAME@VERSION or a folder. Default: the configured one.")] = None,
     rules: Annotated[Path | None, typer.Option(help="A rules file. Default: the configured one.")] = None,
     ids: Ids = None,
-    state: State = None,
-    label: Label = None,
-    source: Source = None,
-    folder: Folder = None,
-    since: Since = None,
-    until: Until = None,
     inline: Inline = False,
     as_json: AsJson = False,
 ) -> None:
     """Save the difference that a model or rule version would make. Nothing is changed."""
     shared = given(context)
-    fields = filters_of(state=state, label=label, source=source, folder=folder, since=since, until=until)
-    filters = FilterFields.model_validate(fields).filters()
     chosen = None if ids is None else [line.strip() for line in ids.read_text().splitlines() if line.strip()]
-    plan_id, jobs = shared.house.reclassify.plan(filters, chosen, model, rules)
+    plan_id, jobs = shared.house.reclassify.plan(FilterFields.model_validate(filters).filters(), chosen, model, rules)
     _follow(shared, plan_id, "comparing", len(jobs), inline)
     _print(shared, plan_id, as_json)
     if not as_json:

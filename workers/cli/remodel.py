@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.errors import Refused
+from pipeline.questions import SearchRequest
 from workers.cli import show
 from workers.cli.context import Context, err, given, out
 from workers.cli.documents import AsJson, progress
 
 if TYPE_CHECKING:
     from pipeline.documents import EmbeddingModel
+    from workers.assemble import House
 
 app = typer.Typer(help="The embedding model: build another one beside, compare, swap, swap back.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="NAME, NAME@VERSION or a folder of an embedding model.")]
@@ -76,8 +78,11 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 def compare(
     context: typer.Context,
     name: Name,
-    queries: Annotated[Path, typer.Option("--queries", help="One a line: a text, or `id TAB text`.")],
-    mode: Annotated[str, typer.Option(help="hybrid or vector.")] = "hybrid",
+    queries: Annotated[Path | None, typer.Option("--queries", help="One a line: a text, or `id TAB text`.")] = None,
+    saved: Annotated[
+        bool, typer.Option("--saved", help="The house's saved queries, everyone's, as they were saved.")
+    ] = False,
+    mode: Annotated[str, typer.Option(help="hybrid or vector, for --queries.")] = "hybrid",
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Hits to compare.")] = 10,
     worst: Annotated[int, typer.Option(min=0, help="Queries to list that differ most.")] = 10,
     as_json: AsJson = False,
@@ -86,16 +91,21 @@ def compare(
     better is for judgements to say: `mailroom eval search` before and after the swap."""
     from workers.comparison import compare_models
 
-    shared = given(context)
-    texts = _texts(queries)
-    result = compare_models(shared.house, shared.house.embedders.describe(name), texts, mode, k)
+    if (queries is None) is not saved:
+        raise typer.BadParameter("give --queries FILE or --saved")
+    house = given(context).house
+    other = house.embedders.describe(name)
+    asked = (
+        _saved(house) if queries is None else [SearchRequest(text, mode=mode, plain=True) for text in _texts(queries)]
+    )
+    result = compare_models(house, other, asked, k)
     if as_json:
         show.print_json(result.as_json())
         return
     rows = [(each.model, f"{each.p50_ms:.1f}", f"{each.p95_ms:.1f}") for each in result.sides]
     show.table(("model", "p50 ms", "p95 ms"), rows)
     out.print(
-        f"\noverlap@{k}: {result.overlap:.3f} over {len(texts)} queries; the same first hit: {result.same_first:.3f}"
+        f"\noverlap@{k}: {result.overlap:.3f} over {len(asked)} queries; the same first hit: {result.same_first:.3f}"
     )
     if worst:
         listed = [(f"{share:.2f}", text[:90]) for text, share in result.least(worst)]
@@ -184,6 +194,15 @@ def _drive(shared: Context, done: Callable[[], bool], no_wait: bool) -> bool:
         raise
     finally:
         writer.close()
+
+
+def _saved(house: House) -> list[SearchRequest]:
+    from workers.api.schemas import Search
+
+    asked = [Search.model_validate(each.search).request() for each in house.catalogue.queries.everyones()]
+    if not asked:
+        raise Refused("bad-request", "No query is saved; `mailroom queries create` saves one, --queries takes a file.")
+    return asked
 
 
 def _texts(file: Path) -> list[str]:

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Refused
-from workers.cli.documents import filters_of
 
 QUERY = "query"
-#: Columns that narrow, by the words of the command line, and the names by which `filters_of` knows them.
+#: Columns that narrow, by the words of the command line, and the API's names of them.
 FILTERS = {
     "type": "label",
+    "state": "state",
     "source": "source",
     "language": "language",
     "owner": "owner",
-    "meta": "meta",
+    "meta": "metadata",
     "folder": "folder",
-    "since": "since",
-    "until": "until",
+    "since": "received_from",
+    "until": "received_to",
 }
 #: Filters of one value; the others take alternatives with a bar between them.
 SINGLE = ("folder", "since", "until")
@@ -132,7 +132,7 @@ def _asked(columns: Sequence[str], line: int, cells: Sequence[str], error: str) 
     if not query:
         return Asked(line, query, error="bad-request: the query is empty")
     filters = {FILTERS[name]: _alternatives(name, value) for name, value in values.items() if value}
-    return Asked(line, query, filters_of(**filters))
+    return Asked(line, query, filters)
 
 
 def _alternatives(name: str, value: str) -> str | list[str]:

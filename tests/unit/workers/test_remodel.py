@@ -266,11 +266,15 @@ def test_the_comparison_counts_what_is_common(house: House) -> None:
     house.catalogue.embeddings.keep(other)
     settle(writer)
     queries = [text_of(number) for number in range(1, 9)]
-    result = compare_models(house, other, queries, "vector", 10)
+
+    def asked(mode: str) -> list[SearchRequest]:
+        return [SearchRequest(query, 3, 2, mode=mode, plain=True) for query in queries]
+
+    result = compare_models(house, other, asked("vector"), 10)  # the best ten, whatever page a query asks for
     ours = [house.search.search(ADMIN, SearchRequest(q, 10, mode="vector", plain=True)).passages for q in queries]
     assert [list(top) for top in result.sides[0].tops] == [[p.chunk for p in each] for each in ours]
     assert 0 < result.overlap < 1 and result.same_first == 1.0 and result.sides[1].p50_ms > 0
-    lexical = compare_models(house, other, queries, "lexical", 10)
+    lexical = compare_models(house, other, asked("lexical"), 10)
     assert lexical.overlap == 1.0
 
 
@@ -288,6 +292,10 @@ def test_a_model_that_is_no_embedder_or_was_altered_is_refused(house: House, hom
 def test_the_commands(house: House, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(1, 11):
         arrive(house, number)
+    for who in ("user:ann", "user:ben"):  # each its own, of the same name
+        house.catalogue.queries.create(
+            Caller((who,)), "mine", {"query": f"+{WORDS[7]} {who[5:]}", "k": 3, "plain": False}
+        )
     house.close()
     queries = tmp_path / "queries.tsv"
     queries.write_text(f"1\t{text_of(2)}\n{text_of(5)}\n")
@@ -305,6 +313,9 @@ def test_the_commands(house: House, home: Path, tmp_path: Path, capsys: pytest.C
     assert "ready to serve" in run("build", OTHER)
     assert "overlap@10" in run("compare", OTHER, "--queries", str(queries))
     assert json.loads(run("compare", OTHER, "--queries", str(queries), "--json"))["overlap"] > 0
+    told = json.loads(run("compare", OTHER, "--saved", "--json"))
+    assert list(told["queries"]) == [f"+{WORDS[7]} ann", f"+{WORDS[7]} ben"] and told["k"] == 10
+    assert main([*settings, "compare", OTHER]) == main([*settings, "compare", OTHER, "--saved", "--queries", "x"]) == 2
     assert f"{OTHER} serves" in run("swap", OTHER)
     roles = {row["model"]: row["role"] for row in json.loads(run("status", "--json"))}
     assert roles == {OTHER: "serves", "tiny-e@1": "gave way"}

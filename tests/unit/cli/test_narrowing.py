@@ -1,0 +1,31 @@
+"""The options that narrow: each command that has filters gets all of them, by the API's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.testing import CliRunner
+
+from workers.api.schemas import FilterFields
+from workers.cli.narrowing import OPTIONS, narrowed
+
+app = typer.Typer()
+seen: list[dict[str, Any]] = []
+
+
+@app.command()
+@narrowed
+def look(word: str, filters: dict[str, Any], k: int = 3) -> None:
+    seen.append({"word": word, "k": k, **filters})
+
+
+def test_a_command_gets_those_that_are_given() -> None:
+    given = "x --type a --type b --since 2026-01-02 --meta team=hr --state review --owner Ana -- ".split()
+    assert CliRunner().invoke(app, given).exit_code == 0
+    expected = {"label": ["a", "b"], "received_from": "2026-01-02", "metadata": ["team=hr"]}
+    assert seen.pop() == {"word": "x", "k": 3, **expected, "state": ["review"], "owner": ["Ana"]}
+
+
+def test_the_options_are_the_filters_of_the_api() -> None:
+    assert set(OPTIONS) == set(FilterFields.model_fields)
