@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel, MistralModel
 
 from models.recipes.base.distil import Plan, begin, distil, losses
 from models.recipes.base.ship import Sentence, ship, unpack
+from models.recipes.base.short import LONGEST, SHORTEST, Buckets, short_texts
 from models.recipes.base.student import Shape, configuration
 from models.recipes.base.text import Passages, documents
 from models.recipes.finetune.base import open_base
@@ -47,10 +49,10 @@ def test_the_transplant_is_already_close_and_distillation_brings_it_closer(
     ids, mask = (torch.from_numpy(each) for each in Passages(passages.long, frozenset({200}), 99).batch(4000))
     start = begin(teacher, passages, plan).eval()
     with torch.no_grad():
-        before = [float(each) for each in losses(start, teacher, ids, mask)]
-    done = distil(teacher, passages, tmp_path, plan)
+        before = losses(start, teacher, ids, mask).numbers()
+    done, _ = distil(teacher, passages, tmp_path, plan)
     with torch.no_grad():
-        after = [float(each) for each in losses(done, teacher, ids, mask)]
+        after = losses(done, teacher, ids, mask).numbers()
     assert before[1] < 0.3  # a random student would be near 1
     assert after[0] < before[0]
     assert after[1] < before[1]
@@ -71,6 +73,59 @@ def test_a_distillation_goes_on_from_its_checkpoint_and_only_under_the_same_plan
     (tmp_path / "checkpoint.pt").write_bytes((tmp_path / "warm.pt").read_bytes())
     with pytest.raises(SystemExit, match="other settings"):
         distil(teacher, passages, tmp_path, Plan(tokens=6000, batch=400, shape=SHAPE), resume=True)
+
+
+def test_a_base_that_is_there_already_goes_on_with_short_texts(
+    teacher: BertModel, passages: Passages, tmp_path: Path
+) -> None:
+    brief = [text for text in passages.lines + passages.long if len(text) <= LONGEST]
+    mixed = Passages(passages.long, frozenset({200}), 5, brief, 0.75)
+    plan = Plan(tokens=12_000, batch=600, rate=1e-3, warmup=2, start_tokens=4000, relation_weight=0.01, shape=SHAPE)
+    first = begin(teacher, passages, plan).student
+    with torch.no_grad():  # a base that has still something to learn
+        for own in first.layers.parameters():
+            own += 0.3 * own.std() * torch.randn_like(own) if own.ndim > 1 else 0.0
+    ids, mask = (torch.from_numpy(each) for each in Buckets(brief, 101, 102).batch(3000, random.Random(9)))
+    with torch.no_grad():
+        before = losses(begin(teacher, passages, plan, first).eval(), teacher, ids, mask)
+    done, course = distil(teacher, mixed, tmp_path, plan, start=first)
+    with torch.no_grad():
+        after = losses(done, teacher, ids, mask)
+    assert before.sentences < 0.3  # the maps to the teacher's states were found again
+    assert course.step == 20
+    assert after.total(plan) < before.total(plan)
+
+
+def test_a_distillation_ends_with_its_time(teacher: BertModel, passages: Passages, tmp_path: Path) -> None:
+    plan = Plan(tokens=10**9, minutes=0.02, batch=500, start_tokens=4000, shape=SHAPE)
+    _, course = distil(teacher, passages, tmp_path, plan)
+    assert course.seconds >= 1.2
+    assert course.step < plan.steps
+
+
+def test_short_texts_are_sentences_questions_and_requests() -> None:
+    tokenizer = Tokenizer.from_str(open_version(SHIPPED, "all-minilm-l6-v2").read("tokenizer.json").decode())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    prose, asked = (
+        [np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.uint16) for text in texts]
+        for texts in (
+            ["The pump was broken again. We have called the people who repair pumps! Yes.", "word " * 60],
+            ["Who repairs the pump on a Sunday?"],
+        )
+    )
+    made = short_texts(tokenizer, prose, asked, random.Random(2))
+    texts = [tokenizer.decode(text.tolist()) for text in made]
+    assert 3 <= len(texts) <= 5  # two sentences, one question, and a request of each sentence that is long enough
+    assert any(text.startswith("the pump was broken again") for text in texts)
+    assert any(text.startswith("who repairs the pump on a sunday") for text in texts)
+    assert any("?" not in text and "." not in text for text in texts)
+    assert all(SHORTEST <= len(text) <= LONGEST for text in made)
+
+    ids, mask = Buckets(made, 101, 102).batch(30, random.Random(1))
+    assert mask.all()
+    assert set(ids[:, 0]) == {101}
+    assert set(ids[:, -1]) == {102}
 
 
 def test_what_is_shipped_embeds_and_can_be_trained_on(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 ``--text DIR`` adds any folder of your own. The result is ``WORK/student``, a Hugging Face directory (safetensors), and with
 ``--out ROOT`` a model version. The same command runs on a CPU and on a GPU; ``--resume`` goes on with a run that was cut off, or,
-with more ``--tokens`` and ``--warm``, makes a finished run longer.
+with more ``--tokens`` and ``--warm``, makes a finished run longer. ``--start`` goes on from a base that is there already, shipped or a
+directory, and ``--short`` says which share of what is read are short texts: sentences, questions, requests.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import datetime
 import json
 import os
+import random
 import shutil
 from pathlib import Path
 
@@ -18,16 +20,19 @@ from pipeline.offline import go_offline
 
 go_offline(os.environ)
 
-import torch  # noqa: E402  (the switches come before any import of a runtime)
+import numpy as np  # noqa: E402  (the switches come before any import of a runtime)
+import torch  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
-from transformers import AutoModel  # noqa: E402
+from transformers import AutoModel, MistralModel  # noqa: E402
 
 from models.recipes.base.distil import CHECKPOINT, WARM, Plan, Pupil, distil, losses  # noqa: E402
 from models.recipes.base.ship import load, ship  # noqa: E402
+from models.recipes.base.short import short_texts  # noqa: E402
 from models.recipes.base.student import SHAPES  # noqa: E402
 from models.recipes.base.text import Passages, documents, squad_texts, tokenise  # noqa: E402
 from models.recipes.device import device  # noqa: E402
 from models.recipes.embedder.export import minilm_directory  # noqa: E402
+from models.recipes.finetune.start import open_start  # noqa: E402
 
 #: Documents kept out of the training, to measure on.
 HELD_OUT = 200
@@ -40,13 +45,26 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    plan = Plan(tokens=given.tokens, batch=given.batch, rate=given.rate, seed=given.seed, shape=SHAPES[given.size])
+    plan = Plan(
+        tokens=given.tokens,
+        minutes=given.minutes,
+        batch=given.batch,
+        rate=given.rate,
+        cool=given.cool,
+        warmup=given.warmup,
+        relation_weight=given.relations,
+        short=given.short,
+        start=given.start,
+        start_tokens=given.start_tokens,
+        seed=given.seed,
+        shape=SHAPES[given.size],
+    )
     held_out, passages = _passages(given, tokenizer)
     teacher = AutoModel.from_pretrained(source)
     if given.warm:
         shutil.copyfile(given.work / WARM, given.work / CHECKPOINT)
-    pupil = distil(teacher, passages, given.work, plan, given.resume or given.warm)
-    figures = {"tokens": plan.tokens, "seed": plan.seed, **measure(pupil, teacher, held_out)}
+    pupil, course = distil(teacher, passages, given.work, plan, given.resume or given.warm, _start(given))
+    figures = {"tokens": course.step * plan.batch, "seed": plan.seed, **measure(pupil, teacher, held_out)}
     save(pupil, source, given.work / "student", figures)
     print(json.dumps(figures))
     if given.out:
@@ -61,8 +79,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path(".work/base"))
     parser.add_argument("--size", choices=sorted(SHAPES), default="small")
     parser.add_argument("--tokens", type=int, default=Plan().tokens)
+    parser.add_argument("--minutes", type=float, default=0.0, help="at most so long; the rate falls in time for it")
     parser.add_argument("--batch", type=int, default=Plan().batch)
     parser.add_argument("--rate", type=float, default=Plan().rate)
+    parser.add_argument("--warmup", type=int, default=Plan().warmup, help="steps in which the rate rises")
+    parser.add_argument("--cool", type=float, default=Plan().cool, help="the last share, in which the rate falls")
+    parser.add_argument("--start", default="", help="go on from this base: a shipped one, or a local directory")
+    parser.add_argument("--start-tokens", type=int, default=Plan().start_tokens, help="read for the closed form")
+    parser.add_argument("--short", type=float, default=0.0, help="the share of short texts, 0 to 1")
+    parser.add_argument("--relations", type=float, default=0.0, help="the weight of the cosines of every two texts")
     parser.add_argument("--characters", type=int, default=3_000_000, help="read at most this much of each file")
     parser.add_argument("--seed", type=int, default=Plan().seed)
     parser.add_argument(
@@ -76,27 +101,53 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _start(given: argparse.Namespace) -> MistralModel | None:
+    """The student that is there already."""
+    if not given.start:
+        return None
+    network = open_start(given.start, given.work).backbone()
+    network.config.use_cache = False
+    return network
+
+
 def _passages(given: argparse.Namespace, tokenizer: Tokenizer) -> tuple[Passages, Passages]:
     """(held out, training)."""
     folders = [given.data / "text", *given.text]
     prose = tokenise(tokenizer, documents(folders, given.characters, given.seed))
     squad = given.data / "qa" / "squad-train-v1.1.json.xz"
     questions = tokenise(tokenizer, squad_texts(squad)) if squad.exists() else []
-    stops = frozenset(tokenizer.token_to_id(mark) for mark in (".", "!", "?", ":", ";"))
     step = max(1, len(prose) // HELD_OUT)
     kept = [text for place, text in enumerate(prose) if place % step]
-    return Passages(prose[::step] + questions[::500], stops, given.seed), Passages(kept + questions, stops, given.seed)
+    asked = [text for place, text in enumerate(questions) if place % 500]
+    return _batches(given, tokenizer, prose[::step], questions[::500], 0.0), _batches(
+        given, tokenizer, kept, asked, given.short
+    )
+
+
+def _batches(given: argparse.Namespace, tokenizer: Tokenizer, prose: list, questions: list, share: float) -> Passages:
+    stops = frozenset(tokenizer.token_to_id(mark) for mark in (".", "!", "?", ":", ";"))
+    brief = short_texts(tokenizer, prose, questions, random.Random(given.seed)) if given.short else None
+    return Passages(prose + questions, stops, given.seed, brief, share)
 
 
 @torch.no_grad()
 def measure(pupil: Pupil, teacher: torch.nn.Module, held_out: Passages, batches: int = 30) -> dict[str, float]:
-    """Agreement with the teacher on documents that were not read."""
-    found = []
-    for _ in range(batches):
-        ids, mask = (torch.from_numpy(array).to(device()) for array in held_out.batch(4096))
-        found.append([float(each) for each in losses(pupil, teacher, ids, mask)])
-    states, sentence = (sum(column) / batches for column in zip(*found, strict=True))
-    return {"relative_error_of_states": round(states, 4), "cosine_of_sentences": round(1 - sentence, 4)}
+    """Agreement with the teacher on documents that were not read, and where short texts were, on such texts of those documents."""
+    read = [held_out.batch(4096) for _ in range(batches)]
+    states, cosine, _ = _agreement(pupil, teacher, read)
+    figures = {"relative_error_of_states": states, "cosine_of_sentences": cosine}
+    if held_out.brief:
+        read = [held_out.brief.batch(2048, held_out.rng) for _ in range(batches)]
+        _, cosine, relations = _agreement(pupil, teacher, read)
+        figures |= {"cosine_of_short_texts": cosine, "relative_error_of_relations": relations}
+    return figures
+
+
+def _agreement(pupil: Pupil, teacher: torch.nn.Module, read: list) -> tuple[float, float, float]:
+    """(relative error of the states, cosine of the sentences, relative error of the relations), means over batches."""
+    found = [losses(pupil, teacher, *(torch.from_numpy(a).to(device()) for a in pair)).numbers() for pair in read]
+    states, sentences, relations = np.mean(found, 0)
+    return round(float(states), 4), round(1 - float(sentences), 4), round(float(relations), 4)
 
 
 def save(pupil: Pupil, source: Path, folder: Path, figures: dict) -> None:

@@ -15,7 +15,7 @@ from transformers import BertModel, MistralModel
 
 from models.recipes.base.student import SHAPES, Shape, mean_state, student
 from models.recipes.base.text import Passages
-from models.recipes.base.transplant import Sample, transplant
+from models.recipes.base.transplant import Sample, solve, transplant
 from models.recipes.device import device, mixed
 
 CHECKPOINT, WARM = "checkpoint.pt", "warm.pt"
@@ -23,19 +23,27 @@ CHECKPOINT, WARM = "checkpoint.pt", "warm.pt"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to distil. ``tokens`` is the whole budget, padding included; ``batch`` tokens make one step.
+    """How to distil. ``tokens`` is the whole budget, padding included; ``batch`` tokens make one step. ``minutes``,
+    where it is not 0, bounds the time too, and the rate falls by whichever of the two ends first.
+
+    ``short`` is the share of the batches that hold short texts. ``start`` names what the student starts from where that is not a
+    transplant of the teacher. The losses are added: the states' with weight one, the sentences', and the relations'.
 
     The rate is constant until the last share ``cool`` of the steps, in which it falls to nothing. So a run can be made
     longer afterwards: ``work/warm.pt`` is the checkpoint from before the fall.
     """
 
     tokens: int = 8_000_000
+    minutes: float = 0.0
     batch: int = 2560
     rate: float = 3e-4
     weight_decay: float = 0.01
     warmup: int = 150
     cool: float = 0.25
     sentence_weight: float = 3.0
+    relation_weight: float = 0.0
+    short: float = 0.0
+    start: str = ""
     start_tokens: int = 60_000
     seed: int = 20261124
     shape: Shape = field(default_factory=lambda: SHAPES["small"])
@@ -48,13 +56,16 @@ class Plan:
 class Pupil(torch.nn.Module):
     """The student and, per layer border, the map from its normalised state to the teacher's; only the student is kept."""
 
-    def __init__(self, shape: Shape, vocabulary: int, teacher_width: int) -> None:
+    def __init__(self, own: MistralModel, teacher_width: int) -> None:
         super().__init__()
-        self.student: MistralModel = student(shape, vocabulary)
+        self.student = own
         if device().type == "cpu":
             # Measured: on two cores plain attention takes three quarters of the fused kernel's time.
             self.student.set_attn_implementation("eager")
-        self.readouts = torch.nn.ParameterList(torch.zeros(teacher_width, shape.width) for _ in range(shape.layers + 1))
+        borders = own.config.num_hidden_layers + 1
+        self.readouts = torch.nn.ParameterList(
+            torch.zeros(teacher_width, own.config.hidden_size) for _ in range(borders)
+        )
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
         """The teacher's states as the student sees them, each of shape (batch, length, teacher's width)."""
@@ -65,15 +76,28 @@ class Pupil(torch.nn.Module):
         ]
 
 
-def begin(teacher: BertModel, passages: Passages, plan: Plan) -> Pupil:
-    """A pupil whose student starts as a transplant of the teacher."""
-    pupil = Pupil(plan.shape, teacher.config.vocab_size, teacher.config.hidden_size)
-    ids, mask = start_sample(passages, plan.start_tokens)
-    readouts = transplant(teacher, pupil.student, Sample(ids, mask))
+def begin(teacher: BertModel, passages: Passages, plan: Plan, start: MistralModel | None = None) -> Pupil:
+    """A pupil whose student is ``start``, or else a transplant of the teacher."""
+    pupil = Pupil(start or student(plan.shape, teacher.config.vocab_size), teacher.config.hidden_size)
+    sample = Sample(*start_sample(passages, plan.start_tokens))
+    found = read_out(teacher, start, sample) if start else transplant(teacher, pupil.student, sample)
     with torch.no_grad():
-        for own, found in zip(pupil.readouts, readouts, strict=True):
-            own.copy_(found)
+        for own, readout in zip(pupil.readouts, found, strict=True):
+            own.copy_(readout)
     return pupil
+
+
+@torch.no_grad()
+def read_out(teacher: BertModel, own: MistralModel, sample: Sample) -> list[torch.Tensor]:
+    """Per layer border, the least-squares map from the normalised state of a student that is there already to the teacher's state."""
+    made, wanted = (
+        network(input_ids=sample.ids, attention_mask=sample.mask, output_hidden_states=True).hidden_states
+        for network in (own.eval(), teacher)
+    )
+    return [
+        solve(sample.rows(functional.rms_norm(state, state.shape[-1:])), sample.rows(target))
+        for state, target in zip(made, wanted, strict=True)
+    ]
 
 
 def start_sample(passages: Passages, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -85,34 +109,68 @@ def start_sample(passages: Passages, tokens: int) -> tuple[torch.Tensor, torch.T
     return ids, (ids > 0).long()
 
 
-def losses(
-    pupil: Pupil, teacher: BertModel, ids: torch.Tensor, mask: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(mean squared error of the states over their variance, mean over the layers; 1 - cosine of the sentence embeddings)."""
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """How far a pupil is from its teacher on a batch. ``states``: mean squared error over the variance, mean over the layers.
+    ``sentences``: 1 - cosine of the sentence embeddings. ``relations``: mean squared error of the cosines of every two texts of the
+    batch, over their variance; what tells classes apart by few examples is how near texts are to each other (relational knowledge
+    distillation, Park et al., CVPR 2019)."""
+
+    states: torch.Tensor
+    sentences: torch.Tensor
+    relations: torch.Tensor
+
+    def total(self, plan: Plan) -> torch.Tensor:
+        """What the plan wants small."""
+        return self.states + plan.sentence_weight * self.sentences + plan.relation_weight * self.relations
+
+    def numbers(self) -> np.ndarray:
+        """The three as an array."""
+        return np.array([self.states.item(), self.sentences.item(), self.relations.item()])
+
+
+def losses(pupil: Pupil, teacher: BertModel, ids: torch.Tensor, mask: torch.Tensor) -> Losses:
+    """Compare both on one batch."""
     with torch.no_grad(), mixed():
         wanted = teacher(ids, attention_mask=mask, output_hidden_states=True).hidden_states[1:]
     with mixed():
         made = pupil(ids, mask)
     real = mask.bool()
     errors = [_relative_error(own[real].float(), state[real].float()) for own, state in zip(made, wanted, strict=True)]
-    sentence = functional.cosine_similarity(mean_state(made[-1].float(), mask), mean_state(wanted[-1].float(), mask))
-    return torch.stack(errors).mean(), 1.0 - sentence.mean()
+    own, other = (functional.normalize(mean_state(each[-1].float(), mask), dim=-1) for each in (made, wanted))
+    return Losses(torch.stack(errors).mean(), 1.0 - (own * other).sum(-1).mean(), _relations(own, other))
+
+
+def _relations(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Of embeddings of length one, (texts, width) each; 0 where there are too few to speak of relations."""
+    if len(made) < 3:
+        return made.new_zeros(())
+    pairs = torch.triu_indices(len(made), len(made), 1, device=made.device)
+    own, other = ((each @ each.T)[pairs[0], pairs[1]] for each in (made, wanted))
+    return (own - other).pow(2).mean() / other.var(correction=0).clamp(min=1e-4)
 
 
 def _relative_error(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return (made - wanted).pow(2).mean() / wanted.var(0).mean()
 
 
-def distil(teacher: BertModel, passages: Passages, work: Path, plan: Plan, resume: bool = False) -> Pupil:
-    """Distil on the plan's budget; checkpoints go to ``work/checkpoint.pt`` every three minutes."""
+def distil(
+    teacher: BertModel,
+    passages: Passages,
+    work: Path,
+    plan: Plan,
+    resume: bool = False,
+    start: MistralModel | None = None,
+) -> tuple[Pupil, Course]:
+    """Distil on the plan's budget, from ``start`` where there is one; checkpoints go to ``work/checkpoint.pt`` every three minutes."""
     torch.manual_seed(plan.seed)
     work.mkdir(parents=True, exist_ok=True)
     file = work / CHECKPOINT
     state = _restored(file, plan) if resume and file.exists() else None
     if state is None:
-        pupil = begin(teacher.eval(), passages, plan)
+        pupil = begin(teacher.eval(), passages, plan, start)
     else:
-        pupil = Pupil(plan.shape, teacher.config.vocab_size, teacher.config.hidden_size)
+        pupil = Pupil(start or student(plan.shape, teacher.config.vocab_size), teacher.config.hidden_size)
     pupil.to(device()).train()
     teacher.to(device()).eval()
     optimiser = _optimiser(pupil, plan)
@@ -120,37 +178,67 @@ def distil(teacher: BertModel, passages: Passages, work: Path, plan: Plan, resum
         pupil.load_state_dict(state["pupil"])
         optimiser.load_state_dict(state["optimiser"])
         passages.rng.setstate(_rng_state(state["random"]))
-    _loop(pupil, teacher, passages, optimiser, plan, state["step"] if state else 0, work)
-    return pupil.eval()
+    course = Course(plan, state["step"], state["seconds"]) if state else Course(plan)
+    _loop(pupil, teacher, passages, optimiser, course, work)
+    return pupil.eval(), course
 
 
-def _loop(pupil, teacher, passages: Passages, optimiser, plan: Plan, first: int, work: Path) -> None:
-    bar = tqdm(range(first, plan.steps), initial=first, total=plan.steps, desc="distil", unit="step", mininterval=5)
-    saved, means = time.monotonic(), None
+class Course:
+    """How far a distillation has come on its plan: ``step`` steps, ``seconds`` of work before this start."""
+
+    def __init__(self, plan: Plan, step: int = 0, seconds: float = 0.0) -> None:
+        self.plan, self.step, self.before, self.began = plan, step, seconds, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Of work, over all starts."""
+        return self.before + time.monotonic() - self.began
+
+    @property
+    def done(self) -> float:
+        """The share of the budget that is spent, of tokens or of time, whichever is nearer to its end."""
+        timed = self.seconds / (60 * self.plan.minutes) if self.plan.minutes else 0.0
+        return max(self.step / self.plan.steps, timed)
+
+    def rate(self) -> float:
+        """The learning rate of this step, as a share of the plan's."""
+        if self.step < self.plan.warmup:
+            return (self.step + 1) / self.plan.warmup
+        return min(1.0, max(0.01, (1.0 - self.done) / self.plan.cool))
+
+
+def _loop(pupil, teacher, passages: Passages, optimiser, course: Course, work: Path) -> None:
+    plan, means = course.plan, None
+    bar = tqdm(initial=course.step, total=plan.steps, desc="distil", unit="step", mininterval=5)
+    saved, warm = time.monotonic(), course.done >= 1 - plan.cool
     with (work / "history.jsonl").open("a", encoding="utf-8") as history:
-        for step in bar:
+        while course.done < 1.0:
             for group in optimiser.param_groups:
-                group["lr"] = group["share"] * plan.rate * _decay(step, plan)
-            now = np.array(_step(pupil, teacher, passages, optimiser, plan))
+                group["lr"] = group["share"] * plan.rate * course.rate()
+            now = _step(pupil, teacher, passages, optimiser, plan)
             means = now if means is None else means + 0.03 * (now - means)
-            if step % 20 == 0:
-                bar.set_postfix(states=f"{means[0]:.4f}", sentence=f"{means[1]:.4f}", refresh=False)
-                print(json.dumps({"step": step, "states": means[0], "sentence": means[1]}), file=history, flush=True)
-            if step == int(plan.steps * (1 - plan.cool)):
-                _checkpoint(work / WARM, pupil, optimiser, passages, step, plan)
+            if course.step % 20 == 0:
+                shown = dict(zip(("states", "sentences", "relations"), means.round(4).tolist(), strict=True))
+                bar.set_postfix(shown | {"of budget": f"{course.done:.0%}"}, refresh=False)
+                print(json.dumps({"step": course.step, **shown}), file=history, flush=True)
+            course.step += 1
+            bar.update()
+            if not warm and course.done >= 1 - plan.cool:
+                warm = True
+                _checkpoint(work / WARM, pupil, optimiser, passages, course)
             if time.monotonic() - saved > 180:
-                _checkpoint(work / CHECKPOINT, pupil, optimiser, passages, step + 1, plan)
+                _checkpoint(work / CHECKPOINT, pupil, optimiser, passages, course)
                 saved = time.monotonic()
 
 
-def _step(pupil, teacher, passages: Passages, optimiser, plan: Plan) -> tuple[float, float]:
+def _step(pupil, teacher, passages: Passages, optimiser, plan: Plan) -> np.ndarray:
     ids, mask = (torch.from_numpy(array).to(device()) for array in passages.batch(plan.batch))
-    states, sentence = losses(pupil, teacher, ids, mask)
+    found = losses(pupil, teacher, ids, mask)
     optimiser.zero_grad(set_to_none=True)
-    (states + plan.sentence_weight * sentence).backward()
+    found.total(plan).backward()
     torch.nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
     optimiser.step()
-    return states.item(), sentence.item()
+    return found.numbers()
 
 
 def _optimiser(pupil: Pupil, plan: Plan) -> torch.optim.Optimizer:
@@ -165,19 +253,14 @@ def _optimiser(pupil: Pupil, plan: Plan) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98), fused=True)
 
 
-def _decay(step: int, plan: Plan) -> float:
-    if step < plan.warmup:
-        return (step + 1) / plan.warmup
-    return min(1.0, max(0.01, (plan.steps - step) / (plan.cool * plan.steps)))
-
-
-def _checkpoint(file: Path, pupil: Pupil, optimiser, passages: Passages, step: int, plan: Plan) -> None:
+def _checkpoint(file: Path, pupil: Pupil, optimiser, passages: Passages, course: Course) -> None:
     state = {
         "pupil": pupil.state_dict(),
         "optimiser": optimiser.state_dict(),
         "random": passages.rng.getstate(),
-        "step": step,
-        "plan": asdict(plan),
+        "step": course.step,
+        "seconds": course.seconds,
+        "plan": asdict(course.plan),
     }
     torch.save(state, file.with_suffix(".part"))
     file.with_suffix(".part").replace(file)
@@ -186,7 +269,7 @@ def _checkpoint(file: Path, pupil: Pupil, optimiser, passages: Passages, step: i
 def _restored(file: Path, plan: Plan) -> dict:
     """The last checkpoint; SystemExit when it was made under another plan. Only the budget may have grown."""
     state = torch.load(file, map_location="cpu", weights_only=True)
-    if state["plan"] | {"tokens": plan.tokens} != asdict(plan):
+    if state["plan"] | {"tokens": plan.tokens, "minutes": plan.minutes} != asdict(plan):
         raise SystemExit(f"{file} was made with other settings; remove it or repeat those settings")
     return state
 

@@ -12,6 +12,8 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from models.recipes.base.short import Buckets
+
 CLS, SEP = 101, 102
 #: The lengths of a batch, in tokens, and how often each is drawn: users classify questions of ten words and whole pages.
 LENGTHS = {16: 0.12, 32: 0.16, 64: 0.22, 128: 0.28, 256: 0.18, 512: 0.04}
@@ -65,17 +67,29 @@ def _encoded(tokenizer: Tokenizer, texts: list[str]) -> list[np.ndarray]:
 
 
 class Passages:
-    """Endless batches of passages. ``batch(tokens)`` gives (ids, mask), each of shape (texts, length)."""
+    """Endless batches of passages, of which a ``share`` is of short texts. ``batch(tokens)`` gives (ids, mask), each of shape (texts,
+    length)."""
 
-    def __init__(self, texts: list[np.ndarray], stops: frozenset[int], seed: int) -> None:
+    def __init__(
+        self,
+        texts: list[np.ndarray],
+        stops: frozenset[int],
+        seed: int,
+        brief: list[np.ndarray] | None = None,
+        share: float = 0.0,
+    ) -> None:
         self.rng = random.Random(seed)
         self.stops = np.array(sorted(stops))
-        self.short = [text for text in texts if len(text) <= 40]
+        self.brief = Buckets(brief, CLS, SEP) if brief else None
+        self.share = share if brief else 0.0
+        self.lines = [text for text in texts if len(text) <= 40]
         self.long = [text for text in texts if len(text) > 40]
         # A long document has more to say, but not in proportion.
         self.weights = np.cumsum([len(text) ** 0.75 for text in self.long]).tolist()
 
     def batch(self, tokens: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.brief and self.share and self.rng.random() < self.share:
+            return self.brief.batch(tokens, self.rng)
         length = self.rng.choices(list(LENGTHS), list(LENGTHS.values()))[0]
         crops = [self._crop(length - 2) for _ in range(max(2, tokens // length))]
         width = max(map(len, crops)) + 2
@@ -85,8 +99,8 @@ class Passages:
         return ids, (ids > 0).astype(np.int64)
 
     def _crop(self, room: int) -> np.ndarray:
-        if room < 40 and self.short and self.rng.random() < 0.5:
-            return self.rng.choice(self.short)[:room]
+        if room < 40 and self.lines and self.rng.random() < 0.5:
+            return self.rng.choice(self.lines)[:room]
         text = self.rng.choices(self.long, cum_weights=self.weights)[0]
         start = self._start(text, room)
         size = room if self.rng.random() < 0.7 else self.rng.randint(max(3, room // 3), room)
