@@ -1,13 +1,47 @@
-"""Permissions as the house uses them: the trays' standing rules, and why someone may read a document or may not."""
+"""Permissions as the house uses them, for the command line and REST alike: rules and groups changed, why someone may read a document
+or may not, and the trays' standing rules."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from pipeline.access import Decision, Effect, Origin, Rule, Scope, clean_folder, decide
+from pipeline.errors import Refused
 from pipeline.ports import Catalogue
 from workers.assemble import House
 from workers.settings import Settings, SubFolder, TrayFolder
+
+
+def scope_of(source: str, folder: str, document_id: str) -> Scope:
+    """The place that is named. Raises Refused("bad-request") unless it is one document, or one source with or without a folder."""
+    if bool(source) == bool(document_id) or (folder and not source):
+        raise Refused("bad-request", "Name one document, or one source with or without a folder of it.")
+    return Scope(source, clean_folder(folder), document_id)
+
+
+def give(catalogue: Catalogue, rule: Rule, tenant: str = "default") -> bool:
+    """Let a rule hold from the next query on; False where it did already."""
+    return catalogue.rules.add(rule, tenant)
+
+
+def take(catalogue: Catalogue, scope: Scope, principal: str, effect: Effect, tenant: str = "default") -> None:
+    """Take a rule away, or a principal off the list that a document arrived with. Raises Refused("not-found") where there is
+    none, and "conflict" for one of the settings."""
+    if not catalogue.rules.remove(scope, principal, effect, tenant):
+        raise Refused("not-found", f"There is no rule `{effect} {principal}` on {scope}; list the rules to see them.")
+
+
+def leave(catalogue: Catalogue, group: str, members: Sequence[str], tenant: str = "default") -> int:
+    """Take principals out of a group: how many were in it. Raises Refused("not-found") where none was."""
+    if not (gone := catalogue.groups.remove(group, members, tenant)):
+        raise Refused("not-found", f"None of these is in {group}; list the groups to see who is.")
+    return gone
+
+
+def explain(catalogue: Catalogue, document_id: str, principals: Sequence[str], tenant: str = "default") -> Decision:
+    """Whether someone of these principals may read the document, and the rule that decides."""
+    held = catalogue.groups.principals(principals, tenant)
+    return decide(held, catalogue.rules.on(document_id, tenant))
 
 
 def stand_by(house: House) -> None:
@@ -28,9 +62,3 @@ def standing(settings: Settings) -> list[Rule]:
         for effect, principals in ((Effect.ALLOW, folder.allow), (Effect.DENY, folder.deny))
         for principal in principals
     ]
-
-
-def explain(catalogue: Catalogue, document_id: str, principals: Sequence[str]) -> Decision:
-    """Whether someone of these principals may read the document, and the rule that decides."""
-    held = catalogue.groups.principals(principals)
-    return decide(held, catalogue.rules.on(document_id))

@@ -29,6 +29,11 @@ _TUPLES = ("labels", "languages", "rules", "flags")
 #: SQLite allows at most 32,766 variables in a statement.
 _BATCH = 10_000
 
+# Asked by every search: made once, for making them takes as long as running them.
+_NUMBERS = sa.bindparam("numbers", expanding=True)
+_BY_NUMBER = sa.select(documents).where(documents.c.number.in_(_NUMBERS), documents.c.state != State.DELETED)
+_LISTED = sa.select(access).where(access.c.number.in_(_NUMBERS)).order_by(access.c.number, access.c.principal)
+
 
 class SqlDocuments:
     def __init__(self, store: Store) -> None:
@@ -101,8 +106,8 @@ class SqlDocuments:
         found: dict[int, Document] = {}
         with self.store.read() as connection:
             for batch in batches(sorted(numbers)):
-                query = sa.select(documents).where(documents.c.number.in_(batch), documents.c.state != State.DELETED)
-                found |= {document.number: document for document in self._all(connection, query)}
+                rows = connection.execute(_BY_NUMBER, {"numbers": batch}).mappings().all()
+                found |= {document.number: document for document in self._documents(connection, rows)}
         return found
 
     def delete(self, document_id: str) -> Document:
@@ -148,7 +153,9 @@ class SqlDocuments:
         return found[0]
 
     def _all(self, connection: sa.Connection, query: sa.Select) -> list[Document]:
-        rows = connection.execute(query).mappings().all()
+        return self._documents(connection, connection.execute(query).mappings().all())
+
+    def _documents(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[Document]:
         lists = access_lists(connection, [row["number"] for row in rows])
         return [to_document(row, lists.get(row["number"], ())) for row in rows]
 
@@ -164,8 +171,7 @@ def to_document(row: Mapping[str, Any], principals: Sequence[str]) -> Document:
 def access_lists(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[str]]:
     lists: dict[int, list[str]] = {}
     for batch in batches(numbers):
-        query = sa.select(access).where(access.c.number.in_(batch)).order_by(access.c.number, access.c.principal)
-        for number, principal in connection.execute(query):
+        for number, principal in connection.execute(_LISTED, {"numbers": batch}):
             lists.setdefault(number, []).append(principal)
     return lists
 
@@ -232,8 +238,9 @@ def receive(
             metadata=dict(sighting.metadata),
         )
     )
-    link_place(connection, number, sighting.source, sighting.path)
-    _widen(store, connection, number, sighting.access)
+    moved = link_place(connection, number, sighting.source, sighting.path)
+    if _widen(connection, number, sighting.access) or (moved and not made):
+        store.touch(connection)
     facts = {
         "source": sighting.source,
         "path": sighting.path,
@@ -286,12 +293,13 @@ def _insert(
     return number, document_id
 
 
-def _widen(store: Store, connection: sa.Connection, number: int, principals: Sequence[str]) -> None:
+def _widen(connection: sa.Connection, number: int, principals: Sequence[str]) -> bool:
+    """The principals join the document's list; whether one of them is new there."""
     held = set(connection.scalars(sa.select(access.c.principal).where(access.c.number == number)))
     new = sorted(set(principals) - held)
     if new:
         connection.execute(sa.insert(access), [{"number": number, "principal": p} for p in new])
-        store.touch(connection)
+    return bool(new)
 
 
 def receive_child(store: Store, connection: sa.Connection, parent: Document, child: Child) -> int:

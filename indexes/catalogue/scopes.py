@@ -19,10 +19,11 @@ def insert_new(connection: sa.Connection, table: sa.Table) -> Any:
     return insert(table).on_conflict_do_nothing()
 
 
-def link_place(connection: sa.Connection, number: int, source: str, path: str) -> None:
-    """The document stands under the folder of this arrival, from now on."""
+def link_place(connection: sa.Connection, number: int, source: str, path: str) -> bool:
+    """The document stands under the folder of this arrival, from now on; False where it did before."""
     scope = ensure(connection, place(storable(source), storable(path)))
-    connection.execute(insert_new(connection, document_scopes).values(number=number, scope=scope))
+    new = insert_new(connection, document_scopes).values(number=number, scope=scope)
+    return connection.scalar(new.returning(document_scopes.c.scope)) is not None
 
 
 def link_child(connection: sa.Connection, number: int, parent: int) -> None:

@@ -16,7 +16,7 @@ from workers.api import problems
 from workers.api.health import Health
 from workers.api.metrics import HouseCollector, Requests
 from workers.api.middleware import Gate
-from workers.api.routes import discovery, documents, feedback, queries, questions, service, verdicts
+from workers.api.routes import access, discovery, documents, feedback, queries, questions, service, verdicts
 from workers.api.routes.common import Desk
 from workers.assemble import House
 
@@ -40,7 +40,7 @@ def create_app(house: House, warm: bool = True) -> FastAPI:
     app.state.desk = desk
     app.router.redirect_slashes = False
     problems.install(app)
-    for routes in (documents, questions, queries, discovery, feedback, service, verdicts):
+    for routes in (documents, questions, queries, discovery, feedback, access, service, verdicts):
         app.include_router(routes.router)
     app.add_middleware(Gate, house=house, requests=desk.requests)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]

@@ -62,6 +62,18 @@ Uploader = Annotated[Access, Depends(require("write"))]
 Administrator = Annotated[Access, Depends(require("admin"))]
 
 
+def _keeper(access: Administrator) -> Access:
+    if not access.caller.admin:
+        detail = "Rules of access and groups are for administrators' keys; `mailroom keys create --admin` makes one."
+        raise Refused("forbidden", detail)
+    return access
+
+
+#: Whoever hands out rights has them all: a key that only has the scope, such as one that reads metrics, could else let
+#: itself read everything.
+Keeper = Annotated[Access, Depends(_keeper)]
+
+
 def readable(catalogue: Catalogue, caller: Caller, document_id: str) -> Document:
     """The document; Refused("not-found") alike for what is not there and for what is not the caller's to see."""
     missing = Refused("not-found", "There is no such document, or this key may not see it.")

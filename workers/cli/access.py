@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.access import Effect, Rule, Scope, clean_folder
-from pipeline.errors import Refused
+from pipeline.access import Effect, Rule, Scope
 from workers.cli import show
 from workers.cli.context import given, out
 from workers.cli.documents import AsJson
@@ -25,15 +24,16 @@ OfDocument = Annotated[str, typer.Option("--document", help="This document, with
 
 def scope_of(source: str, folder: str, document: str) -> Scope:
     """What the options name: a document, or a source, or a folder of it."""
-    if bool(source) == bool(document) or (folder and not source):
-        raise typer.BadParameter("give --document ID, or --source NAME with or without --folder PATH")
-    return Scope(source, clean_folder(folder), document)
+    from workers.access import scope_of as named
+
+    return named(source, folder, document)
 
 
 def _add(context: typer.Context, effect: Effect, principal: str, scope: Scope) -> None:
+    from workers.access import give
     from workers.promotion import who
 
-    new = given(context).house.catalogue.rules.add(Rule(scope, principal, effect, by=who()))
+    new = give(given(context).house.catalogue, Rule(scope, principal, effect, by=who()))
     out.print(show.plain(f"{effect} {principal}: {scope}" + ("" if new else " (it was so already)")))
 
 
@@ -71,9 +71,10 @@ def remove(
     document: OfDocument = "",
 ) -> None:
     """Take a rule away, or someone off the list that a document arrived with."""
+    from workers.access import take
+
     scope = scope_of(source, folder, document)
-    if not given(context).house.catalogue.rules.remove(scope, principal, effect):
-        raise Refused("not-found", f"There is no such rule on {scope}; `mailroom access list` shows them.")
+    take(given(context).house.catalogue, scope, principal, effect)
     out.print(show.plain(f"removed: {effect} {principal}: {scope}"))
 
 
@@ -139,6 +140,7 @@ def add_members(context: typer.Context, group: str, members: list[str]) -> None:
 @groups_app.command("remove")
 def remove_members(context: typer.Context, group: str, members: list[str]) -> None:
     """Take principals out of a group; one that is empty is gone."""
-    if not (gone := given(context).house.catalogue.groups.remove(group, members)):
-        raise Refused("not-found", f"None of these is in {group}; `mailroom groups list` shows who is.")
+    from workers.access import leave
+
+    gone = leave(given(context).house.catalogue, group, members)
     out.print(show.plain(f"{gone} removed from {group}"))

@@ -1,0 +1,140 @@
+"""Rules and groups over REST: in force from the next request on, for administrators' keys alone, told as problems where they are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.support.serving import client, make_house, read_and_index, serving
+from workers.assemble import House
+
+
+@dataclass
+class Place:
+    house: House
+    root: httpx.Client
+    bob: httpx.Client
+    meter: httpx.Client
+    document_id: str
+
+    def bob_finds(self) -> bool:
+        """The same by every way."""
+        found = {
+            bool(self.bob.get("/v1/search", params={"query": "pump"}).json()["items"]),
+            bool(self.bob.get("/v1/documents").json()["total"]),
+            self.bob.get(f"/v1/documents/{self.document_id}").status_code == 200,
+        }
+        assert len(found) == 1
+        return found.pop()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    house = make_house(tmp_path_factory.mktemp("rights"), **{"catalogue.url": "memory:"})
+    with serving(house) as url:
+        root, bob = client(url, house, admin=True), client(url, house, ["user:bob"], ["read"])
+        meter = client(url, house, ["user:meter"])  # every scope, but no administrator's key
+        fields = {"access": "user:ann", "source": "scans", "path": "hr/pay/a.txt"}
+        sent = root.post("/v1/documents", content=b"a", headers={"X-Filename": "a.txt"}, params=fields).json()
+        read_and_index(house, sent["id"], "The pump was paid.")
+        yield Place(house, root, bob, meter, sent["id"])
+    house.close()
+
+
+@pytest.fixture
+def place(filled: Place) -> Iterator[Place]:
+    """Without rules and groups; as many afterwards."""
+    yield filled
+    for rule in filled.root.get("/v1/access").json()["items"]:
+        line = {name: value for name, value in rule.items() if value and name not in ("origin", "by", "at")}
+        assert filled.root.delete("/v1/access", params=line).status_code == 204
+    for group in filled.root.get("/v1/groups").json()["items"]:
+        params = {"name": group["name"], "member": group["members"]}
+        assert filled.root.delete("/v1/groups", params=params).status_code == 200
+    assert not filled.bob_finds()
+
+
+def test_a_rule_is_given_listed_explained_and_taken_away(place: Place) -> None:
+    line = {"effect": "allow", "principal": "user:bob", "source": "scans", "folder": "/hr/"}
+    assert not place.bob_finds()
+    assert [place.root.post("/v1/access", json=line).status_code for _ in range(2)] == [201, 200]
+    assert place.bob_finds()
+    (rule,) = place.root.get("/v1/access", params={"source": "scans", "folder": "hr"}).json()["items"]
+    assert (rule["effect"], rule["folder"], rule["origin"], rule["by"][:4]) == ("allow", "hr", "given", "key:")
+    assert place.root.get("/v1/access", params={"source": "scans"}).json() == {"items": []}
+    asked = {"document_id": place.document_id, "principal": ["user:bob", "user:eve"]}
+    told = place.root.get("/v1/access/explain", params=asked).json()
+    assert (told["allowed"], told["rule"]["folder"]) == (True, "hr")
+    denied = {"effect": "deny", "principal": "*", "document_id": place.document_id}
+    assert place.root.post("/v1/access", json=denied).json() == {"created": True}
+    assert not place.bob_finds()
+    told = place.root.get("/v1/access/explain", params=asked).json()
+    assert (told["allowed"], told["rule"]["effect"]) == (False, "deny")
+    listed = place.root.get("/v1/access", params={"document_id": place.document_id}).json()["items"]
+    assert [(each["effect"], each["origin"]) for each in listed] == [("deny", "given"), ("allow", "arrival")]
+    assert place.root.delete("/v1/access", params=denied).status_code == 204
+    assert place.bob_finds()
+
+
+def test_groups(place: Place) -> None:
+    line = {"effect": "only", "principal": "group:hr", "source": "scans"}
+    assert place.root.post("/v1/access", json=line).status_code == 201
+    group = {"name": "group:hr", "members": ["user:bob", "group:pay"]}
+    assert place.root.post("/v1/groups", json=group).json() == {"members": 2}
+    assert place.root.post("/v1/groups", json=group).json() == {"members": 0}
+    assert place.bob_finds()
+    assert place.root.get("/v1/groups").json()["items"] == [{"name": "group:hr", "members": ["group:pay", "user:bob"]}]
+    circle = place.root.post("/v1/groups", json={"name": "group:pay", "members": ["group:hr"]})
+    assert (circle.status_code, circle.json()["code"]) == (409, "conflict")
+    assert place.root.delete("/v1/groups", params={"name": "group:hr", "member": "user:bob"}).json() == {"members": 1}
+    assert not place.bob_finds()
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "given", "status"),
+    [
+        ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob"}, 400),
+        ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob", "folder": "hr"}, 400),
+        (
+            "POST",
+            "/v1/access",
+            {"effect": "allow", "principal": "user:bob", "source": "s", "document_id": "0" * 32},
+            400,
+        ),
+        ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob", "document_id": "0" * 32}, 404),
+        ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob", "document_id": "x"}, 400),
+        ("POST", "/v1/access", {"effect": "maybe", "principal": "user:bob", "source": "s"}, 400),
+        ("POST", "/v1/access", {"effect": "allow", "principal": " ", "source": "s"}, 400),
+        ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob", "source": "s", "by": "user:ann"}, 400),
+        ("DELETE", "/v1/access", {"effect": "allow", "principal": "user:bob", "source": "nowhere"}, 404),
+        ("GET", "/v1/access", {"document_id": "0" * 32}, 404),
+        ("GET", "/v1/access/explain", {"document_id": "0" * 32, "principal": "user:bob"}, 404),
+        ("GET", "/v1/access/explain", {"document_id": "0" * 32}, 400),
+        ("POST", "/v1/groups", {"name": "*", "members": ["user:bob"]}, 400),
+        ("POST", "/v1/groups", {"name": "group:hr", "members": []}, 400),
+        ("DELETE", "/v1/groups", {"name": "group:none", "member": "user:bob"}, 404),
+    ],
+)
+def test_what_cannot_be_right(place: Place, verb: str, path: str, given: dict, status: int) -> None:
+    sent = {"json": given} if verb == "POST" else {"params": given}
+    answer = place.root.request(verb, path, **sent)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+
+
+def test_only_administrators_keys_hand_out_rights(place: Place) -> None:
+    line = {"effect": "allow", "principal": "user:meter", "source": "scans"}
+    for who in (place.bob, place.meter):
+        answers = [
+            who.get("/v1/access"),
+            who.post("/v1/access", json=line),
+            who.delete("/v1/access", params=line),
+            who.get("/v1/access/explain", params={"document_id": place.document_id, "principal": "*"}),
+            who.get("/v1/groups"),
+            who.post("/v1/groups", json={"name": "group:x", "members": ["user:meter"]}),
+            who.delete("/v1/groups", params={"name": "group:x", "member": "user:meter"}),
+        ]
+        assert {(each.status_code, each.json()["code"]) for each in answers} == {(403, "forbidden")}
+    assert place.root.get("/v1/access").json() == place.root.get("/v1/groups").json() == {"items": []}
