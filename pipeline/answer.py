@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pipeline import facets
-from pipeline.documents import Chunk, Document
+from pipeline.documents import Chunk, Head
 from pipeline.errors import Refused
 from pipeline.facets import Facets
 from pipeline.fuse import Sayings, few_per_document, fuse, rerank
@@ -172,7 +172,7 @@ class Finder:
             batch = hits[read_to : read_to + min(MOST_TEXTS, max(FEWEST_TEXTS, 2 * missing))]
             read_to += len(batch)
             chunks = self._passages.chunks([hit.chunk for hit in batch])
-            documents = self._documents.by_number({hit.document_number for hit in batch})
+            documents = self._documents.heads({hit.document_number for hit in batch})
             for hit in batch:
                 document = documents.get(hit.document_number)
                 if hit.chunk in chunks and document is not None and hit.document_number in allowed:
@@ -205,7 +205,7 @@ class Gathered:
         """Where every hit counts, those past a document's share need not be read."""
         return few_per_document(hits, self._request.per_document) if self._judge is None else hits
 
-    def add(self, hit: Hit, chunk: Chunk, document: Document, scores: Mapping[str, float]) -> None:
+    def add(self, hit: Hit, chunk: Chunk, document: Head, scores: Mapping[str, float]) -> None:
         """Take the passage, or leave it."""
         if self._of_document[document.number] >= self._request.per_document:
             return
@@ -223,7 +223,7 @@ class Gathered:
         self._of_document[document.number] += 1
         self.passages.append(_passage(hit, chunk, document, scores))
 
-    def _note_duplicate(self, place: int, document: Document) -> None:
+    def _note_duplicate(self, place: int, document: Head) -> None:
         kept = self.passages[place]
         if document.id != kept.document_id and document.id not in kept.duplicates:
             self.passages[place] = replace(kept, duplicates=(*kept.duplicates, document.id))
@@ -261,7 +261,7 @@ def _highlighted(passage: Passage, index: Index, request: SearchRequest) -> Pass
     return replace(passage, highlights=index.lexical.highlights(request.query, passage.text, request.plain))
 
 
-def _passage(hit: Hit, chunk: Chunk, document: Document, scores: Mapping[str, float]) -> Passage:
+def _passage(hit: Hit, chunk: Chunk, document: Head, scores: Mapping[str, float]) -> Passage:
     return Passage(
         document_id=document.id,
         document_name=document.name,

@@ -225,6 +225,20 @@ class Document:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a search tells of the document that a passage stands in; the fields are `Document`'s."""
+
+    id: str
+    number: int
+    name: str
+    title: str | None
+    label: str | None
+    source: str
+    path: str
+    received_at: float
+
+
 class Lane(StrEnum):
     """A kind of worker: jobs of one lane are claimed by workers of that kind."""
 

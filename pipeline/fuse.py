@@ -75,7 +75,10 @@ class Sayings:
         """The name of an earlier text that this one repeats, by the Jaccard measure over its sequences of five words; else
         None, and the text is remembered under ``name``."""
         words = _WORD.findall(text.lower())
-        mine, figures = _sequences(words), frozenset(word for word in words if any(map(str.isdigit, word)))
+        mine, figures = (
+            _sequences(words),
+            frozenset(word for word in words if not word.isalpha() and any(map(str.isdigit, word))),
+        )
         common = Counter(other for sequence in mine for other in self._holding.get(sequence, ()))
         for other, count in common.most_common():
             if count < SAME * len(mine):

@@ -9,7 +9,19 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from pipeline.access import Effect, Rule, Scope
-from pipeline.documents import Chunk, Document, EmbeddingModel, Event, Job, Lane, Outcome, Parsed, Sighting, Verdict
+from pipeline.documents import (
+    Chunk,
+    Document,
+    EmbeddingModel,
+    Event,
+    Head,
+    Job,
+    Lane,
+    Outcome,
+    Parsed,
+    Sighting,
+    Verdict,
+)
 from pipeline.facets import Facet
 from pipeline.numbers import Numbers
 from pipeline.questions import Caller, Feedback, Filters, Hit, SavedQuery
@@ -140,6 +152,9 @@ class Documents(Protocol):
 
     def by_number(self, numbers: Collection[int]) -> dict[int, Document]:
         """The documents, deleted ones left out."""
+
+    def heads(self, numbers: Collection[int]) -> dict[int, Head]:
+        """What a search tells of the documents, deleted ones left out; quicker than `by_number`."""
 
     def delete(self, document_id: str) -> Document:
         """Hide at once and forget texts, vectors and cached results; returns the document as it was. The blob is the

@@ -27,20 +27,18 @@ def highlights(
     clauses = _marking(query, plain)
     language = language_of(text)
     places = [(m.start(), m.end(), m.group()) for m in _WORD.finditer(text)]
+    stemmed = [stem(word, language) for _, _, word in places]
     wanted = {stem(word, language): word for word in _words(clauses, language)}
     like = {folded(c.text): c.distance for c in clauses if c.kind == "like"}
     if len(wanted) <= KEYWORDS:
-        held = {stem(word, language) for _, _, word in places}
-        missing = (word for each, word in wanted.items() if each not in held and is_misspellable(word))
+        missing = (word for each, word in wanted.items() if each not in stemmed and is_misspellable(word))
         like |= {folded(word): 0 for word in missing if not known(word)}
     spelt = {word for _, _, word in places if is_alike(like, folded(word))} if like else ()
     begun = _begun([folded(clause.text) for clause in clauses if clause.kind == "prefix"], text)
     return tuple(
         (start, end)
-        for start, end, word in places
-        if stem(word, language) in wanted
-        or word in spelt
-        or any(first <= start and end <= last for first, last in begun)
+        for (start, end, word), each in zip(places, stemmed, strict=True)
+        if each in wanted or word in spelt or any(first <= start and end <= last for first, last in begun)
     )
 
 

@@ -30,10 +30,12 @@ def catalogue_of(folder: Path) -> SqlCatalogue:
     return open_catalogue(f"sqlite:///{folder / 'catalogue.db'}")  # type: ignore[return-value]
 
 
-def fill(folder: Path, made: Chunks, exact: Exact | None = None, embedder: str = EMBEDDER) -> dict[str, Any]:
+def fill(
+    folder: Path, made: Chunks, exact: Exact | None = None, embedder: str = EMBEDDER, merged: bool = True
+) -> dict[str, Any]:
     """Catalogue rows (without vectors: search never reads them there) and the index, by the real writer; seconds, bytes.
     Goes on where it was interrupted: a block counts when it is published. ``exact`` is shown the vectors;
-    ``embedder`` is the digest of the model that they pass for."""
+    ``embedder`` is the digest of the model that they pass for. Without ``merged`` a segment for each block is left."""
     catalogue = catalogue_of(folder)
     writer = IndexWriter(folder / "index", embedder, DIMENSION, compacting=False)
     spent = Spent(folder / "spent.json")
@@ -45,7 +47,8 @@ def fill(folder: Path, made: Chunks, exact: Exact | None = None, embedder: str =
             exact.see(block, rows)
         _fill_block(catalogue, writer, made, block, rows, spent)
     with spent.on("merge"):
-        writer.compact()
+        if merged:
+            writer.compact()
         writer.await_compaction()
         writer.publish(anyway=True)
     _forget_older(writer, folder / "index")

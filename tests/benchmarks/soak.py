@@ -66,9 +66,9 @@ def main() -> None:
 
 
 def soak(folder: Path, made: Chunks, seconds: float) -> dict[str, Any]:
-    """Fill, let them all work for so long, and hold their notes against one another."""
+    """Fill with segments that the writer has to merge at once, let them all work for so long, and hold their notes against one another."""
     house = _house(folder)
-    fill(folder, made, embedder=house.embedders.chosen().digest)
+    fill(folder, made, embedder=house.embedders.chosen().digest, merged=False)
     house.close()
     (folder / "over").unlink(missing_ok=True)
     for old in folder.glob("*.jsonl"):

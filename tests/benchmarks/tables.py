@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,32 @@ def by_collection(figures: Figures) -> str:
     return table(("nDCG@10", *(way.replace("_", " + ") for way in ways)), [*rows, ("mean", *means)])
 
 
+def by_count(figures: Figures) -> str:
+    """Search at scale: a row per number of chunks."""
+    header = ("chunks", "build s", "disk GB", "open s", "resident GB", "recall@10", "p50 / p95 / p99 ms", "bare p99 ms")
+    header += ("queries/s, 1 / 2 / 8 clients", "p50 ms, filter keeps 50 / 5 / 0.1 %", "findable after s", "run on")
+    several = {
+        "p50 / p95 / p99 ms": ("p50_ms", "p95_ms", "p99_ms"),
+        "queries/s, 1 / 2 / 8 clients": (
+            "queries_per_s",
+            *(f"no_filter_{n}_clients_queries_per_s" for n in (2, 8)),
+        ),
+        "p50 ms, filter keeps 50 / 5 / 0.1 %": tuple(f"filter_{n}_1_clients_p50_ms" for n in ("50", "5", "0_1")),
+    }
+    one = dict(zip(header[1:], ("build_s", "disk_gb", "open_s", "rss_gb", "recall_at_10"), strict=False))
+    one |= {"bare p99 ms": "bare_p99_ms", "findable after s": "freshness_s_median", "run on": "date"}
+    rows = [
+        (f"{int(count):,}", *(_together(each, several.get(name) or (one[name],)) for name in header[1:]))
+        for count, each in sorted(figures.items(), key=lambda item: int(item[0]))
+    ]
+    return table(header, rows)
+
+
+def _together(figures: Figures, keys: Sequence[str]) -> str:
+    """Several figures in one cell."""
+    return " / ".join(number(figures[key]) for key in keys if key in figures)
+
+
 def by_set(figures: Figures) -> str:
     """Classification: a row per set, the fine-tune beside the two baselines on the same split."""
     header = ("accuracy", "fine-tuned small Mistral", "TF-IDF + SVM", "MiniLM + regression", "ECE", "coverage at 97 %")
@@ -118,6 +144,7 @@ TABLES: dict[str, Callable[[Figures], str]] = {
     "parse_files": by_format,
     "throughput": with_stages,
     "search_collections": by_collection,
+    "search_scale": by_count,
     "classification_sets": by_set,
     "classification_speed": by_way,
     "classification_window": by_window,

@@ -18,7 +18,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indexes.open import open_catalogue
-from pipeline.documents import Child, Chunk, Destination, Document, Event, Job, Lane, Outcome, Sighting, Stage, State
+from pipeline.documents import (
+    Child,
+    Chunk,
+    Destination,
+    Document,
+    Event,
+    Head,
+    Job,
+    Lane,
+    Outcome,
+    Sighting,
+    Stage,
+    State,
+)
 from pipeline.errors import Refused
 from pipeline.numbers import Numbers
 from pipeline.ports import Catalogue
@@ -92,12 +105,20 @@ def test_a_deleted_document_is_gone_and_may_come_back_as_another(catalogue: Cata
     catalogue.documents.delete(old.id)
     assert catalogue.documents.find(ADMIN, Filters()) == ([], 0)
     assert catalogue.documents.visible(ADMIN, Filters()) == frozenset()
-    assert catalogue.documents.by_number([old.number]) == {}
+    assert catalogue.documents.by_number([old.number]) == catalogue.documents.heads([old.number]) == {}
     assert catalogue.passages.chunks([chunk_key(old.number, 0)]) == {}
     assert catalogue.passages.result(f"{1:064d}") is None
     catalogue.documents.delete(old.id)  # once more changes nothing
     new = arrive(catalogue)
     assert new.id != old.id and new.number > old.number
+
+
+def test_a_head_tells_what_the_document_does(catalogue: Catalogue) -> None:
+    held = {document.number: document for document in (finish(catalogue, 1), finish(catalogue, 2))}
+    heads = catalogue.documents.heads([*held, 999])
+    assert heads.keys() == held.keys()
+    for number, head in heads.items():
+        assert all(getattr(held[number], name) == getattr(head, name) for name in Head.__dataclass_fields__)
 
 
 def test_an_unknown_document_is_not_found(catalogue: Catalogue) -> None:
