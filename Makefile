@@ -21,6 +21,8 @@ test: .venv/test .venv-train/ready system-packages ## install what the tests nee
 test-serve: .venv/test system-packages ## the same without the trainings (ARGS="-k ..." to choose)
 	$(BIN)/python -m pytest $(ARGS)
 
+trainer: .venv-train/ready ## make the environment that `mailroom train` needs (models.trainer=.venv-train/bin/python)
+
 lint: .venv/test ## style and imports
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -64,4 +66,4 @@ lock: ## resolve the dependencies anew (needs uv)
 system-packages:
 	@bash tests/support/system_packages.sh
 
-.PHONY: help demo up test test-serve lint bench readme lock system-packages
+.PHONY: help demo up test test-serve trainer lint bench readme lock system-packages

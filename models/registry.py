@@ -62,11 +62,18 @@ def open_version(root: Path | str, name: str, version: str | None = None) -> Mod
 def locate(root: Path | str, name: str, version: str) -> Path:
     """The folder of a version, not yet verified: the house's own before the shipped one of the same name."""
     for part in (name, version):
-        if not _NAME.fullmatch(part):
-            raise Misconfigured("bad-model", f"{part!r} is not a model's name or version.")
+        check_name(part)
     own = Path(root) / name / version
     shipped = SHIPPED / name / version
     return shipped if shipped.is_dir() and not own.exists() and not own.is_symlink() else own
+
+
+def check_name(part: str) -> None:
+    """Raises Misconfigured("bad-model") for what cannot be the name or the version of a model."""
+    if not _NAME.fullmatch(part):
+        raise Misconfigured(
+            "bad-model", f"{part[:100]!r} is not a model's name or version: letters, digits, dots, dashes, 64 at most."
+        )
 
 
 def names(root: Path | str) -> list[str]:
@@ -83,8 +90,7 @@ def versions(root: Path | str, name: str) -> list[str]:
 def in_force(root: Path | str, name: str) -> str:
     """The version that a name without a version stands for: the promoted one, else the newest shipped one. A version of
     the house never comes into force by lying there. Raises Misconfigured("bad-model") where there is none."""
-    if not _NAME.fullmatch(name):
-        raise Misconfigured("bad-model", f"{name!r} is not a model's name or version.")
+    check_name(name)
     promoted = read_pointer(Path(root), name).version
     found = sorted(_versions_in(SHIPPED, name), key=_order)
     if promoted or found:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.durable import translated
-from models.labelled import Labelled, read_labelled
+from models.labelled import Labelled, check_list, labelled_rows
+from models.registry import check_name
 from pipeline.codec import decode_parsed
 from pipeline.errors import CODES, MailroomError, Misconfigured, Refused
 from pipeline.questions import Caller
@@ -27,6 +29,9 @@ SOURCE = Path(__file__).parents[1]
 EVERYTHING = Caller((), admin=True)
 #: Between several labels in one cell of a list.
 BETWEEN = ";"
+
+#: Shows how far a long reading is: what is read, and how many of them there are.
+Follow = Callable[[Iterable[dict[str, Any]], int], Iterable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +53,33 @@ class Trainer:
     def __init__(self, house: House) -> None:
         self._house = house
 
-    def train(self, order: Order) -> dict[str, Any]:
-        """The recipe's last word: folder, title and figures. Its progress goes to standard error.
+    def train(self, order: Order, follow: Follow = lambda rows, total: rows) -> dict[str, Any]:
+        """The recipe's last word: folder, title, figures, and what to think of them. Its progress goes to standard error.
 
         Raises Refused("bad-labels") when nothing good can come of the labels, Misconfigured where the packages or the base
         cannot be used. Nothing is changed then.
         """
+        check_name(order.name)
         python = self._python()
         work = self._house.settings.home / "training" / order.name
         with translated(work):
             work.mkdir(parents=True, exist_ok=True)
         examples = work / "examples.jsonl"
-        self._write(order, examples)
+        self._write(order, examples, follow)
         return self._run([python, "-m", RECIPE, *self._arguments(order, examples, work)])
 
-    def _write(self, order: Order, file: Path) -> None:
+    def _write(self, order: Order, file: Path, follow: Follow) -> None:
+        listed = check_list(order.labels) if order.labels else 0
+        approved = list(self._house.catalogue.reviews.approved(EVERYTHING)) if order.reviews else []
+        rows = follow(self._examples(order.labels, approved), listed + len(approved))
         with translated(file), file.open("w", encoding="utf-8") as out:
-            for row in self._examples(order):
+            for row in rows:
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
-    def _examples(self, order: Order) -> Iterator[dict[str, Any]]:
-        if order.labels is not None:
-            rows, _ = read_labelled(order.labels, self._house.promoter.reading)
-            yield from (self._listed(row) for row in rows)
-        if order.reviews:
-            yield from self._reviewed()
+    def _examples(self, labels: Path | None, approved: Sequence[int]) -> Iterator[dict[str, Any]]:
+        if labels is not None:
+            yield from (self._listed(row) for row in labelled_rows(labels, self._house.promoter.reading))
+        yield from self._reviewed(approved)
 
     def _listed(self, row: Labelled) -> dict[str, Any]:
         labels = [part.strip() for label in row.labels for part in label.split(BETWEEN) if part.strip()]
@@ -83,9 +90,9 @@ class Trainer:
         identity = f"document:{row.place}" if row.document else row.place
         return {"text": row.text, "labels": list(dict.fromkeys(labels)), "identity": identity}
 
-    def _reviewed(self) -> Iterator[dict[str, Any]]:
+    def _reviewed(self, approved: Sequence[int]) -> Iterator[dict[str, Any]]:
         catalogue = self._house.catalogue
-        for document in catalogue.documents.by_number(list(catalogue.reviews.approved(EVERYTHING))).values():
+        for document in catalogue.documents.by_number(approved).values():
             key = catalogue.passages.parsed_key(document.id)
             payload = catalogue.passages.result(key) if key else None
             if payload is not None and document.label:
@@ -95,7 +102,7 @@ class Trainer:
     def _arguments(self, order: Order, examples: Path, work: Path) -> list[str]:
         flags = [part for name, value in order.options for part in (f"--{name}", value)]
         places = ["--out", str(self._house.settings.models_root), "--work", str(work)]
-        said = ["--command", f"mailroom train --name {order.name} " + " ".join(flags)]
+        said = ["--command", shlex.join(["mailroom", "train", "--name", order.name, *_source(order), *flags])]
         operations = self._house.taxonomy.operations()
         follows = ["--taxonomy", operations[-1].id] if operations else []
         resume = ["--resume"] if order.resume else []
@@ -122,8 +129,8 @@ class Trainer:
         except (OSError, subprocess.SubprocessError) as error:
             raise Misconfigured(
                 "bad-settings",
-                f"{chosen} has not the packages to train with. Make an environment with `pip install "
-                "'mailroom-documents[train]'` and name its Python in the setting models.trainer.",
+                f"{chosen} has not the packages to train with. `make trainer` in Mailroom's folder makes an environment that "
+                "has; name its Python, .venv-train/bin/python there, in the setting models.trainer.",
             ) from error
         return chosen
 
@@ -141,6 +148,12 @@ class Trainer:
         if "error" in told:
             raise _error(told["error"], told["detail"])
         return told
+
+
+def _source(order: Order) -> list[str]:
+    """What was learned from and started from, as the card tells it: files by their name, since a card travels."""
+    labels = ["--labels", order.labels.name] if order.labels else []
+    return [*labels, *(["--reviews"] if order.reviews else []), "--base", Path(order.base).name]
 
 
 def _error(code: str, detail: str) -> MailroomError:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from models.recipes.hush import hushed
+
 
 def to_onnx(network: torch.nn.Module, target: Path, output: str, vocabulary: int = 2000) -> None:
     """Full precision, in one file: (input_ids, attention_mask) to ``output``, for any batch and any length.
@@ -16,13 +18,14 @@ def to_onnx(network: torch.nn.Module, target: Path, output: str, vocabulary: int
     mask = torch.ones_like(ids)
     mask[0, 9:] = 0
     dynamic = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    program = torch.onnx.export(
-        network.eval(),
-        (ids, mask),
-        dynamo=True,
-        input_names=["input_ids", "attention_mask"],
-        output_names=[output],
-        dynamic_shapes={"input_ids": dynamic, "attention_mask": dynamic},
-        verbose=False,
-    )
-    program.save(str(target), external_data=False)
+    with hushed():
+        program = torch.onnx.export(
+            network.eval(),
+            (ids, mask),
+            dynamo=True,
+            input_names=["input_ids", "attention_mask"],
+            output_names=[output],
+            dynamic_shapes={"input_ids": dynamic, "attention_mask": dynamic},
+            verbose=False,
+        )
+        program.save(str(target), external_data=False)

@@ -44,8 +44,12 @@ def test_from_labels_to_a_model_in_force(
     listed = write_list(tmp_path / "labels.csv", 30)
     asked = ("train", "--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "2")
     assert run(house, *asked, "--json") == exits.OK
-    made = json.loads(capsys.readouterr().out)
+    told = capsys.readouterr()
+    made = json.loads(told.out)
+    assert "names" in made["verdict"]
+    assert not [line for line in told.err.splitlines() if "INFO" in line or "Warning" in line]
     folder = Path(made["folder"])
+    assert "mailroom train --name letters --labels labels.csv --base" in (folder / "card.md").read_text()
     assert folder.parent == house.settings.models_root / "letters"
     assert {"report.html", "report.json", "card.md", "golden.jsonl"} <= {each.name for each in folder.iterdir()}
 
@@ -128,6 +132,13 @@ def test_a_base_that_could_run_code_is_refused(house: House, tmp_path: Path, cap
     run(house, "train", "--labels", str(listed), "--name", "letters", "--base", str(base))
     assert "may hold code" in capsys.readouterr().err
     assert not (house.settings.models_root / "letters").exists()
+
+
+def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(house: House, tmp_path: Path, capsys) -> None:
+    listed = write_list(tmp_path / "labels.csv", 12)
+    assert run(house, "train", "--labels", str(listed), "--name", "a/b") != exits.OK
+    assert "'a/b' is not a model's name" in capsys.readouterr().err
+    assert not (house.settings.home / "training").exists()
 
 
 def test_without_any_labels_the_command_says_what_to_give(house: House, capsys) -> None:

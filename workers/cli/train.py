@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.progress import track
 
 from pipeline.errors import Refused
 from workers.cli import show
-from workers.cli.context import given, out
+from workers.cli.context import err, given, out
 from workers.cli.documents import AsJson
 
 #: Figures that a person wants to see first.
@@ -43,7 +45,7 @@ def train(
     chosen = name or shared.settings.models.classifier.partition("@")[0]
     asked = {"tune": tune, "epochs": epochs, "lora": lora, "precision": precision}
     options = [(flag, str(value)) for flag, value in asked.items() if value is not None]
-    made = Trainer(shared.house).train(Order(chosen, labels, reviews, base, options, resume))
+    made = Trainer(shared.house).train(Order(chosen, labels, reviews, base, options, resume), _follow)
     if as_json:
         show.print_json(made)
         return
@@ -54,4 +56,11 @@ def train(
             "report": f"{made['folder']}/report.html",
         }
     )
+    out.print(show.plain(made["verdict"]))
+    for warning in made["warnings"]:
+        err.print(show.plain(f"Note: {warning}"))
     out.print(show.plain(f"To put it into force: mailroom models promote {made['title']}"))
+
+
+def _follow(rows: Iterable[dict[str, Any]], total: int) -> Iterable[dict[str, Any]]:
+    return track(rows, "reading the labelled texts", total, console=err)

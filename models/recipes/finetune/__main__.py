@@ -13,13 +13,15 @@ import os
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from pipeline.offline import go_offline
 
 go_offline(os.environ)
 
 from models.recipes.finetune.examples import dataset, read_jsonl  # noqa: E402  (the switches come before any runtime)
-from models.recipes.finetune.run import Job, train  # noqa: E402
+from models.recipes.finetune.report import verdict  # noqa: E402
+from models.recipes.finetune.run import Job, Made, train  # noqa: E402
 from models.recipes.finetune.settings import Settings  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
 from models.registry import SHIPPED, open_version  # noqa: E402
@@ -38,10 +40,16 @@ def main() -> None:
     except (Refused, Misconfigured) as error:
         print(json.dumps({"error": error.code, "detail": error.detail}))
         sys.exit(2)
-    print(json.dumps({"folder": str(made.folder.path), "title": made.folder.manifest.title, **made.report["figures"]}))
+    print(json.dumps(_last_word(made), ensure_ascii=False))
 
 
-def _train(given: argparse.Namespace):
+def _last_word(made: Made) -> dict[str, Any]:
+    """What the one who asked for the training wants to know of it."""
+    told = {"folder": str(made.folder.path), "title": made.folder.manifest.title, **made.report["figures"]}
+    return {**told, "verdict": verdict(made.report), "warnings": made.report["warnings"]}
+
+
+def _train(given: argparse.Namespace) -> Made:
     data = dataset(read_jsonl(given.examples), given.seed)
     for warning in data.warnings:
         print(f"Note: {warning}", file=sys.stderr)

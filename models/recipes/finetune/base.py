@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from pipeline.classify import encode
 from pipeline.errors import Misconfigured
@@ -54,6 +55,7 @@ class Base:
 
     def backbone(self, lora: int = 0) -> PreTrainedModel:
         """The network with its weights, in single precision; with adapters of rank ``lora`` instead of free weights if asked."""
+        disable_progress_bar()  # of the loading, which takes a moment
         network = AutoModel.from_pretrained(
             self.folder,
             local_files_only=True,

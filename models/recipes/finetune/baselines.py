@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
@@ -49,7 +50,14 @@ def _fitted(machine, features, data: Dataset):
 
 
 def _scored(machine, features, data: Dataset, began: float) -> dict[str, float]:
-    targets = data.targets(data.test)
-    right = machine.predict(features) == targets
-    accuracy = right.all(1).mean() if targets.ndim > 1 else right.mean()
-    return {"accuracy": round(float(accuracy), 4), "seconds": round(time.monotonic() - began, 1)}
+    targets, guessed = data.targets(data.test), machine.predict(features)
+    right = guessed == targets
+    found = {
+        "accuracy": (right.all(1) if targets.ndim > 1 else right).mean(),
+        "macro_f1": f1_score(targets, guessed, average="macro", zero_division=0),
+        "micro_f1": f1_score(targets, guessed, average="micro", zero_division=0),
+    }
+    return {
+        **{name: round(float(value), 4) for name, value in found.items()},
+        "seconds": round(time.monotonic() - began, 1),
+    }

@@ -39,7 +39,10 @@ class Calibration:
 
 
 def calibrate(logits: np.ndarray, targets: np.ndarray, precision: float = PRECISION) -> Calibration:
-    """Temperature (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) and thresholds on a calibration split."""
+    """Temperature (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) and thresholds on a calibration split.
+
+    ``logits`` (texts, labels); ``targets`` label places, or (texts, labels) of 0 and 1.
+    """
     multi = targets.ndim > 1
     heat = _temperature(logits, targets)
     plain = Calibration(heat, (), multi).probabilities(logits)
@@ -48,16 +51,25 @@ def calibrate(logits: np.ndarray, targets: np.ndarray, precision: float = PRECIS
 
 def _temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     grid = np.exp(np.linspace(np.log(0.1), np.log(100.0), 500))
-    return round(float(grid[int(np.argmin([log_loss(logits / t, targets) for t in grid]))]), 4)
+    return round(float(grid[int(np.argmin([_doubted_loss(logits / t, targets) for t in grid]))]), 4)
 
 
-def log_loss(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Mean negative log-likelihood, in nats, of the right labels."""
-    return float(log_losses(logits, targets).mean())
+def _doubted_loss(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The mean log loss of n texts of which each is right with (n + 1) / (n + 2) only (Platt, "Probabilistic Outputs for Support
+    Vector Machines", 1999). Without that doubt a split without a mistake asks for a temperature of nought: every text, whatever
+    it is about, would be named with certainty. On 45 texts it did: 79 % of questions about something else were sure."""
+    doubt = 1.0 / (len(targets) + 2)
+    z = logits.astype(np.float64)
+    if targets.ndim > 1:
+        return float((np.logaddexp(0, z) - np.abs(targets - doubt) * z).mean())
+    right = z[np.arange(len(z)), targets]
+    # The doubt is shared by the other labels.
+    wrong = (z.sum(1) - right) / (z.shape[1] - 1)
+    return float(log_losses(z, targets).mean() + doubt * (right - wrong).mean())
 
 
 def log_losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The same of each text; where a text may have several labels, their mean."""
+    """The negative log-likelihood, in nats, of each text's right label; where a text may have several labels, their mean."""
     z = logits.astype(np.float64)
     if targets.ndim > 1:
         return (np.logaddexp(0, z) - targets * z).mean(1)

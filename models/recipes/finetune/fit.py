@@ -108,7 +108,7 @@ def _join(network: Classifier, words: WordPath, base: Base, data: Dataset, setti
     return factor
 
 
-def tune(base: Base, data: Dataset, work: Path, settings: Settings, tries: int) -> Settings:
+def tune(base: Base, data: Dataset, work: Path, settings: Settings, tries: int, resume: bool = False) -> Settings:
     """The best of ``tries`` random draws of the four settings that matter, after a third of the epochs each, by the accuracy on
     the calibration split. The given settings are one of the tries."""
     rng = random.Random(settings.seed)
@@ -125,7 +125,7 @@ def tune(base: Base, data: Dataset, work: Path, settings: Settings, tries: int) 
     scores = []
     for number, each in enumerate(tqdm(drawn, desc="tune", unit="try")):
         short = replace(each, epochs=max(1, each.epochs // 3), words=False)
-        scores.append(max(e.accuracy for e in fit(base, data, work / f"try-{number}", short).curve))
-        with (work / "tune.jsonl").open("a", encoding="utf-8") as log:
-            print(json.dumps({**asdict(each), "accuracy": scores[-1]}), file=log)
+        scores.append(max(e.accuracy for e in fit(base, data, work / f"try-{number}", short, resume).curve))
+    tried = [json.dumps({**asdict(each), "accuracy": score}) for each, score in zip(drawn, scores, strict=True)]
+    (work / "tune.jsonl").write_text("\n".join(tried) + "\n", encoding="utf-8")
     return drawn[int(np.argmax(scores))]

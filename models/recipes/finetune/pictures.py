@@ -19,7 +19,10 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], cell: int 
             if count:
                 paint = ACCENT if row == column else "#d9483b"
                 shapes.append(_box(x, y, cell, cell, paint, 0.15 + 0.85 * count / total))
-                shapes.append(_text(x + cell / 2, y + cell / 2 + 4, str(count), "middle", 10))
+                dark = count > total / 2
+                shapes.append(
+                    _text(x + cell / 2, y + cell / 2 + 4, str(count), "middle", 10, paint="#fff" if dark else "")
+                )
         shapes.append(_text(margin - 6, margin + row * cell + cell / 2 + 4, labels[row], "end", 11))
         place = margin + row * cell + cell / 2 + 4
         shapes.append(_text(place, margin - 6, labels[row], "start", 11, f"rotate(-55 {place} {margin - 6})"))
@@ -27,12 +30,14 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], cell: int 
     return _svg(side, side, shapes)
 
 
-def reliability(bins: Sequence[dict[str, float]], size: int = 320) -> str:
+def reliability(bins: Sequence[dict[str, float]], size: int = 360) -> str:
     """Confidence against the share that was right; on the diagonal both agree. The area of a dot is the share of texts."""
     total = sum(each["texts"] for each in bins) or 1
-    shapes = [_axes(size, "probability given", "share right"), _line([(40, size - 30), (size - 10, 10)], INK, "4 4")]
+    left, low, right, high = 50, size - 45, size - 30, 30
+    shapes = [_axes(left, low, right, high, "probability given", "share right")]
+    shapes.append(_line([(left, low), (right, high)], INK, "4 4"))
     for each in bins:
-        x, y = 40 + each["confidence"] * (size - 50), size - 30 - each["accuracy"] * (size - 40)
+        x, y = left + each["confidence"] * (right - left), low - each["accuracy"] * (low - high)
         shapes.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3 + 18 * (each["texts"] / total) ** 0.5:.1f}" fill="{ACCENT}" '
             f'fill-opacity=".6"><title>{each["texts"]} texts</title></circle>'
@@ -55,13 +60,21 @@ def curve(epochs: Sequence[dict[str, Any]], width: int = 480, height: int = 240)
     )
 
 
-def _axes(size: int, below: str, beside: str) -> str:
-    frame = _line([(40, 10), (40, size - 30), (size - 10, size - 30)], INK)
-    return (
-        frame
-        + _text(size / 2, size - 8, below, "middle", 12)
-        + _text(14, size / 2, beside, "middle", 12, f"rotate(-90 14 {size / 2})")
+def _axes(left: float, low: float, right: float, high: float, below: str, beside: str) -> str:
+    """Two axes from 0 to 1, a number at each fifth."""
+    marks = []
+    for fifth in range(6):
+        x, y = left + fifth / 5 * (right - left), low - fifth / 5 * (low - high)
+        marks += [
+            _text(x, low + 15, f"{fifth / 5:g}", "middle", 10),
+            _text(left - 6, y + 4, f"{fifth / 5:g}", "end", 10),
+        ]
+    middle = (low + high) / 2
+    names = (
+        _text((left + right) / 2, low + 33, below, "middle", 12),
+        _text(14, middle, beside, "middle", 12, f"rotate(-90 14 {middle})"),
     )
+    return _line([(left, high), (left, low), (right, low)], INK) + "".join([*marks, *names])
 
 
 def _svg(width: float, height: float, shapes: Sequence[str]) -> str:
@@ -80,8 +93,8 @@ def _line(points: Sequence[tuple[float, float]], paint: str, dash: str = "") -> 
     return f'<polyline points="{path}" fill="none" stroke="{paint}" stroke-width="2" stroke-dasharray="{dash}"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str, size: int, transform: str = "") -> str:
+def _text(x: float, y: float, text: str, anchor: str, size: int, transform: str = "", paint: str = "") -> str:
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="currentColor" '
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{paint or "currentColor"}" '
         f'transform="{transform}">{escape(text)}</text>'
     )

@@ -10,6 +10,19 @@ from typing import Any
 
 from models.recipes.finetune import pictures
 
+#: How people call what report.json names for machines.
+NAMES = {
+    "tfidf_svm": "TF-IDF + linear SVM",
+    "minilm_lr": "MiniLM embeddings + logistic regression",
+    "full": "float32",
+    "ece": "ECE",
+    "same": "equal labels",
+    "difference": "largest difference of a probability",
+}
+#: Figures that a person looks at as percentages of the test texts.
+SHARES = frozenset(
+    "accuracy macro_f1 micro_f1 coverage_at_97 coverage_sure precision_of_sure precision recall f1 same".split()
+)
 #: A confusion matrix with more classes than this is no picture any more; the worst confusions are listed instead.
 MOST_CLASSES = 40
 
@@ -20,13 +33,15 @@ def verdict(report: dict[str, Any]) -> str:
     best = max(report["baselines"], key=lambda name: report["baselines"][name]["accuracy"], default=None)
     if best is None:
         return f"Accuracy {own:.1%} on the test split; no baseline was trained."
-    other = report["baselines"][best]["accuracy"]
+    other, called = report["baselines"][best]["accuracy"], NAMES.get(best, best)
     if other > own:
         return (
-            f"A baseline wins: {best} names {other:.1%} of the test texts rightly, this model {own:.1%}. Look at the classes "
+            f"A baseline wins: {called} names {other:.1%} of the test texts rightly, this model {own:.1%}. Look at the classes "
             "below, add labels where they are few, or use more epochs before you promote it."
         )
-    return f"This model names {own:.1%} of the test texts rightly, the better baseline ({best}) {other:.1%}."
+    if other == own:
+        return f"This model names {own:.1%} of the test texts rightly, as many as the better baseline, {called}."
+    return f"This model names {own:.1%} of the test texts rightly, the better baseline ({called}) {other:.1%}."
 
 
 def write(report: dict[str, Any], folder: Path) -> None:
@@ -42,18 +57,23 @@ def html(report: dict[str, Any]) -> str:
         *(f"<p class=warning>{escape(text)}</p>" for text in report["warnings"]),
         "<h2>Figures</h2>" + _figures(report),
         "<h2>Classes</h2>" + _table(report["classes"]),
-        "<h2>Confusion</h2>" + _confusion(report),
+        "<h2>Confusion</h2><p>A row for each right label, a column for each given one.</p>" + _confusion(report),
         "<h2>Does the probability mean what it says?</h2>" + pictures.reliability(report["reliability"]),
-        "<h2>Training</h2>" + pictures.curve(report["curve"]) + _table([_flat(report["training"])]),
         "<h2>The most confident mistakes</h2>" + _mistakes(report["mistakes"]),
-        "<h2>Export</h2>" + _table([{"file": k, **v} for k, v in report["export"].items() if isinstance(v, dict)]),
+        "<h2>Training</h2>" + _course(report) + _facts(report["training"]),
+        "<h2>Data</h2>" + _facts(report["data"]),
+        "<h2>Export</h2>" + _export(report["export"]),
+        f"<p>Made on {escape(report['date'])} by <code>{escape(report['command'])}</code></p>",
     ]
     return f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(report['title'])}</title>{STYLE}{''.join(parts)}</html>\n"
 
 
 def _figures(report: dict[str, Any]) -> str:
     rows = [{"classifier": "this model", **report["figures"], "seconds": report["training"]["seconds"]}]
-    rows += [{"classifier": name, **values} for name, values in {**report["parts"], **report["baselines"]}.items()]
+    rows += [
+        {"classifier": NAMES.get(name, name), **values}
+        for name, values in {**report["parts"], **report["baselines"]}.items()
+    ]
     return _table(rows)
 
 
@@ -79,30 +99,59 @@ def _mistakes(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if not isinstance(value, dict | list)}
+def _course(report: dict[str, Any]) -> str:
+    """The training curve, and which point of it became the network."""
+    epochs, best = len(report["curve"]), report["training"]["best_epoch"]
+    kept = (
+        f"{epochs} epochs were trained; the network is that of epoch {best}."
+        if best
+        else f"{epochs} epochs were trained and gained nothing that could be told from luck: the network is the base as it was, with a "
+        "linear layer fitted to these texts."
+    )
+    picture = pictures.curve(report["curve"])
+    return f"<p>{kept}</p>" + (f"{picture}<p>Accuracy on the calibration split.</p>" if picture else "")
+
+
+def _export(export: dict[str, Any]) -> str:
+    """How far each file is from the network in PyTorch, and which one serves."""
+    files = [{"file": NAMES.get(k, k), **v} for k, v in export.items() if isinstance(v, dict)]
+    served = NAMES.get(export["served"], export["served"])
+    reason = "" if served == "int8" else " The 8-bit file names another label on more than 0.5 % of the texts."
+    return f"<p>Both files beside the network in PyTorch. Served: <b>{escape(served)}</b>.{reason}</p>" + _table(files)
+
+
+def _facts(values: dict[str, Any]) -> str:
+    """Names and values, below each other."""
+    plain = {name: value for name, value in values.items() if not isinstance(value, dict | list)}
+    rows = "".join(
+        f"<tr><th>{escape(name.replace('_', ' '))}</th><td>{_cell('', value)}</td></tr>"
+        for name, value in plain.items()
+    )
+    return f"<div class=wide><table>{rows}</table></div>"
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:
     if not rows:
         return "<p>None.</p>"
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    head = "".join(f"<th>{escape(column.replace('_', ' '))}</th>" for column in columns)
+    head = "".join(f"<th>{escape(NAMES.get(column, column.replace('_', ' ')))}</th>" for column in columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_cell(row.get(column))}</td>" for column in columns) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td>{_cell(column, row.get(column))}</td>" for column in columns) + "</tr>" for row in rows
     )
     return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
 
 
-def _cell(value: Any) -> str:
+def _cell(column: str, value: Any) -> str:
     if value is None:
         return ""
+    if column in SHARES:
+        return f"{value:.1%}"
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
 STYLE = """<style>
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}
-table{border-collapse:collapse;font-size:13px}th,td{padding:.25rem .6rem;border-bottom:1px solid #d8dee6;text-align:left}
+table{border-collapse:collapse;font-size:13px}code{font-size:.85em;overflow-wrap:anywhere}th,td{padding:.25rem .6rem;border-bottom:1px solid #d8dee6;text-align:left}
 .wide{overflow-x:auto}.verdict{font-size:1.15rem;font-weight:600}.warning{background:#fff4d6;padding:.5rem .8rem}
 svg{max-width:100%;height:auto}
 @media(prefers-color-scheme:dark){body{color:#dfe6ee;background:#14181d}th,td{border-color:#333c47}.warning{background:#4a3d12}}

@@ -50,7 +50,7 @@ On {texts} test texts that were neither trained nor calibrated on; the baselines
 Everything else is in report.html and report.json.
 
 ## Data
-{data}. {train} texts to train on, {calibration} to calibrate, {texts} to test; {dropped} repetitions left out. Fingerprint
+{data}. {train} texts to train on, {calibration} to calibrate, {texts} to test; {dropped} repeated ones left out. Fingerprint
 `{fingerprint}`.
 
 ## Recipe
@@ -109,7 +109,7 @@ def train(
     """
     job.work.mkdir(parents=True, exist_ok=True)
     if tries > 1:
-        settings = tune(base, data, job.work, settings, tries)
+        settings = tune(base, data, job.work, settings, tries, resume)
     fitted = fit(base, data, job.work, settings, resume)
     held = base.encode([example.text for example in data.calibration], settings.max_length)
     calibration = calibrate(logits_of(fitted.network, held, exact=True), data.targets(data.calibration), job.precision)
@@ -235,7 +235,8 @@ def _card(job: Job, data: Dataset, settings: Settings, made: dict[str, Any]) -> 
     lines = {"this model": made["figures"], **made["parts"], **made["baselines"]}
     columns = ("accuracy", "macro_f1", "ece", "coverage_at_97")
     rows = "\n".join(
-        f"| {name} | " + " | ".join(str(v.get(c, "")) for c in columns) + " |" for name, v in lines.items()
+        f"| {report.NAMES.get(name, name)} | " + " | ".join(str(v.get(c, "")) for c in columns) + " |"
+        for name, v in lines.items()
     )
     words = ", beside it a linear path over words and pairs of words" if made["parts"] else ""
     return CARD.format(

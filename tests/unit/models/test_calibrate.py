@@ -38,6 +38,19 @@ def test_the_temperature_undoes_overconfidence() -> None:
     assert error[1] < 0.03 < error[0]
 
 
+@pytest.mark.parametrize("multi", [False, True])
+def test_a_few_texts_without_a_mistake_do_not_make_everything_certain(multi: bool) -> None:
+    """Given 45 calibration texts that are all right, When something between the labels comes, Then it is not sure."""
+    rng = np.random.default_rng(0)
+    targets = np.arange(45) % 5
+    logits = rng.normal(0, 0.5, (45, 5))
+    logits[np.arange(45), targets] += 6
+    found = calibrate(logits - 3, np.eye(5)[targets] if multi else targets)
+    mean = found.probabilities(logits - 3).max(1).mean()
+    assert mean == pytest.approx(46 / 47, abs=0.01)
+    assert found.probabilities(np.array([[-1.0, 0.5, -2.0, -2.0, -2.0]])).max() < min(found.thresholds)
+
+
 def test_sure_verdicts_reach_the_precision_on_new_texts() -> None:
     kept, precise = [], []
     for seed in range(8):

@@ -12,7 +12,14 @@ from models.labelled import Labelled, Reading, read_labelled
 from pipeline.documents import Verdict
 from pipeline.errors import MailroomError, Refused
 
-READING = Reading(lambda path: path.read_text(), lambda document: f"text of {document}")
+
+def document(name: str) -> str:
+    if name == "nobody":
+        raise Refused("not-found", "Document nobody is not there, or has no text.")
+    return f"text of {name}"
+
+
+READING = Reading(Path.read_text, document)
 
 
 def verdict(label: str, probability: float = 0.9, threshold: float = 0.8) -> Verdict:
@@ -78,6 +85,14 @@ def test_lists_are_read(tmp_path: Path) -> None:
     assert found == (Labelled("d1", "text of d1", ("x",), document=True), Labelled("line 3", "t", ("x", "y")))
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_what_spreadsheets_save_is_read(tmp_path: Path, separator: str, encoding: str) -> None:
+    rows = f'text{separator}label\n"so; or so,\tor\nso"{separator}straße\n'
+    (tmp_path / "a.csv").write_bytes(rows.replace("\n", "\r\n").encode(encoding))
+    assert read_labelled(tmp_path / "a.csv", READING)[0] == (Labelled("line 3", "so; or so,\tor\r\nso", ("straße",)),)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -89,6 +104,8 @@ def test_lists_are_read(tmp_path: Path) -> None:
         ("long.csv", b"text,label\na,b,c\n", "line 2"),
         ("quote.csv", b'text,label\n"never closed,x\n', "unexpected end"),
         ("latin.csv", "text,label\nb\nstraße,x\n".encode("latin-1"), "line 3: not UTF-8"),
+        ("half.csv", "text,label\nx,y\n".encode("utf-16")[:-1], "not UTF-16"),
+        ("unknown.csv", b"document,label\nd1,x\nnobody,x\n", "line 3: Document nobody is not there"),
         ("label.csv", b"text,label\nx," + b"l" * 10_000 + b"\n", "line 2: a label is"),
         ("control.csv", b"text,label\nx,a\x1b[31m\n", "line 2: a label is"),
         ("blank.csv", b"text,label\n ,x\n", "line 2: there is no text"),
@@ -110,6 +127,13 @@ def test_a_million_rows_are_refused_in_bounded_time(tmp_path: Path) -> None:
     (tmp_path / "many.csv").write_text("text,label\n" + "some words,invoice\n" * 1_000_000)
     with pytest.raises(Refused, match="200,000 rows"):
         read_labelled(tmp_path / "many.csv", READING)
+
+
+def test_a_mistake_in_the_last_row_is_said_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    (tmp_path / "list.csv").write_text("path,label\n" + "a.txt,x\n" * 20 + "a.txt,\n")
+    with pytest.raises(Refused, match="line 22: a label is"):
+        read_labelled(tmp_path / "list.csv", Reading(pytest.fail, pytest.fail))
 
 
 def test_a_missing_list_is_said(tmp_path: Path) -> None:
