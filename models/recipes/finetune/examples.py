@@ -90,7 +90,7 @@ def dataset(examples: Iterable[Example], seed: int) -> Dataset:
     kept, warnings = _unique(given)
     multi = any(len(example.labels) > 1 for example in kept)
     labels = tuple(sorted({label for example in kept for label in example.labels}))
-    _check(kept, labels)
+    _check(kept, labels, " ".join(["", *warnings]))
     sides = _sides(kept, seed)
     for name in SPLITS:
         if not sides[name]:
@@ -117,12 +117,17 @@ def _unique(examples: list[Example]) -> tuple[list[Example], list[str]]:
     return kept, [said] if torn else []
 
 
-def _check(examples: list[Example], labels: tuple[str, ...]) -> None:
+def _check(examples: list[Example], labels: tuple[str, ...], besides: str) -> None:
+    if not labels:
+        raise Refused(
+            "bad-labels",
+            "There is no labelled text to learn from. Give a list of some, or approve documents first." + besides,
+        )
     if len(labels) < 2:
         raise Refused(
             "bad-labels",
-            f"There is {'one class' if labels else 'no labelled text'} ({', '.join(labels) or 'none'}); a classifier needs "
-            "at least two. Add examples of what the documents are not, for instance a class 'other'.",
+            f"There is one class ({labels[0]}); a classifier needs at "
+            "least two. Add examples of what the documents are not, for instance a class 'other'." + besides,
         )
     counts = Counter(label for example in examples for label in example.labels)
     few = [f"{label} ({counts[label]})" for label in labels if counts[label] < FEWEST]
@@ -130,7 +135,7 @@ def _check(examples: list[Example], labels: tuple[str, ...]) -> None:
         raise Refused(
             "bad-labels",
             f"Fewer than {FEWEST} different examples of: {', '.join(few[:20])}{' ...' if len(few) > 20 else ''}. Label more of "
-            "them, or merge the class into another one.",
+            "them, or merge the class into another one." + besides,
         )
 
 
