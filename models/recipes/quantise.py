@@ -39,13 +39,15 @@ def quantise(full: Path, target: Path) -> None:
 
 def quantise_to_4_bits(full: Path, target: Path) -> None:
     """4-bit weights in blocks of 32 with a scale and a zero each, token embeddings too."""
-    logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.CRITICAL)
-    blocks = MatMulNBitsQuantizer(
-        onnx.load(full), bits=4, block_size=32, accuracy_level=4, op_types_to_quantize=("MatMul", "Gather")
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):  # blocks of zeros, such as the padding's vector, have no scale
-        blocks.process()
-    onnx.save(blocks.model.model, target)
+    with hushed():
+        blocks = MatMulNBitsQuantizer(
+            onnx.load(full), bits=4, block_size=32, accuracy_level=4, op_types_to_quantize=("MatMul", "Gather")
+        )
+        with np.errstate(
+            invalid="ignore", divide="ignore"
+        ):  # blocks of zeros, such as the padding's vector, have no scale
+            blocks.process()
+        onnx.save(blocks.model.model, target)
 
 
 def dequantised(content: bytes) -> dict[str, np.ndarray]:

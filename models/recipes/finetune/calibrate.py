@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,6 +128,11 @@ def _lowest(scores: np.ndarray, right: np.ndarray, precision: float) -> float:
     spread = LUCK * np.sqrt(seen * (1 - seen) / n + LUCK**2 / (4 * n**2))
     enough = (seen + LUCK**2 / (2 * n) - spread) / (1 + LUCK**2 / n) >= precision
     return float(scores[order][np.nonzero(enough)[0][-1]]) if enough.any() else HIGHEST
+
+
+def fewest(precision: float) -> int:
+    """How many calibration texts, all of them right, prove a precision by the bound that `_lowest` takes."""
+    return math.ceil(LUCK**2 * precision / (1 - precision))
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

@@ -15,8 +15,8 @@ import numpy as np
 
 from models.recipes.finetune import baselines, measure, report
 from models.recipes.finetune.base import Base
-from models.recipes.finetune.calibrate import PRECISION, Calibration, calibrate
-from models.recipes.finetune.examples import Dataset
+from models.recipes.finetune.calibrate import PRECISION, Calibration, calibrate, fewest
+from models.recipes.finetune.examples import SHARES, SPLITS, Dataset
 from models.recipes.finetune.export import export
 from models.recipes.finetune.fit import Fitted, fit, refit, tune
 from models.recipes.finetune.outputs import logits_of, word_scores
@@ -189,7 +189,7 @@ def _report(
         "title": f"{job.name}@{job.version}",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "command": job.command,
-        "warnings": list(data.warnings),
+        "warnings": [*data.warnings, *_unproved(job, data)],
         "figures": measure.figures(probabilities, targets, calibration),
         "parts": _parts(words, targets, calibration, probabilities),
         "baselines": _baselines(data, embedder),
@@ -202,6 +202,17 @@ def _report(
         "data": _sizes(data),
         "export": way,
     }
+
+
+def _unproved(job: Job, data: Dataset) -> list[str]:
+    """That there are too few texts for any verdict to be sure; one in seven labelled texts calibrates."""
+    held, needed = len(data.calibration), fewest(job.precision)
+    if held >= needed:
+        return []
+    return [
+        f"{held} calibration texts cannot prove {job.precision:.0%} precision, so that nearly every verdict goes to review; {needed} can, "
+        f"which takes about {round(needed / SHARES[SPLITS.index('calibration')], -1):.0f} labelled texts in all."
+    ]
 
 
 def _parts(

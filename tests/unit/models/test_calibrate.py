@@ -13,6 +13,7 @@ from models.recipes.finetune.calibrate import (
     calibrate,
     calibration_error,
     coverage_at,
+    fewest,
     thresholds,
 )
 
@@ -69,6 +70,14 @@ def test_a_label_that_never_convinced_is_never_sure() -> None:
     probabilities = np.array([[0.6, 0.4]] * 40)
     limits = thresholds(probabilities, np.ones(40, dtype=int), 0.97)
     assert limits[0] == HIGHEST
+
+
+@pytest.mark.parametrize("precision", [0.9, 0.97])
+def test_so_many_texts_without_a_mistake_prove_a_precision(precision: float) -> None:
+    def limit(texts: int) -> float:
+        return thresholds(np.array([[0.6, 0.4]] * texts), np.zeros(texts, dtype=int), precision)[0]
+
+    assert (limit(fewest(precision) - 1), limit(fewest(precision))) == (HIGHEST, 0.6)
 
 
 def test_several_labels_are_calibrated_one_by_one() -> None:
