@@ -141,16 +141,32 @@ def test_few_texts_are_all_trained_on_in_the_end(tiny: Callable, tmp_path: Path)
     again = refit(base, data, QUICK, fitted)
 
     assert again.curve == fitted.curve
-    assert (again.epochs, again.factor) == (fitted.epochs, fitted.factor)
+    assert (again.epochs, again.kept, again.factor) == (fitted.epochs, fitted.kept, fitted.factor)
     assert (
         again.network.words.table.shape[0] > fitted.network.words.table.shape[0]
     )  # words of the calibration texts too
 
 
-def test_a_training_that_gained_nothing_is_undone() -> None:
-    assert not fitting._worth_it(np.array([1.0, -1.0] * 20 + [1.0]))
-    assert fitting._worth_it(np.array([1.0, 0.0, 0.0, 1.0] * 10))
-    assert not fitting._worth_it(np.zeros(30))
+def test_a_training_that_does_harm_is_undone(tiny: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, data = open_base(tiny("Mistral")), dataset(list(texts(12)), 1)
+
+    def wreck(run, number: int) -> float:
+        for weights in run.mean.parameters():
+            weights.data = torch.randn_like(weights)
+        return 9.0
+
+    monkeypatch.setattr(trainer.Run, "_epoch", wreck)
+    fitted = fit(base, data, tmp_path, replace(QUICK, words=False))
+    assert fitted.kept == 0.0
+    for name, value in base.backbone().named_parameters():
+        assert torch.equal(value, fitted.network.backbone.get_parameter(name)), name
+
+
+def test_between_the_start_and_its_training_lie_the_shares_that_are_tried(tiny: Callable, tmp_path: Path) -> None:
+    fitted = fit(open_base(tiny("Mistral")), dataset(list(texts(12)), 1), tmp_path, QUICK)
+    assert fitted.kept in fitting.SHARES
+    start, end = {"a": torch.tensor([0.0, 2.0])}, {"a": torch.tensor([4.0, 2.0])}
+    assert fitting._between(start, end, 0.25)["a"].tolist() == [1.0, 2.0]
 
 
 def test_of_a_long_text_the_network_reads_head_and_tail(tiny: Callable) -> None:

@@ -87,13 +87,19 @@ def blend(first: np.ndarray, second: np.ndarray, targets: np.ndarray) -> float:
     were right by it and 82.6 % by the best factor (2026-11-24, seed 20261124).
     """
     grid = [0.0, *np.exp(np.linspace(np.log(0.1), np.log(200), 45))]
-    found = [_at_best(first + factor * second, targets) for factor in grid]
-    best = min(found, key=np.mean)
-    over = [losses - best for losses in found]
-    return float(max(f for f, more in zip(grid, over, strict=True) if more.mean() <= more.std() / np.sqrt(len(more))))
+    # The simpler the larger: the most of the second.
+    return simplest({factor: losses_at_best(first + factor * second, targets) for factor in reversed(grid)})
 
 
-def _at_best(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def simplest(found: dict[float, np.ndarray]) -> float:
+    """The first choice whose losses, one a text, are no worse on average than the best one's, up to one standard error of the
+    difference. Choices come in their order, the simplest first."""
+    best = min(found.values(), key=np.mean)
+    over = {choice: losses - best for choice, losses in found.items()}
+    return float(next(c for c, more in over.items() if more.mean() <= more.std() / np.sqrt(len(more))))
+
+
+def losses_at_best(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Each text's loss at the temperature that suits all best."""
     heats = np.exp(np.linspace(np.log(0.1), np.log(100), 50))
     return min((log_losses(logits / heat, targets) for heat in heats), key=np.mean)

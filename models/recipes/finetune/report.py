@@ -102,8 +102,9 @@ def _mistakes(rows: Sequence[dict[str, Any]]) -> str:
 def _course(report: dict[str, Any]) -> str:
     """The training curve, and which point of it became the network."""
     epochs, best = len(report["curve"]), report["training"]["best_epoch"]
+    share = report["training"]["training_kept"]
     kept = (
-        f"{epochs} epochs were trained; the network is that of epoch {best}."
+        f"{epochs} epochs were trained; the network is that of epoch {best}, with {share:.0%} of what the training changed in the base."
         if best
         else f"{epochs} epochs were trained and gained nothing that could be told from luck: the network is the base as it was, with a "
         "linear layer fitted to these texts."

@@ -29,7 +29,7 @@ from pipeline.ports import Embedder
 #: Test examples that a version brings along at most.
 GOLDEN = 2000
 #: With fewer texts to train on, the network is trained once more on the calibration texts too.
-EACH_COUNTS = 2000
+EACH_COUNTS = 5000
 #: Before the id of a document, in an example's identity.
 DOCUMENT = "document:"
 
@@ -233,7 +233,7 @@ def _baselines(data: Dataset, embedder: Embedder | None) -> dict[str, dict[str, 
 
 
 def _training(job: Job, settings: Settings, fitted: Fitted) -> dict[str, Any]:
-    found = {"best_epoch": fitted.epochs, "words_factor": round(fitted.factor, 2)}
+    found = {"best_epoch": fitted.epochs, "training_kept": fitted.kept, "words_factor": round(fitted.factor, 2)}
     return {"seconds": round(fitted.seconds, 1), "base": job.base, **found, **asdict(settings)}
 
 

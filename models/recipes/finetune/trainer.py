@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from models.recipes.device import device, mixed
 from models.recipes.finetune.base import Base
+from models.recipes.finetune.calibrate import losses_at_best
 from models.recipes.finetune.examples import Dataset
 from models.recipes.finetune.network import Classifier
 from models.recipes.finetune.outputs import logits_of, mean_states
@@ -171,9 +172,9 @@ class Run:
         hidden = [self.base.unknown if masking and self.rng.random() < masking else token for token in inner]
         return self.base.framed(hidden)
 
-    def right(self) -> np.ndarray:
-        """Which calibration texts, cut to the crop, the mean network gets right, as 0 and 1."""
-        return self._right(logits_of(self.mean, self.ids["calibration"]))
+    def calibration_losses(self) -> np.ndarray:
+        """The loss of each calibration text, cut to the crop, by the mean network at the temperature that suits all best."""
+        return losses_at_best(logits_of(self.mean, self.ids["calibration"]), self.targets["calibration"])
 
     def _right(self, logits: np.ndarray) -> np.ndarray:
         targets = self.targets["calibration"]

@@ -14,6 +14,7 @@ from models.recipes.finetune.calibrate import (
     calibration_error,
     coverage_at,
     fewest,
+    simplest,
     thresholds,
 )
 
@@ -125,3 +126,12 @@ def test_logits_come_back_out_of_probabilities(multi: bool) -> None:
     shift = 0 if multi else (logits - back).mean(1, keepdims=True)
     sound = np.abs(logits) < 60
     assert np.allclose((back + shift)[sound], logits[sound], atol=1e-3)
+
+
+def test_a_costlier_choice_has_to_gain_more_than_luck() -> None:
+    rng = np.random.default_rng(7)
+    plain = rng.normal(1.0, 0.5, 40)
+    lucky, better = plain - 0.01 + rng.normal(0.0, 0.3, 40), plain - 0.5 + rng.normal(0.0, 0.3, 40)
+    assert simplest({0.0: plain, 1.0: lucky}) == 0.0
+    assert simplest({0.0: plain, 1.0: better}) == 1.0
+    assert simplest({0.0: plain, 0.5: plain}) == 0.0

@@ -26,7 +26,7 @@ def made(own: float, svm: float, served: str = "int8", best_epoch: int = 2) -> d
         "reliability": [{"confidence": 0.9, "accuracy": 0.95, "texts": 200}],
         "mistakes": [{"identity": f"line {n}", **wrong} for n in range(20)],
         "curve": [{"number": n, "accuracy": 0.8 + n / 100} for n in range(3)],
-        "training": {"seconds": 9.0, "best_epoch": best_epoch, "rate": 0.1},
+        "training": {"seconds": 9.0, "best_epoch": best_epoch, "training_kept": 0.75, "rate": 0.1},
         "data": {"train": 700, "dropped": 3},
         "export": {kind: {"difference": 0.1, "same": 0.99, "texts": 200} for kind in ("full", "int8")}
         | {"served": served},
