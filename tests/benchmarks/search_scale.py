@@ -138,6 +138,7 @@ def measured(folder: Path, made: Chunks) -> dict[str, Any]:
             prefix = "" if (name, clients) == ("none", 1) else f"{NAMES[name]}_{clients}_clients_"
             figures |= {f"{prefix}{key}": value for key, value in _times(times).items()}
             figures[f"{prefix}queries_per_s"] = round(len(wanted) / seconds, 1)
+    figures["load_average"] = round(os.getloadavg()[1], 1)  # our own clients are up to eight of it, for a while
     figures["p99_to_bare"] = round(figures["p99_ms"] / figures["bare_p99_ms"], 2)
     figures |= _memory()
     return figures | _recall(folder, made, reader, catalogue, rows[:RECALL_QUERIES])

@@ -74,7 +74,13 @@ def by_collection(figures: Figures) -> str:
 def by_count(figures: Figures) -> str:
     """Search at scale: a row per number of chunks."""
     header = ("chunks", "build s", "disk GB", "open s", "resident GB", "recall@10", "p50 / p95 / p99 ms", "bare p99 ms")
-    header += ("queries/s, 1 / 2 / 8 clients", "p50 ms, filter keeps 50 / 5 / 0.1 %", "findable after s", "run on")
+    header += (
+        "queries/s, 1 / 2 / 8 clients",
+        "p50 ms, filter keeps 50 / 5 / 0.1 %",
+        "findable after s",
+        "load",
+        "run on",
+    )
     several = {
         "p50 / p95 / p99 ms": ("p50_ms", "p95_ms", "p99_ms"),
         "queries/s, 1 / 2 / 8 clients": (
@@ -84,7 +90,12 @@ def by_count(figures: Figures) -> str:
         "p50 ms, filter keeps 50 / 5 / 0.1 %": tuple(f"filter_{n}_1_clients_p50_ms" for n in ("50", "5", "0_1")),
     }
     one = dict(zip(header[1:], ("build_s", "disk_gb", "open_s", "rss_gb", "recall_at_10"), strict=False))
-    one |= {"bare p99 ms": "bare_p99_ms", "findable after s": "freshness_s_median", "run on": "date"}
+    one |= {
+        "bare p99 ms": "bare_p99_ms",
+        "findable after s": "freshness_s_median",
+        "load": "load_average",
+        "run on": "date",
+    }
     rows = [
         (f"{int(count):,}", *(_together(each, several.get(name) or (one[name],)) for name in header[1:]))
         for count, each in sorted(figures.items(), key=lambda item: int(item[0]))
