@@ -40,7 +40,7 @@ MAX_K = 100
 MAX_DEPTH = 1000
 #: Passages that facets are counted over, the best ones: up to here the counts are exact.
 FACET_DEPTH = 50_000
-#: Texts fetched at a time while a page fills: at least, and at most; between them twice what is still missing.
+#: Texts fetched at a time while a page fills: at least, and at most; between them half as many again as are missing.
 FEWEST_TEXTS, MOST_TEXTS = 16, 128
 #: Passages that the reader looks at.
 READ_PASSAGES = 12
@@ -169,7 +169,7 @@ class Finder:
         read_to = 0
         while read_to < len(hits) and len(found.passages) < wanted:
             missing = wanted - len(found.passages)
-            batch = hits[read_to : read_to + min(MOST_TEXTS, max(FEWEST_TEXTS, 2 * missing))]
+            batch = hits[read_to : read_to + min(MOST_TEXTS, max(FEWEST_TEXTS, 3 * missing // 2))]
             read_to += len(batch)
             chunks = self._passages.chunks([hit.chunk for hit in batch])
             documents = self._documents.heads({hit.document_number for hit in batch})

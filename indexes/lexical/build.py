@@ -27,6 +27,8 @@ LIKE_SCORE = 4.0
 MAX_MISSPELT = 8
 #: Words that a prefix stands for are ranked like words up to this many; more count the same each.
 MAX_EXPANDED = 64
+#: Words of which it is remembered whether they stand anywhere.
+WORDS_KNOWN = 1024
 
 
 class Builder:
@@ -36,6 +38,7 @@ class Builder:
         self._searcher, self._schema = searcher, schema
         held = tuple(each for each in LANGUAGES if searcher.num_docs and searcher.doc_freq("language", each))
         self._languages = held or (ENGLISH,)
+        self._known: dict[str, bool] = {}
 
     def build(self, clauses: Sequence[Clause]) -> Query | None:
         """None when nothing is left to look for, or when something that is required has no word in it."""
@@ -150,8 +153,14 @@ class Builder:
         return clause.kind == "word" and is_misspellable(word) and not self.knows(word)
 
     def knows(self, word: str) -> bool:
-        """Whether a word of letters stands in any text."""
-        return any(self._searcher.doc_freq(field, way[0]) for way in self._ways(word) for field in BOOSTS)
+        """Whether a word of letters stands in any text. Remembered: it is asked for again with each passage of a page."""
+        known = self._known.get(word)
+        if known is None:
+            known = any(self._searcher.doc_freq(field, way[0]) for way in self._ways(word) for field in BOOSTS)
+            if len(self._known) >= WORDS_KNOWN:
+                self._known.clear()
+            self._known[word] = known
+        return known
 
     def term(self, field: str, term: str) -> Query:
         """Passages that have the term, as the index has it, in the field."""

@@ -28,7 +28,7 @@ def highlights(
     language = language_of(text)
     places = [(m.start(), m.end(), m.group()) for m in _WORD.finditer(text)]
     stemmed = [stem(word, language) for _, _, word in places]
-    wanted = {stem(word, language): word for word in _words(clauses, language)}
+    wanted = _wanted(query, plain, language)
     like = {folded(c.text): c.distance for c in clauses if c.kind == "like"}
     if len(wanted) <= KEYWORDS:
         missing = (word for each, word in wanted.items() if each not in stemmed and is_misspellable(word))
@@ -55,6 +55,12 @@ def _marking(query: str, plain: bool) -> tuple[Clause, ...]:
         return tuple(clause for clause in parse(query, plain) if clause.sign != "-" and not clause.ranged)
     except Refused:
         return ()
+
+
+@lru_cache(maxsize=256)
+def _wanted(query: str, plain: bool, language: str) -> Mapping[str, str]:
+    """Stem -> word of the query, for a text of the language."""
+    return {stem(word, language): word for word in _words(_marking(query, plain), language)}
 
 
 def _words(clauses: Sequence[Clause], language: str) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from indexes.vectors import kinds, measure
 from indexes.vectors.advise import Line, made, recommend, sampled, table
 from indexes.vectors.kinds import EXACT, EXACT_ROWS, KINDS, build
-from indexes.vectors.segments import make_segment
+from indexes.vectors.segments import as_single, make_segment
 from pipeline.numbers import Numbers
 from pipeline.questions import chunk_key
 from workers.settings import IndexSettings
@@ -20,6 +20,12 @@ from workers.settings import IndexSettings
 @pytest.fixture(scope="module")
 def vectors() -> tuple[np.ndarray, np.ndarray]:
     return made(6000, 64, 50)
+
+
+def test_half_precision_is_widened_exactly() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)]
+    assert np.array_equal(as_single(finite), finite.astype(np.float32))
 
 
 def test_nearest_is_what_sorting_all_scores_gives(vectors: tuple[np.ndarray, np.ndarray]) -> None:
