@@ -170,16 +170,18 @@ def render(name: str) -> str:
     origin = f"`{result['command']}`, {result['date']}, commit {result['commit']}, {result['machine']}."
     if result.get("data"):
         origin += f" {result['data']}."
-    origin += "".join(f" {_later(run)}" for run in result.get("later", ()))
+    origin += "".join(f" {_later(run, whole[part])}" for run in result.get("later", ()))
     return TABLES.get(name, plain)(whole[part]) + "\n\n" + origin + "\n"
 
 
-def _later(run: Figures) -> str:
-    """Which figures of the table another run measured."""
+def _later(run: Figures, table: Figures) -> str:
+    """Which figures of the table another run measured; a whole row by its name alone."""
     ways: dict[tuple[str, ...], list[str]] = {}
     for row, columns in run["figures"].items():
-        ways.setdefault(tuple(columns), []).append(row)
-    measured = "; ".join(f"{', '.join(columns)} of {', '.join(rows)}" for columns, rows in ways.items())
+        ways.setdefault(() if set(columns) == set(table[row]) else tuple(columns), []).append(row)
+    measured = "; ".join(
+        f"{', '.join(columns)} of {', '.join(rows)}".removeprefix(" of ") for columns, rows in ways.items()
+    )
     origin = f"`{run['command']}`, {run['date']}, commit {run['commit']}, {run['machine']}"
     return f"Of another run ({measured}): {origin}." + (f" {run['data']}." if run.get("data") else "")
 

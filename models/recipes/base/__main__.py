@@ -170,7 +170,7 @@ def publish(given: argparse.Namespace, figures: dict) -> None:
         "max_length": 512,
         "licence": "Apache-2.0, or the terms of the share-alike texts named in card.md where those apply",
         "data": "plain English, see card.md",
-        "parameters": {"tokens": given.tokens, "batch": given.batch, "rate": given.rate, "seed": given.seed},
+        "parameters": {name: getattr(given, name) for name in PARAMETERS},
         "figures": figures,
     }
     network = load(source, given.work / "readout.pt")
@@ -178,17 +178,33 @@ def publish(given: argparse.Namespace, figures: dict) -> None:
     table = network.student.embed_tokens.weight.numel()
     card = CARD.format(
         title=f"{name}@{given.version}",
-        **{key: manifest["parameters"][key] for key in ("tokens", "seed")},
-        cosine=figures["cosine_of_sentences"],
-        error=figures["relative_error_of_states"],
+        rows="\n".join(f"| {said} | {figures[name]} |" for name, said in FIGURES.items() if name in figures),
+        began=(GOES_ON if given.start else TRANSPLANTED).format(**vars(given)),
+        tokens=figures["tokens"],
+        arguments=" ".join(
+            f"--{name.replace('_', '-')} {getattr(given, name)}" for name in PARAMETERS if getattr(given, name)
+        ),
         body=f"{(weights - table) / 1e6:.1f}",
         table=f"{table / 1e6:.1f}",
         layers=network.student.config.num_hidden_layers,
-        size=given.size,
         date=datetime.datetime.now(datetime.UTC).date(),
     )
     ship(network, source, given.work, given.out / name / given.version, manifest, card)
 
+
+#: What the manifest keeps of the arguments.
+PARAMETERS = (
+    "size", "start", "start_tokens", "short", "relations", "tokens", "minutes", "batch", "rate", "warmup", "cool", "characters", "seed",
+)  # fmt: skip
+#: The figures by what a card says of them.
+FIGURES = {
+    "cosine_of_sentences": "mean cosine of its sentence embeddings to the teacher's, unseen documents, 16 to 512 tokens",
+    "relative_error_of_states": "mean squared error of its states over the states' variance, mean over the layers",
+    "cosine_of_short_texts": "mean cosine of the embeddings of short texts to the teacher's, 4 to 40 tokens, out of unseen documents",
+    "relative_error_of_relations": "mean squared error of the cosines of two such texts over the variance of these cosines",
+}
+TRANSPLANTED = "The teacher's layers were first carried over in closed form (`transplant`)."
+GOES_ON = "Its weights began as those of {start}, as shipped; {short:.0%} of what was read are short texts."
 
 CARD = """# {title}
 
@@ -199,15 +215,14 @@ layers, {body} M parameters beside the token table of {table} M) that reads in b
 ## Figures
 | figure | value |
 |---|---|
-| mean cosine of its sentence embeddings to the teacher's, unseen documents, 16 to 512 tokens | {cosine} |
-| mean squared error of its states over the states' variance, mean over the layers | {error} |
+{rows}
 
 What a fine-tune makes of it is in tests/benchmarks/results/classification.json.
 
 ## Recipe
-`python -m models.recipes.base --data $MAILROOM_DATA --size {size} --tokens {tokens} --out models/shipped`, seed {seed}, {date}. Teacher:
-all-MiniLM-L6-v2 (Apache-2.0). Its layers were first carried over in closed form (`transplant`), then {tokens} tokens, padding included,
-were read by both, and the student learned to make the teacher's states layer by layer and its sentence embeddings. No labels.
+`python -m models.recipes.base --data $MAILROOM_DATA {arguments} --out models/shipped`, {date}. Teacher: all-MiniLM-L6-v2 (Apache-2.0).
+{began} Then {tokens} tokens, padding included, were read by both, and the student learned to make the teacher's states layer by
+layer and its sentence embeddings. No labels.
 
 ## Data
 GitLab, Sourcegraph, 18F and GDS handbooks, Business Central, SharePoint, Exchange and PowerShell documentation (CC BY 4.0), AWS guides
