@@ -11,6 +11,7 @@ Documents may be named by id, by path or by name.
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ DEPTH = 100
 #: Gains of what people say; a click says less than a vote.
 USEFUL, CLICKED, NOT_USEFUL = 2, 1, 0
 
+_GAIN = re.compile(r"[+-]?\d{1,6}")
 #: query id -> document -> gain
 Judgements = Mapping[str, Mapping[str, int]]
 #: query id -> documents, best first
@@ -68,9 +70,12 @@ def read_judgements(lines: Iterable[str]) -> dict[str, dict[str, int]]:
         document, _, gain = (
             fields[2].strip().rpartition("\t" if "\t" in fields[2] else " ") if len(fields) == 3 else ("",) * 3
         )
-        if not document.strip() or not gain.strip().lstrip("+-").isdecimal():
+        if not document.strip() or not _GAIN.fullmatch(gain.strip()):
             raise Refused("bad-request", f"Line {number} of the judgements is not `query 0 document gain`.")
-        judgements[fields[0]][document.strip()] = int(gain)
+        if judgements[fields[0]].setdefault(document.strip(), int(gain)) != int(gain):
+            raise Refused(
+                "bad-request", f"Line {number} of the judgements: this document has another gain for the query already."
+            )
     return dict(judgements)
 
 

@@ -37,6 +37,8 @@ _FIELD = re.compile(r"([a-z]{2,20}):(?=[^\s/:])")
 _PREFIX = re.compile(r"([^\W_][\w.\-/@+#&]*)\*")
 _LIKE = re.compile(r"([^\W\d_]{3,60})~([12]?)")
 _RANGE = re.compile(r"(.*?)\.\.(.*)")
+#: Meant as a day or a month, also where there is none: 2026-02-30.
+_DATED = re.compile(r"\d{4}-\d{1,2}(-\d{1,2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def _kind(word: str, at: int, field: str) -> Clause:
 
 
 def _is_bound(text: str) -> bool:
-    return number(text) is not None or days(text) is not None
+    return number(text) is not None or _DATED.fullmatch(text) is not None
 
 
 def _range(word: str, low: str, high: str, at: int) -> Clause:

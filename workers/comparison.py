@@ -76,7 +76,11 @@ def compare_models(house: House, other: EmbeddingModel, asked: Sequence[SearchRe
 
 
 def _side(house: House, reader: Reader, model: EmbeddingModel, asked: Sequence[SearchRequest]) -> Side:
-    catalogue = house.catalogue
+    catalogue, held = house.catalogue, reader.snapshot().numbers
+    if not len(held):
+        raise Refused(
+            "conflict", f"The index of {model.model} holds nothing that can be read; see `mailroom index status`."
+        )
     finder = Finder(catalogue.documents, catalogue.passages, reader, house.embedders.load(model))
     finder.search(EVERYTHING, asked[0])  # files and model are opened by the first
     tops, times = [], []

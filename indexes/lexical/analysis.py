@@ -129,6 +129,19 @@ def words(text: str) -> list[str]:
     return _WORDS.analyze(_spaced(text))
 
 
+def parts(found: Sequence[str]) -> list[str]:
+    """The words inside those `codes` that hold signs, each once, without those that are codes themselves."""
+    held = set(found)
+    inside = (word for code in found if not code.isalnum() for word in _WORD.findall(code))
+    return list(dict.fromkeys(word for word in inside if word not in held))
+
+
+def written(text: str) -> list[str]:
+    """Its codes and their parts, each once: what a prefix or a misspelt word is held against."""
+    found = list(dict.fromkeys(codes(text)))
+    return [*found, *parts(found)]
+
+
 @lru_cache(maxsize=50_000)
 def stem(word: str, language: str = ENGLISH) -> str:
     """Of one word."""

@@ -12,12 +12,18 @@ from collections.abc import Iterable, Sequence
 import tantivy
 from tantivy import FieldType, Occur, Query
 
-from indexes.lexical.analysis import ENGLISH, LANGUAGES, codes, function_words, language_of, stems
+from indexes.lexical.analysis import ENGLISH, LANGUAGES, codes, folded, function_words, language_of, stems
 from indexes.lexical.match import is_misspellable, letters_off
 from pipeline.query import Clause
 
 #: What a word in a field weighs beside the same word in the text.
 BOOSTS = {"text": 1.0, "title": 0.5, "name": 0.5}
+#: What a prefix or a word nearly spelt weighs in the fields that hold words as they are written, by the field asked for.
+WRITTEN = {
+    "": {"code": 1.0, "parts": 1.0, "title_words": 0.5, "name_words": 0.5},
+    "title": {"title_words": 0.5},
+    "name": {"name_words": 0.5},
+}
 #: What an exact code adds to its parts.
 CODE_BOOST = 0.5
 #: A word that is only like the wanted one scores the same wherever it stands: about as much as a fairly rare word.
@@ -120,8 +126,9 @@ class Builder:
         return Query.range_query(self._schema, field, kind, low, high)
 
     def _prefix(self, clause: Clause) -> list[Query]:
-        fields = ("code", "name") if not clause.field else (clause.field,)
-        return [query for start in codes(clause.text)[:1] for field in fields for query in self.begun(field, start)]
+        start, fields = folded(clause.text), WRITTEN[clause.field]
+        found = ((boost, query) for field, boost in fields.items() for query in self.begun(field, start))
+        return [query if boost == 1.0 else Query.boost_query(query, boost) for boost, query in found]
 
     def begun(self, field: str, start: str) -> list[Query]:
         """Alternatives: the field's terms that begin so."""
@@ -136,8 +143,7 @@ class Builder:
 
     def _like(self, clause: Clause) -> list[Query]:
         distance = clause.distance or letters_off(clause.text)
-        fields = ("code", "name") if not clause.field else (clause.field,)
-        return [self._fuzzy(field, word, distance) for word in codes(clause.text) for field in fields]
+        return [self._fuzzy(field, folded(clause.text), distance) for field in WRITTEN[clause.field]]
 
     def _misspelt(self, word: str) -> list[Query]:
         """The words that are nearly it, by their stems."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from indexes.lexical.analysis import codes, content_words, folded, language_of, stem, stems, words
+from indexes.lexical.analysis import content_words, folded, language_of, stem, stems, written
 from pipeline.errors import Refused
 from pipeline.figures import figures
 from pipeline.query import Clause, parse
@@ -125,7 +125,7 @@ def _inside(clause: Clause, value: float) -> bool:
 
 def _in_field(clause: Clause, field: str, language: str) -> bool:
     if clause.kind in ("prefix", "like"):
-        held, wanted = {*codes(field), *words(field)}, folded(clause.text)
+        held, wanted = written(field), folded(clause.text)
         if clause.kind == "prefix":
             return any(word.startswith(wanted) for word in held)
         return any(is_alike({wanted: clause.distance}, word) for word in held)

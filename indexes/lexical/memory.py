@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from indexes.lexical.analysis import codes, content_words, language_of, stems
+from indexes.lexical.analysis import codes, content_words, folded, language_of, stems, written
 from indexes.lexical.match import admits, highlights, is_misspellable, is_near, letters_off
 from indexes.lexical.typed import FUNCTION_WORDS, continues, is_completable, split
 from pipeline.query import Clause, parse
@@ -43,7 +43,8 @@ class MemoryLexical:
 
     def __init__(self, texts: Mapping[int, str], titles: Mapping[int, str] | None = None) -> None:
         self._texts, self._titles = dict(texts), dict(titles or {})
-        self._terms = {key: _terms(text) for key, text in texts.items()}
+        held = {key: "\n".join(filter(None, (self._text(key), self._title(key)))) for key in {**texts, **self._titles}}
+        self._terms = {key: _terms(text) for key, text in held.items()}
         self._languages = {language_of(text) for text in texts.values()}
         self._holding = Counter(term for terms in self._terms.values() for term in set(terms))
         self._vocabulary = self._holding.keys()
@@ -61,7 +62,7 @@ class MemoryLexical:
             if allowed is not None and key >> ORDINAL_BITS not in allowed:
                 continue
             score = required + sum(self._weight(term, terms) for term in wanted if term in terms)
-            if score > 0 and admits(clauses, self._texts[key]):
+            if score > 0 and admits(clauses, self._text(key), self._title(key)):
                 hits.append(Hit(key, score))
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk))[:k]
 
@@ -88,6 +89,12 @@ class MemoryLexical:
         kept = [key for key in self._titles if allowed is None or key >> ORDINAL_BITS in allowed]
         return [Hit(key, 1.0) for key in kept if continues(typed, self._titles[key]) is not None][:k]
 
+    def _text(self, key: int) -> str:
+        return self._texts.get(key, "")
+
+    def _title(self, key: int) -> str:
+        return self._titles.get(key, "")
+
     def _knows(self, word: str) -> bool:
         return any(stem in self._vocabulary for each in self._languages for stem in stems(word, each))
 
@@ -97,7 +104,7 @@ class MemoryLexical:
         return [c for c in clauses if c.sign != "-" and (c.kind != "word" or c.text in kept)]
 
     def _wanted(self, clause: Clause) -> set[str]:
-        text = clause.text.lower()
+        text = folded(clause.text)
         if clause.kind == "prefix":
             return {word for word in self._vocabulary if word.startswith(text)}
         if clause.kind == "like":
@@ -119,4 +126,4 @@ class MemoryLexical:
 def _terms(text: str) -> list[str]:
     """Stems, and the words as they are written where that differs."""
     found = stems(text, language_of(text))
-    return [*found, *(code for code in codes(text) if code not in found)]
+    return [*found, *(word for word in written(text) if word not in found)]

@@ -15,7 +15,7 @@ from pathlib import Path
 import tantivy
 from tantivy import Query
 
-from indexes.lexical.analysis import codes, language_of, stems
+from indexes.lexical.analysis import codes, language_of, parts, stems, written
 from indexes.lexical.build import Builder
 from indexes.lexical.limit import LimitedSearch
 from indexes.lexical.match import admits, highlights
@@ -36,6 +36,8 @@ def schema() -> tantivy.Schema:
     builder.add_unsigned_field("document", indexed=True)
     for field in ("text", "code", "title", "name"):
         builder.add_text_field(field, tokenizer_name="terms", index_option="position")
+    for field in ("parts", "title_words", "name_words"):
+        builder.add_text_field(field, tokenizer_name="terms", index_option="basic")
     builder.add_text_field("language", tokenizer_name="raw", index_option="basic")
     builder.add_float_field("numbers", indexed=True, fast=True)
     builder.add_integer_field("dates", indexed=True, fast=True)
@@ -79,9 +81,13 @@ def add_document(
         row.add_unsigned("chunk", chunk_key(number, chunk.ordinal))
         row.add_unsigned("document", number)
         row.add_text("text", " ".join(stems(chunk.text, language)))
-        row.add_text("code", " ".join(codes(chunk.text)))
+        as_written = codes(chunk.text)
+        row.add_text("code", " ".join(as_written))
+        row.add_text("parts", " ".join(parts(as_written)))
         row.add_text("title", _short(heading, language))
         row.add_text("name", _short(name, language))
+        row.add_text("title_words", _words_of(heading))
+        row.add_text("name_words", _words_of(name))
         row.add_text("language", language)
         numbers, dates = figures(chunk.text)
         for value in numbers:
@@ -95,6 +101,12 @@ def add_document(
 def _short(text: str, language: str) -> str:
     """Stems of a title or a name, which the passages of a document share."""
     return " ".join(stems(text, language))
+
+
+@lru_cache(maxsize=1024)
+def _words_of(text: str) -> str:
+    """The same, as it is written."""
+    return " ".join(written(text))
 
 
 def remove_document(writer: tantivy.IndexWriter, number: int) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from indexes.lexical.analysis import codes, function_words, language_of, stems
+from indexes.lexical.analysis import codes, folded, function_words, language_of, stems
 from indexes.lexical.build import MAX_MISSPELT
 from indexes.lexical.match import is_misspellable, letters_off, stands
 from indexes.lexical.typed import FUNCTION_WORDS, shorter
@@ -163,9 +163,8 @@ class Builder:
     def _expanded(self, clause: Clause) -> list[str]:
         """The index's words that a prefix, or a word nearly spelt, stands for."""
         if clause.kind == "prefix":
-            return [word for start in codes(clause.text)[:1] for word in self._words.beginning(start)]
-        distance = clause.distance or letters_off(clause.text)
-        return [word for each in codes(clause.text) for word in self._words.like(each, distance)]
+            return self._words.beginning(folded(clause.text))
+        return self._words.like(folded(clause.text), clause.distance or letters_off(clause.text))
 
     def _unknown(self, clause: Clause) -> bool:
         word = clause.text.strip(".,;:!?()[]{}'")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from indexes.lexical.analysis import codes, language_of, stems, words
+from indexes.lexical.analysis import codes, language_of, parts, stems, words, written
 from indexes.lexical.build import CODE_BOOST
 from indexes.lexical.match import admits, highlights
 from indexes.lexical.typed import EXAMPLES, FUNCTION_WORDS, MAX_WORDS, is_completable, split
@@ -18,7 +18,7 @@ from indexes.milvus.build import Asked, Builder
 from indexes.milvus.limit import Limit
 from indexes.milvus.schema import PASSAGES, WORDS
 from indexes.milvus.server import MOST, Server
-from indexes.milvus.terms import MARK, figure_field, joined, token
+from indexes.milvus.terms import figure_field, joined, token
 from indexes.milvus.vectors import found
 from indexes.milvus.words import Words
 from pipeline.documents import Chunk
@@ -26,9 +26,6 @@ from pipeline.figures import figures
 from pipeline.numbers import Numbers
 from pipeline.query import parse
 from pipeline.questions import Hit, Hits
-
-#: Stands between a text and what is ranked with it, so that no phrase reaches over.
-EDGE = f"{MARK}edge"
 
 #: Passages in which the frequency of a word's continuations is counted.
 SAMPLE = 200
@@ -131,13 +128,14 @@ def fields_of(chunk: Chunk, title: str | None, name: str) -> tuple[dict[str, str
     language = language_of(chunk.text)
     heading = " ".join(filter(None, (title, chunk.heading if chunk.heading != title else None)))
     text, titles, named = (stems(each, language) for each in (chunk.text, heading, name))
-    as_written = [*codes(chunk.text), *codes(name)]
+    as_written, around = codes(chunk.text), [*codes(name), *codes(heading)]
+    as_written += dict.fromkeys(each for each in around if each not in as_written)
     more = [each for each in dict.fromkeys([*titles, *named]) if each not in set(text)]
     fields = {
-        "text": f"{joined(text)} {EDGE} {joined(more)}" if more else joined(text),
-        "code": joined(as_written),
-        "title": joined(titles),
-        "name": joined(named),
+        "text": joined(text, more),
+        "code": joined([*as_written, *parts(as_written)]),
+        "title": joined(titles, written(heading)),
+        "name": joined(named, written(name)),
         "figures": figure_field(*figures(chunk.text)),
     }
     return fields, language

@@ -7,12 +7,13 @@ of Schindler and Diepenbroek, "Generic XML-based framework for metadata portals"
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from indexes.milvus.schema import MOST_BYTES
 
 #: Begins what stands for a term of other characters than a-z and 0-9.
 MARK = "zz"
+EDGE = f"{MARK}edge"
 STEP = 4
 NUMBER_BITS, DAY_BITS = 64, 24
 _TOP = 1 << 63
@@ -36,16 +37,18 @@ def term(token: str) -> str | None:
         return None
 
 
-def joined(terms: Iterable[str]) -> str:
-    """A field of terms; cut where it would be too long."""
-    text = " ".join(map(token, terms))
-    return text if len(text) <= MOST_BYTES else text[:MOST_BYTES].rpartition(" ")[0]
+def joined(*groups: Sequence[str]) -> str:
+    """A field of terms, `EDGE` between the groups so that no phrase reaches over; cut where it would be too long."""
+    return _cut(f" {EDGE} ".join(" ".join(map(token, terms)) for terms in groups if terms))
 
 
 def figure_field(numbers: Sequence[float], days: Sequence[int]) -> str:
     found = [each for value in numbers for each in _levels("n", _bits(value), NUMBER_BITS)]
     found += [each for day in days for each in _levels("d", day + _DAY_ZERO, DAY_BITS)]
-    text = " ".join(dict.fromkeys(found))
+    return _cut(" ".join(dict.fromkeys(found)))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= MOST_BYTES else text[:MOST_BYTES].rpartition(" ")[0]
 
 

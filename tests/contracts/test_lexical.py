@@ -132,6 +132,8 @@ def test_required_and_excluded(make: Make) -> None:
         "9..3",
         "1..x",
         "2026-02-30..2026-03-01",
+        "2026-13-01..",
+        "..2026-2",
         "a* b*",
         " ".join(f"ab{i}*" for i in range(17)),
         " ".join(f"w{i}" for i in range(401)),
@@ -190,7 +192,7 @@ def test_ranges_of_numbers_and_dates_that_stand_in_the_text(make: Make, query: s
     [
         ("invo*", {1, 2}), ("GX-12*", {3}), ("creditt~", {3}), ("invioce~", {1, 2}), ("paayble~2", {1}),
         ("inovice", {1, 2}), ("crdit note", {3}), ("GX-1251", set()), ("+payable invoice", {1}), ("+GX-1250", {3}),
-        ('"credit note"', {3}), ('invoice "credit note"', {3}), ("+invo* -days", {2}),
+        ("125*", {3}), ("+1250*", {3}), ("GX-*", {3}), ('"credit note"', {3}), ('invoice "credit note"', {3}), ("+invo* -days", {2}),
     ],
 )  # fmt: skip
 def test_prefixes_like_words_and_misspelt_ones(make: Make, query: str, expected: set[int]) -> None:
@@ -329,3 +331,16 @@ def test_titles_that_go_on_from_a_beginning(
         found = [hit.document_number for hit in lexical.titled(typed, 10, kept)]
         assert documents == {number for number in found if continues(typed, TITLES[number]) is not None}
         assert kept is None or kept.issuperset(found)
+
+
+@pytest.mark.parametrize(
+    ("query", "documents"),
+    [
+        ("title:reporting*", {2}), ("title:REPORT*", {1, 2}), ("title:duties*", {2}), ("title:reportign~", {2}),
+        ("title:laese~", {3}), ('title:"annual reports"', {1, 2}), ("duti*", {2}), ("+laese~", {3}), ("title:zeb*", set()),
+    ],
+)  # fmt: skip
+def test_a_title_is_found_by_beginnings_and_like_words_as_it_is_written(
+    having_titles: tuple[Lexical, ...], query: str, documents: set[int]
+) -> None:
+    assert [set(found(lexical, query)) for lexical in having_titles] == [documents] * 3

@@ -101,6 +101,8 @@ def install(app: FastAPI) -> None:
 
 def _field(error: Mapping[str, Any]) -> dict[str, str]:
     """Where and why; never the value, which may be content."""
+    if error["type"] == "json_invalid":
+        return {"field": "body", "detail": f"it is no JSON from character {error['loc'][-1]} on"}
     place = [str(part) for part in error["loc"][1:]]  # the first says where in the request
     return {"field": ".".join(place) or str(error["loc"][0]), "detail": error["msg"]}
 

@@ -6,23 +6,58 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pipeline import documents, facets, questions
 
+#: Our own kind of error, beside pydantic's.
+UNFIT = "unfit_text"
+
+
+def _saying(sentence: str) -> WrapValidator:
+    """What people are told of a text that does not fit, in place of the pattern."""
+
+    def checked(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            if error.errors()[0]["type"] in ("string_pattern_mismatch", "string_too_short"):
+                raise PydanticCustomError(UNFIT, sentence) from None
+            raise
+
+    return WrapValidator(checked)
+
+
+_PRINTED = _saying("give at least one character, and no control characters")
 #: A short text without control characters: databases and logs take it as it is.
-Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), _PRINTED]
 Words = Annotated[list[Word], Field(max_length=50)]
 #: Alternatives of one filter.
 Choices = Annotated[list[Word], Field(max_length=500)]
 #: A field of the house's own and a value: department=hr.
 Pair = Annotated[
-    str, StringConstraints(min_length=3, max_length=401, pattern=r"^[^=\x00-\x1f\x7f]+=[^\x00-\x1f\x7f]+$")
+    str,
+    StringConstraints(min_length=3, max_length=401, pattern=r"^[^=\x00-\x1f\x7f]+=[^\x00-\x1f\x7f]+$"),
+    _saying("give FIELD=VALUE, such as department=hr, without control characters"),
 ]
-Path = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Path = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$"), _PRINTED]
 #: What people type: up to 4,000 characters, not blank.
-Query = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
+Query = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$"),
+    _saying("there is nothing to look for in a blank text, or in one with a NUL character"),
+]
 Mode = Literal["hybrid", "lexical", "vector"]
 K = Annotated[int, Field(ge=1, le=100, description="passages to return")]
 Offset = Annotated[int, Field(ge=0, le=900, description="passages to skip")]
@@ -253,6 +288,8 @@ class FilterFields(BaseModel):
 
 def _told(error: Any, model: type[BaseModel]) -> InitErrorDetails:
     told = InitErrorDetails(type=error["type"], loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
+    if error["type"] == UNFIT:
+        told["type"] = PydanticCustomError(UNFIT, error["msg"])
     if error["type"] == "extra_forbidden":
         known = ", ".join(model.model_fields)
         told["type"] = PydanticCustomError(

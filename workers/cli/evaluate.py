@@ -16,6 +16,7 @@ from pipeline.questions import Feedback
 from workers.cli import show
 from workers.cli.context import err, given, out
 from workers.cli.documents import AsJson
+from workers.cli.lines import lines_of
 from workers.cli.narrowing import narrowed
 from workers.cli.questions import Mode, Rerank
 
@@ -50,7 +51,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """nDCG@10, recall@100, MRR and latency of the search, over the same way that REST and `mailroom search` go."""
-    texts, judged = read_queries(_lines(queries)), read_judgements(_lines(qrels))
+    texts, judged = read_queries(lines_of(queries)), read_judgements(lines_of(qrels))
     asked = {name: text for name, text in texts.items() if judged.get(name)}
     if not asked:
         raise Refused("bad-request", "None of the queries has a judgement: do the ids of both files agree?")
@@ -85,13 +86,6 @@ def export(
 def _feedback(gateway: Gateway) -> Iterator[Feedback]:
     for said in gateway.opinions():
         yield Feedback(said["query"], said["document_id"], said["kind"], 0.0)
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused("bad-request", f"{file} cannot be read: {error}") from error
 
 
 def _ask(

@@ -14,6 +14,7 @@ from pipeline.questions import SearchRequest
 from workers.cli import show
 from workers.cli.context import Context, err, given, out
 from workers.cli.documents import AsJson, progress
+from workers.cli.lines import lines_of
 
 if TYPE_CHECKING:
     from pipeline.documents import EmbeddingModel
@@ -206,11 +207,7 @@ def _saved(house: House) -> list[SearchRequest]:
 
 
 def _texts(file: Path) -> list[str]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused("bad-request", f"{file} cannot be read: {error}") from error
-    texts = [line.rpartition("\t")[2].strip() for line in lines]
+    texts = [line.rpartition("\t")[2].strip() for line in lines_of(file)]
     if not any(texts):
         raise Refused("bad-request", f"{file} holds no query.")
     return [text for text in texts if text]

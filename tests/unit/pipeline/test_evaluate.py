@@ -43,10 +43,16 @@ def test_a_bad_line_of_queries_is_named(line: str) -> None:
         read_queries(line.split("\n"))
 
 
-@pytest.mark.parametrize("line", ["1 0 d", "1 0 d x", "1", "1 0  2"])
+@pytest.mark.parametrize("line", ["1 0 d", "1 0 d x", "1", "1 0  2", "7 0 d1 +-5", "7 0 d1 99999999999999"])
 def test_a_bad_line_of_judgements_is_named(line: str) -> None:
     with pytest.raises(Refused, match="Line 1 of the judgements"):
         read_judgements([line])
+
+
+def test_a_document_has_one_gain_for_a_query() -> None:
+    assert read_judgements(["7 0 d1 2", "7 0 d1 2"]) == {"7": {"d1": 2}}
+    with pytest.raises(Refused, match=r"Line 2 .* another gain"):
+        read_judgements(["7 0 d1 2", "7 0 d1 1"])
 
 
 def test_votes_outweigh_clicks_and_a_tie_says_nothing() -> None:

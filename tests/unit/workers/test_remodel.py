@@ -11,7 +11,7 @@ import pytest
 
 from indexes.catalogue.verify import verify
 from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
-from pipeline.errors import Misconfigured
+from pipeline.errors import Misconfigured, Refused
 from pipeline.faults import arm
 from pipeline.questions import Caller, SearchRequest
 from tests.support.serving import make_house
@@ -20,7 +20,7 @@ from workers.assemble import House
 from workers.beside import is_ready
 from workers.cli import exits
 from workers.cli.main import main
-from workers.comparison import compare_models
+from workers.comparison import _side, compare_models
 from workers.rebuild import folder_of
 from workers.writer import Writer
 
@@ -276,6 +276,11 @@ def test_the_comparison_counts_what_is_common(house: House) -> None:
     assert 0 < result.overlap < 1 and result.same_first == 1.0 and result.sides[1].p50_ms > 0
     lexical = compare_models(house, other, asked("lexical"), 10)
     assert lexical.overlap == 1.0
+
+
+def test_an_index_that_holds_nothing_is_not_compared(house: House) -> None:
+    with pytest.raises(Refused, match="nothing that can be read"):
+        _side(house, house.reader, house.embedders.chosen(), [SearchRequest("pump")])
 
 
 def test_a_model_that_is_no_embedder_or_was_altered_is_refused(house: House, home: Path) -> None:
