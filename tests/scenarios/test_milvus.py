@@ -78,6 +78,25 @@ def test_over_rest_a_file_is_found_by_who_may_see_it_until_it_is_deleted(tmp_pat
             for query in asked:
                 passages = who.get("/v1/search", params={"query": query}).raise_for_status().json()["items"]
                 assert [passage["document_id"] for passage in passages] == expected, (who, query)
+        filed = {"access": "user:ann", "metadata": '{"department": "hr"}'}
+        other = ann.post("/v1/documents", content=b"b", headers={"X-Filename": "b.txt"}, params=filed).json()
+        read_and_index(house, other["id"], "The notice period of the flat is a month.", "letter")
+        near = f"/v1/documents/{receipt['id']}/similar"
+        narrowed = {"query": "notice period", "metadata": "department=hr", "facets": "type,metadata.department"}
+        for who, expected in ((ann, [other["id"]]), (bob, None), (root, [other["id"]])):
+            found = who.get("/v1/search", params=narrowed)
+            if expected is None:  # to bob neither the document nor the field is there
+                assert found.status_code == 400 and who.get(near).status_code == 404
+                continue
+            page = found.raise_for_status().json()
+            assert [passage["document_id"] for passage in page["items"]] == expected
+            counted = {
+                name: [(each["value"], each["count"]) for each in held]
+                for name, held in page["facets"]["fields"].items()
+            }
+            assert counted == {"type": [("letter", 1)], "metadata.department": [("hr", 1)]}
+            assert [each["document"]["id"] for each in who.get(near).raise_for_status().json()["items"]] == expected
+        assert ann.delete(other["href"]).status_code == 204
         assert root.get("/healthz").json()["index"] == "ok"
         assert ann.delete(receipt["href"]).status_code == 204
         assert ann.get("/v1/search", params={"query": "notice period"}).json()["items"] == []
