@@ -106,7 +106,7 @@ class Finder:
         # The ranking never depends on the page asked for, or a passage would be on two pages or on none.
         unread = self._gather(found, hits, parts, allowed, max(end, look.passages) if look else end)
         passages = _reranked(look, request.query, found.passages) if look else found.passages
-        page = [_highlighted(p, index, request) for p in passages[request.offset : end]]
+        page = [_highlighted(p, index, request, allowed) for p in passages[request.offset : end]]
         whole = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
         return SearchResult(tuple(page), len(passages), whole, index.generation, self._reader.stale)
 
@@ -257,8 +257,9 @@ def _stands(quote: Quote, passage: Passage) -> bool:
     return 0 <= start < end <= len(passage.text) and passage.text[start:end] == quote.text
 
 
-def _highlighted(passage: Passage, index: Index, request: SearchRequest) -> Passage:
-    return replace(passage, highlights=index.lexical.highlights(request.query, passage.text, request.plain))
+def _highlighted(passage: Passage, index: Index, request: SearchRequest, allowed: Numbers) -> Passage:
+    marks = index.lexical.highlights(request.query, passage.text, request.plain, allowed)
+    return replace(passage, highlights=marks)
 
 
 def _passage(hit: Hit, chunk: Chunk, document: Head, scores: Mapping[str, float]) -> Passage:

@@ -97,8 +97,11 @@ class Lexical(Protocol):
     def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> Sequence[Hit]:
         """Best first, filtered before ranking."""
 
-    def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
-        """(start, end) offsets of the query's words in ``text``."""
+    def highlights(
+        self, query: str, text: str, plain: bool = False, allowed: Collection[int] | None = None
+    ) -> tuple[tuple[int, int], ...]:
+        """(start, end) offsets of the query's words in ``text``. Whether a word is misspelt, here and in `search`, is judged
+        by the allowed documents alone: the marks, or what is found, would else tell that it stands in another."""
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         """Whether a passage that was found by other means has what the query requires and nothing that it excludes.

@@ -7,13 +7,13 @@ README.md). Everything required, excluded or quoted is looked for as a whole, in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import tantivy
 from tantivy import FieldType, Occur, Query
 
 from indexes.lexical.analysis import ENGLISH, LANGUAGES, codes, folded, function_words, language_of, stems
-from indexes.lexical.match import is_misspellable, letters_off
+from indexes.lexical.match import is_misspelt, letters_off
 from pipeline.query import Clause
 
 #: What a word in a field weighs beside the same word in the text.
@@ -46,14 +46,15 @@ class Builder:
         self._languages = held or (ENGLISH,)
         self._known: dict[str, bool] = {}
 
-    def build(self, clauses: Sequence[Clause]) -> Query | None:
-        """None when nothing is left to look for, or when something that is required has no word in it."""
+    def build(self, clauses: Sequence[Clause], known: Callable[[str], bool]) -> Query | None:
+        """None when nothing is left to look for, or when something that is required has no word in it. A word that is not
+        ``known`` is taken for a misspelt one."""
         parts: list[tuple[Occur, Query]] = []
         patience = MAX_MISSPELT
         for clause, times in Counter(self._content(clauses)).items():
             if clause.sign == "" and not clause.required:
                 soft = self._soft(clause)
-                if patience and self._unknown(clause):
+                if patience and is_misspelt(clause, known):
                     soft += self._misspelt(clause.text)
                     patience -= 1
                 parts += [(Occur.Should, q if times == 1 else Query.boost_query(q, times)) for q in soft]
@@ -154,10 +155,6 @@ class Builder:
             Query.fuzzy_term_query(self._schema, field, word, distance, True, False), LIKE_SCORE
         )
 
-    def _unknown(self, clause: Clause) -> bool:
-        word = clause.text.strip(".,;:!?()[]{}'")
-        return clause.kind == "word" and is_misspellable(word) and not self.knows(word)
-
     def knows(self, word: str) -> bool:
         """Whether a word of letters stands in any text. Remembered: it is asked for again with each passage of a page."""
         known = self._known.get(word)
@@ -167,6 +164,11 @@ class Builder:
                 self._known.clear()
             self._known[word] = known
         return known
+
+    def holding(self, word: str) -> Query:
+        """Passages in which a word of letters stands, which the index `knows`."""
+        terms = [self.term(field, way[0]) for way in self._ways(word) for field in BOOSTS]
+        return Query.boolean_query([(Occur.Should, term) for term in terms])
 
     def term(self, field: str, term: str) -> Query:
         """Passages that have the term, as the index has it, in the field."""

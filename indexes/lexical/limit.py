@@ -4,7 +4,8 @@ there are enough where most are allowed anyway. Either way the answer is that of
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from threading import Lock
 
 import numpy as np
@@ -19,6 +20,10 @@ WIDE = 0.25
 #: Hits read beyond the expected number, so that a second look is rare.
 MARGIN, SPARE = 1.2, 64
 FILTERS_KEPT = 16
+#: Passages that have a word, read until one is allowed; beyond them the filter is asked.
+LOOKED_AT = 512
+#: Words whose answer is kept for a filter.
+WORDS_KEPT = 4096
 
 Found = tuple[np.ndarray, np.ndarray]
 
@@ -32,6 +37,8 @@ class Limit:
     share: float
     query: Query | None = None
     others: Query | None = None
+    #: words that were asked for: whether one of the allowed documents has them
+    words: dict[str, bool] = field(default_factory=dict)
 
 
 class LimitedSearch:
@@ -57,6 +64,28 @@ class LimitedSearch:
             if len(keys) < wanted or np.count_nonzero(good) >= k:
                 return keys[good][:k], scores[good][:k]
         return self._run(Query.boolean_query([(Occur.Must, query), (Occur.Must, self._members(limit))]), k)
+
+    def holds(self, word: str, passages: Callable[[str], Query], allowed: Numbers | None) -> bool:
+        """Whether an allowed document has the word, of which ``passages`` says where it stands. Remembered for a filter."""
+        limit = self._limit(allowed) if allowed is not None else None
+        if limit is None:
+            return True
+        found = limit.words.get(word)
+        if found is None:
+            found = self._any(passages(word), limit)
+            if len(limit.words) >= WORDS_KEPT:
+                limit.words.clear()
+            limit.words[word] = found
+        return found
+
+    def _any(self, query: Query, limit: Limit) -> bool:
+        if len(limit.kept) in (0, len(self._present)):
+            return bool(len(limit.kept))
+        keys, _ = self._run(query, LOOKED_AT)
+        good = bool(np.any(limit.kept.member(keys >> ORDINAL_BITS)))
+        if good or len(keys) < LOOKED_AT:
+            return good
+        return len(self._run(Query.boolean_query([(Occur.Must, query), (Occur.Must, self._members(limit))]), 1)[0]) > 0
 
     def only(self, allowed: Numbers | None) -> Query | None:
         """A query that the passages of the allowed documents match; None where that is all of them."""

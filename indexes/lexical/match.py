@@ -73,6 +73,12 @@ def is_misspellable(word: str) -> bool:
     return 4 <= len(word) <= 40 and word.isalpha()
 
 
+def is_misspelt(clause: Clause, known: Callable[[str], bool]) -> bool:
+    """Whether a clause is a word of letters that is not ``known``."""
+    word = clause.text.strip(".,;:!?()[]{}'")
+    return clause.kind == "word" and is_misspellable(word) and not known(word)
+
+
 def letters_off(word: str) -> int:
     """How many letters of a word may differ where the query does not say."""
     return 2 if len(word) >= 8 else 1

@@ -25,7 +25,9 @@ class NothingLexical:
         parse(query, plain)
         return []
 
-    def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
+    def highlights(
+        self, query: str, text: str, plain: bool = False, allowed: Collection[int] | None = None
+    ) -> tuple[tuple[int, int], ...]:
         return ()
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
@@ -56,7 +58,7 @@ class MemoryLexical:
     def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> list[Hit]:
         clauses = parse(query, plain)
         required = sum(clause.required for clause in clauses)
-        wanted = {term for clause in self._content(clauses) for term in self._wanted(clause)}
+        wanted = {term for clause in self._content(clauses) for term in self._wanted(clause, allowed)}
         hits = []
         for key, terms in self._terms.items():
             if allowed is not None and key >> ORDINAL_BITS not in allowed:
@@ -66,8 +68,10 @@ class MemoryLexical:
                 hits.append(Hit(key, score))
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk))[:k]
 
-    def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, plain, self._knows)
+    def highlights(
+        self, query: str, text: str, plain: bool = False, allowed: Collection[int] | None = None
+    ) -> tuple[tuple[int, int], ...]:
+        return highlights(query, text, plain, lambda word: self._knows(word, allowed))
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)
@@ -95,15 +99,23 @@ class MemoryLexical:
     def _title(self, key: int) -> str:
         return self._titles.get(key, "")
 
-    def _knows(self, word: str) -> bool:
-        return any(stem in self._vocabulary for each in self._languages for stem in stems(word, each))
+    def _knows(self, word: str, allowed: Collection[int] | None) -> bool:
+        return self._stands({stem for each in self._languages for stem in stems(word, each)}, allowed)
+
+    def _stands(self, terms: set[str], allowed: Collection[int] | None) -> bool:
+        """Whether one of them stands in an allowed text."""
+        return any(
+            not terms.isdisjoint(held)
+            for key, held in self._terms.items()
+            if allowed is None or key >> ORDINAL_BITS in allowed
+        )
 
     def _content(self, clauses: Sequence[Clause]) -> list[Clause]:
         words = [c.text for c in clauses if c.kind == "word"]
         kept = content_words(words, language_of(" ".join(words)))
         return [c for c in clauses if c.sign != "-" and (c.kind != "word" or c.text in kept)]
 
-    def _wanted(self, clause: Clause) -> set[str]:
+    def _wanted(self, clause: Clause, allowed: Collection[int] | None) -> set[str]:
         text = folded(clause.text)
         if clause.kind == "prefix":
             return {word for word in self._vocabulary if word.startswith(text)}
@@ -112,7 +124,7 @@ class MemoryLexical:
         found = {term for each in self._languages for term in stems(text, each)} | {
             code for code in codes(text) if not code.isalpha()
         }
-        if is_misspellable(text) and not found & self._vocabulary:
+        if is_misspellable(text) and not self._stands(found, allowed):
             found = {w for w in self._vocabulary if is_near(stems(text)[0], w, letters_off(text))}
         return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Collection, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import tantivy
@@ -126,19 +126,20 @@ class TantivyLexical:
         return int(self._searcher.num_docs)
 
     def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> Sequence[Hit]:
-        asked = self._builder.build(parse(query, plain))
-        if asked is None:
-            return []
-        return Hits(*self._limited.best(asked, k, Numbers.of(allowed) if allowed is not None else None))
+        numbers = _numbers(allowed)
+        asked = self._builder.build(parse(query, plain), partial(self._knows, numbers))
+        return Hits(*self._limited.best(asked, k, numbers)) if asked is not None else []
 
-    def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, plain, self._builder.knows)
+    def highlights(
+        self, query: str, text: str, plain: bool = False, allowed: Collection[int] | None = None
+    ) -> tuple[tuple[int, int], ...]:
+        return highlights(query, text, plain, partial(self._knows, _numbers(allowed)))
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)
 
     def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
-        numbers = Numbers.of(allowed) if allowed is not None else None
+        numbers = _numbers(allowed)
         if numbers is not None and not len(numbers):
             return []
         found = completions(self._searcher, self._builder, typed, k, self._limited.only(numbers))
@@ -149,4 +150,12 @@ class TantivyLexical:
         asked = titled(self._builder, typed)
         if asked is None:
             return []
-        return Hits(*self._limited.best(asked, k, Numbers.of(allowed) if allowed is not None else None))
+        return Hits(*self._limited.best(asked, k, _numbers(allowed)))
+
+    def _knows(self, allowed: Numbers | None, word: str) -> bool:
+        """Whether a word of letters stands in an allowed text."""
+        return self._builder.knows(word) and self._limited.holds(word, self._builder.holding, allowed)
+
+
+def _numbers(allowed: Collection[int] | None) -> Numbers | None:
+    return Numbers.of(allowed) if allowed is not None else None

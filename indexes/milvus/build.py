@@ -6,12 +6,12 @@ The server matches words, not their order: of a phrase it is asked for all words
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from indexes.lexical.analysis import codes, folded, function_words, language_of, stems
 from indexes.lexical.build import MAX_MISSPELT
-from indexes.lexical.match import is_misspellable, letters_off, stands
+from indexes.lexical.match import is_misspelt, letters_off, stands
 from indexes.lexical.typed import FUNCTION_WORDS, shorter
 from indexes.milvus.terms import range_tokens, token
 from indexes.milvus.words import Words
@@ -80,7 +80,8 @@ class Builder:
     def __init__(self, words: Words, languages: Sequence[str]) -> None:
         self._words, self._languages = words, tuple(languages)
 
-    def build(self, clauses: Sequence[Clause]) -> Asked:
+    def build(self, clauses: Sequence[Clause], known: Callable[[str], bool]) -> Asked:
+        """A word that is not ``known`` is taken for a misspelt one."""
         asked, patience = Asked(), MAX_MISSPELT
         for clause, times in Counter(self._content(clauses)).items():
             if clause.sign == "-":
@@ -90,7 +91,7 @@ class Builder:
                 whole = self._whole(clause)
                 asked.required.append(whole)
                 asked.nothing |= not whole
-            misspelt = bool(patience) and not clause.required and self._unknown(clause)
+            misspelt = bool(patience) and not clause.required and is_misspelt(clause, known)
             patience -= misspelt
             self._rank(asked, clause, times, misspelt)
         return asked
@@ -118,6 +119,11 @@ class Builder:
         """Whether a word of letters stands in any text."""
         ways = [way[0] for way in self._ways(word)]
         return bool(ways) and self._words.known(ways)
+
+    def holding(self, word: str) -> Asked:
+        """Passages in which a word of letters stands."""
+        ways = [Way(name, (token(way[0]),)) for way in self._ways(word) for name in FIELDS]
+        return Asked(required=[ways], nothing=not ways)
 
     def _content(self, clauses: Sequence[Clause]) -> list[Clause]:
         """Without function words, unless there is nothing else."""
@@ -165,7 +171,3 @@ class Builder:
         if clause.kind == "prefix":
             return self._words.beginning(folded(clause.text))
         return self._words.like(folded(clause.text), clause.distance or letters_off(clause.text))
-
-    def _unknown(self, clause: Clause) -> bool:
-        word = clause.text.strip(".,;:!?()[]{}'")
-        return clause.kind == "word" and is_misspellable(word) and not self.knows(word)

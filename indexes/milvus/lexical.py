@@ -7,6 +7,7 @@ stand in the text are ranked with it, so that none counts twice.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -39,13 +40,15 @@ class MilvusLexical:
     ) -> None:
         self._server, self._passages, self._limit, self._count = server, names[PASSAGES], limit, count
         self._builder = Builder(Words(server, names[WORDS]), languages)
+        self._words_of: tuple[Collection[int] | None, dict[str, bool]] = (None, {})
 
     def __len__(self) -> int:
         return self._count
 
     def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> Sequence[Hit]:
         clauses = parse(query, plain)
-        asked = self._builder.build(clauses) if self._count else Asked(nothing=True)
+        known = partial(self._knows, allowed)
+        asked = self._builder.build(clauses, known) if self._count else Asked(nothing=True)
         return self._best(asked, k, allowed)
 
     def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
@@ -76,11 +79,26 @@ class MilvusLexical:
 
         return self._limit.best(ranked, k, Numbers.of(allowed) if allowed is not None else None)
 
-    def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, plain, self._builder.knows if self._count else lambda word: False)
+    def highlights(
+        self, query: str, text: str, plain: bool = False, allowed: Collection[int] | None = None
+    ) -> tuple[tuple[int, int], ...]:
+        return highlights(query, text, plain, partial(self._knows, allowed))
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)
+
+    def _knows(self, allowed: Collection[int] | None, word: str) -> bool:
+        """Whether a word of letters stands in an allowed text; what was asked of a filter is kept as long as it is the one."""
+        if not self._count or not self._builder.knows(word):
+            return False
+        if allowed is None:
+            return True
+        numbers, words = self._words_of
+        if numbers is not allowed:
+            numbers, words = self._words_of = allowed, {}
+        if word not in words:
+            words[word] = len(self._best(self._builder.holding(word), 1, allowed)) > 0
+        return words[word]
 
     def _ranked(self, asked: Asked, expression: str, limit: int) -> Hits:
         """Read further where passages fall away whose words are not in the order asked for."""

@@ -151,7 +151,8 @@ def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[s
     largest = max(snapshot.vectors.segments, key=len)  # type: ignore[attr-defined]
     index = largest.index or _flat(largest.rows.array)
     lexical: TantivyLexical = snapshot.lexical  # type: ignore[assignment]
-    queries = [lexical._builder.build(parse(text)) for text in texts]
+    builder = lexical._builder
+    queries = [builder.build(parse(text), builder.knows) for text in texts]
     parameters = faiss.SearchParametersIVF(nprobe=probes(index)) if isinstance(index, faiss.IndexIVF) else None
 
     def call(row: np.ndarray, query: Any) -> None:

@@ -268,6 +268,15 @@ def test_a_word_that_other_texts_hold_is_not_taken_for_a_misspelt_one(make: Make
     assert len(index.highlights("contrackt", held[chunk_key(1, 0)])) == 1
 
 
+def test_a_word_that_only_forbidden_texts_hold_is_misspelt_as_if_they_were_not_there(make: Make) -> None:
+    held = {1: "the contract of the tenant", 2: "a sharp contrast in the pictures"}
+    index = make(held)
+    assert found(index, "contrast", frozenset({1, 2})) == [2]
+    assert found(index, "contrast", frozenset({1})) == [1]
+    assert index.highlights("contrast", held[1], allowed={1, 2}) == ()
+    assert len(index.highlights("contrast", held[1], allowed={1})) == 1
+
+
 def test_highlights_show_prefixes_like_words_and_leave_function_words(make: Make) -> None:
     def marked(query: str) -> list[str]:
         text = TEXTS[1]

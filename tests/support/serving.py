@@ -48,7 +48,9 @@ def client(
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30)
 
 
-def read_and_index(house: House, document_id: str, text: str, label: str = "invoice") -> Document:
+def read_and_index(
+    house: House, document_id: str, text: str, label: str = "invoice", title: str | None = None
+) -> Document:
     """Bring a received document to INDEXED with this text: the outcomes of the stages, committed as workers do."""
     ledger, embedder = house.catalogue.ledger, house.embedder
     while (jobs := ledger.claim(Lane.INGEST, "test", 60)) and jobs[0].subject != document_id:
@@ -56,7 +58,14 @@ def read_and_index(house: House, document_id: str, text: str, label: str = "invo
     job = jobs[0]
     parsed = Parsed("text/plain", (Element("NarrativeText", text, 1),), 1, "test")
     chunks = (Chunk(0, text, 0, len(text), 1, 1, None),)
-    document = {"media_type": "text/plain", "pages": 1, "chunks": 1, "label": label, "probability": 0.99}
+    document = {
+        "media_type": "text/plain",
+        "pages": 1,
+        "chunks": 1,
+        "label": label,
+        "probability": 0.99,
+        "title": title,
+    }
     outcome = Outcome(
         Stage.PARSE,
         document=document,

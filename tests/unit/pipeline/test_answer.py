@@ -72,7 +72,9 @@ class Shuffled:
     def search(self, query: object, k: int, allowed: frozenset[int], plain: bool = False) -> list[Hit]:
         return [Hit(key, 1.0 / rank) for rank, key in enumerate(self._order, 1)][:k]
 
-    def highlights(self, query: str, text: str, plain: bool = False) -> tuple[tuple[int, int], ...]:
+    def highlights(
+        self, query: str, text: str, plain: bool = False, allowed: object = None
+    ) -> tuple[tuple[int, int], ...]:
         return ()
 
 
