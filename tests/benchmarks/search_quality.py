@@ -97,6 +97,8 @@ def main() -> None:
             continue
         house = installation(collection, options)
         if options.time:
+            fill(house, collection)
+            index(house)
             _record_times(name, times(house, dict(list(queries.texts.items())[: options.time])))
         else:
             found = measure(house, collection, queries, options.peers, set(options.way or WAYS))
@@ -163,8 +165,7 @@ def plain(house: House) -> Finder:
 
 def times(house: House, texts: Mapping[str, str]) -> dict[str, float]:
     """Milliseconds of processor time of a search for ten passages without and with a second look, by turns, medians; the query's
-    embedding is part of it. Processor time, for it hardly depends on what else the machine does. The installation must have
-    been filled."""
+    embedding is part of it. Processor time, for it hardly depends on what else the machine does."""
     took: dict[bool, list[float]] = {False: [], True: []}
     for text in tqdm(texts.values(), desc="time", unit="query"):
         for second_look, kept in took.items():
