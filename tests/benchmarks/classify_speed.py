@@ -53,14 +53,14 @@ class Sample:
     texts: int
 
 
-KINDS = {"short_texts": Sample("banking77", 1000, 500), "documents": Sample("doctype_heldout", 300, 60)}
+KINDS = {"short_texts": Sample("banking77", 600, 300), "documents": Sample("doctype_heldout", 150, 30)}
 #: Calibration texts, and texts on which the export is compared with PyTorch.
-HELD, COMPARED = 100, 20
+HELD, COMPARED = 80, 10
 WINDOWS = (128, 256, 512, 1024, 2048)
 WINDOW_TEXTS = 670
 ROUNDS = 3
 #: Training texts that the linear layer on sentence embeddings is fitted on; its speed does not depend on them.
-HEAD_TEXTS = 300
+HEAD_TEXTS = 200
 
 Way = Callable[[Sequence[str]], object]
 

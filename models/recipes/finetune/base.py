@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from models.contents import check_content
 from pipeline.classify import encode
 from pipeline.errors import Misconfigured
 
@@ -54,26 +55,41 @@ class Base:
         return [*self.start, *ids, *self.end]
 
     def backbone(self, lora: int = 0) -> PreTrainedModel:
-        """The network with its weights, in single precision; with adapters of rank ``lora`` instead of free weights if asked."""
+        """The network with its weights, in single precision; with adapters of rank ``lora`` instead of free weights if asked.
+        Raises Misconfigured("bad-model") for weights that are not whole or not those of the configuration."""
         disable_progress_bar()  # of the loading, which takes a moment
-        network = AutoModel.from_pretrained(
-            self.folder,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            # Plain attention is what the exporter understands, and on two cores the fastest for texts of this length.
-            attn_implementation="eager",
-            # A mixture's experts as one batched product: the exporter cannot follow a loop over those that were chosen.
-            experts_implementation="batched_mm",
-        )
+        try:
+            network, told = AutoModel.from_pretrained(
+                self.folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                dtype=torch.float32,
+                # Plain attention is what the exporter understands, and on two cores the fastest for texts of this length.
+                attn_implementation="eager",
+                # A mixture's experts as one batched product: the exporter cannot follow a loop over those that were chosen.
+                experts_implementation="batched_mm",
+            )
+        except Exception as error:
+            text = (
+                f"The weights in {self.folder} do not fit its config.json ({type(error).__name__}); fetch both again."
+            )
+            raise Misconfigured("bad-model", text) from error
+        # Transformers draws what is missing at random and goes on.
+        if lacking := sorted(told["missing_keys"]):
+            text = f"{self.folder} lacks {len(lacking)} of the network's weights, such as {lacking[0]}; fetch it again."
+            raise Misconfigured("bad-model", text)
         return with_adapters(network, lora) if lora else network
 
 
 def open_base(folder: Path) -> Base:
     """Check a directory and open its tokenizer; Misconfigured("bad-model") says what is wrong with it."""
-    check_directory(folder)
+    config = check_directory(folder)
     tokenizer = _tokenizer(folder / "tokenizer.json")
+    if tokenizer.get_vocab_size() > config.vocab_size:
+        text = f"{folder}: tokenizer.json knows more tokens than config.json's {config.vocab_size}; they are not of one model."
+        raise Misconfigured("bad-model", text)
     framed = tokenizer.encode("word").ids
     bare = tokenizer.encode("word", add_special_tokens=False).ids
     before = next((n for n in range(len(framed)) if framed[n : n + len(bare)] == bare), 0)
@@ -90,8 +106,8 @@ def open_base(folder: Path) -> Base:
     )
 
 
-def check_directory(folder: Path) -> None:
-    """Refuse what is no plain directory of a known architecture with safetensors weights."""
+def check_directory(folder: Path) -> PretrainedConfig:
+    """Refuse what is no plain directory of a known architecture with safetensors weights; returns its configuration."""
     if folder.is_symlink() or not folder.is_dir():
         raise Misconfigured("bad-model", f"{folder} is not a folder.")
     for entry in sorted(folder.rglob("*")):
@@ -107,21 +123,35 @@ def check_directory(folder: Path) -> None:
             raise Misconfigured("bad-model", f"{folder / name} is missing; a base needs it.")
     if not list(folder.glob("*.safetensors")):
         raise Misconfigured("bad-model", f"{folder} holds no *.safetensors file.")
-    _check_config(folder / "config.json")
+    for file in (*folder.glob("*.json"), *folder.glob("*.safetensors")):
+        check_content(file)
+    for file in folder.glob("*.safetensors.index.json"):
+        _check_index(file)
+    return _checked_config(folder / "config.json")
 
 
-def _check_config(file: Path) -> None:
+def _check_index(file: Path) -> None:
+    """Refuse an index of weights that points out of its folder."""
+    named = json.loads(file.read_bytes())
+    weights = named.get("weight_map") if isinstance(named, dict) else None
+    shards = weights.values() if isinstance(weights, dict) else [None]
+    for shard in set(map(str, shards)):
+        if Path(shard).name != shard or not (file.parent / shard).is_file():
+            raise Misconfigured(
+                "bad-model", f"{file} names {shard[:200]!r}, which is no file beside it; weights lie in one folder."
+            )
+
+
+def _checked_config(file: Path) -> PretrainedConfig:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
         kind = config["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Misconfigured("bad-model", f"{file} cannot be read as a configuration: {error}.") from error
-    if "auto_map" in config:
-        raise Misconfigured("bad-model", f"{file} asks for code of its own (auto_map); that is never run.")
     if kind not in ARCHITECTURES:
         raise Misconfigured("bad-model", f"{file}: architecture {kind!r} is not one of {', '.join(ARCHITECTURES)}.")
     try:
-        AutoConfig.from_pretrained(file.parent, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(file.parent, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise Misconfigured("bad-model", f"{file} is not a valid configuration: {type(error).__name__}.") from error
 
