@@ -39,7 +39,7 @@ ROLES: dict[str, list[str]] = {
 #: Seconds to finish what is at hand, then to hand it back; after that SIGKILL.
 GENTLE_SECONDS, STOP_SECONDS = 1.0, 6.0
 #: Seconds that the broker has to answer at the start; it may have a long file of hints to read.
-BROKER_SECONDS = 20.0
+BROKER_SECONDS = 60.0
 #: Seconds before a role that died is started again: doubled each time, back to the first once it lived for a while.
 FIRST_PAUSE, LONGEST_PAUSE, HEALTHY_SECONDS = 0.2, 10.0, 10.0
 LOG_BYTES, LOG_FILES = 5_000_000, 3
