@@ -180,13 +180,17 @@ def test_the_commands_from_list_to_rollback(house: House, tmp_path: Path, capsys
     shell = Shell(house, capsys)
     golden = tmp_path / "golden.csv"
     golden.write_text("text,label\nthe invoice of the total,invoice\ndear ann,letter\n")
+    make_classifier(house.settings.models_root, "1", WORDS, name="new")
+    first = shell("models", "promote", "new@1")
+    assert "it was nothing" in first and "To go back" not in first
     assert {(row["version"], row["in_force"]) for row in json.loads(shell("models", "list", "--json"))} >= {
         ("1", True), ("2", False),
     }  # fmt: skip
     assert "2 lost" in shell("models", "compare", "tiny@1", "tiny@2", "--labels", str(golden))
     refused = shell("models", "promote", "tiny@2", "--golden", str(golden), code=exits.ERROR)
     assert "accuracy 0.0000 instead of 1.0000" in refused and "--force" in refused
-    assert "against the gate" in shell("models", "promote", "tiny@2", "--golden", str(golden), "--force")
+    forced = shell("models", "promote", "tiny@2", "--golden", str(golden), "--force")
+    assert "against the gate" in forced and "To go back: mailroom models rollback tiny" in forced
     assert "forced" in shell("models", "show", "tiny")
     assert "tiny@1 is in force again" in shell("models", "rollback", "tiny")
     shell("models", "export", "tiny@2", str(tmp_path / "v.tar.gz"))

@@ -130,8 +130,9 @@ def promote(
     configured = given(context).settings.models.classifier
     if configured != name:
         err.print(show.plain(f"Note: the settings name {configured} as the classifier; set models.classifier={name}."))
-    out.print(f"Documents filed before keep their place; `mailroom reclassify plan` shows what would change. "
-              f"To go back: mailroom models rollback {name}")  # fmt: skip
+    out.print("Documents filed before keep their place; `mailroom reclassify plan` shows what would change.")
+    if done.change.before:
+        out.print(show.plain(f"To go back: mailroom models rollback {name}"))
 
 
 @app.command()
