@@ -59,7 +59,11 @@ def record_figures(
         table[row] = {column: known[column] for column in columns if column in known}
     measured = {row: list(own) for row, own in figures.items()}
     runs = result.setdefault("runs", {})
-    base = runs.setdefault(part, _run(command, seed, data))
+    if part not in runs:
+        runs[part] = _run(command, seed, data)
+        _write(path, result)
+        return path
+    base = runs[part]
     base["later"] = [each for run in base.get("later", []) if (each := _without(run, measured))["figures"]]
     run = _run(command, seed, data)
     same = [each for each in base["later"] if {**each, "figures": None} == {**run, "figures": None}]

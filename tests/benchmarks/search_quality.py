@@ -99,7 +99,7 @@ def main() -> None:
         if options.time:
             fill(house, collection)
             index(house)
-            _record_times(name, times(house, dict(list(queries.texts.items())[: options.time])))
+            _record_times(name, times(house, dict(list(queries.texts.items())[: options.time])), house)
         else:
             found = measure(house, collection, queries, options.peers, set(options.way or WAYS))
             print(name, json.dumps(found))
