@@ -154,7 +154,7 @@ def test_a_bad_query_is_refused_with_a_sentence_or_finds_nothing(make: Make, que
 def test_anything_else_is_words_in_bounded_time(make: Make, query: str) -> None:
     started = time.monotonic()
     found(make(TEXTS), query)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60  # a bomb takes hours; a busy machine takes seconds
 
 
 @pytest.mark.parametrize("allowed", [frozenset(), frozenset({3}), frozenset({1, 2, 3}), frozenset({1, 99})])
