@@ -80,6 +80,15 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
+def _ungranted(parser: SandboxedParser) -> str:
+    facts = parser._zygote.facts
+    needed = {
+        "networkless": "user and network namespaces (sysctl kernel.unprivileged_userns_clone=1)",
+        "landlock": "Landlock (Linux 5.13 or later, lsm=landlock)",
+    }
+    return "; ".join(how for fact, how in needed.items() if not facts.get(fact))
+
+
 def test_orders_are_text_for_an_ordinary_parser(parser: SandboxedParser) -> None:
     assert parser.parse(io.BytesIO(b"x-fault:segv"), "fault.txt").text == "x-fault:segv"
 
@@ -88,7 +97,7 @@ def test_the_child_reaches_no_network_and_writes_nowhere_else(faulty: SandboxedP
     """The label says what holds; where the kernel grants the layers, a child that tries is refused."""
     assert faulty.sandbox_level in {"strong", "medium", "weak"}
     if faulty.sandbox_level != "strong":
-        pytest.skip(f"this machine grants only a {faulty.sandbox_level} sandbox")
+        pytest.skip(f"the kernel lacks what a strong sandbox needs: {_ungranted(faulty)}")
     port = listener.url.rsplit(":", 1)[1].split("/")[0]
     outside = Path("/tmp/mailroom-escaped")
     outside.unlink(missing_ok=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from pathlib import Path
 
 import httpx
 import pytest
@@ -36,18 +38,25 @@ class Place:
     ids: dict[str, str]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    house = make_house(tmp_path_factory.mktemp("discovery"))
+@contextmanager
+def filed(folder: Path, texts: Sequence[tuple[str, str, str]]) -> Iterator[Place]:
+    """A served house with these texts in it: name, who may read it, text."""
+    house = make_house(folder)
     with serving(house) as url:
         root = client(url, house, admin=True)
         ids = {}
-        for name, access, text in FILED:
+        for name, access, text in texts:
             sent = root.post("/v1/documents", content=text.encode(), params={"access": access, "name": name}).json()
             read_and_index(house, sent["id"], text)
             ids[name] = sent["id"]
         yield Place(house, root, client(url, house, ["group:clerks"], ["read"]), ids)
     house.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with filed(tmp_path_factory.mktemp("discovery"), FILED) as place:
+        yield place
 
 
 def suggested(who: httpx.Client, prefix: str, **more: int) -> list[tuple[str, str]]:
@@ -170,16 +179,8 @@ ALIKE = [
 
 @pytest.fixture(scope="module")
 def alike(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    house = make_house(tmp_path_factory.mktemp("alike"))
-    with serving(house) as url:
-        root = client(url, house, admin=True)
-        ids = {}
-        for name, access, text in ALIKE:
-            sent = root.post("/v1/documents", content=text.encode(), params={"access": access, "name": name}).json()
-            read_and_index(house, sent["id"], text)
-            ids[name] = sent["id"]
-        yield Place(house, root, client(url, house, ["group:clerks"], ["read"]), ids)
-    house.close()
+    with filed(tmp_path_factory.mktemp("alike"), ALIKE) as place:
+        yield place
 
 
 def neighbours(who: httpx.Client, document_id: str, **more: int) -> list[dict]:

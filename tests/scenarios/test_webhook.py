@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import socket
 import ssl
 import subprocess
@@ -21,6 +20,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from pipeline.documents import Destination, Document, Event, Job, Lane
 from pipeline.errors import Misconfigured, Unavailable
 from tests.support.filed import file_away
+from tests.support.needs import program
 from workers import webhook
 from workers.assemble import House
 from workers.deliver import SCHEDULE
@@ -302,7 +302,7 @@ def test_a_secret_that_is_none_is_named(house: House) -> None:
         webhook.secrets_of("erp", endpoint.model_copy(update={"secret": ""}))
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate of this test")
+@program("openssl", "openssl")
 def test_the_certificate_must_be_the_names(receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=hooks.example -addext".split()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 
 import pytest
 
@@ -11,9 +10,10 @@ from pipeline.documents import Parsed
 from pipeline.errors import Rejected
 from pipeline.parse import ParseLimits, SandboxedParser
 from tests.hostile.generators import pdf_good
+from tests.support.needs import program
 from tests.unit.parse import documents as make
 
-OCR = pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
+OCR = program("tesseract", "tesseract-ocr")
 
 
 def parse(parser: SandboxedParser, content: bytes, name: str) -> Parsed:
