@@ -1,7 +1,7 @@
 """Labelled texts from a file that people made: a golden set, what a comparison is measured on, what a fine-tune learns from.
 
 A CSV with a header (commas, semicolons or tabs, as the header has them), or JSON lines, in UTF-8 or UTF-16 with a mark. Each row
-has a ``label`` (or, in JSON, ``labels``, where a text may have several) and one of ``text``, ``path`` (of a file, relative to the
+has a ``label`` (several of one text with ``;`` between them, or, in JSON, a list of them as ``labels``) and one of ``text``, ``path`` (of a file, relative to the
 list's folder) or ``document`` (an id of the catalogue). A row that cannot be used ends the reading with its number and what is
 wrong: figures over silently dropped rows would be figures of another set.
 """
@@ -26,6 +26,8 @@ MAX_LABEL = 200
 MAX_TEXT = 10_000_000
 SOURCES = ("text", "path", "document")
 SEPARATORS = ",;\t"
+#: Between several labels of one text in one cell.
+BETWEEN = ";"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +158,22 @@ def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Mapping[
 def _checked(path: Path, number: int, row: Mapping[str, object]) -> tuple[str, str, tuple[str, ...]]:
     """(source, its value, labels) of a row."""
     source = next(name for name in SOURCES if name in row)
-    value, given = row[source], row["labels"] if "labels" in row else [row["label"]]
-    if not isinstance(given, list) or not given or not all(_is_label(label) for label in given):
+    value, labels = row[source], _labels(row["labels"] if "labels" in row else [row["label"]])
+    if not labels or not all(len(label) <= MAX_LABEL and label.isprintable() for label in labels):
         text = f"{path}, line {number}: a label is 1 to {MAX_LABEL} printable characters."
         raise Refused("bad-request", text)
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT:
         raise Refused("bad-request", f"{path}, line {number}: there is no {source}.")
     if source == "path" and not (path.parent / value).is_file():
         raise Refused("bad-request", f"{path}, line {number}: there is no file {value[:200]!r} beside the list.")
-    return source, value, tuple(label.strip() for label in given)
+    return source, value, labels
+
+
+def _labels(cells: object) -> tuple[str, ...]:
+    """What stands in them, each label once; nothing where one of them is no text."""
+    if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
+        return ()
+    return tuple(dict.fromkeys(part.strip() for cell in cells for part in cell.split(BETWEEN) if part.strip()))
 
 
 def _labelled(
@@ -176,7 +185,3 @@ def _labelled(
         text = reading.document(value)
         return None if text is None else Labelled(value, text, labels, document=True)
     return Labelled(value, reading.file(path.parent / value), labels)
-
-
-def _is_label(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value.strip()) <= MAX_LABEL and value.strip().isprintable()

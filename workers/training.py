@@ -18,6 +18,7 @@ from models.registry import check_name
 from pipeline.codec import decode_parsed
 from pipeline.errors import CODES, MailroomError, Misconfigured, Refused
 from pipeline.questions import Caller
+from workers.process import OnlyOne, die_with_parent
 
 if TYPE_CHECKING:
     from workers.assemble import House
@@ -27,8 +28,6 @@ RECIPE = "models.recipes.finetune"
 PACKAGES = ("torch", "transformers", "sklearn", "onnx", "onnxscript")
 SOURCE = Path(__file__).parents[1]
 EVERYTHING = Caller((), admin=True)
-#: Between several labels in one cell of a list.
-BETWEEN = ";"
 
 #: Shows how far a long reading is: what is read, and how many of them there are.
 Follow = Callable[[Iterable[dict[str, Any]], int], Iterable[dict[str, Any]]]
@@ -56,17 +55,18 @@ class Trainer:
     def train(self, order: Order, follow: Follow = lambda rows, total: rows) -> dict[str, Any]:
         """The recipe's last word: folder, title, figures, and what to think of them. Its progress goes to standard error.
 
-        Raises Refused("bad-labels") when nothing good can come of the labels, Misconfigured where the packages or the base
-        cannot be used. Nothing is changed then.
+        Raises Refused: "bad-labels" when nothing good can come of the labels, "conflict" while another training of the name
+        runs; Misconfigured where the packages or the base cannot be used. Nothing is changed then.
         """
         check_name(order.name)
         python = self._python()
         work = self._house.settings.home / "training" / order.name
         with translated(work):
             work.mkdir(parents=True, exist_ok=True)
-        examples = work / "examples.jsonl"
-        self._write(order, examples, follow)
-        return self._run([python, "-m", RECIPE, *self._arguments(order, examples, work)])
+        with OnlyOne(work / "lock", f"A training of {order.name}"):  # two would write over each other's checkpoints
+            examples = work / "examples.jsonl"
+            self._write(order, examples, follow)
+            return self._run([python, "-m", RECIPE, *self._arguments(order, examples, work)])
 
     def _write(self, order: Order, file: Path, follow: Follow) -> None:
         listed = check_list(order.labels) if order.labels else 0
@@ -82,13 +82,8 @@ class Trainer:
         yield from self._reviewed(approved)
 
     def _listed(self, row: Labelled) -> dict[str, Any]:
-        labels = [part.strip() for label in row.labels for part in label.split(BETWEEN) if part.strip()]
-        if not labels:
-            raise Refused(
-                "bad-labels", f"{row.place}: there is no label between the {BETWEEN!r}; name one or drop the row."
-            )
         identity = f"document:{row.place}" if row.document else row.place
-        return {"text": row.text, "labels": list(dict.fromkeys(labels)), "identity": identity}
+        return {"text": row.text, "labels": list(row.labels), "identity": identity}
 
     def _reviewed(self, approved: Sequence[int]) -> Iterator[dict[str, Any]]:
         catalogue = self._house.catalogue
@@ -136,7 +131,10 @@ class Trainer:
 
     def _run(self, command: list[str]) -> dict[str, Any]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
+        # Where this process is killed, the training ends too: what goes on unseen would be in the way of the next one.
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, env=environment, check=False, preexec_fn=die_with_parent
+        )
         try:
             told = json.loads(done.stdout.strip().splitlines()[-1])
         except (ValueError, IndexError):

@@ -89,7 +89,7 @@ def test_several_labels_in_a_cell_make_a_model_that_gives_several(
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (b"text,label\na text,;\n", "there is no label between"),
+        (b"text,label\na text,;\n", "line 2: a label is"),
         (b"document,label\nno-such-document,invoice\n", "no-such-document"),
         (b"text,label\nb,a\nstra\xdfe,a\n", "line 3: not UTF-8"),
         (b"text,label\nx," + b"l" * 10_000 + b"\n", "line 2: a label is"),

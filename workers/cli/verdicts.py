@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from workers.cli import show
-from workers.cli.context import given, out
+from workers.cli.context import err, given, out
 from workers.cli.documents import AsJson
 
 
@@ -18,7 +18,7 @@ def why(context: typer.Context, document_id: str, as_json: AsJson = False) -> No
         show.print_json(found)
         return
     sure = "sure" if found["sure"] else "not sure"
-    limit = "never" if found["threshold"] > 1 else f"from {found['threshold']:.2f}"
+    limit = "never" if found["threshold"] > 1 else f"from {found['threshold']:.4g}"
     show.facts(
         {
             "verdict": f"{found['label']} at {found['probability']:.4f} ({sure}; sure {limit})",
@@ -34,6 +34,8 @@ def why(context: typer.Context, document_id: str, as_json: AsJson = False) -> No
         out.print("\nNearest documents that people labelled:")
         columns = ("similarity", "label", "document", "name", "passage")
         show.table(columns, (_example_row(example) for example in found["examples"]))
+    else:
+        err.print("No other document near it has a label that a person gave; see `mailroom approve`.")
 
 
 def approve(

@@ -70,9 +70,12 @@ def per_class(
 
 
 def confusion(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> list[list[int]]:
-    """Rows are the right labels, columns the given ones; the first label counts where a text has several."""
-    right = targets.argmax(1) if targets.ndim > 1 else targets
-    return confusion_matrix(right, probabilities.argmax(1), labels=list(range(len(labels)))).tolist()
+    """Rows are the right labels, columns the given ones. Of a text with several labels the given one counts where it is among
+    them, else the first."""
+    given, right = probabilities.argmax(1), targets
+    if targets.ndim > 1:
+        right = np.where(_top(probabilities, targets)[1], given, targets.argmax(1))
+    return confusion_matrix(right, given, labels=list(range(len(labels)))).tolist()
 
 
 def reliability_of(probabilities: np.ndarray, targets: np.ndarray) -> list[dict[str, float]]:

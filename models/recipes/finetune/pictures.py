@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-INK, ACCENT, PALE = "#7a8696", "#2f6fde", "#9db9ee"
+INK, ACCENT = "#7a8696", "#2f6fde"
+#: Of a label longer than this the picture shows the beginning; the table of classes has all of it.
+LONGEST = 24
 
 
 def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], cell: int = 26, margin: int = 150) -> str:
     """Rows are the right labels, columns the given ones; the darker, the larger the share of the row."""
-    shapes = []
+    shapes, right, texts = [], 0, 0
     for row, counts in enumerate(matrix):
         total = max(1, sum(counts))
+        right, texts = right + counts[row], texts + sum(counts)
         for column, count in enumerate(counts):
             x, y = margin + column * cell, margin + row * cell
             if count:
@@ -23,11 +26,12 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], cell: int 
                 shapes.append(
                     _text(x + cell / 2, y + cell / 2 + 4, str(count), "middle", 10, paint="#fff" if dark else "")
                 )
-        shapes.append(_text(margin - 6, margin + row * cell + cell / 2 + 4, labels[row], "end", 11))
-        place = margin + row * cell + cell / 2 + 4
-        shapes.append(_text(place, margin - 6, labels[row], "start", 11, f"rotate(-55 {place} {margin - 6})"))
+        place, name = margin + row * cell + cell / 2 + 4, _short(labels[row])
+        shapes.append(_text(margin - 6, place, name, "end", 11))
+        shapes.append(_text(place, margin - 6, name, "start", 11, f"rotate(-55 {place} {margin - 6})"))
     side = margin + len(labels) * cell + 60
-    return _svg(side, side, shapes)
+    told = f"Confusion matrix of {len(labels)} labels: {right} of {texts} texts on the diagonal; the table of classes has the shares."
+    return _svg(side, side, shapes, told)
 
 
 def reliability(bins: Sequence[dict[str, float]], size: int = 360) -> str:
@@ -42,22 +46,31 @@ def reliability(bins: Sequence[dict[str, float]], size: int = 360) -> str:
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3 + 18 * (each["texts"] / total) ** 0.5:.1f}" fill="{ACCENT}" '
             f'fill-opacity=".6"><title>{each["texts"]} texts</title></circle>'
         )
-    return _svg(size, size, shapes)
+    points = "; ".join(f"{b['confidence']:.2f} given, {b['accuracy']:.2f} right ({b['texts']} texts)" for b in bins)
+    return _svg(size, size, shapes, f"Reliability diagram, probability given and share right: {points or 'no text'}.")
 
 
 def curve(epochs: Sequence[dict[str, Any]], width: int = 480, height: int = 240) -> str:
-    """Accuracy on the calibration split after every epoch."""
+    """Accuracy on the calibration split after every epoch; two epochs or more."""
     values = [each["accuracy"] for each in epochs]
-    if not values:
-        return ""
-    low, high = min(values) - 0.01, max(values) + 0.01
-    step = (width - 60) / max(1, len(values) - 1)
-    points = [(45 + n * step, 10 + (high - value) / (high - low) * (height - 50)) for n, value in enumerate(values)]
+    least, most = min(values), max(values)
+    left, low, right, high = 50, height - 40, width - 20, 15
+    step, spread = (right - left) / (len(values) - 1), max(most - least, 0.01)
+    points = [(left + n * step, low - 15 - (v - least) / spread * (low - high - 30)) for n, v in enumerate(values)]
     dots = [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{ACCENT}"/>' for x, y in points]
-    ends = [_text(40, points[0][1] + 4, f"{values[0]:.3f}", "end", 11), _text(40, 14, f"{high:.3f}", "end", 11)]
-    return _svg(
-        width, height, [_line(points, ACCENT), *dots, *ends, _text(width / 2, height - 8, "epoch", "middle", 12)]
-    )
+    heights = dict(zip(values, (y for _, y in points), strict=True))
+    sides = [_text(left - 8, heights[v] + 4, f"{v:.3f}", "end", 10) for v in sorted({least, most})]
+    apart = -(-len(values) // 12)  # so that the numbers below do not touch
+    below = [_text(points[n][0], low + 15, str(n + 1), "middle", 10) for n in range(0, len(values), apart)]
+    frame = _line([(left, high), (left, low), (right, low)], INK)
+    name = _text((left + right) / 2, low + 33, "epoch", "middle", 12)
+    told = ", ".join(f"{value:.3f}" for value in values)
+    shapes = [frame, _line(points, ACCENT), *dots, *sides, *below, name]
+    return _svg(width, height, shapes, f"Training curve, accuracy on the calibration split after each epoch: {told}.")
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 
 
 def _axes(left: float, low: float, right: float, high: float, below: str, beside: str) -> str:
@@ -77,10 +90,11 @@ def _axes(left: float, low: float, right: float, high: float, below: str, beside
     return _line([(left, high), (left, low), (right, low)], INK) + "".join([*marks, *names])
 
 
-def _svg(width: float, height: float, shapes: Sequence[str]) -> str:
+def _svg(width: float, height: float, shapes: Sequence[str], told: str) -> str:
+    """``told`` is what the picture says, for who cannot see it."""
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" role="img" '
-        f'font-family="system-ui,sans-serif">{"".join(shapes)}</svg>'
+        f'aria-label="{escape(told)}" font-family="system-ui,sans-serif">{"".join(shapes)}</svg>'
     )
 
 

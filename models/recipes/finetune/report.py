@@ -23,6 +23,12 @@ NAMES = {
 SHARES = frozenset(
     "accuracy macro_f1 micro_f1 coverage_at_97 coverage_sure precision_of_sure precision recall f1 same".split()
 )
+#: What the columns of the first table mean.
+LEGEND = (
+    "Of the test texts. ECE: how far the probabilities are from the shares that were right, on average. Coverage sure: the share "
+    "over its class's threshold, which is filed without a person; precision of sure: how many of those are right. Coverage at 97: the "
+    "largest share, the most probable first, of which 97 % are right; it knows the answers."
+)
 #: A confusion matrix with more classes than this is no picture any more; the worst confusions are listed instead.
 MOST_CLASSES = 40
 
@@ -55,7 +61,7 @@ def html(report: dict[str, Any]) -> str:
     parts = [
         f"<h1>{escape(report['title'])}</h1><p class=verdict>{escape(verdict(report))}</p>",
         *(f"<p class=warning>{escape(text)}</p>" for text in report["warnings"]),
-        "<h2>Figures</h2>" + _figures(report),
+        "<h2>Figures</h2>" + _figures(report) + f"<p>{LEGEND}</p>",
         "<h2>Classes</h2>" + _table(report["classes"]),
         "<h2>Confusion</h2><p>A row for each right label, a column for each given one.</p>" + _confusion(report),
         "<h2>Does the probability mean what it says?</h2>" + pictures.reliability(report["reliability"]),
@@ -65,7 +71,9 @@ def html(report: dict[str, Any]) -> str:
         "<h2>Export</h2>" + _export(report["export"]),
         f"<p>Made on {escape(report['date'])} by <code>{escape(report['command'])}</code></p>",
     ]
-    return f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(report['title'])}</title>{STYLE}{''.join(parts)}</html>\n"
+    return (
+        f"<!doctype html><html lang=en>{HEAD}<title>{escape(report['title'])}</title>{STYLE}{''.join(parts)}</html>\n"
+    )
 
 
 def _figures(report: dict[str, Any]) -> str:
@@ -101,16 +109,20 @@ def _mistakes(rows: Sequence[dict[str, Any]]) -> str:
 
 def _course(report: dict[str, Any]) -> str:
     """The training curve, and which point of it became the network."""
-    epochs, best = len(report["curve"]), report["training"]["best_epoch"]
+    curve, best = report["curve"], report["training"]["best_epoch"]
+    trained = {0: "Nothing was trained", 1: "One epoch was trained"}.get(
+        len(curve), f"{len(curve)} epochs were trained"
+    )
     share = report["training"]["training_kept"]
     kept = (
-        f"{epochs} epochs were trained; the network is that of epoch {best}, with {share:.0%} of what the training changed in the base."
+        f"the network is that of epoch {best}, with {share:.0%} of what the training changed in the base."
         if best
-        else f"{epochs} epochs were trained and gained nothing that could be told from luck: the network is the base as it was, with a "
-        "linear layer fitted to these texts."
+        else "nothing was gained that could be told from luck: the network is the base as it was, with a linear layer fitted to these texts."
     )
-    picture = pictures.curve(report["curve"])
-    return f"<p>{kept}</p>" + (f"{picture}<p>Accuracy on the calibration split.</p>" if picture else "")
+    if len(curve) < 2:  # one point is no curve
+        reached = "".join(f" It reached {each['accuracy']:.1%} on the calibration split." for each in curve)
+        return f"<p>{trained}; {kept}{reached}</p>"
+    return f"<p>{trained}; {kept} Accuracy on the calibration split:</p>{pictures.curve(curve)}"
 
 
 def _export(export: dict[str, Any]) -> str:
@@ -150,6 +162,7 @@ def _cell(column: str, value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
+HEAD = '<meta charset=utf-8><meta name=viewport content="width=device-width,initial-scale=1">'
 STYLE = """<style>
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}
 table{border-collapse:collapse;font-size:13px}code{font-size:.85em;overflow-wrap:anywhere}th,td{padding:.25rem .6rem;border-bottom:1px solid #d8dee6;text-align:left}

@@ -85,6 +85,12 @@ def test_lists_are_read(tmp_path: Path) -> None:
     assert found == (Labelled("d1", "text of d1", ("x",), document=True), Labelled("line 3", "t", ("x", "y")))
 
 
+def test_several_labels_of_one_text_stand_in_one_cell(tmp_path: Path) -> None:
+    many = [f"{n} {'x' * 100}" for n in range(3)]
+    (tmp_path / "a.csv").write_text(f"text,label\nt,{'; '.join(many)};{many[0]};\n")
+    assert read_labelled(tmp_path / "a.csv", READING)[0] == (Labelled("line 2", "t", tuple(many)),)
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_what_spreadsheets_save_is_read(tmp_path: Path, separator: str, encoding: str) -> None:

@@ -45,9 +45,19 @@ def test_the_page_is_whole_and_holds_nothing_that_runs(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     check_content(tmp_path / "report.html")
     assert page.count("<svg") == 3 and page.count("<td>line ") == 20
+    for told in ("of 2 labels: 190 of 200 texts on the diagonal", "0.90 given, 0.95 right (200 texts)", "0.800, 0.810"):
+        assert told in page  # what a picture says is there for who cannot see it
     assert "Two texts &lt;disagree&gt;." in page and "a <b>" not in page
     for said in ("MiniLM embeddings + logistic regression", "l.csv", "<th>dropped</th><td>3</td>", "that of epoch 2"):
         assert said in page
+
+
+def test_a_label_too_long_for_the_picture_is_cut_there_alone() -> None:
+    long = "x" * 200
+    given = made(0.9, 0.8)
+    given["classes"][1]["label"] = long
+    page = report.html(given)
+    assert f">{long}</td>" in page and f"{'x' * 23}…</text>" in page and page.count(long) == 1
 
 
 @pytest.mark.parametrize(
