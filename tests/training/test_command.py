@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from models.registry import open_version
+from tests.scenarios.running import wait_for
 from tests.support.filed import file_away
 from tests.support.serving import make_house
 from tests.training.conftest import CLASSES, texts
 from workers.assemble import House
 from workers.cli import exits
 from workers.cli.main import main
+from workers.process import OnlyOne
 from workers.review import approve
 
 
@@ -139,6 +143,27 @@ def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(house:
     assert run(house, "train", "--labels", str(listed), "--name", "a/b") != exits.OK
     assert "'a/b' is not a model's name" in capsys.readouterr().err
     assert not (house.settings.home / "training").exists()
+
+
+def test_a_second_training_of_the_same_name_is_refused(house: House, tmp_path: Path, capsys) -> None:
+    listed = write_list(tmp_path / "labels.csv", 12)
+    with OnlyOne(house.settings.home / "training" / "letters" / "lock", "The first"):
+        assert run(house, "train", "--labels", str(listed), "--name", "letters") != exits.OK
+    assert "A training of letters is running already" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_training_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
+    noted = tmp_path / "pid"
+    code = (
+        f"from workers.training import Trainer; Trainer(None)._run(['sh', '-c', 'echo $$ > {noted}; exec sleep 600'])"
+    )
+    command = subprocess.Popen([sys.executable, "-c", code])
+    wait_for(lambda: noted.exists() and noted.read_text().endswith("\n"), 120, "the training to begin")
+    running = Path(f"/proc/{noted.read_text().strip()}/cmdline")
+    assert running.read_bytes()
+    command.kill()
+    command.wait()
+    wait_for(lambda: not running.exists() or not running.read_bytes(), 120, "the training to end")
 
 
 def test_without_any_labels_the_command_says_what_to_give(house: House, capsys) -> None:
