@@ -103,7 +103,7 @@ def compare(texts: Sequence[Labelled], one: Sequence[Verdict], two: Sequence[Ver
     first, second = _right(texts, one), _right(texts, two)
     gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
     flips = [
-        Flip(text.place, " ".join(text.labels), a.label, a.probability, b.label, b.probability)
+        Flip(text.place, "; ".join(text.labels), a.label, a.probability, b.label, b.probability)
         for text, a, b in zip(texts, one, two, strict=True)
         if a.label != b.label
     ]

@@ -102,13 +102,14 @@ class Promoter:
     def _examined(self, folder: ModelFolder, before: str | None, golden: Path | None) -> tuple[Comparison | None, dict]:
         """The comparison with the version in force, and what the history keeps of it."""
         title, path = folder.manifest.title, self._golden(folder, golden)
-        if path is None:
-            self._house.classifiers.open(title).classify(["It runs."])  # at least
-            return None, {}
         erased: list[str] = []
         own = Reading(self._read_file, lambda document_id: self._unless_erased(document_id, erased))
         # What the version brought along may have been erased since; a list that someone gives now has to be whole.
-        texts, digest = read_labelled(path, own if path.parent == folder.path else self.reading)
+        reading = own if path and path.parent == folder.path else self.reading
+        texts, digest = read_labelled(path, reading) if path else ((), "")
+        if not texts:  # none were given, or they are documents of another house
+            self._house.classifiers.open(title).classify(["It runs."])  # at least
+            return None, {"erased": len(erased)} if erased else {}
         two = self._verdicts(title, texts)
         told = {"golden": digest, "erased": len(erased), "after": figures(texts, two).headline}
         if before is None or before == folder.manifest.version:

@@ -33,6 +33,14 @@ def house(tmp_path: Path) -> House:
     house.close()
 
 
+@pytest.fixture
+def bare(house: House) -> House:
+    """The same house without a golden set of its own."""
+    bare = House(load_settings({"data.path": str(house.settings.home)}, environ={}).settings)
+    yield bare
+    bare.close()
+
+
 def label_of(house: House, text: str) -> tuple[str, str]:
     (verdict,) = house.classifiers.current().classify([text])
     return verdict.model, verdict.label
@@ -152,21 +160,33 @@ def test_of_many_promotions_at_once_one_is_done(house: House) -> None:
     assert [c.after for c in read_pointer(root, "tiny").history] == ["1", "2"]
 
 
-def test_a_version_s_own_golden_set_may_name_documents_that_were_erased(house: House, tmp_path: Path) -> None:
-    bare = House(load_settings({"data.path": str(house.settings.home)}, environ={}).settings)
-    root = bare.settings.models_root
-    bare.promoter.promote("tiny@1")
+def with_golden(root: Path, *rows: dict) -> Path:
+    """The version tiny@2 brings these along."""
     golden = root / "tiny" / "2" / "golden.jsonl"
-    rows = [{"text": "the invoice", "labels": ["invoice"]}, {"document": "0" * 32, "labels": ["letter"]}]
     golden.write_text("\n".join(map(json.dumps, rows)))
     manifest = {"name": "tiny", "version": "2", "kind": "classifier", "labels": list(WORDS)}
     write_manifest(golden.parent, {**manifest, "thresholds": dict.fromkeys(WORDS, 0.5)})
+    return golden
+
+
+def test_a_version_s_own_golden_set_may_name_documents_that_were_erased(bare: House, tmp_path: Path) -> None:
+    bare.promoter.promote("tiny@1")
+    rows = [{"text": "the invoice", "labels": ["invoice"]}, {"document": "0" * 32, "labels": ["letter"]}]
     copy = tmp_path / "list.jsonl"
-    copy.write_text(golden.read_text())
+    copy.write_bytes(with_golden(bare.settings.models_root, *rows).read_bytes())
     with pytest.raises(Refused, match=r"0{32} is not there"):
         bare.promoter.promote("tiny@2", copy)
     change = bare.promoter.promote("tiny@2").change
     assert (change.figures["erased"], change.figures["after"]["texts"], change.forced) == (1, 1, False)
+
+
+def test_a_golden_set_of_documents_that_another_house_has_compares_nothing(bare: House) -> None:
+    bare.promoter.promote("tiny@1")
+    with_golden(bare.settings.models_root, {"document": "0" * 32, "labels": ["letter"]})
+    with pytest.raises(Refused, match="could not be compared with 1"):
+        bare.promoter.promote("tiny@2")
+    change = bare.promoter.promote("tiny@2", force=True).change
+    assert change.forced and change.figures == {"erased": 1, "margin": 0.0}
 
 
 def test_a_damaged_taxonomy_leaves_the_classifier_as_it_was(house: House) -> None:
