@@ -7,16 +7,16 @@ ask: search -> read (quote only) -> check every quote -> an answer, or "not foun
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
 from pipeline import facets
-from pipeline.documents import Chunk, Head
 from pipeline.errors import Refused
 from pipeline.facets import Facets
-from pipeline.fuse import Sayings, few_per_document, fuse, rerank
+from pipeline.fuse import fuse, rerank
+from pipeline.gather import Found, Gathered
 from pipeline.ingest import passage_text
 from pipeline.numbers import Numbers
 from pipeline.ports import Documents, Embedder, Lexical, Passages, Reranker, Vectors
@@ -100,15 +100,17 @@ class Finder:
         parts = self._retrieve(index, request, clauses, allowed) if allowed else {}
         hits = fuse(parts, spelling(clauses))
         end = request.offset + request.k
-        found = Gathered(request, None if request.plain or not strict(clauses) else index.lexical)
+        gathered = Gathered(request, None if request.plain or not strict(clauses) else index.lexical)
         # A query of codes and phrases asks for a spelling; a second look would ask for the meaning.
         look = self._look(request) if spelling(clauses) < 1.0 else None
         # The ranking never depends on the page asked for, or a passage would be on two pages or on none.
-        unread = self._gather(found, hits, parts, allowed, max(end, look.passages) if look else end)
-        passages = _reranked(look, request.query, found.passages) if look else found.passages
-        page = [_highlighted(p, index, request, allowed) for p in passages[request.offset : end]]
+        unread = self._gather(gathered, hits, parts, allowed, max(end, look.passages) if look else end)
+        found = _reranked(look, request.query, gathered.found) if look else gathered.found
+        texts = (each.chunk.text for each in found[request.offset : end])
+        marks = [index.lexical.highlights(request.query, text, request.plain, allowed) for text in texts]
+        page = [each.passage(marked) for each, marked in zip(found[request.offset : end], marks, strict=True)]
         whole = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
-        return SearchResult(tuple(page), len(passages), whole, index.generation, self._reader.stale)
+        return SearchResult(tuple(page), len(found), whole, index.generation, self._reader.stale)
 
     def vouch(self, caller: Caller, request: SearchRequest, names: Sequence[str] = (), limit: int = 20) -> None:
         """Raises what a search with these facets would be refused for, without searching."""
@@ -160,25 +162,23 @@ class Finder:
         return parts
 
     def _gather(
-        self, found: Gathered, hits: Sequence[Hit], parts: Mapping[str, list[Hit]], allowed: Numbers, wanted: int
+        self, gathered: Gathered, hits: Sequence[Hit], parts: Mapping[str, list[Hit]], allowed: Numbers, wanted: int
     ) -> bool:
         """Read until there are ``wanted`` passages or some more; returns whether hits are left unread. Texts come from the
         catalogue: what was deleted or forbidden since the snapshot is dropped here."""
-        scores = {part: Hits.of(held).score_of for part, held in parts.items()}
-        hits = found.worth_reading(hits)
-        read_to = 0
-        while read_to < len(hits) and len(found.passages) < wanted:
-            missing = wanted - len(found.passages)
-            batch = hits[read_to : read_to + min(MOST_TEXTS, max(FEWEST_TEXTS, 3 * missing // 2))]
-            read_to += len(batch)
-            chunks = self._passages.chunks([hit.chunk for hit in batch])
-            documents = self._documents.heads({hit.document_number for hit in batch})
+        worth_reading = gathered.worth_reading(hits)
+        while (missing := wanted - len(gathered.found)) > 0:
+            batch = list(islice(worth_reading, min(MOST_TEXTS, max(FEWEST_TEXTS, 3 * missing // 2))))
+            if not batch:
+                return False
+            keys = [hit.chunk for hit in batch]
+            texts = self._passages.found(keys)
+            scores = {part: Hits.of(held).among(keys).score_of for part, held in parts.items()}
             for hit in batch:
-                document = documents.get(hit.document_number)
-                if hit.chunk in chunks and document is not None and hit.document_number in allowed:
+                if hit.chunk in texts and hit.document_number in allowed:
                     explained = {part: held[hit.chunk] for part, held in scores.items() if hit.chunk in held}
-                    found.add(hit, chunks[hit.chunk], document, {**explained, "fused": hit.score})
-        return read_to < len(hits)
+                    gathered.add(Found(hit, *texts[hit.chunk], {**explained, "fused": hit.score}))
+        return next(worth_reading, None) is not None
 
     def _look(self, request: SearchRequest) -> SecondLook | None:
         """The second look where this request gets one. Raises Refused("bad-request") for one asked for that is not to be had."""
@@ -187,46 +187,6 @@ class Finder:
         look = self._second_look
         wanted = look is not None and (look.unasked if request.rerank is None else request.rerank)
         return look if wanted else None
-
-
-class Gathered:
-    """Passages as they are read, best first: few of one document, none that repeats a better one.
-
-    ``judge`` holds what the words did not find against what the query requires; None where it requires nothing.
-    """
-
-    def __init__(self, request: SearchRequest, judge: Lexical | None) -> None:
-        self.passages: list[Passage] = []
-        self._request, self._judge = request, judge
-        self._of_document: Counter[int] = Counter()
-        self._sayings = Sayings()
-
-    def worth_reading(self, hits: Sequence[Hit]) -> Sequence[Hit]:
-        """Where every hit counts, those past a document's share need not be read."""
-        return few_per_document(hits, self._request.per_document) if self._judge is None else hits
-
-    def add(self, hit: Hit, chunk: Chunk, document: Head, scores: Mapping[str, float]) -> None:
-        """Take the passage, or leave it."""
-        if self._of_document[document.number] >= self._request.per_document:
-            return
-        title = " ".join(filter(None, (document.title, chunk.heading)))
-        if (
-            self._judge
-            and "lexical" not in scores
-            and not self._judge.admits(self._request.query, chunk.text, title, document.name)
-        ):
-            return
-        place = len(self.passages)
-        if self._request.collapse and (other := self._sayings.same_as(place, chunk.text)) is not None:
-            self._note_duplicate(other, document)
-            return
-        self._of_document[document.number] += 1
-        self.passages.append(_passage(hit, chunk, document, scores))
-
-    def _note_duplicate(self, place: int, document: Head) -> None:
-        kept = self.passages[place]
-        if document.id != kept.document_id and document.id not in kept.duplicates:
-            self.passages[place] = replace(kept, duplicates=(*kept.duplicates, document.id))
 
 
 def check(request: SearchRequest) -> None:
@@ -244,40 +204,14 @@ def check_quotes(quotes: Sequence[Quote], passages: Sequence[Passage]) -> tuple[
     return tuple(q for q in quotes if any(_stands(q, p) for p in passages if p.document_id == q.document_id))
 
 
-def _reranked(look: SecondLook, query: str, passages: list[Passage]) -> list[Passage]:
-    """The head read again, question and passage together. ``score`` stays the fused one."""
-    head, tail = passages[: look.passages], passages[look.passages :]
-    again = look.reranker.scores(query, [passage_text(p.heading, p.text) for p in head])
-    places = rerank([p.score for p in head], again.tolist())
+def _reranked(look: SecondLook, query: str, found: list[Found]) -> list[Found]:
+    """The head read again, question and passage together. The hit's score stays the fused one."""
+    head, tail = found[: look.passages], found[look.passages :]
+    again = look.reranker.scores(query, [passage_text(each.chunk.heading, each.chunk.text) for each in head])
+    places = rerank([each.hit.score for each in head], again.tolist())
     return [replace(head[i], scores={**head[i].scores, "rerank": float(again[i])}) for i in places] + tail
 
 
 def _stands(quote: Quote, passage: Passage) -> bool:
     start, end = quote.start - passage.start, quote.end - passage.start
     return 0 <= start < end <= len(passage.text) and passage.text[start:end] == quote.text
-
-
-def _highlighted(passage: Passage, index: Index, request: SearchRequest, allowed: Numbers) -> Passage:
-    marks = index.lexical.highlights(request.query, passage.text, request.plain, allowed)
-    return replace(passage, highlights=marks)
-
-
-def _passage(hit: Hit, chunk: Chunk, document: Head, scores: Mapping[str, float]) -> Passage:
-    return Passage(
-        document_id=document.id,
-        document_name=document.name,
-        chunk=hit.chunk,
-        ordinal=chunk.ordinal,
-        text=chunk.text,
-        start=chunk.start,
-        end=chunk.end,
-        page_first=chunk.page_first,
-        page_last=chunk.page_last,
-        heading=chunk.heading,
-        score=hit.score,
-        scores=scores,
-        label=document.label,
-        source=document.source,
-        path=document.path,
-        received_at=document.received_at,
-    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from pipeline.questions import ORDINAL_BITS, Hit, Hits
+from pipeline.questions import Hit, Hits
 
 #: The share of the words in the fused score, the rest is the meaning's: measured, see README.md. A query of codes and
 #: phrases asks for a spelling, so its words decide; one that has them among others stands between.
@@ -31,9 +31,10 @@ def fuse(parts: Mapping[str, Sequence[Hit]], spelling: float = 0.0) -> Hits:
     words, cosines = Hits.of(parts.get("lexical", ())), Hits.of(parts.get("vector", ()))
     share = WORDS + (EXACT_WORDS - WORDS) * spelling if len(cosines) else 1.0
     best, last = words.scores.max(initial=0.0) or 1.0, cosines.scores.min() if len(cosines) else 0.0
-    keys = np.union1d(words.keys, cosines.keys)
+    keys = np.sort(np.concatenate([words.keys, cosines.keys]))
+    keys = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
     scores = share * _spread(words, keys, 0.0) / best + (1 - share) * _spread(cosines, keys, last)
-    order = np.lexsort((keys, -scores))
+    order = np.argsort(-scores, kind="stable")  # the keys are sorted
     return Hits(keys[order], scores[order])
 
 
@@ -51,15 +52,14 @@ def rerank(fused: Sequence[float], again: Sequence[float]) -> list[int]:
     return sorted(range(len(mixed)), key=lambda place: (-mixed[place], place))
 
 
-def few_per_document(hits: Sequence[Hit], limit: int) -> Hits:
-    """No more than ``limit`` hits of one document, the best ones."""
-    hits = Hits.of(hits)
-    numbers = hits.keys >> ORDINAL_BITS
-    order = np.argsort(numbers, kind="stable")
-    firsts = np.searchsorted(numbers, numbers[order], sorter=order)
-    kept = np.empty(len(hits), bool)
-    kept[order] = np.arange(len(hits)) - firsts < limit
-    return hits[kept]
+def few_per_document(hits: Iterable[Hit], limit: int) -> Iterator[Hit]:
+    """No more than ``limit`` hits of one document, the first ones."""
+    seen: Counter[int] = Counter()
+    for hit in hits:
+        number = hit.document_number
+        seen[number] += 1
+        if seen[number] <= limit:
+            yield hit
 
 
 class Sayings:
@@ -67,29 +67,38 @@ class Sayings:
     never do: two invoices of one form are two."""
 
     def __init__(self) -> None:
-        self._sizes: dict[Hashable, int] = {}
-        self._figures: dict[Hashable, frozenset[str]] = {}
-        self._holding: dict[int, list[Hashable]] = defaultdict(list)
+        self._held: dict[Hashable, tuple[list[str], set[Sequence[str]]]] = {}
+        self._any: set[Sequence[str]] = set()
 
     def same_as(self, name: Hashable, text: str) -> Hashable | None:
         """The name of an earlier text that this one repeats, by the Jaccard measure over its sequences of five words; else
         None, and the text is remembered under ``name``."""
         words = _WORD.findall(text.lower())
-        mine, figures = (
-            _sequences(words),
-            frozenset(word for word in words if not word.isalpha() and any(map(str.isdigit, word))),
-        )
-        common = Counter(other for sequence in mine for other in self._holding.get(sequence, ()))
-        for other, count in common.most_common():
-            if count < SAME * len(mine):
-                break
-            if count >= SAME * (len(mine) + self._sizes[other] - count) and figures == self._figures[other]:
-                return other
-        self._sizes[name], self._figures[name] = len(mine), figures
-        for sequence in mine:
-            self._holding[sequence].append(name)
+        mine = _sequences(words)
+        # What all earlier texts have together is less than what one of them must have: so it is with nearly every text.
+        if len(mine & self._any) >= SAME * len(mine) and (other := self._nearest(words, mine)) is not None:
+            return other
+        self._held[name] = words, mine
+        self._any |= mine
         return None
 
+    def _nearest(self, words: Sequence[str], mine: set[Sequence[str]]) -> Hashable | None:
+        """The one with most in common, of those that say the same."""
+        figures, best, most = _figures(words), None, 0
+        for name, (others, held) in self._held.items():
+            common = len(mine & held)
+            same = common >= SAME * (len(mine) + len(held) - common)
+            if common > most and same and figures == _figures(others):
+                best, most = name, common
+        return best
 
-def _sequences(words: Sequence[str]) -> set[int]:
-    return {hash(tuple(words[i : i + _SEQUENCE])) for i in range(max(1, len(words) - _SEQUENCE + 1))}
+
+def _figures(words: Sequence[str]) -> frozenset[str]:
+    return frozenset(word for word in words if not word.isalpha() and any(map(str.isdigit, word)))
+
+
+def _sequences(words: Sequence[str]) -> set[Sequence[str]]:
+    """All of them; a shorter text is one."""
+    if len(words) < _SEQUENCE:
+        return {tuple(words)}
+    return set(zip(*(words[start:] for start in range(_SEQUENCE)), strict=False))

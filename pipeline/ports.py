@@ -156,9 +156,6 @@ class Documents(Protocol):
     def by_number(self, numbers: Collection[int]) -> dict[int, Document]:
         """The documents, deleted ones left out."""
 
-    def heads(self, numbers: Collection[int]) -> dict[int, Head]:
-        """What a search tells of the documents, deleted ones left out; quicker than `by_number`."""
-
     def delete(self, document_id: str) -> Document:
         """Hide at once and forget texts, vectors and cached results; returns the document as it was. The blob is the
         caller's to delete. Idempotent; Refused("not-found") for an unknown id."""
@@ -218,6 +215,9 @@ class Passages(Protocol):
 
     def chunks(self, keys: Collection[int]) -> dict[int, Chunk]:
         """By chunk key; chunks of deleted documents are left out."""
+
+    def found(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
+        """The same with the document that each stands in: all that a search tells of its hits."""
 
     def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
         """All chunks in order, and their vectors of shape (n, dimension), or None before they are embedded; None too

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from pipeline.errors import Refused
 from pipeline.figures import days, number
@@ -72,6 +73,7 @@ class Clause:
         return self.kind in ("number", "date")
 
 
+@lru_cache(maxsize=64)  # a search asks for it in several places
 def parse(query: str, plain: bool = False) -> tuple[Clause, ...]:
     """The clauses of a query in their order, a repeated word repeated; at least one of them is not excluded. A ``plain``
     text is words and nothing else."""

@@ -67,6 +67,10 @@ class SearchRequest:
     rerank: bool | None = None
 
 
+#: Hits that become objects together: of thousands often only the first few are looked at.
+_AT_A_TIME = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A passage that an index proposes: ``chunk`` is document number << 20 | ordinal; ``score`` in the index's own unit."""
@@ -103,7 +107,8 @@ class Hits(Sequence[Hit]):
         return len(self.keys)
 
     def __iter__(self) -> Iterator[Hit]:
-        return map(Hit, self.keys.tolist(), self.scores.tolist())
+        for start in range(0, len(self), _AT_A_TIME):
+            yield from map(Hit, *(each[start : start + _AT_A_TIME].tolist() for each in (self.keys, self.scores)))
 
     def __getitem__(self, at: int | slice | np.ndarray) -> Any:
         """A `Hit` for a place; `Hits` for a slice, places or a mask."""
@@ -123,6 +128,14 @@ class Hits(Sequence[Hit]):
     def score_of(self) -> dict[int, float]:
         """Score by chunk key."""
         return dict(zip(self.keys.tolist(), self.scores.tolist(), strict=True))
+
+    def among(self, keys: Sequence[int]) -> Hits:
+        """Those of a few keys, in the order of these."""
+        if not len(self):
+            return self
+        order = np.argsort(self.keys)
+        at = order[np.searchsorted(self.keys, keys, sorter=order).clip(max=len(self) - 1)]
+        return self[at[self.keys[at] == keys]]
 
 
 #: Chunks of one document are numbered in this many bits, the document in the 31 above them.

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipeline.documents import Chunk, Document
 from pipeline.fuse import Sayings, few_per_document, fuse
 from pipeline.numbers import Numbers
 from pipeline.ports import Vectors
-from pipeline.questions import ORDINAL_BITS, Caller, Filters, Hit, Hits, chunk_key
+from pipeline.questions import ORDINAL_BITS, Caller, Filters, Hit, chunk_key
 
 if TYPE_CHECKING:
     from workers.assemble import House
@@ -61,20 +62,18 @@ class Similar:
         parts = {"lexical": lexical, "vector": _nearest(snapshot.vectors, vectors, allowed)}
         return self._gather(few_per_document(fuse(parts), 1), allowed, k)
 
-    def _gather(self, hits: Hits, allowed: Numbers, k: int) -> tuple[Neighbour, ...]:
+    def _gather(self, hits: Iterator[Hit], allowed: Numbers, k: int) -> tuple[Neighbour, ...]:
         """Best first; what says the same as a nearer one is told with that."""
         found: dict[int, Neighbour] = {}
         sayings = Sayings()
-        for at in range(0, len(hits), READ * k):
-            for neighbour, text in self._read(hits[at : at + READ * k], allowed):
+        while len(found) < k and (batch := list(islice(hits, READ * k))):
+            for neighbour, text in self._read(batch, allowed):
                 other = sayings.same_as(neighbour.document.number, text)
                 if other is None:
                     found[neighbour.document.number] = neighbour
                 elif isinstance(other, int):
                     kept = found[other]
                     found[other] = replace(kept, duplicates=(*kept.duplicates, neighbour.document.id))
-            if len(found) >= k:
-                break
         return tuple(found.values())[:k]
 
     def _read(self, hits: Sequence[Hit], allowed: Numbers) -> Iterator[tuple[Neighbour, str]]:

@@ -15,7 +15,7 @@ from indexes.catalogue.rule import readable
 from indexes.catalogue.scopes import forget_scopes, insert_new, link_child, link_place
 from indexes.catalogue.store import Store, new_id
 from indexes.catalogue.tables import access, chunks, documents, embeddings, events, jobs, opinions, results, sightings
-from pipeline.documents import Child, Document, Event, Head, Lane, Sighting, Stage, State
+from pipeline.documents import Child, Document, Event, Lane, Sighting, Stage, State
 from pipeline.errors import Refused
 from pipeline.facets import Facet
 from pipeline.numbers import Numbers
@@ -26,10 +26,6 @@ REMEMBERED = 64
 
 _FIELDS = tuple(Document.__dataclass_fields__)
 _TUPLES = ("labels", "languages", "rules", "flags")
-#: Made once: each search executes it.
-_HEADS = sa.select(*(documents.c[name] for name in Head.__dataclass_fields__)).where(
-    documents.c.number.in_(sa.bindparam("numbers", expanding=True)), documents.c.state != State.DELETED
-)
 #: SQLite allows at most 32,766 variables in a statement.
 _BATCH = 10_000
 
@@ -71,12 +67,13 @@ class SqlDocuments:
             return self._all(connection, query), int(total or 0)
 
     def visible(self, caller: Caller, filters: Filters) -> Numbers:
+        # Counted before it is read: what changes in between is read again at the next question.
+        key = (self.store.epoch(), caller.principals, caller.tenant, caller.admin, filters)
+        with self._lock:
+            if key in self._remembered:
+                self._remembered.move_to_end(key)
+                return self._remembered[key]
         with self.store.read() as connection:
-            key = (self.store.epoch(connection), caller.principals, caller.tenant, caller.admin, filters)
-            with self._lock:
-                if key in self._remembered:
-                    self._remembered.move_to_end(key)
-                    return self._remembered[key]
             check_fields(connection, caller, filters)
             where = [documents.c.embedder.is_not(None), documents.c.state != State.DELETED]
             query = sa.select(documents.c.number).where(*where, *readable(caller), *matching(filters))
@@ -112,14 +109,6 @@ class SqlDocuments:
             for batch in batches(sorted(numbers)):
                 rows = connection.execute(_BY_NUMBER, {"numbers": batch}).mappings().all()
                 found |= {document.number: document for document in self._documents(connection, rows)}
-        return found
-
-    def heads(self, numbers: Collection[int]) -> dict[int, Head]:
-        found: dict[int, Head] = {}
-        with self.store.read() as connection:
-            for batch in batches(sorted(numbers)):
-                rows = connection.execute(_HEADS, {"numbers": batch})
-                found |= {head.number: head for head in (Head(*row) for row in rows)}
         return found
 
     def delete(self, document_id: str) -> Document:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from indexes.catalogue.documents import access_lists, to_document
 from indexes.catalogue.store import Store
 from indexes.catalogue.tables import chunks, documents, embeddings, results
-from pipeline.documents import Chunk, Document, State
+from pipeline.documents import Chunk, Document, Head, State
 from pipeline.questions import ORDINAL_BITS, chunk_key
 
 #: Documents read at once by `scan`.
@@ -28,21 +29,21 @@ class SqlPassages:
         self.store = store
 
     def chunks(self, keys: Collection[int]) -> dict[int, Chunk]:
+        rows = self._at(keys, _CHUNK, "")
+        return {chunk_key(row[0], row[1]): Chunk(*row[1:]) for row in rows}
+
+    def found(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
+        rows = self._at(keys, (*_CHUNK, *_HEAD), _BESIDE)
+        return {chunk_key(row[0], row[1]): (Chunk(*row[1:_OF_HEAD]), Head(*row[_OF_HEAD:])) for row in rows}
+
+    def _at(self, keys: Collection[int], columns: tuple[str, ...], joined: str) -> Iterator[tuple]:
         places = [(key >> ORDINAL_BITS, key & ((1 << ORDINAL_BITS) - 1)) for key in sorted(set(keys))]
-        found: dict[int, Chunk] = {}
-        with self.store.read() as connection:
-            for start in range(0, len(places), _PLACES):
-                batch = places[start : start + _PLACES]
-                size = max(16, 1 << (len(batch) - 1).bit_length())  # few statements, so that each is made once
-                batch += batch[-1:] * (size - len(batch))
-                values = {
-                    f"{name}{i}": value
-                    for i, place in enumerate(batch)
-                    for name, value in zip("no", place, strict=True)
-                }
-                for row in connection.execute(_at_places(size), values):
-                    found[chunk_key(row.number, row.ordinal)] = _chunk(row)
-        return found
+        for start in range(0, len(places), _PLACES):
+            batch = places[start : start + _PLACES]
+            size = max(16, 1 << (len(batch) - 1).bit_length())  # few statements, so that the driver keeps them all
+            batch += batch[-1:] * (size - len(batch))
+            statement = _at_places(size, self.store.place, columns, joined)
+            yield from self.store.rows(statement, list(chain.from_iterable(batch)))
 
     def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
         with self.store.read() as connection:
@@ -85,15 +86,20 @@ class SqlPassages:
             return connection.scalar(sa.select(documents.c.parsed_key).where(documents.c.id == document_id))
 
 
+#: Columns of `Chunk`, after the document's number, and of `Head`.
+_CHUNK = tuple(f'c."{name}"' for name in ("number", *Chunk.__dataclass_fields__))
+_HEAD = tuple(f'd."{name}"' for name in Head.__dataclass_fields__)
+_OF_HEAD = len(_CHUNK)
+_BESIDE = f" JOIN documents AS d ON d.number = c.number AND d.state <> '{State.DELETED}'"
+
+
 @cache
-def _at_places(size: int) -> sa.TextClause:
-    """The passages at so many places (:n0, :o0), (:n1, :o1) ... As a text, since the library would make its own statement
-    anew each time; a join, since SQLite reads the whole table for a list of pairs."""
-    pairs = ", ".join(f"(CAST(:n{i} AS BIGINT), CAST(:o{i} AS INTEGER))" for i in range(size))
-    columns = ", ".join(f'c."{column.name}"' for column in _columns().selected_columns)
-    return sa.text(
-        f"WITH wanted (number, ordinal) AS (VALUES {pairs}) SELECT {columns} FROM wanted"
-        " JOIN chunks AS c ON c.number = wanted.number AND c.ordinal = wanted.ordinal"
+def _at_places(size: int, place: str, columns: tuple[str, ...], joined: str) -> str:
+    """The passages at so many places, as a join: SQLite reads the whole table for a list of pairs."""
+    pairs = ", ".join([f"(CAST({place} AS BIGINT), CAST({place} AS INTEGER))"] * size)
+    return (
+        f"WITH wanted (number, ordinal) AS (VALUES {pairs}) SELECT {', '.join(columns)} FROM wanted"
+        f" JOIN chunks AS c ON c.number = wanted.number AND c.ordinal = wanted.ordinal{joined}"
     )
 
 

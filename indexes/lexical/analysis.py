@@ -98,6 +98,8 @@ _FOLDED = (
 
 def folded(text: str) -> str:
     """In lower case and without accents, as terms are."""
+    if text.isascii():  # most are, and it is the same
+        return text.lower()
     return "".join(_FOLDED.analyze(text))
 
 

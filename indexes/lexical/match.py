@@ -26,20 +26,22 @@ def highlights(
     it is ``known`` to stand in other texts: then it was not misspelt."""
     clauses = _marking(query, plain)
     language = language_of(text)
-    places = [(m.start(), m.end(), m.group()) for m in _WORD.finditer(text)]
-    stemmed = [stem(word, language) for _, _, word in places]
+    stemmed = {word: stem(word, language) for word in set(_WORD.findall(text))}
     wanted = _wanted(query, plain, language)
     like = {folded(c.text): c.distance for c in clauses if c.kind == "like"}
     if len(wanted) <= KEYWORDS:
-        missing = (word for each, word in wanted.items() if each not in stemmed and is_misspellable(word))
+        held = set(stemmed.values())
+        missing = (word for each, word in wanted.items() if each not in held and is_misspellable(word))
         like |= {folded(word): 0 for word in missing if not known(word)}
-    spelt = {word for _, _, word in places if is_alike(like, folded(word))} if like else ()
+    marked = {word for word, each in stemmed.items() if each in wanted or (like and is_alike(like, folded(word)))}
     begun = _begun([folded(clause.text) for clause in clauses if clause.kind == "prefix"], text)
-    return tuple(
-        (start, end)
-        for (start, end, word), each in zip(places, stemmed, strict=True)
-        if each in wanted or word in spelt or any(first <= start and end <= last for first, last in begun)
-    )
+    if not marked and not begun:
+        return ()
+    return tuple(m.span() for m in _WORD.finditer(text) if m.group() in marked or (begun and _is_inside(m, begun)))
+
+
+def _is_inside(word: re.Match[str], wider: Sequence[tuple[int, int]]) -> bool:
+    return any(first <= word.start() and word.end() <= last for first, last in wider)
 
 
 def _begun(prefixes: Sequence[str], text: str) -> list[tuple[int, int]]:
@@ -92,6 +94,8 @@ def is_alike(wanted: Mapping[str, int], word: str) -> bool:
 def is_near(one: str, other: str, distance: int) -> bool:
     """Whether so many insertions, deletions, replacements or swaps of neighbours make one word of the other."""
     if abs(len(one) - len(other)) > distance:
+        return False
+    if max(len(set(one) - set(other)), len(set(other) - set(one))) > distance:  # quick, and so it is with most words
         return False
     before, row = [], list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):

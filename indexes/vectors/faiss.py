@@ -28,5 +28,7 @@ class FaissVectors:
         found = [segment.search(query, k, numbers) for segment in self.segments]
         keys = np.concatenate([each[0] for each in found])
         scores = np.concatenate([each[1] for each in found])
-        best = np.lexsort((keys, -scores))[:k]
+        best = np.argsort(-scores, kind="stable")[:k]  # quick where they are sorted already
+        if np.any(scores[best[1:]] == scores[best[:-1]]):
+            best = np.lexsort((keys, -scores))[:k]  # of equal ones the lower key first, so that pages are stable
         return Hits(keys[best], scores[best])

@@ -116,8 +116,11 @@ def _sample(rows: np.ndarray, wanted: int, seed: int) -> np.ndarray:
     return np.ascontiguousarray(rows, dtype=np.float32)
 
 
-def propose(index: faiss.Index, query: np.ndarray, count: int, bits: np.ndarray | None, share: float) -> np.ndarray:
-    """Positions of about ``count`` candidates for ``query`` (1, dimension), in no order that counts.
+def nearest(
+    index: faiss.IndexRefine, query: np.ndarray, count: int, bits: np.ndarray | None, share: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of about ``count`` rows near ``query`` (1, dimension), and their scores, best first: ``index.base_index`` proposes,
+    ``index.refine_index`` compares, in one call that holds no lock of Python's.
 
     ``bits`` packs one bit per row, little endian, of those that may be proposed; ``share`` of the rows they are.
     Where the lists that lie near hold too few, all of them are looked into: a narrow filter never starves the answer.
@@ -125,12 +128,15 @@ def propose(index: faiss.Index, query: np.ndarray, count: int, bits: np.ndarray 
     # Named: FAISS keeps only pointers to the bits and to the selector.
     selector = faiss.IDSelectorBitmap(len(bits) * 8, faiss.swig_ptr(bits)) if bits is not None else None
     wanted = min(count, max(1, round(share * index.ntotal)))
-    for effort in _efforts(index, count, share):
-        found = index.search(query, count, params=_parameters(index, effort, selector))[1][0]
-        found = found[found >= 0]
-        if len(found) >= wanted:
+    base = faiss.downcast_index(index.base_index)
+    for effort in _efforts(base, count, share):
+        proposing = _parameters(base, effort, selector)
+        parameters = faiss.IndexRefineSearchParameters(k_factor=1, base_index_params=proposing)
+        scores, positions = (each[0] for each in index.search(query, count, params=parameters))
+        found = positions >= 0
+        if np.count_nonzero(found) >= wanted:
             break
-    return found
+    return positions[found], scores[found]
 
 
 def probes(index: faiss.IndexIVF) -> int:

@@ -9,7 +9,6 @@ All of it is memory-mapped. A replaced document's rows stay and are named in ``d
 
 from __future__ import annotations
 
-import mmap
 import os
 import weakref
 from collections.abc import Sequence
@@ -22,8 +21,9 @@ from typing import BinaryIO
 import faiss
 import numpy as np
 
-from indexes.vectors.kinds import EXACT, by_lists, kind_for, propose
+from indexes.vectors.kinds import EXACT, by_lists, kind_for, nearest
 from indexes.vectors.measure import built
+from indexes.vectors.rows import Memory, Rows, inner_products
 from pipeline.numbers import Numbers
 from pipeline.questions import ORDINAL_BITS
 
@@ -34,9 +34,6 @@ GATHER_ROWS = 8_000
 GATHER_SHARE = 0.2
 #: Candidates for k results: this many times k, but not fewer and not more over k than these.
 WIDEN, AT_LEAST, AT_MOST_MORE = 8, 160, 400
-#: Re-ranking touches pages all over the file, and the kernel maps their neighbours too: windows of 256 KiB or so (measured).
-#: After so many windows they are given back to its cache; so many rows are read between two looks.
-WINDOW_BITS, WINDOWS_RESIDENT, PIECE = 18, 256, 256
 #: Filters whose bitmaps a segment keeps.
 FILTERS_KEPT = 16
 #: Rows that are copied at a time.
@@ -56,52 +53,6 @@ class Selection:
         return cls(mask, np.packbits(mask, bitorder="little"), int(np.count_nonzero(mask)))
 
 
-def as_single(rows: np.ndarray) -> np.ndarray:
-    """float16 as float32, three times as quick as numpy does it: sign, exponent and fraction are put in their places, and
-    the difference of the exponents' biases is multiplied in. Finite values only; float32 is given back as it is."""
-    if rows.dtype != np.float16:
-        return rows
-    bits = rows.view(np.uint16).astype(np.uint32)
-    bits <<= 16
-    shifted = (bits.view(np.int32) >> 3) & np.int32(-0x70000001)
-    return shifted.view(np.float32) * np.float32(2.0 ** (127 - 15))
-
-
-class Rows:
-    """Stored vectors, mapped from a file, whose pages do not pile up in this process."""
-
-    def __init__(self, file: Path, dimension: int) -> None:
-        self._map = None
-        self.dtype = np.dtype("<f4" if file.suffix == ".f32" else "<f2")
-        with file.open("rb") as opened:
-            self._map = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)
-        self.array = np.frombuffer(self._map, self.dtype).reshape(-1, dimension)
-        self._windows = 0
-
-    def at(self, positions: np.ndarray) -> np.ndarray:
-        """The rows at these positions (sorted) as float32."""
-        rows = np.empty((len(positions), self.array.shape[1]), np.float32)
-        for start in range(0, len(positions), PIECE):
-            some = positions[start : start + PIECE]
-            rows[start : start + PIECE] = as_single(self.array[some])
-            windows = some * self.array.strides[0] >> WINDOW_BITS
-            self._windows += 1 + np.count_nonzero(windows[1:] != windows[:-1])
-            if self._windows > WINDOWS_RESIDENT:
-                self._windows = 0
-                self._map.madvise(mmap.MADV_DONTNEED)  # they stay in the kernel's cache
-        return rows
-
-
-class Memory:
-    """Stored vectors of a segment that was made just now."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-
-    def at(self, positions: np.ndarray) -> np.ndarray:
-        return as_single(self.array[positions])
-
-
 @dataclass(frozen=True, eq=False)
 class Segment:
     """``index`` is None for the kind "exact". ``dropped``: numbers of documents whose rows here are no longer valid."""
@@ -109,7 +60,7 @@ class Segment:
     name: str
     kind: str
     keys: np.ndarray
-    rows: Rows | Memory
+    rows: Memory
     index: faiss.Index | None = None
     dropped: Numbers = field(default_factory=Numbers)
     _lock: Lock = field(default_factory=Lock, repr=False)
@@ -165,35 +116,32 @@ class Segment:
     def search(self, query: np.ndarray, k: int, allowed: Numbers | None) -> tuple[np.ndarray, np.ndarray]:
         """The best ``k`` of the allowed rows: (chunk keys, scores), in no order."""
         selection = self.selected(allowed)
-        if self.index is None and (selection is None or selection.count > GATHER_SHARE * len(self)):
+        count = len(self) if selection is None else selection.count
+        if self.index is None and count > GATHER_SHARE * len(self):
             scores = inner_products(self.rows.array, query)
             positions = np.arange(len(self)) if selection is None else np.flatnonzero(selection.mask)
             scores = scores if selection is None else scores[positions]
-        else:
-            positions = self._positions(query, k, selection)
+        elif selection is not None and (self.index is None or count <= max(GATHER_ROWS, k)):
+            positions = np.flatnonzero(selection.mask)
             scores = inner_products(self.rows.at(positions), query)
+        else:
+            positions, scores = self._proposed(query, k, selection)
         if len(scores) > k:
             best = np.argpartition(-scores, k - 1)[:k]
             positions, scores = positions[best], scores[best]
         return self.keys[positions], scores
 
-    def _positions(self, query: np.ndarray, k: int, selection: Selection | None) -> np.ndarray:
-        """The rows to read and compare, sorted so that they are read in the order of the file."""
-        count = len(self) if selection is None else selection.count
-        if selection is not None and (self.index is None or count <= max(GATHER_ROWS, k)):
-            return np.flatnonzero(selection.mask)
+    def _proposed(self, query: np.ndarray, k: int, selection: Selection | None) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the best ``k``, by the stored rows, of those that the index proposes, some more; and their scores."""
         wanted = min(max(WIDEN * k, AT_LEAST), k + AT_MOST_MORE)
-        bits = selection.bits if selection is not None else None
-        return np.sort(propose(self.index, query.reshape(1, -1), wanted, bits, count / max(1, len(self))))
+        bits, share = (None, 1.0) if selection is None else (selection.bits, selection.count / len(self))
+        positions, scores = nearest(self._reranked, query.reshape(1, -1), wanted, bits, share)
+        self.rows.were_read(positions)
+        return positions[:k], scores[:k]
 
-
-def inner_products(rows: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Of every row with the query, both float32, in this thread alone: BLAS shares out even so little among all cores and
-    waits for the last of them, which on a busy machine takes twenty times as long."""
-    scores = np.empty(len(rows), np.float32)
-    given = (faiss.swig_ptr(each) for each in (scores, query, rows))
-    faiss.fvec_inner_products_ny(*given, rows.shape[1], len(rows))
-    return scores
+    @cached_property
+    def _reranked(self) -> faiss.IndexRefine:
+        return faiss.IndexRefine(self.index, self.rows.compared)
 
 
 def make_segment(name: str, keys: np.ndarray, rows: np.ndarray, kind: str | None = None, large: str = "") -> Segment:

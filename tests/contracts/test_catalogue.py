@@ -105,20 +105,13 @@ def test_a_deleted_document_is_gone_and_may_come_back_as_another(catalogue: Cata
     catalogue.documents.delete(old.id)
     assert catalogue.documents.find(ADMIN, Filters()) == ([], 0)
     assert catalogue.documents.visible(ADMIN, Filters()) == frozenset()
-    assert catalogue.documents.by_number([old.number]) == catalogue.documents.heads([old.number]) == {}
-    assert catalogue.passages.chunks([chunk_key(old.number, 0)]) == {}
+    assert catalogue.documents.by_number([old.number]) == {}
+    held = [chunk_key(old.number, 0)]
+    assert catalogue.passages.chunks(held) == catalogue.passages.found(held) == {}
     assert catalogue.passages.result(f"{1:064d}") is None
     catalogue.documents.delete(old.id)  # once more changes nothing
     new = arrive(catalogue)
     assert new.id != old.id and new.number > old.number
-
-
-def test_a_head_tells_what_the_document_does(catalogue: Catalogue) -> None:
-    held = {document.number: document for document in (finish(catalogue, 1), finish(catalogue, 2))}
-    heads = catalogue.documents.heads([*held, 999])
-    assert heads.keys() == held.keys()
-    for number, head in heads.items():
-        assert all(getattr(held[number], name) == getattr(head, name) for name in Head.__dataclass_fields__)
 
 
 def test_an_unknown_document_is_not_found(catalogue: Catalogue) -> None:
@@ -333,6 +326,9 @@ def test_passages_come_back_as_they_were_stored(catalogue: Catalogue) -> None:
     assert catalogue.passages.of_document(document.number, "another")[1] is None
     keys = [chunk_key(document.number, 1), chunk_key(document.number, 7), chunk_key(99, 1)]
     assert list(catalogue.passages.chunks(keys)) == keys[:1]
+    ((chunk, head),) = catalogue.passages.found(keys).values()
+    assert chunk == catalogue.passages.chunks(keys)[keys[0]] == chunks[1]
+    assert head == Head(**{name: getattr(document, name) for name in Head.__dataclass_fields__})
     assert catalogue.passages.result(f"{1:064d}") == b"parsed"
     assert catalogue.passages.parsed_key(document.id) == f"{1:064d}"
 

@@ -11,7 +11,8 @@ import pytest
 from indexes.vectors import kinds, measure
 from indexes.vectors.advise import Line, made, recommend, sampled, table
 from indexes.vectors.kinds import EXACT, EXACT_ROWS, KINDS, build
-from indexes.vectors.segments import as_single, make_segment
+from indexes.vectors.rows import as_single
+from indexes.vectors.segments import make_segment
 from pipeline.numbers import Numbers
 from pipeline.questions import chunk_key
 from workers.settings import IndexSettings
