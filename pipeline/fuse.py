@@ -67,8 +67,8 @@ class Sayings:
     never do: two invoices of one form are two."""
 
     def __init__(self) -> None:
-        self._held: dict[Hashable, tuple[list[str], set[Sequence[str]]]] = {}
-        self._any: set[Sequence[str]] = set()
+        self._held: dict[Hashable, tuple[list[str], set[int]]] = {}
+        self._any: set[int] = set()
 
     def same_as(self, name: Hashable, text: str) -> Hashable | None:
         """The name of an earlier text that this one repeats, by the Jaccard measure over its sequences of five words; else
@@ -82,7 +82,7 @@ class Sayings:
         self._any |= mine
         return None
 
-    def _nearest(self, words: Sequence[str], mine: set[Sequence[str]]) -> Hashable | None:
+    def _nearest(self, words: Sequence[str], mine: set[int]) -> Hashable | None:
         """The one with most in common, of those that say the same."""
         figures, best, most = _figures(words), None, 0
         for name, (others, held) in self._held.items():
@@ -97,8 +97,8 @@ def _figures(words: Sequence[str]) -> frozenset[str]:
     return frozenset(word for word in words if not word.isalpha() and any(map(str.isdigit, word)))
 
 
-def _sequences(words: Sequence[str]) -> set[Sequence[str]]:
-    """All of them; a shorter text is one."""
+def _sequences(words: Sequence[str]) -> set[int]:
+    """A number for each; a shorter text is one. Numbers, since so many tuples would call the garbage collector."""
     if len(words) < _SEQUENCE:
-        return {tuple(words)}
-    return set(zip(*(words[start:] for start in range(_SEQUENCE)), strict=False))
+        return {hash(tuple(words))}
+    return set(map(hash, zip(*(words[start:] for start in range(_SEQUENCE)), strict=False)))

@@ -103,10 +103,8 @@ class LimitedSearch:
         if not self._size:
             return np.zeros(0, np.int64), np.zeros(0)
         hits = self._searcher.search(query, min(k, self._size), count=False).hits
-        scores, addresses = zip(*hits, strict=True) if hits else ((), ())
-        return np.array(self._searcher.fast_field_values("chunk", list(addresses)), np.int64), np.array(
-            scores, np.float64
-        )
+        keys = self._searcher.fast_field_values("chunk", [address for _, address in hits])
+        return np.array(keys, np.int64), np.array([score for score, _ in hits], np.float64)
 
     def _limit(self, allowed: Numbers) -> Limit:
         """Kept while ``allowed`` lives."""
