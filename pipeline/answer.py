@@ -73,6 +73,14 @@ class SecondLook:
     unasked: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """The documents that a caller may read, and those of them that the filters keep: the same object without filters."""
+
+    readable: Numbers
+    allowed: Numbers
+
+
 class Finder:
     """Search and answers for one installation. Thread-safe when its parts are. Without a ``second_look`` the fused ranking
     stands. ``embedder_of`` gives the model of an index that another one than ``embedder`` made, by its digest; without it
@@ -96,18 +104,18 @@ class Finder:
         check(request)
         clauses = parse(request.query, request.plain)
         index = self._reader.snapshot()
-        allowed = self._documents.visible(caller, request.filters)
-        parts = self._retrieve(index, request, clauses, allowed) if allowed else {}
+        sight = self._sight(caller, request.filters)
+        parts = self._retrieve(index, request, clauses, sight) if sight.allowed else {}
         hits = fuse(parts, spelling(clauses))
         end = request.offset + request.k
         gathered = Gathered(request, None if request.plain or not strict(clauses) else index.lexical)
         # A query of codes and phrases asks for a spelling; a second look would ask for the meaning.
         look = self._look(request) if spelling(clauses) < 1.0 else None
         # The ranking never depends on the page asked for, or a passage would be on two pages or on none.
-        unread = self._gather(gathered, hits, parts, allowed, max(end, look.passages) if look else end)
+        unread = self._gather(gathered, hits, parts, sight.allowed, max(end, look.passages) if look else end)
         found = _reranked(look, request.query, gathered.found) if look else gathered.found
         texts = (each.chunk.text for each in found[request.offset : end])
-        marks = [index.lexical.highlights(request.query, text, request.plain, allowed) for text in texts]
+        marks = [index.lexical.highlights(request.query, text, request.plain, sight.readable) for text in texts]
         page = [each.passage(marked) for each, marked in zip(found[request.offset : end], marks, strict=True)]
         whole = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
         return SearchResult(tuple(page), len(found), whole, index.generation, self._reader.stale)
@@ -126,13 +134,13 @@ class Finder:
         facets.check(names, limit)
         clauses = parse(request.query, request.plain)
         index = self._reader.snapshot()
-        allowed = self._documents.visible(caller, request.filters)
+        sight = self._sight(caller, request.filters)
         worded, hits = request.mode != "vector", Hits.of(())
-        if worded and allowed:
-            hits = Hits.of(index.lexical.search(request.query, FACET_DEPTH, allowed, request.plain))
-        if allowed and not len(hits) and not strict(clauses):
+        if worded and sight.allowed:
+            hits = Hits.of(self._worded(index, request, FACET_DEPTH, sight))
+        if sight.allowed and not len(hits) and not strict(clauses):
             worded = False
-            hits = fuse(self._retrieve(index, request, clauses, allowed))
+            hits = fuse(self._retrieve(index, request, clauses, sight))
         numbers = Numbers(hits.keys >> ORDINAL_BITS)
         counted = self._documents.facets(caller, request.filters, names, limit, numbers)
         return Facets(counted, len(numbers), worded and len(hits) < FACET_DEPTH)
@@ -147,18 +155,25 @@ class Finder:
             return Answer(question, False, NOT_FOUND, (), passages[:k], confidence)
         return Answer(question, True, " ".join(q.text for q in quotes), quotes, passages[:k], confidence)
 
+    def _sight(self, caller: Caller, filters: Filters) -> Sight:
+        readable = self._documents.visible(caller, Filters())
+        return Sight(readable, self._documents.visible(caller, filters) if filters != Filters() else readable)
+
+    def _worded(self, index: Index, request: SearchRequest, depth: int, sight: Sight) -> Sequence[Hit]:
+        return index.lexical.search(request.query, depth, sight.allowed, request.plain, sight.readable)
+
     def _retrieve(
-        self, index: Index, request: SearchRequest, clauses: Sequence[Clause], allowed: Numbers
+        self, index: Index, request: SearchRequest, clauses: Sequence[Clause], sight: Sight
     ) -> dict[str, list[Hit]]:
         """Ranked hits by part. The filter goes into each index; it is not applied afterwards."""
         parts: dict[str, list[Hit]] = {}
         if request.mode != "vector":
-            parts["lexical"] = index.lexical.search(request.query, MAX_DEPTH, allowed, request.plain)
+            parts["lexical"] = self._worded(index, request, MAX_DEPTH, sight)
         words = meaning(clauses)
         embedder = self._embedder if index.embedder in ("", self._embedder.digest) else None
         if words and request.mode != "lexical" and (embedder := embedder or self._embedder_of(index.embedder)):
             vector = embedder.embed([words])[0]
-            parts["vector"] = index.vectors.search(vector, MAX_DEPTH, allowed)
+            parts["vector"] = index.vectors.search(vector, MAX_DEPTH, sight.allowed)
         return parts
 
     def _gather(

@@ -94,14 +94,22 @@ class Lexical(Protocol):
     """BM25 over an immutable snapshot. Queries are those of `pipeline.query`; a mistake in one is Refused("bad-query")
     with its place. A ``plain`` query is text as people write it, nothing in which is syntax."""
 
-    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> Sequence[Hit]:
-        """Best first, filtered before ranking."""
+    def search(
+        self,
+        query: str,
+        k: int,
+        allowed: Collection[int] | None,
+        plain: bool = False,
+        readable: Collection[int] | None = None,
+    ) -> Sequence[Hit]:
+        """Best first, filtered before ranking. ``readable`` are the documents by which it is judged whether a word is misspelt,
+        all that the caller may read: a narrower filter takes no word out of the world. None: those allowed."""
 
     def highlights(
-        self, query: str, text: str, plain: bool = False, allowed: Collection[int] | None = None
+        self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
         """(start, end) offsets of the query's words in ``text``. Whether a word is misspelt, here and in `search`, is judged
-        by the allowed documents alone: the marks, or what is found, would else tell that it stands in another."""
+        by the readable documents alone: the marks, or what is found, would else tell that it stands in another."""
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         """Whether a passage that was found by other means has what the query requires and nothing that it excludes.

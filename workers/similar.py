@@ -54,11 +54,12 @@ class Similar:
         the document itself. Empty for one without text."""
         snapshot = self._house.reader.snapshot()
         chunks, vectors = self._house.catalogue.passages.of_document(document.number, snapshot.embedder)
-        allowed = self._house.catalogue.documents.visible(caller, Filters()) - [document.number]
+        readable = self._house.catalogue.documents.visible(caller, Filters())
+        allowed = readable - [document.number]
         if not chunks or not len(allowed):
             return ()
         terms = key_terms(chunks, document.title or "")
-        lexical = snapshot.lexical.search(" ".join(terms), DEPTH, allowed, plain=True) if terms else []
+        lexical = snapshot.lexical.search(" ".join(terms), DEPTH, allowed, True, readable) if terms else []
         parts = {"lexical": lexical, "vector": _nearest(snapshot.vectors, vectors, allowed)}
         return self._gather(few_per_document(fuse(parts), 1), allowed, k)
 

@@ -21,12 +21,19 @@ class NothingLexical:
     def __len__(self) -> int:
         return 0
 
-    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> list[Hit]:
+    def search(
+        self,
+        query: str,
+        k: int,
+        allowed: Collection[int] | None,
+        plain: bool = False,
+        readable: Collection[int] | None = None,
+    ) -> list[Hit]:
         parse(query, plain)
         return []
 
     def highlights(
-        self, query: str, text: str, plain: bool = False, allowed: Collection[int] | None = None
+        self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
         return ()
 
@@ -55,10 +62,18 @@ class MemoryLexical:
     def __len__(self) -> int:
         return len(self._terms)
 
-    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> list[Hit]:
+    def search(
+        self,
+        query: str,
+        k: int,
+        allowed: Collection[int] | None,
+        plain: bool = False,
+        readable: Collection[int] | None = None,
+    ) -> list[Hit]:
         clauses = parse(query, plain)
         required = sum(clause.required for clause in clauses)
-        wanted = {term for clause in self._content(clauses) for term in self._wanted(clause, allowed)}
+        readable = allowed if readable is None else readable
+        wanted = {term for clause in self._content(clauses) for term in self._wanted(clause, readable)}
         hits = []
         for key, terms in self._terms.items():
             if allowed is not None and key >> ORDINAL_BITS not in allowed:
@@ -69,9 +84,9 @@ class MemoryLexical:
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk))[:k]
 
     def highlights(
-        self, query: str, text: str, plain: bool = False, allowed: Collection[int] | None = None
+        self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, plain, lambda word: self._knows(word, allowed))
+        return highlights(query, text, plain, lambda word: self._knows(word, readable))
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)
@@ -99,15 +114,15 @@ class MemoryLexical:
     def _title(self, key: int) -> str:
         return self._titles.get(key, "")
 
-    def _knows(self, word: str, allowed: Collection[int] | None) -> bool:
-        return self._stands({stem for each in self._languages for stem in stems(word, each)}, allowed)
+    def _knows(self, word: str, readable: Collection[int] | None) -> bool:
+        return self._stands({stem for each in self._languages for stem in stems(word, each)}, readable)
 
-    def _stands(self, terms: set[str], allowed: Collection[int] | None) -> bool:
-        """Whether one of them stands in an allowed text."""
+    def _stands(self, terms: set[str], readable: Collection[int] | None) -> bool:
+        """Whether one of them stands in a readable text."""
         return any(
             not terms.isdisjoint(held)
             for key, held in self._terms.items()
-            if allowed is None or key >> ORDINAL_BITS in allowed
+            if readable is None or key >> ORDINAL_BITS in readable
         )
 
     def _content(self, clauses: Sequence[Clause]) -> list[Clause]:
@@ -115,7 +130,7 @@ class MemoryLexical:
         kept = content_words(words, language_of(" ".join(words)))
         return [c for c in clauses if c.sign != "-" and (c.kind != "word" or c.text in kept)]
 
-    def _wanted(self, clause: Clause, allowed: Collection[int] | None) -> set[str]:
+    def _wanted(self, clause: Clause, readable: Collection[int] | None) -> set[str]:
         text = folded(clause.text)
         if clause.kind == "prefix":
             return {word for word in self._vocabulary if word.startswith(text)}
@@ -124,7 +139,7 @@ class MemoryLexical:
         found = {term for each in self._languages for term in stems(text, each)} | {
             code for code in codes(text) if not code.isalpha()
         }
-        if is_misspellable(text) and not self._stands(found, allowed):
+        if is_misspellable(text) and not self._stands(found, readable):
             found = {w for w in self._vocabulary if is_near(stems(text)[0], w, letters_off(text))}
         return found
 

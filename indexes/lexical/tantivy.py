@@ -125,15 +125,23 @@ class TantivyLexical:
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
 
-    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> Sequence[Hit]:
+    def search(
+        self,
+        query: str,
+        k: int,
+        allowed: Collection[int] | None,
+        plain: bool = False,
+        readable: Collection[int] | None = None,
+    ) -> Sequence[Hit]:
         numbers = _numbers(allowed)
-        asked = self._builder.build(parse(query, plain), partial(self._knows, numbers))
+        known = partial(self._knows, numbers if readable is None else _numbers(readable))
+        asked = self._builder.build(parse(query, plain), known)
         return Hits(*self._limited.best(asked, k, numbers)) if asked is not None else []
 
     def highlights(
-        self, query: str, text: str, plain: bool = False, allowed: Collection[int] | None = None
+        self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, plain, partial(self._knows, _numbers(allowed)))
+        return highlights(query, text, plain, partial(self._knows, _numbers(readable)))
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)
@@ -152,9 +160,9 @@ class TantivyLexical:
             return []
         return Hits(*self._limited.best(asked, k, _numbers(allowed)))
 
-    def _knows(self, allowed: Numbers | None, word: str) -> bool:
-        """Whether a word of letters stands in an allowed text."""
-        return self._builder.knows(word) and self._limited.holds(word, self._builder.holding, allowed)
+    def _knows(self, readable: Numbers | None, word: str) -> bool:
+        """Whether a word of letters stands in a readable text."""
+        return self._builder.knows(word) and self._limited.holds(word, self._builder.holding, readable)
 
 
 def _numbers(allowed: Collection[int] | None) -> Numbers | None:

@@ -45,9 +45,16 @@ class MilvusLexical:
     def __len__(self) -> int:
         return self._count
 
-    def search(self, query: str, k: int, allowed: Collection[int] | None, plain: bool = False) -> Sequence[Hit]:
+    def search(
+        self,
+        query: str,
+        k: int,
+        allowed: Collection[int] | None,
+        plain: bool = False,
+        readable: Collection[int] | None = None,
+    ) -> Sequence[Hit]:
         clauses = parse(query, plain)
-        known = partial(self._knows, allowed)
+        known = partial(self._knows, allowed if readable is None else readable)
         asked = self._builder.build(clauses, known) if self._count else Asked(nothing=True)
         return self._best(asked, k, allowed)
 
@@ -80,24 +87,24 @@ class MilvusLexical:
         return self._limit.best(ranked, k, Numbers.of(allowed) if allowed is not None else None)
 
     def highlights(
-        self, query: str, text: str, plain: bool = False, allowed: Collection[int] | None = None
+        self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, plain, partial(self._knows, allowed))
+        return highlights(query, text, plain, partial(self._knows, readable))
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
         return admits(parse(query), text, title, name)
 
-    def _knows(self, allowed: Collection[int] | None, word: str) -> bool:
-        """Whether a word of letters stands in an allowed text; what was asked of a filter is kept as long as it is the one."""
+    def _knows(self, readable: Collection[int] | None, word: str) -> bool:
+        """Whether a word of letters stands in a readable text; what was asked of a set is kept as long as it is the one."""
         if not self._count or not self._builder.knows(word):
             return False
-        if allowed is None:
+        if readable is None:
             return True
         numbers, words = self._words_of
-        if numbers is not allowed:
-            numbers, words = self._words_of = allowed, {}
+        if numbers is not readable:
+            numbers, words = self._words_of = readable, {}
         if word not in words:
-            words[word] = len(self._best(self._builder.holding(word), 1, allowed)) > 0
+            words[word] = len(self._best(self._builder.holding(word), 1, readable)) > 0
         return words[word]
 
     def _ranked(self, asked: Asked, expression: str, limit: int) -> Hits:

@@ -273,8 +273,13 @@ def test_a_word_that_only_forbidden_texts_hold_is_misspelt_as_if_they_were_not_t
     index = make(held)
     assert found(index, "contrast", frozenset({1, 2})) == [2]
     assert found(index, "contrast", frozenset({1})) == [1]
-    assert index.highlights("contrast", held[1], allowed={1, 2}) == ()
-    assert len(index.highlights("contrast", held[1], allowed={1})) == 1
+    assert index.highlights("contrast", held[1], readable={1, 2}) == ()
+    assert len(index.highlights("contrast", held[1], readable={1})) == 1
+
+
+def test_a_word_is_misspelt_or_not_by_what_may_be_read_whatever_the_filter_keeps(make: Make) -> None:
+    index = make({1: "the contract of the tenant", 2: "a sharp contrast in the pictures"})
+    assert [len(index.search("contrast", 10, {1}, readable=readable)) for readable in ({1, 2}, {1}, None)] == [0, 1, 1]
 
 
 def test_highlights_show_prefixes_like_words_and_leave_function_words(make: Make) -> None:

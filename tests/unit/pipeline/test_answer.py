@@ -69,12 +69,10 @@ class Shuffled:
     def __init__(self, keys: list[int], seed: int) -> None:
         self._order = [int(key) for key in np.random.default_rng(seed).permutation(keys)]
 
-    def search(self, query: object, k: int, allowed: frozenset[int], plain: bool = False) -> list[Hit]:
+    def search(self, query: object, k: int, *_: object) -> list[Hit]:
         return [Hit(key, 1.0 / rank) for rank, key in enumerate(self._order, 1)][:k]
 
-    def highlights(
-        self, query: str, text: str, plain: bool = False, allowed: object = None
-    ) -> tuple[tuple[int, int], ...]:
+    def highlights(self, query: str, text: str, *_: object) -> tuple[tuple[int, int], ...]:
         return ()
 
 
