@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.documents import Document, Event, Routing, Stage, State, Verdict
 from pipeline.errors import Refused
 from pipeline.ingest import review_detail
-from pipeline.taxonomy import Operation, label_today
+from pipeline.taxonomy import Operation, called_today
 
 #: What a plan may change of a document; an item's old and new hold these keys.
 CHANGED = ("label", "probability", "model", "rules", "reason", "detail", "state")
@@ -96,11 +96,16 @@ def by_person(document: Document) -> bool:
 
 def standing_decision(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> Verdict:
     """A person's decision under today's taxonomy: no model overrules it, but a label that was renamed or merged since is
-    called what it is called now."""
+    called what it is called now. One that was split or retired stays, until a person decides anew."""
+    label = label_today(document, events, operations) or document.label or ""
+    return decided(label, (document.model or "").removeprefix(PERSON))
+
+
+def label_today(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> str | None:
+    """What the label that a person gave a document is called now; None where it was split or retired since."""
     facts = [event.facts for event in events if (event.stage, event.event) == (REVIEW, APPROVED)]
     since = str(facts[-1].get("taxonomy", "")) if facts else ""
-    label = label_today(document.label or "", operations, since)
-    return decided(label, (document.model or "").removeprefix(PERSON))
+    return called_today(document.label or "", operations, since)
 
 
 def approval(

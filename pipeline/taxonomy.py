@@ -95,10 +95,14 @@ def in_effect(operations: Sequence[Operation]) -> list[Operation]:
     return [each for each in operations if each.kind != "undo" and each.id not in undone]
 
 
-def label_today(label: str, operations: Sequence[Operation], since: str) -> str:
-    """What a label that a person gave is called now, or itself where it was split or retired: then a person has to look."""
-    (found,) = labelling([label], [0.0], operations, since).labels[:1] or (label,)
-    return found
+def called_today(label: str, operations: Sequence[Operation], since: str = "") -> str | None:
+    """What a label that was given at ``since`` is called now; None where it was split or retired: then a person has to look."""
+    for operation in _steps(operations, since):
+        if label in operation.labels:
+            if operation.kind not in ("rename", "merge"):
+                return None
+            label = operation.into[0]
+    return label
 
 
 def require(kind: str, labels: Sequence[str], into: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

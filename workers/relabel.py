@@ -15,9 +15,9 @@ from models.registry import open_version
 from pipeline.documents import Document, State
 from pipeline.errors import MailroomError, Refused
 from pipeline.questions import Caller, Filters
-from pipeline.reclassify import standing_decision
+from pipeline.reclassify import label_today
 from pipeline.rules import Rules
-from pipeline.taxonomy import Operation, labelling
+from pipeline.taxonomy import Operation, called_today, in_effect, labelling
 
 if TYPE_CHECKING:
     from workers.assemble import House
@@ -30,11 +30,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """An operation that was recorded: how many documents still bear its old labels, and the rules that name one of those
-    but none of the new ones."""
+    """An operation that was recorded: how many documents still bear its old labels or earlier names of these (``borne``), and the
+    rules that name one of those but none of the new ones."""
 
     operation: Operation
     documents: int
+    borne: tuple[str, ...]
     rules: tuple[str, ...]
 
 
@@ -53,21 +54,28 @@ class HouseTaxonomy:
         """The labels of today: the model's under the operations, and those that people gave besides."""
         return self._labels(self.operations())
 
-    def label_of(self, document: Document) -> str:
-        """The label that a person gave a document, as it is called today."""
+    def label_of(self, document: Document) -> str | None:
+        """The label that a person gave a document, as it is called today; None where it was split or retired since."""
         events = self._house.catalogue.documents.history(document.id)[1]
-        return standing_decision(document, events, self.operations()).label
+        return label_today(document, events, self.operations())
+
+    def listed(self, label: str) -> str | None:
+        """A label of a list, whose age nobody knows, as it is called today; None where it was split or retired."""
+        operations = self.operations()
+        made = [each.id for each in in_effect(operations) if each.kind == "split" and label in each.into]
+        return called_today(label, operations, made[-1] if made else "")
 
     def change(self, kind: str, labels: Sequence[str], into: Sequence[str], who: str, reason: str = "") -> Changed:
         """Record an operation. Raises Refused where it does not fit the labels of today."""
         rules = self._house.rules  # a mistake in them is said before anything is recorded
+        before = self.operations()
         made = taxonomy.change(self._root, self._labels, kind, labels, into, who, reason)
-        return self._told(made, rules)
+        return self._told(made, rules, before)
 
     def undo(self, who: str, reason: str = "") -> Changed:
         """Take back the latest operation that stands."""
-        rules = self._house.rules
-        return self._told(taxonomy.undo(self._root, who, reason), rules)
+        rules, before = self._house.rules, self.operations()
+        return self._told(taxonomy.undo(self._root, who, reason), rules, before)
 
     def write_list(self, label: str, file: Path) -> int:
         """Write the documents that bear a label as a CSV to be filled in: document, label (empty), name. Returns how many.
@@ -87,7 +95,8 @@ class HouseTaxonomy:
         return count
 
     def _labels(self, operations: Sequence[Operation]) -> list[str]:
-        given = self._house.catalogue.reviews.labels()
+        own = sorted(self._house.catalogue.reviews.labels())
+        given = labelling(own, [0.0] * len(own), operations).labels
         try:
             manifest = open_version(self._root, self._house.settings.models.classifier).manifest
         except MailroomError:
@@ -95,19 +104,26 @@ class HouseTaxonomy:
         limits = [manifest.thresholds[label] for label in manifest.labels]
         return sorted({*labelling(manifest.labels, limits, operations, manifest.taxonomy).labels, *given})
 
-    def _told(self, operation: Operation, rules: Rules) -> Changed:
+    def _told(self, operation: Operation, rules: Rules, before: Sequence[Operation]) -> Changed:
         gone = [label for label in operation.labels if label not in operation.into]
+        borne = tuple(name for label in gone for name in _names(label, before))
         count = 0
-        if gone:
-            count = self._house.catalogue.documents.find(EVERYTHING, Filters(labels=tuple(gone)), limit=1)[1]
-        return Changed(operation, count, _naming(rules, gone, operation.into))
+        if borne:
+            count = self._house.catalogue.documents.find(EVERYTHING, Filters(labels=borne), limit=1)[1]
+        return Changed(operation, count, borne, _naming(rules, gone, operation.into))
 
     def _bearing(self, label: str) -> Iterator[Document]:
-        filters = Filters(labels=(label,), states=(State.INDEXED, State.REVIEW))
+        filters = Filters(labels=_names(label, self.operations()), states=(State.INDEXED, State.REVIEW))
         offset = 0
         while page := self._house.catalogue.documents.find(EVERYTHING, filters, PAGE, offset, newest_first=False)[0]:
             yield from page
             offset += len(page)
+
+
+def _names(label: str, operations: Sequence[Operation]) -> tuple[str, ...]:
+    """What documents that were filed under a label may bear: it, and what it was called before."""
+    earlier = {name for each in operations for name in each.labels}
+    return (label, *sorted(name for name in earlier - {label} if called_today(name, operations) == label))
 
 
 def _naming(rules: Rules, gone: Sequence[str], into: Sequence[str]) -> tuple[str, ...]:

@@ -48,4 +48,7 @@ def _label(house: House, document: Document, label: str | None, new: bool) -> st
     if not new and known and wanted not in known:
         text = f"There is no label {wanted!r}; there are: {', '.join(known)}. A new one has to be asked for as new."
         raise Refused("bad-request", text)
+    if wanted not in known and house.taxonomy.listed(wanted) != wanted:
+        text = f"{wanted!r} was a label until it was renamed, merged, split or retired; see `mailroom taxonomy history`, and give another."
+        raise Refused("conflict", text)
     return wanted

@@ -7,15 +7,18 @@ import os
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.durable import translated
-from models.labelled import Labelled, check_list, labelled_rows
+from models.labelled import check_list, labelled_rows
 from models.registry import check_name
 from pipeline.codec import decode_parsed
+from pipeline.documents import Document
 from pipeline.errors import CODES, MailroomError, Misconfigured, Refused
 from pipeline.questions import Caller
 from workers.process import OnlyOne, die_with_parent
@@ -35,11 +38,11 @@ Follow = Callable[[Iterable[dict[str, Any]], int], Iterable[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to train. ``labels`` is a list of the house, ``reviews`` adds what people approved; ``options`` are flags of the
+    """What to train. ``labels`` are lists of the house, ``reviews`` adds what people approved; ``options`` are flags of the
     recipe, as (name, value)."""
 
     name: str
-    labels: Path | None
+    labels: Sequence[Path]
     reviews: bool
     base: str
     options: Sequence[tuple[str, str]] = ()
@@ -65,36 +68,45 @@ class Trainer:
             work.mkdir(parents=True, exist_ok=True)
         with OnlyOne(work / "lock", f"A training of {order.name}"):  # two would write over each other's checkpoints
             examples = work / "examples.jsonl"
-            self._write(order, examples, follow)
-            return self._run([python, "-m", RECIPE, *self._arguments(order, examples, work)])
+            notes = self._write(order, examples, follow)
+            return self._run([python, "-m", RECIPE, *self._arguments(order, examples, work, notes)])
 
-    def _write(self, order: Order, file: Path, follow: Follow) -> None:
-        listed = check_list(order.labels) if order.labels else 0
+    def _write(self, order: Order, file: Path, follow: Follow) -> list[str]:
+        """Write the examples under the labels of today; returns what has to be said of those that had others."""
+        listed = sum(map(check_list, order.labels))
         approved = list(self._house.catalogue.reviews.approved(EVERYTHING)) if order.reviews else []
-        rows = follow(self._examples(order.labels, approved), listed + len(approved))
+        called: Counter[tuple[str, str | None]] = Counter()
+        rows = follow(self._examples(order.labels, approved, called), listed + len(approved))
         with translated(file), file.open("w", encoding="utf-8") as out:
             for row in rows:
-                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                if None not in row["labels"]:
+                    out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        return [_renamed(old, new, count) for (old, new), count in sorted(called.items(), key=str)]
 
-    def _examples(self, labels: Path | None, approved: Sequence[int]) -> Iterator[dict[str, Any]]:
-        if labels is not None:
-            yield from (self._listed(row) for row in labelled_rows(labels, self._house.promoter.reading))
-        yield from self._reviewed(approved)
+    def _examples(
+        self, labels: Sequence[Path], approved: Sequence[int], called: Counter[tuple[str, str | None]]
+    ) -> Iterator[dict[str, Any]]:
+        """Texts with their labels of today; None is one that was split or retired. ``called`` counts (old, new) on the way."""
+        today = cache(self._house.taxonomy.listed)
+        for file in labels:
+            for row in labelled_rows(file, self._house.promoter.reading):
+                called.update((label, today(label)) for label in row.labels if today(label) != label)
+                identity = f"document:{row.place}" if row.document else row.place
+                yield {"text": row.text, "labels": list(dict.fromkeys(map(today, row.labels))), "identity": identity}
+        for document, text in self._reviewed(approved):
+            label = self._house.taxonomy.label_of(document)
+            called.update([(document.label, label)] if label != document.label else [])
+            yield {"text": text, "labels": [label], "identity": f"document:{document.id}"}
 
-    def _listed(self, row: Labelled) -> dict[str, Any]:
-        identity = f"document:{row.place}" if row.document else row.place
-        return {"text": row.text, "labels": list(row.labels), "identity": identity}
-
-    def _reviewed(self, approved: Sequence[int]) -> Iterator[dict[str, Any]]:
+    def _reviewed(self, approved: Sequence[int]) -> Iterator[tuple[Document, str]]:
         catalogue = self._house.catalogue
         for document in catalogue.documents.by_number(approved).values():
             key = catalogue.passages.parsed_key(document.id)
             payload = catalogue.passages.result(key) if key else None
             if payload is not None and document.label:
-                label = self._house.taxonomy.label_of(document)
-                yield {"text": decode_parsed(payload).text, "labels": [label], "identity": f"document:{document.id}"}
+                yield document, decode_parsed(payload).text
 
-    def _arguments(self, order: Order, examples: Path, work: Path) -> list[str]:
+    def _arguments(self, order: Order, examples: Path, work: Path, notes: Sequence[str]) -> list[str]:
         flags = [part for name, value in order.options for part in (f"--{name}", value)]
         places = ["--out", str(self._house.settings.models_root), "--work", str(work)]
         said = ["--command", shlex.join(["mailroom", "train", "--name", order.name, *_source(order), *flags])]
@@ -112,6 +124,7 @@ class Trainer:
             *said,
             *flags,
             *follows,
+            *(part for note in notes for part in ("--note", note)),
             *resume,
         ]
 
@@ -148,9 +161,15 @@ class Trainer:
         return told
 
 
+def _renamed(old: str, new: str | None, count: int) -> str:
+    if new is not None:
+        return f"{count:,} of the examples bear {old!r}, which is {new!r} today: learned as that."
+    return f"{count:,} of the examples bear {old!r}, which was split or retired: left out. Label them anew to learn from them."
+
+
 def _source(order: Order) -> list[str]:
     """What was learned from and started from, as the card tells it: files by their name, since a card travels."""
-    labels = ["--labels", order.labels.name] if order.labels else []
+    labels = [part for file in order.labels for part in ("--labels", file.name)]
     return [*labels, *(["--reviews"] if order.reviews else []), "--base", Path(order.base).name]
 
 

@@ -51,7 +51,7 @@ class Running:
         mark = self.home / "started"
         mark.unlink(missing_ok=True)
         self.process = self.launch(mark)
-        wait_for(lambda: mark.exists() or self.process.poll() is not None, 120, "Mailroom to start", self)
+        wait_for(lambda: mark.exists() or self.process.poll() is not None, 180, "Mailroom to start", self)
         assert self.process.poll() is None, (self.home / "up.log").read_text()
         self.catalogue = open_catalogue(self.settings.catalogue_url)
         return self
@@ -140,7 +140,7 @@ class Running:
             ended = [event.stage for event in events if event.event == "ended"]
             assert len(ended) == 1, (document.name, [(e.stage, e.event) for e in events])
         expected = self.catalogue.documents.visible(EVERYTHING, Filters())
-        wait_for(lambda: IndexReader(self.settings.index_path).snapshot().numbers == expected, 60, "the index", self)
+        wait_for(lambda: IndexReader(self.settings.index_path).snapshot().numbers == expected, 180, "the index", self)
         assert not any(row["state"] == "waiting" and row["lane"] == "ingest" for row in self.catalogue.ledger.backlog())
 
     def story(self) -> str:

@@ -48,7 +48,7 @@ def test_workers_follow_a_promotion_between_documents_and_never_inside_one(tmp_p
     mark = tmp_path / "killed"
     with Running(home, fault=f"route.before:kill:torn-0@{mark}", models__classifier="tiny") as mailroom:
         mailroom.drop(letters("torn", 1))
-        wait_for(mark.exists, 60, "a worker to be killed between two stages", mailroom)
+        wait_for(mark.exists, 180, "a worker to be killed between two stages", mailroom)
         house.promoter.promote("tiny@2", force=True)
         torn = mailroom.await_all({"torn-0.txt"})["torn-0.txt"]
         assert (torn.label, torn.model) == ("mail", "tiny@2")
@@ -61,7 +61,7 @@ def test_workers_follow_a_promotion_between_documents_and_never_inside_one(tmp_p
             batch = letters(f"turn{turn}", 6)
             names |= set(batch)
             mailroom.drop(batch)
-            wait_for(lambda: any(d.name in batch for d in mailroom.documents().values()), 60, "documents", mailroom)  # noqa: B023
+            wait_for(lambda: any(d.name in batch for d in mailroom.documents().values()), 180, "documents", mailroom)  # noqa: B023
             if turn % 2:
                 house.promoter.promote("tiny@2", force=True)
             else:
@@ -71,7 +71,7 @@ def test_workers_follow_a_promotion_between_documents_and_never_inside_one(tmp_p
             document = found[name]
             assert document.state is State.INDEXED and document.label == LETTER[str(document.model)], document
             assert versions_of(mailroom, document) == [("classify", document.model), ("route", "")]
-            wait_for(lambda: filed(home, name) == [LETTER[str(document.model)]], 60, f"{name} to be filed", mailroom)  # noqa: B023
+            wait_for(lambda: filed(home, name) == [LETTER[str(document.model)]], 180, f"{name} to be filed", mailroom)  # noqa: B023
         mailroom.drop(letters("last", 2))
         assert {d.model for n, d in mailroom.await_all({"last-0.txt", "last-1.txt"}).items() if "last" in n} == {
             "tiny@2"
@@ -143,6 +143,7 @@ def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(hou
     assert root.get("/v1/taxonomy").json()["labels"] == ["complaint", "invoice", "letter"]
     body = {"kind": "rename", "labels": ["complaint"], "into": ["claim"], "reason": "the law says so"}
     changed = root.post("/v1/taxonomy", json=body).json()
+    assert root.get("/v1/taxonomy").json()["labels"] == ["claim", "invoice", "letter"]
     assert (changed["documents"], changed["operation"]["reason"]) == (1, "the law says so")
     root.post("/v1/taxonomy", json={"kind": "rename", "labels": ["letter"], "into": ["mail"]})
     plan_id, _ = house.reclassify.plan(Filters())
@@ -154,6 +155,9 @@ def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(hou
     house.reclassify.drain(plan_id)
     after = house.catalogue.documents.get(document)
     assert (after.label, after.model) == ("claim", approved["model"])
+
+    gone = root.post(f"/v1/documents/{other}/approve", json={"label": "complaint", "new": True}).json()
+    assert (gone["code"], "renamed, merged" in gone["detail"]) == ("conflict", True)
 
     undone = root.post("/v1/taxonomy/undo", json={}).json()
     assert (undone["operation"]["kind"], undone["documents"]) == ("undo", 1)
@@ -227,6 +231,9 @@ def test_the_taxonomy_by_commands(house: House, url: str, tmp_path: Path, capsys
     shell("taxonomy", "rename", "letter", "mail")
     (verdict,) = house.classifiers.current().classify(["Dear Ann, regards."])
     assert (verdict.label, verdict.model_label, verdict.sure) == ("mail", "letter", True)
+    told = shell("taxonomy", "rename", "mail", "post")
+    assert "1 filed documents" in told and "--type mail --type letter" in told
+    shell("taxonomy", "undo")
     assert "mail" in shell("why", document)
     assert "is mail, indexed" in shell("approve", document, "--label", "mail")
     shell("taxonomy", "retire", "mail", code=exits.ERROR)

@@ -30,7 +30,7 @@ def test_letters_from_the_tray_are_indexed(mailroom: Running) -> None:
     mailroom.drop({**texts, "again.txt": texts["first-0.txt"]})
     documents = mailroom.await_all(set(texts) - {"first-0.txt"})
     twin = documents.get("first-0.txt") or documents["again.txt"]
-    wait_for(lambda: len(mailroom.catalogue.documents.history(twin.id)[0]) == 2, 60, "the second sighting", mailroom)
+    wait_for(lambda: len(mailroom.catalogue.documents.history(twin.id)[0]) == 2, 180, "the second sighting", mailroom)
     mailroom.await_all({twin.name})
     assert {d.state for d in mailroom.documents().values()} <= {State.INDEXED, State.REVIEW}
     mailroom.check_once()
@@ -51,7 +51,7 @@ def test_a_killed_child_loses_nothing(mailroom: Running) -> None:
 def test_a_killed_worker_loses_nothing_and_leaves_no_child(mailroom: Running) -> None:
     texts = letters("parent", 8)
     mailroom.drop(texts)
-    wait_for(lambda: len(mailroom.documents()) > 20, 60, "the arrivals", mailroom)
+    wait_for(lambda: len(mailroom.documents()) > 20, 180, "the arrivals", mailroom)
     worker = mailroom.role("--queues=ingest")
     children = worker.children()
     worker.kill()  # the parent alone: its children have to end by themselves
@@ -67,7 +67,7 @@ def test_a_killed_writer_loses_nothing(mailroom: Running) -> None:
     for _ in range(2):
         time.sleep(0.7)
         mailroom.role("workers.run", " writer ").kill()
-        wait_for(lambda: bool(find(mailroom, "workers.run", " writer ")), 60, "the writer", mailroom)
+        wait_for(lambda: bool(find(mailroom, "workers.run", " writer ")), 180, "the writer", mailroom)
     mailroom.await_all(set(texts))
     mailroom.check_once()
 
@@ -88,7 +88,7 @@ def test_a_broker_that_stands_still(mailroom: Running) -> None:
     broker.suspend()
     try:
         mailroom.drop(texts)
-        wait_for(lambda: set(texts) <= set(mailroom.documents()), 60, "arrivals without a broker", mailroom)
+        wait_for(lambda: set(texts) <= set(mailroom.documents()), 180, "arrivals without a broker", mailroom)
     finally:
         broker.resume()
     mailroom.await_all(set(texts))
@@ -130,7 +130,7 @@ def test_stopping_hands_the_work_back(tmp_path: Path) -> None:
     slow = "parse.before:sleep=8"
     with Running(tmp_path / "data", fault=slow) as mailroom:
         mailroom.drop(letters("slow", 1))
-        wait_for(lambda: leased(mailroom) == 1, 60, "the claim", mailroom)
+        wait_for(lambda: leased(mailroom) == 1, 180, "the claim", mailroom)
         started = time.monotonic()
         assert mailroom.stop() == []
         assert time.monotonic() - started < 15  # 8 by design; the rest is for a machine that is busy with other things
@@ -138,7 +138,7 @@ def test_stopping_hands_the_work_back(tmp_path: Path) -> None:
         (job,) = mailroom.catalogue.ledger.claim(Lane.INGEST, "test", 1)
         assert job.attempt == 1
         mailroom.process = mailroom.launch(tmp_path / "again")
-        wait_for((tmp_path / "again").exists, 120, "the second start", mailroom)
+        wait_for((tmp_path / "again").exists, 180, "the second start", mailroom)
 
 
 def test_a_poison_document_is_quarantined_and_harms_no_other(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_poison_document_is_quarantined_and_harms_no_other(tmp_path: Path) -> 
         poison = mailroom.await_all({"poison.txt"})["poison.txt"]
         assert (poison.state, poison.reason) == (State.QUARANTINED, "attempts-exhausted")
         mailroom.check_once()
-        wait_for((mailroom.tray / "failed" / "poison.txt").exists, 60, "the copy in failed/", mailroom)
+        wait_for((mailroom.tray / "failed" / "poison.txt").exists, 180, "the copy in failed/", mailroom)
         assert "attempts-exhausted" in (mailroom.tray / "failed" / "poison.txt.reason.txt").read_text()
 
 
@@ -162,7 +162,7 @@ def test_a_killed_supervisor_takes_all_with_it(tmp_path: Path) -> None:
         _, alive = psutil.wait_procs(family, timeout=5)
         assert [" ".join(p.cmdline()) for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
         mailroom.process = mailroom.launch(tmp_path / "again")
-        wait_for((tmp_path / "again").exists, 120, "the second start", mailroom)
+        wait_for((tmp_path / "again").exists, 180, "the second start", mailroom)
 
 
 def leased(mailroom: Running) -> int:

@@ -280,7 +280,7 @@ def test_real_workers_apply_and_undo(house: House) -> None:
     with Running(house.settings.home):
         assert "15 applied" in command(house, "apply", plan_id)
         copies = house.settings.folders_root / "invoice"
-        wait_for(lambda: copies.is_dir() and len(list(copies.glob("*.txt"))) == 15, 20, "the copies")
+        wait_for(lambda: copies.is_dir() and len(list(copies.glob("*.txt"))) == 15, 180, "the copies")
         assert "15 undone" in command(house, "undo", plan_id)
     assert [house.catalogue.documents.get(d.id) for d in documents] == documents
     assert [decisions(house, d.id) for d in documents] == [["applied", "undone"], []] * 15

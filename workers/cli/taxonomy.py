@@ -75,7 +75,10 @@ def split(
     _tell(changed)
     path = shlex.quote(str(relabel))
     out.print(show.plain(f"{listed} documents are in {relabel}: fill in the column label, then run"))
-    out.print(show.plain(f"  mailroom train --labels {path}"))
+    out.print(show.plain(f"  mailroom train --labels {path} --labels LIST"))
+    out.print(
+        "where LIST has the examples of all other labels (or --reviews does): a model knows only what it was shown."
+    )
 
 
 @app.command()
@@ -122,7 +125,7 @@ def _tell(changed: Changed) -> None:
     out.print(show.plain(f"{made.kind}: {', '.join(made.labels) or '-'} -> {', '.join(made.into) or '-'}"))
     out.print("Verdicts follow with the next document. To take it back: mailroom taxonomy undo")
     if changed.documents:
-        types = " ".join(f"--type {shlex.quote(label)}" for label in made.labels if label not in made.into)
+        types = " ".join(f"--type {shlex.quote(label)}" for label in changed.borne)
         out.print(
             show.plain(f"{changed.documents} filed documents bear the old label; to see what would become of them:")
         )

@@ -21,8 +21,10 @@ FIRST = ("texts", "accuracy", "macro_f1", "ece", "coverage_sure", "precision_of_
 def train(
     context: typer.Context,
     labels: Annotated[
-        Path | None,
-        typer.Option(help="A list (.csv, .jsonl): `label` and one of text, path, document. Several labels: a;b."),
+        list[Path] | None,
+        typer.Option(
+            help="A list (.csv, .jsonl): `label` and one of text, path, document. Several labels: a;b. Repeatable."
+        ),
     ] = None,
     reviews: Annotated[bool, typer.Option("--reviews", help="Learn from what people approved, too.")] = False,
     name: Annotated[str | None, typer.Option(help="The model's name. Default: the one that judges now.")] = None,
@@ -39,13 +41,13 @@ def train(
     """Fine-tune a small Mistral on labelled documents. The new version is not in force until it is promoted."""
     from workers.training import Order, Trainer
 
-    if labels is None and not reviews:
+    if not labels and not reviews:
         raise Refused("bad-request", "Give --labels FILE, or --reviews to learn from what people approved, or both.")
     shared = given(context)
     chosen = name or shared.settings.models.classifier.partition("@")[0]
     asked = {"tune": tune, "epochs": epochs, "lora": lora, "precision": precision}
     options = [(flag, str(value)) for flag, value in asked.items() if value is not None]
-    made = Trainer(shared.house).train(Order(chosen, labels, reviews, base, options, resume), _follow)
+    made = Trainer(shared.house).train(Order(chosen, labels or (), reviews, base, options, resume), _follow)
     if as_json:
         show.print_json(made)
         return

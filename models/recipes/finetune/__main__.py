@@ -50,7 +50,7 @@ def _last_word(made: Made) -> dict[str, Any]:
 
 
 def _train(given: argparse.Namespace) -> Made:
-    data = dataset(read_jsonl(given.examples), given.seed)
+    data = dataset(read_jsonl(given.examples), given.seed, given.note)
     for warning in data.warnings:
         print(f"Note: {warning}", file=sys.stderr)
     base = open_start(given.base, given.work)
@@ -87,6 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--taxonomy", default="", help="id of the last taxonomy operation that the labels follow")
     parser.add_argument("--tune", type=int, default=1, metavar="TRIES", help="try this many settings first")
     parser.add_argument("--no-words", action="store_true", help="without the path of bare words")
+    parser.add_argument("--note", action="append", default=[], help="a warning of the caller's, for the report")
     parser.add_argument("--resume", action="store_true")
     defaults = {field.name: field.default for field in fields(Settings)}
     for flag in FLAGS:

@@ -80,14 +80,15 @@ def read_jsonl(file: Path) -> Iterator[Example]:
             yield Example(row["text"], tuple(row["labels"]), row.get("identity", ""), row.get("split", ""))
 
 
-def dataset(examples: Iterable[Example], seed: int) -> Dataset:
-    """Drop repetitions, check, split.
+def dataset(examples: Iterable[Example], seed: int, notes: Sequence[str] = ()) -> Dataset:
+    """Drop repetitions, check, split. ``notes`` are warnings of the caller's.
 
     Raises Refused("bad-labels") saying what is wrong and what to do: too few classes or examples, or the same text under
     different labels, or nothing to test on.
     """
     given = list(examples)
-    kept, warnings = _unique(given)
+    kept, torn = _unique(given)
+    warnings = [*notes, *torn]
     multi = any(len(example.labels) > 1 for example in kept)
     labels = tuple(sorted({label for example in kept for label in example.labels}))
     _check(kept, labels, " ".join(["", *warnings]))

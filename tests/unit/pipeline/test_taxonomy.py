@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Refused
-from pipeline.taxonomy import NEVER, Operation, checked, in_effect, label_today, labelling, require
+from pipeline.taxonomy import NEVER, Operation, called_today, checked, in_effect, labelling, require
 
 LABELS = ("contract", "invoice", "letter", "memo")
 LIMITS = (0.5, 0.9, 0.7, 0.8)
@@ -137,7 +137,11 @@ def test_merging_into_a_label_that_is_there_takes_it_along() -> None:
 
 
 def test_a_person_s_label_is_called_what_it_is_called_now() -> None:
-    history = (operation(1, "rename", "letter", "mail"), operation(2, "split", "memo", "x y"))
-    assert label_today("letter", history, "") == "mail"
-    assert label_today("letter", history, "1") == "letter"
-    assert label_today("memo", history, "") == "memo"
+    history = (
+        operation(1, "rename", "letter", "mail"),
+        operation(2, "split", "memo", "x y"),
+        operation(3, "retire", "x", ""),
+    )
+    assert called_today("letter", history) == "mail"
+    assert called_today("letter", history, "1") == "letter"
+    assert [called_today(label, history) for label in ("memo", "x", "y")] == [None, None, "y"]
