@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from models.active import Change, move_pointer, read_pointer
 from models.compare import Comparison, compare, figures, worse
 from models.labelled import Labelled, Reading, read_labelled
 from models.registry import in_force, open_version
+from pipeline.classify import OnnxClassifier
 from pipeline.codec import decode_parsed
 from pipeline.documents import Verdict
 from pipeline.errors import MailroomError, Misconfigured, Refused
@@ -44,8 +46,8 @@ class Promoter:
 
     def compare(self, one: str, two: str, labels: Path) -> Comparison:
         """Two versions (NAME, NAME@VERSION or a folder) on the labelled texts of a file."""
-        texts, _ = read_labelled(labels, self.reading)
-        return compare(texts, self._verdicts(one, texts), self._verdicts(two, texts))
+        texts, _ = self._labelled(labels, self.reading)
+        return compare(texts, self._verdicts(self._open(one), texts), self._verdicts(self._open(two), texts))
 
     def promote(
         self, model: str, golden: Path | None = None, margin: float | None = None, force: bool = False, reason: str = ""
@@ -106,16 +108,20 @@ class Promoter:
         own = Reading(self._read_file, lambda document_id: self._unless_erased(document_id, erased))
         # What the version brought along may have been erased since; a list that someone gives now has to be whole.
         reading = own if path and path.parent == folder.path else self.reading
-        texts, digest = read_labelled(path, reading) if path else ((), "")
+        texts, digest = self._labelled(path, reading) if path else ((), "")
         if not texts:  # none were given, or they are documents of another house
-            self._house.classifiers.open(title).classify(["It runs."])  # at least
+            self._open(title).classify(["It runs."])  # at least
             return None, {"erased": len(erased)} if erased else {}
-        two = self._verdicts(title, texts)
+        classifier = self._open(title)
+        if not {label for each in texts for label in each.labels} & set(classifier.labels):
+            text = f"None of the labels in {path} is one of {title}, which are: {', '.join(classifier.labels)}."
+            raise Refused("bad-request", text)
+        two = self._verdicts(classifier, texts)
         told = {"golden": digest, "erased": len(erased), "after": figures(texts, two).headline}
         if before is None or before == folder.manifest.version:
             return None, told
         try:
-            one = self._verdicts(f"{folder.manifest.name}@{before}", texts)
+            one = self._verdicts(self._open(f"{folder.manifest.name}@{before}"), texts)
         except MailroomError:
             return None, told  # the version in force is damaged: the gate says so
         comparison = compare(texts, one, two)
@@ -143,8 +149,19 @@ class Promoter:
         configured = self._house.settings.models.golden
         return given or (Path(configured) if configured else own if own.name in folder.manifest.files else None)
 
-    def _verdicts(self, model: str, texts: Sequence[Labelled]) -> list[Verdict]:
-        classifier = self._house.classifiers.open(model)
+    def _labelled(self, path: Path, reading: Reading) -> tuple[tuple[Labelled, ...], str]:
+        """The texts of a list under the labels of today, since the verdicts are; and the digest of the file. A label that was split
+        or retired stays as it is: no verdict names it."""
+        texts, digest = read_labelled(path, reading)
+        today = cache(self._house.taxonomy.listed)
+        return tuple(
+            replace(each, labels=tuple(today(label) or label for label in each.labels)) for each in texts
+        ), digest
+
+    def _open(self, model: str) -> OnnxClassifier:
+        return self._house.classifiers.open(model)
+
+    def _verdicts(self, classifier: OnnxClassifier, texts: Sequence[Labelled]) -> list[Verdict]:
         parts = [texts[at : at + BATCH] for at in range(0, len(texts), BATCH)]
         return [verdict for part in parts for verdict in classifier.classify([each.text for each in part])]
 

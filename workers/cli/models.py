@@ -187,7 +187,17 @@ def _print_history(history: tuple[Change, ...]) -> None:
 def _history_row(change: Change) -> tuple[object, ...]:
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(change.at))
     forced = "forced" if change.forced else ""
-    return (when, change.who, change.action, change.before, change.after, forced, change.reason, _short(change.figures))
+    told = (when, change.who, change.action, change.before, change.after, forced, change.reason)
+    return (*told, _gate_saw(change.figures))
+
+
+def _gate_saw(figures: Mapping[str, Any]) -> str:
+    """What the gate saw, the figures of the version before in brackets; --json has the rest."""
+    after, before = figures.get("after", {}), figures.get("before", {})
+    told = [f"{after['texts']} texts"] if after else []
+    for name in ("accuracy", "macro_f1") if after else ():
+        told.append(f"{name} {after[name]}" + (f" ({before[name]})" if before else ""))
+    return ", ".join(told)
 
 
 def _print_comparison(found: Comparison, limit: int) -> None:

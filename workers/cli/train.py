@@ -31,7 +31,9 @@ def train(
     base: Annotated[
         str, typer.Option(help="A shipped base, or a folder with a Mistral, Mixtral, Ministral or Llama.")
     ] = ("mistral-small"),
-    tune: Annotated[int, typer.Option(min=1, help="Try this many settings and take the best.")] = 1,
+    tune: Annotated[
+        int, typer.Option(min=1, help="Try this many settings, some with more epochs, and take the best.")
+    ] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many passes over the texts.")] = None,
     lora: Annotated[int | None, typer.Option(min=0, help="Rank of low-rank adapters, for a large base.")] = None,
     precision: Annotated[float, typer.Option(min=0.5, max=0.999, help="That sure verdicts should have.")] = 0.97,

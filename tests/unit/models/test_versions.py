@@ -169,6 +169,20 @@ def with_golden(root: Path, *rows: dict) -> Path:
     return golden
 
 
+def test_a_golden_set_is_read_under_the_labels_of_today(house: House) -> None:
+    house.promoter.promote("tiny@1")
+    house.taxonomy.change("rename", ["letter"], ["mail"], "ann")
+    done = house.promoter.promote("tiny@2")
+    assert (done.comparison.after.accuracy, set(done.comparison.after.classes)) == (1.0, {"invoice", "mail"})
+
+
+def test_a_golden_set_of_other_labels_proves_nothing(house: House, tmp_path: Path) -> None:
+    house.promoter.promote("tiny@1")
+    (tmp_path / "golden.csv").write_text("text,label\nInvoice with a total,bill\n")
+    with pytest.raises(Refused, match=r"None of the labels in .* is one of tiny@2, which are: invoice, letter"):
+        house.promoter.promote("tiny@2", force=True)
+
+
 def test_a_version_s_own_golden_set_may_name_documents_that_were_erased(bare: House, tmp_path: Path) -> None:
     bare.promoter.promote("tiny@1")
     rows = [{"text": "the invoice", "labels": ["invoice"]}, {"document": "0" * 32, "labels": ["letter"]}]
