@@ -12,13 +12,14 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel, MistralModel
 
 from models.recipes.base.distil import Plan, begin, distil, losses
-from models.recipes.base.ship import Sentence, ship, unpack
+from models.recipes.base.ship import Sentence, check_whole, ship, unpack
 from models.recipes.base.short import LONGEST, SHORTEST, Buckets, short_texts
 from models.recipes.base.student import Shape, configuration
 from models.recipes.base.text import Passages, documents
 from models.recipes.finetune.base import open_base
 from models.registry import SHIPPED, open_version
 from pipeline.embed import OnnxEmbedder
+from pipeline.errors import Misconfigured
 
 SHAPE = Shape(width=64, layers=2, heads=4, key_value_heads=2, head_width=24, inner=96, window=128)
 
@@ -147,6 +148,15 @@ def test_what_is_shipped_embeds_and_can_be_trained_on(tmp_path: Path) -> None:
         ids = torch.tensor(base.encode(["the pump is broken"]))
         expected = network(ids, torch.ones_like(ids))[0].numpy()
     assert float(expected @ vectors[0]) > 0.99
+
+
+def test_weights_that_the_export_lost_are_not_shipped() -> None:
+    names = ["student.layers.0.norm.weight", "student.layers.1.norm.weight", "readout"]
+    check_whole(set(names[:2]), names)
+    with pytest.raises(
+        Misconfigured, match=r"1 of the student's weights equal others to the bit, such as student\.layers\.1"
+    ):
+        check_whole(set(names[:1]), names)
 
 
 def saved_student(folder: Path, tokenizer: bytes) -> MistralModel:

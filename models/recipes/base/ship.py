@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from models.recipes.finetune.network import visible
 from models.recipes.network_file import to_onnx
 from models.recipes.quantise import dequantised, quantise
 from models.registry import write_manifest
+from pipeline.errors import Misconfigured
 from pipeline.onnx import ModelFolder
 
 PREFIX = "student."
@@ -81,7 +83,17 @@ def _name_weights(file: Path, parameters: dict[str, np.ndarray]) -> None:
         own.name = new.get(own.name, own.name)
     for node in model.graph.node:
         node.input[:] = [new.get(name, name) for name in node.input]
+    check_whole({own.name for own in model.graph.initializer}, parameters)
     onnx.save(model, file)
+
+
+def check_whole(held: set[str], parameters: Iterable[str]) -> None:
+    """Raises Misconfigured("bad-model") where ``held`` lacks a weight of the student, which then could not be trained on: the exporter keeps weights that are equal to the bit, such as the norms of a network that was
+    hardly trained, once and under one name."""
+    lost = sorted({name for name in parameters if name.startswith(PREFIX)} - held)
+    if lost:
+        text = f"{len(lost)} of the student's weights equal others to the bit, such as {lost[0]}, and would be lost; train it longer."
+        raise Misconfigured("bad-model", text)
 
 
 def unpack(version: ModelFolder, folder: Path) -> Path:

@@ -6,11 +6,13 @@ From a directory only ``config.json``, ``*.safetensors`` and ``tokenizer.json`` 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
@@ -24,6 +26,7 @@ ARCHITECTURES = ("mistral", "mixtral", "ministral", "ministral3", "llama")
 REFUSED = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".py", ".so"})
 #: More of a text than this is never tokenised.
 LONGEST = 8192
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,21 @@ def check_directory(folder: Path) -> PretrainedConfig:
         check_content(file)
     for file in folder.glob("*.safetensors.index.json"):
         _check_index(file)
-    return _checked_config(folder / "config.json")
+    config = _checked_config(folder / "config.json")
+    _check_depth(folder, config)
+    return config
+
+
+def _check_depth(folder: Path, config: PretrainedConfig) -> None:
+    """Refuse a configuration of more or fewer layers than there are weights for: the network is built as the configuration says before
+    any weight is read, whatever memory that takes, and layers that it leaves out would be dropped in silence."""
+    found = set()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "numpy") as weights:
+            found |= {int(layer[1]) for name in weights.keys() if (layer := _LAYER.search(name))}  # noqa: SIM118
+    if len(found) != config.num_hidden_layers or found != set(range(len(found))):
+        text = f"{folder}: config.json says {config.num_hidden_layers:,} layers, the weights have {len(found)}; they are not of one model."
+        raise Misconfigured("bad-model", text)
 
 
 def _check_index(file: Path) -> None:
