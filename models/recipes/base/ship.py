@@ -88,8 +88,8 @@ def _name_weights(file: Path, parameters: dict[str, np.ndarray]) -> None:
 
 
 def check_whole(held: set[str], parameters: Iterable[str]) -> None:
-    """Raises Misconfigured("bad-model") where ``held`` lacks a weight of the student, which then could not be trained on: the exporter keeps weights that are equal to the bit, such as the norms of a network that was
-    hardly trained, once and under one name."""
+    """Raises Misconfigured("bad-model") where ``held`` lacks a weight of the student, which then could not be trained on: the exporter
+    keeps weights that are equal to the bit, such as the norms of a network that was hardly trained, once and under one name."""
     lost = sorted({name for name in parameters if name.startswith(PREFIX)} - held)
     if lost:
         text = f"{len(lost)} of the student's weights equal others to the bit, such as {lost[0]}, and would be lost; train it longer."
