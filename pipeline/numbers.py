@@ -8,12 +8,21 @@ from functools import cached_property
 import numpy as np
 
 
+class Mark:
+    """Nothing but itself."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Numbers(Set[int]):
     """Immutable; behaves as a frozenset of integers. ``array``: sorted, unique, int64, not to be written to.
 
     Whoever derives something costly from it (a bitmap over an index's rows) may keep it for as long as this very object
-    lives: the same answer of the catalogue is the same object.
+    lives, or its ``mark``: the same answer of the catalogue is the same object.
     """
+
+    #: the mark of the set that this one was made of by `altered`, and the numbers that only one of the two has
+    before: tuple[Mark, np.ndarray] | None = None
 
     def __init__(self, numbers: Iterable[int] | np.ndarray = ()) -> None:
         given = numbers if isinstance(numbers, np.ndarray) else np.fromiter(numbers, np.int64)
@@ -57,17 +66,44 @@ class Numbers(Set[int]):
         both.sort(kind="stable")  # two sorted runs: merged in one pass
         return Numbers(both[np.concatenate([[True], both[1:] > both[:-1]])])
 
+    def altered(self, looked_at: Numbers, kept: Numbers) -> Numbers:
+        """With ``kept``, and without the others of ``looked_at``, which are few; the same object where that changes nothing.
+        A million numbers cost a copy; ``before`` tells what the new set was made of."""
+        here = self.member(looked_at.array)
+        gone = looked_at.array[here & ~kept.member(looked_at.array)]
+        come = kept.array[~self.member(kept.array)]
+        if not len(gone) and not len(come):
+            return self
+        array = np.delete(self.array, np.searchsorted(self.array, gone))
+        made = Numbers._sorted(np.insert(array, np.searchsorted(array, come), come))
+        made.before = self.mark, np.concatenate([gone, come])
+        return made
+
+    @classmethod
+    def _sorted(cls, array: np.ndarray) -> Numbers:
+        """Of an array that is sorted, unique and nobody else's."""
+        made = cls.__new__(cls)
+        made.array = array
+        made.array.setflags(write=False)
+        return made
+
     def __hash__(self) -> int:
         return self._hash()
 
     def __repr__(self) -> str:
         return f"Numbers({len(self)} from {self.array[0]} to {self.array[-1]})" if len(self) else "Numbers()"
 
+    @cached_property
+    def mark(self) -> Mark:
+        """Stands for this very object, for weak references to it; lives on with a set that was made of this one."""
+        return Mark()
+
     def member(self, documents: np.ndarray) -> np.ndarray:
         """Boolean per entry of ``documents`` (integers of any sign)."""
         outside = len(self._bits) - 1  # the last bit is never set
-        at = np.where((documents < 0) | (documents > outside), outside, documents)
-        return self._bits[at]
+        if len(documents) and (documents.min() < 0 or documents.max() > outside):
+            documents = np.where((documents < 0) | (documents > outside), outside, documents)
+        return self._bits[documents]
 
     @cached_property
     def _bits(self) -> np.ndarray:

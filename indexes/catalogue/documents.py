@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from indexes.catalogue import facts
 from indexes.catalogue.rule import readable
 from indexes.catalogue.scopes import forget_scopes, insert_new, link_child, link_place
-from indexes.catalogue.store import Store, new_id
+from indexes.catalogue.store import Epoch, Store, new_id
 from indexes.catalogue.tables import access, chunks, documents, embeddings, events, jobs, opinions, results, sightings
 from pipeline.documents import Child, Document, Event, Lane, Sighting, Stage, State
 from pipeline.errors import Refused
@@ -23,6 +23,8 @@ from pipeline.questions import Caller, Filters
 
 #: Answers of `visible` that are kept per process; each is one array of integers.
 REMEMBERED = 64
+#: Documents that are looked at one by one after a change; of more, all are looked at.
+FEW_CHANGED = 5_000
 
 _FIELDS = tuple(Document.__dataclass_fields__)
 _TUPLES = ("labels", "languages", "rules", "flags")
@@ -38,7 +40,7 @@ _LISTED = sa.select(access).where(access.c.number.in_(_NUMBERS)).order_by(access
 class SqlDocuments:
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._remembered: OrderedDict[tuple, Numbers] = OrderedDict()
+        self._remembered: OrderedDict[tuple, tuple[Epoch, Numbers]] = OrderedDict()
         self._lock = threading.Lock()
 
     def receive(self, revision: str, size: int, sighting: Sighting, tenant: str = "default") -> tuple[Document, bool]:
@@ -68,21 +70,37 @@ class SqlDocuments:
 
     def visible(self, caller: Caller, filters: Filters) -> Numbers:
         # Counted before it is read: what changes in between is read again at the next question.
-        key = (self.store.epoch(), caller.principals, caller.tenant, caller.admin, filters)
+        at, key = self.store.epoch(), (caller.principals, caller.tenant, caller.admin, filters)
         with self._lock:
-            if key in self._remembered:
+            held = self._remembered.get(key)
+            if held and held[0] == at:
                 self._remembered.move_to_end(key)
-                return self._remembered[key]
+                return held[1]
         with self.store.read() as connection:
             check_fields(connection, caller, filters)
-            where = [documents.c.embedder.is_not(None), documents.c.state != State.DELETED]
-            query = sa.select(documents.c.number).where(*where, *readable(caller), *matching(filters))
-            numbers = Numbers(connection.scalars(query))
+            numbers = self._brought_up(connection, caller, filters, at, *held) if held else None
+            if numbers is None:
+                numbers = Numbers(connection.scalars(_searchable(caller, filters)))
         with self._lock:
-            self._remembered[key] = numbers
+            self._remembered[key] = at, numbers
+            self._remembered.move_to_end(key)
             while len(self._remembered) > REMEMBERED:
                 self._remembered.popitem(last=False)
         return numbers
+
+    def _brought_up(
+        self, connection: sa.Connection, caller: Caller, filters: Filters, at: Epoch, since: Epoch, held: Numbers
+    ) -> Numbers | None:
+        """What was ``held``, with the documents that changed ``since`` looked at again; None where anything may have changed,
+        or so many that one look at all is quicker."""
+        if at.whole > since.value or at.untold != since.untold:
+            return None
+        query = sa.select(documents.c.number).where(documents.c.changed > since.value).limit(FEW_CHANGED + 1)
+        changed = Numbers(connection.scalars(query))
+        if len(changed) > FEW_CHANGED:
+            return None
+        kept = connection.scalars(_searchable(caller, filters).where(documents.c.number.in_(changed.array.tolist())))
+        return held.altered(changed, Numbers(kept))
 
     def facets(
         self, caller: Caller, filters: Filters, names: Sequence[str], limit: int = 20, among: Numbers | None = None
@@ -181,6 +199,12 @@ def batches(numbers: Sequence[int]) -> list[Sequence[int]]:
     return [numbers[i : i + _BATCH] for i in range(0, len(numbers), _BATCH)]
 
 
+def _searchable(caller: Caller, filters: Filters) -> sa.Select:
+    """Numbers of those that `SqlDocuments.visible` tells."""
+    where = [documents.c.embedder.is_not(None), documents.c.state != State.DELETED]
+    return sa.select(documents.c.number).where(*where, *readable(caller), *matching(filters))
+
+
 def matching(filters: Filters) -> list[sa.ColumnElement[bool]]:
     c = documents.c
     where: list[sa.ColumnElement[bool]] = []
@@ -241,7 +265,7 @@ def receive(
     )
     moved = link_place(connection, number, sighting.source, sighting.path)
     if _widen(connection, number, sighting.access) or (moved and not made):
-        store.touch(connection)
+        store.touch(connection, documents.c.number == number)
     facts = {
         "source": sighting.source,
         "path": sighting.path,
@@ -360,7 +384,7 @@ def forget(store: Store, connection: sa.Connection, document: Document) -> None:
     gone["finished_at"] = time.time()
     connection.execute(sa.update(documents).where(documents.c.number == document.number).values(gone))
     add_event(connection, Event(document.id, store.now(connection), "delete", "deleted", {}))
-    store.touch(connection)
+    store.touch(connection, documents.c.number == document.number)
 
 
 def _forget_results(connection: sa.Connection, document: Document) -> None:

@@ -54,7 +54,7 @@ class SqlLedger:
                 receive_child(self.store, connection, document, child)
             _record(connection, document.id, outcome, now)
             if outcome.state or outcome.vectors is not None or row["embedder"] is not None:
-                self.store.touch(connection)
+                self.store.touch(connection, documents.c.number == document.number)
             if outcome.state:
                 connection.execute(sa.delete(jobs).where(jobs.c.id == job.id))
             return _moved(job, outcome, keep, now + seconds)
@@ -138,7 +138,7 @@ class SqlLedger:
             )
             enqueue(self.store, connection, Lane.INGEST, document_id, Stage.PARSE)
             add_event(connection, Event(document_id, now, "retry", "retried", {"from": state}))
-            self.store.touch(connection)
+            self.store.touch(connection, documents.c.id == document_id)
             return True
 
     def _due(self, lane: Lane, now: float, limit: int, job_id: str | None) -> sa.Select:

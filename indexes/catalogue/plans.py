@@ -135,7 +135,7 @@ class SqlPlans:
             if not _jobs(connection, job.subject):
                 over = _OVER[job.stage]
                 connection.execute(sa.update(plans).where(plans.c.id == job.subject).values(state=over))
-            self.store.touch(connection)
+            self.store.touch(connection, documents.c.id.in_(job.payload["documents"]))
         return counts
 
     def _change(self, connection: sa.Connection, item: Mapping[str, Any], reads: str, writes: str, leaves: str) -> str:

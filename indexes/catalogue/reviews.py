@@ -35,7 +35,7 @@ class SqlReviews:
             told = {**facts, "from": item["old"], "to": item["new"]}
             add_event(connection, Event(item["document_id"], now, REVIEW, APPROVED, told))
             self._deliver(connection, to_document(row, ()), item["new"]["destinations"], now)
-            self.store.touch(connection)
+            self.store.touch(connection, same_document)
         return True
 
     def _deliver(self, connection: sa.Connection, document: Document, destinations: list[str], now: float) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from alembic import command
@@ -20,13 +20,13 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import exc
 
-from indexes.catalogue.tables import epoch
+from indexes.catalogue.tables import documents, epoch
 from pipeline.errors import Misconfigured, Unavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: Seconds that a SQLite writer waits for another one.
 BUSY_SECONDS = 30
-_EPOCH = f"SELECT {epoch.c.value.name} FROM {epoch.name}"
+_EPOCH = "SELECT value, whole, value - told FROM epoch"
 #: Alembic keeps its context in a module, for one thread at a time.
 _MIGRATING = threading.Lock()
 
@@ -34,6 +34,15 @@ _MIGRATING = threading.Lock()
 def new_id() -> str:
     """An opaque id that sorts by time of creation: 12 hex digits of milliseconds and 80 random bits."""
     return f"{int(time.time() * 1000):012x}{secrets.token_hex(10)}"
+
+
+class Epoch(NamedTuple):
+    """How many changes of what anyone may see there were; which was the last one that named no documents; and how many were
+    made by a version that names none."""
+
+    value: int
+    whole: int
+    untold: int
 
 
 class Store:
@@ -84,13 +93,16 @@ class Store:
             return time.time()
         return float(connection.scalar(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp()))))
 
-    def touch(self, connection: sa.Connection) -> None:
-        """Count a change of what anyone may see."""
-        connection.execute(sa.update(epoch).values(value=epoch.c.value + 1))
+    def touch(self, connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
+        """Count a change of what anyone may see: of ``which`` documents, or of any where none are named."""
+        c, rest = epoch.c, {} if which else {"whole": epoch.c.value + 1}
+        counted = sa.update(epoch).values(value=c.value + 1, told=c.told + 1, **rest).returning(c.value)
+        value = connection.scalar(counted)
+        if which:
+            connection.execute(sa.update(documents).where(*which).values(changed=value))
 
-    def epoch(self) -> int:
-        """How many such changes there were."""
-        return int(self.rows(_EPOCH)[0][0])
+    def epoch(self) -> Epoch:
+        return Epoch(*self.rows(_EPOCH)[0])
 
     def close(self) -> None:
         self.engine.dispose()

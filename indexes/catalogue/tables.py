@@ -62,6 +62,8 @@ documents = sa.Table(
     sa.Column("parsed_key", sa.String(64)),
     #: digest of the model that made this document's vectors; null until it is embedded
     sa.Column("embedder", sa.String(64)),
+    #: the last change (`epoch`) of who may see it, or of what filters look at
+    sa.Column("changed", sa.BigInteger, nullable=False, server_default="0", index=True),
     sqlite_autoincrement=True,  # numbers of deleted documents are never given out again
 )
 # One content of a tenant is one document; a deleted one may come back as a new document.
@@ -302,10 +304,13 @@ plan_items = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
 )
 
-#: One row: counts the changes of what anyone may see, so that readers know when to look again.
+#: One row: counts the changes of what anyone may see, so that readers know when to look again. ``whole``: the last one that
+#: named no documents; ``told``: those that were counted by a version that says which documents changed.
 epoch = sa.Table(
     "epoch",
     metadata,
     sa.Column("one", sa.Integer, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
+    sa.Column("whole", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("told", sa.BigInteger, nullable=False, server_default="0"),
 )

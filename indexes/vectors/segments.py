@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ import numpy as np
 from indexes.vectors.kinds import EXACT, by_lists, kind_for, nearest
 from indexes.vectors.measure import built
 from indexes.vectors.rows import Memory, Rows, inner_products
-from pipeline.numbers import Numbers
+from pipeline.numbers import Mark, Numbers
 from pipeline.questions import ORDINAL_BITS
 
 #: Under a filter that leaves at most this many rows they are all compared: cheaper than proposing, and exact.
@@ -64,7 +64,7 @@ class Segment:
     index: faiss.Index | None = None
     dropped: Numbers = field(default_factory=Numbers)
     _lock: Lock = field(default_factory=Lock, repr=False)
-    _selections: list[tuple[weakref.ref[Numbers], Selection | None]] = field(default_factory=list, repr=False)
+    _selections: list[tuple[weakref.ref[Mark], Selection | None]] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -94,18 +94,24 @@ class Segment:
         if allowed is None:
             return self._valid
         with self._lock:
-            for ref, selection in self._selections:
-                if ref() is allowed:
-                    return selection
-        selection = self._select(allowed)
+            kept = {mark: selection for ref, selection in self._selections if (mark := ref()) is not None}
+        if allowed.mark in kept:
+            return kept[allowed.mark]
+        selection = kept[allowed.before[0]] if self._is_as_before(allowed, kept) else self._select(allowed)
         with self._lock:
-            kept = [each for each in self._selections if each[0]() is not None]
-            self._selections[:] = [(weakref.ref(allowed), selection), *kept][:FILTERS_KEPT]
+            alive = [each for each in self._selections if each[0]() is not None]
+            self._selections[:] = [(weakref.ref(allowed.mark), selection), *alive][:FILTERS_KEPT]
         return selection
 
     @cached_property
     def _valid(self) -> Selection | None:
         return None if self.live is None else Selection.of(self.live)
+
+    def _is_as_before(self, allowed: Numbers, kept: Collection[Mark]) -> bool:
+        """Whether the set differs, in no document that is here, from one whose rows are known."""
+        if allowed.before is None or allowed.before[0] not in kept:
+            return False
+        return not np.any(self.documents.member(allowed.before[1]))
 
     def _select(self, allowed: Numbers) -> Selection | None:
         mask = allowed.member(self.keys >> ORDINAL_BITS)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from indexes.catalogue.tables import document_scopes, scopes
+from indexes.catalogue.tables import access as access_table
+from indexes.catalogue.tables import document_scopes, epoch, scopes
 from indexes.open import open_catalogue
 from pipeline.access import Effect, Origin, Rule, Scope, chain, decide, groups_of, place
-from pipeline.documents import Child, Document, Outcome, Sighting, Stage, State
+from pipeline.documents import Child, Document, Lane, Outcome, Sighting, Stage, State
 from pipeline.errors import Refused
 from pipeline.ports import Catalogue
 from pipeline.questions import Caller, Filters
@@ -169,6 +170,59 @@ def test_the_next_question_of_another_process_sees_the_change(url: str) -> None:
     here.rules.remove(denied.scope, "group:out", DENY)
     assert there.documents.visible(BOB, Filters()) == {made.number}
     here.close(), there.close()
+
+
+def test_what_changed_is_looked_at_again_and_nothing_else_is(url: str) -> None:
+    """Random changes here; there, sets that are brought up to date are those that a fresh catalogue finds."""
+    here, there = open_catalogue(url), open_catalogue(url)
+    rng, made = random.Random(7), [finish(here, n, ("user:ann",)) for n in range(1, 5)]
+    rule(here, DENY, "user:bob", folder="secret")
+    people = ("user:ann", "user:bob", "*")
+
+    def again() -> None:
+        path = rng.choice(["in", "secret"])
+        put(here, rng.randint(1, 4), f"{path}/{rng.randint(1, 9)}", rng.choice([(), (rng.choice(people),)]))
+
+    def relabelled() -> None:
+        document = rng.choice(made)
+        here.ledger.retry(document.id)
+        if due := here.ledger.claim(Lane.INGEST, "tester", 60):
+            label = {"label": rng.choice(["memo", "invoice"])}
+            here.ledger.commit(due[0], Outcome("classify", document=label, state=State.INDEXED))
+
+    changes = [again, again, relabelled, lambda: made.append(finish(here, len(made) + 1, (rng.choice(people),)))]
+    changes += [lambda: here.documents.delete(rng.choice(made).id)]
+    changes += [lambda: here.groups.put("group:g", [rng.choice(people[:2])])]
+    asked = [(caller, filters) for caller in (ANN, BOB, ADMIN) for filters in (Filters(), Filters(labels=("memo",)))]
+    for _ in range(25):
+        for change in rng.choices(changes, [3, 3, 3, 3, 1, 1], k=rng.randint(0, 3)):
+            change()
+        fresh = open_catalogue(url)
+        for each in rng.sample(asked, 4):  # the others fall behind by several changes
+            assert there.documents.visible(*each) == fresh.documents.visible(*each), each
+        fresh.close()
+    here.close(), there.close()
+
+
+def test_a_change_that_does_not_concern_a_caller_leaves_him_the_same_set(url: str) -> None:
+    here, there = open_catalogue(url), open_catalogue(url)
+    made = finish(here, 1, ("user:bob",))
+    kept = there.documents.visible(BOB, Filters())
+    finish(here, 2, ("user:ann",))
+    assert there.documents.visible(BOB, Filters()) is kept == {made.number}
+    here.close(), there.close()
+
+
+def test_a_change_that_names_no_documents_is_seen_too(url: str) -> None:
+    """As an older version makes it, which is still running elsewhere: it counts, and says not what."""
+    catalogue = open_catalogue(url)
+    made = finish(catalogue, 1)
+    assert catalogue.documents.visible(BOB, Filters()) == {made.number}
+    with catalogue.store.write() as connection:
+        connection.execute(sa.delete(access_table).where(access_table.c.number == made.number))
+        connection.execute(sa.update(epoch).values(value=epoch.c.value + 1))
+    assert catalogue.documents.visible(BOB, Filters()) == set()
+    catalogue.close()
 
 
 def test_a_content_that_comes_again_where_it_is_denied_is_hidden_from_the_next_question_on(url: str) -> None:

@@ -75,7 +75,9 @@ class Crowd:
             self._relabel,
             self._erase,
         ]
-        for kind in self.rng.sample(kinds, self.rng.randint(1, 5)):
+        if self.rng.random() < 0.5:  # of single documents alone, which are then looked at alone
+            kinds = [self._arrive, self._arrive, self._relabel, self._erase]
+        for kind in self.rng.sample(kinds, self.rng.randint(1, min(5, len(kinds)))):
             kind()
 
     def _someone(self) -> str:
