@@ -23,6 +23,8 @@ from typing import Any
 import faiss
 import numpy as np
 
+from indexes.catalogue.catalogue import SqlCatalogue
+from indexes.catalogue.tables import documents
 from indexes.lexical.tantivy import TantivyLexical
 from indexes.reader import IndexReader
 from indexes.vectors.kinds import probes
@@ -146,8 +148,8 @@ def measured(folder: Path, made: Chunks) -> dict[str, Any]:
             figures[f"{prefix}queries_per_s"] = round(len(wanted) / seconds, 1)
     figures["load_average"] = round(os.getloadavg()[1], 1)  # our own clients are up to eight of it, for a while
     figures["p99_to_bare"] = round(figures["p99_ms"] / figures["bare_p99_ms"], 2)
-    figures |= _memory()
-    return figures | _recall(folder, made, reader, catalogue, rows[:RECALL_QUERIES])
+    figures |= _memory() | _recall(folder, made, reader, catalogue, rows[:RECALL_QUERIES])
+    return figures | _after_changes(catalogue)
 
 
 def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[str]) -> list[Callable[[], Any]]:
@@ -223,7 +225,9 @@ def _memory() -> dict[str, float]:
     }
 
 
-def _recall(folder: Path, made: Chunks, reader: IndexReader, catalogue: Any, rows: np.ndarray) -> dict[str, float]:
+def _recall(
+    folder: Path, made: Chunks, reader: IndexReader, catalogue: SqlCatalogue, rows: np.ndarray
+) -> dict[str, float]:
     vectors, shares = reader.snapshot().vectors, {}
     for name, best in _exact(folder, made).best.items():
         allowed = catalogue.documents.visible(ANYONE, FILTERS[name])
@@ -232,6 +236,22 @@ def _recall(folder: Path, made: Chunks, reader: IndexReader, catalogue: Any, row
         share = sum(len(set(a.tolist()) & b) for a, b in zip(best, got, strict=True)) / best.size
         shares["recall_at_10" if name == "none" else f"{NAMES[name]}_recall_at_10"] = round(share, 4)
     return shares
+
+
+def _after_changes(catalogue: SqlCatalogue) -> dict[str, float]:
+    """Milliseconds of looking up who may read what after a change: of one document (median), and of anything at all."""
+    times = {}
+    for name, changes in {
+        "one_changed": [documents.c.number == 1 + n for n in range(11)],
+        "all_changed": [None],
+    }.items():
+        looked = []
+        for which in changes:
+            with catalogue.store.write() as connection:
+                catalogue.store.touch(connection, *([] if which is None else [which]))
+            looked += _timed([lambda: catalogue.documents.visible(ANYONE, Filters())])
+        times[f"visible_{name}_ms"] = round(1000 * float(np.median(looked)), 1)
+    return times
 
 
 def freshness(folder: Path, made: Chunks) -> dict[str, float]:

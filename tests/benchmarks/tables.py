@@ -78,6 +78,7 @@ def by_count(figures: Figures) -> str:
         "queries/s, 1 / 2 / 8 clients",
         "p50 ms, filter keeps 50 / 5 / 0.1 %",
         "findable after s",
+        "who may read what ms, one changed / all",
         "load",
         "run on",
     )
@@ -87,6 +88,7 @@ def by_count(figures: Figures) -> str:
             "queries_per_s",
             *(f"no_filter_{n}_clients_queries_per_s" for n in (2, 8)),
         ),
+        "who may read what ms, one changed / all": ("visible_one_changed_ms", "visible_all_changed_ms"),
         "p50 ms, filter keeps 50 / 5 / 0.1 %": tuple(f"filter_{n}_1_clients_p50_ms" for n in ("50", "5", "0_1")),
     }
     one = dict(zip(header[1:], ("build_s", "disk_gb", "open_s", "rss_gb", "recall_at_10"), strict=False))
