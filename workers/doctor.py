@@ -11,10 +11,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.errors import MailroomError
 from pipeline.offline import SWITCHES
+from workers.lacking import lacking
 from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from indexes.places import Reader
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 GIB = 1 << 30
@@ -194,7 +199,7 @@ def _sandbox(_: Settings) -> Iterator[Check]:
 
 
 def _catalogue(settings: Settings) -> Iterator[Check]:
-    if not settings.catalogue.url and not (settings.home / "catalogue.db").exists():
+    if not _has_catalogue(settings):
         yield Check("catalogue", OK, "will be made at the first start")
         return
     from indexes.open import open_catalogue
@@ -211,13 +216,34 @@ def _catalogue(settings: Settings) -> Iterator[Check]:
 def _index(settings: Settings) -> Iterator[Check]:
     from indexes.open import open_indexes
 
-    state = open_indexes(settings.index.url, settings.index_path, settings.index.kind).look()
+    indexes = open_indexes(settings.index.url, settings.index_path, settings.index.kind)
+    state = indexes.look()
     if state.name in ("ok", "empty", "missing"):
         found = state.detail if settings.index.url else "sound" if state.name == "ok" else "will be made by the writer"
-        yield Check("index", OK, found)
+        behind = _behind(settings, indexes.reader())
+        fix = "mailroom up, whose writer adds them; where it runs already, `mailroom index rebuild`"
+        told = f"behind: it lacks {behind:,} documents that the catalogue calls searchable"
+        yield Check("index", WARN, told, fix) if behind else Check("index", OK, found)
         return
     fix = f"mend {settings.index_path}, then `mailroom index rebuild`"
     yield Check("index", WARN, state.text, "start Milvus, or correct index.url" if settings.index.url else fix)
+
+
+def _behind(settings: Settings, reader: Reader) -> int:
+    """How many searchable documents the index lacks."""
+    if not _has_catalogue(settings):
+        return 0
+    from indexes.open import open_catalogue
+
+    catalogue = open_catalogue(settings.catalogue_url)
+    try:
+        return len(lacking(catalogue.documents, reader))
+    finally:
+        catalogue.close()
+
+
+def _has_catalogue(settings: Settings) -> bool:
+    return bool(settings.catalogue.url) or (settings.home / "catalogue.db").exists()
 
 
 def _port(settings: Settings) -> Iterator[Check]:

@@ -124,6 +124,20 @@ def test_the_search_is_measured(
     assert "nDCG@10" in table and "travel" in table.split("The worst")[1]
 
 
+def test_with_filters_only_what_they_keep_is_measured(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    q, r = tmp_path / "q.tsv", tmp_path / "r.tsv"
+    q.write_text("a\tnotice period\nb\tpump\n")
+    r.write_text("a 0 lease.txt 1\nb 0 nowhere.txt 1\n")
+    words = ["eval", "search", "--queries", str(q), "--qrels", str(r)]
+    assert main([*options, *words, "--since", "1970-01-01", "--json"]) == exits.OK
+    told = json.loads(capsys.readouterr().out)
+    assert (told["judged"], told["unjudged"], told["left_out"], told["mean"]["MRR"]) == (1, 1, 1, 1.0)
+    assert main([*options, *words, "--until", "1970-01-01"]) == exits.USAGE
+    assert "filters keep no document" in capsys.readouterr().err
+
+
 def test_judgements_of_other_documents_are_told_from_a_poor_search(
     options: list[str], ids: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,6 @@ import threading
 import time
 from importlib.metadata import version
 
-from pipeline.documents import State
 from pipeline.errors import MailroomError
 from pipeline.numbers import Numbers
 from pipeline.parse.sandbox import SandboxedParser
@@ -15,14 +14,14 @@ from pipeline.questions import Caller, Filters
 from workers.api.schemas import Health as Report
 from workers.assemble import House
 from workers.hints import Hints
+from workers.lacking import lacking
 
 log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 1.0
 #: Between two looks at what the index lacks: longer than a document's way from the writer to the readers.
 LACK_SECONDS = 10.0
-_NOBODY, _EVERYTHING = Caller(()), Caller((), admin=True)
-_SEARCHABLE = Filters(states=(State.INDEXED,))
+_NOBODY = Caller(())
 
 
 class Completeness:
@@ -39,10 +38,9 @@ class Completeness:
     def look(self) -> bool:
         """Cheap between two looks."""
         if time.monotonic() - self._looked_at >= LACK_SECONDS:
-            expected = self._house.catalogue.documents.visible(_EVERYTHING, _SEARCHABLE)
-            lacking = expected - self._house.reader.snapshot().numbers
-            self.is_behind = self._lacking is not None and len(self._lacking & lacking) > 0
-            self._lacking, self._looked_at = lacking, time.monotonic()
+            found = lacking(self._house.catalogue.documents, self._house.reader)
+            self.is_behind = self._lacking is not None and len(self._lacking & found) > 0
+            self._lacking, self._looked_at = found, time.monotonic()
         return self.is_behind
 
 

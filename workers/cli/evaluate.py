@@ -33,6 +33,11 @@ STRANGERS = (
     "them as `mailroom list` does, by id, path or name?"
 )
 
+NOTHING_JUDGED = "None of the queries has a judgement: do the ids of both files agree?"
+NOTHING_KEPT = "The filters keep no document that a query has a judgement of: nothing is left to measure."
+#: Documents listed at a time.
+LISTED = 500
+
 Judged = Mapping[str, Mapping[str, int]]
 
 
@@ -50,17 +55,22 @@ def search(
     run: Annotated[Path | None, typer.Option(help="Write the ranking here, in TREC's format.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """nDCG@10, recall@100, MRR and latency of the search, over the same way that REST and `mailroom search` go."""
+    """nDCG@10, recall@100, MRR and latency of the search, over the same way that REST and `mailroom search` go. With filters,
+    judgements of documents that they leave out do not count: nobody looks for those there."""
     texts, judged = read_queries(lines_of(queries)), read_judgements(lines_of(qrels))
+    given_judgements = sum(map(len, judged.values()))
+    if filters:
+        judged = _within(given(context).gateway, filters, judged)
+    left_out = given_judgements - sum(map(len, judged.values()))
     asked = {name: text for name, text in texts.items() if judged.get(name)}
     if not asked:
-        raise Refused("bad-request", "None of the queries has a judgement: do the ids of both files agree?")
+        raise Refused("bad-request", NOTHING_KEPT if left_out else NOTHING_JUDGED)
     ranking = {"plain": not syntax, "rerank": rerank}
     ranked, seconds = _ask(given(context).gateway, asked, judged, mode, ranking, filters)
     result = evaluate(judged, ranked)
     if run:
         _write_run(run, ranked)
-    figures = _figures(result, seconds, len(texts) - len(asked))
+    figures = {**_figures(result, seconds, len(texts) - len(asked)), "left_out": left_out}
     if as_json:
         show.print_json({**figures, "queries": result.queries})
     else:
@@ -86,6 +96,17 @@ def export(
 def _feedback(gateway: Gateway) -> Iterator[Feedback]:
     for said in gateway.opinions():
         yield Feedback(said["query"], said["document_id"], said["kind"], 0.0)
+
+
+def _within(gateway: Gateway, filters: Mapping[str, Any], judged: Judged) -> Judged:
+    """The judgements of documents that the filters keep."""
+    kept: set[str] = set()
+    offset: int | None = 0
+    while offset is not None:
+        page = gateway.documents(filters, LISTED, offset)
+        kept.update(item[name] for item in page["items"] for name in ("id", "path", "name"))
+        offset = page["next_offset"]
+    return {query: {d: gain for d, gain in gains.items() if d in kept} for query, gains in judged.items()}
 
 
 def _ask(
@@ -138,6 +159,8 @@ def _print(
     rows = [*figures["mean"].items(), *figures["latency"].items()]
     show.table(("measure", "value"), [(name, f"{value:g}") for name, value in rows])
     out.print(f"{figures['judged']} queries with judgements, {figures['unjudged']} without.")
+    if figures["left_out"]:
+        out.print(f"{figures['left_out']} judgements of documents that the filters leave out are not counted.")
     if worst:
         listed = [(w, f"{result.queries[w]['nDCG@10']:.3f}", len(ranked[w]), texts[w][:80]) for w in worst]
         show.table(("query", "nDCG@10", "found", "text"), listed, "\nThe worst")

@@ -11,6 +11,7 @@ from pipeline.errors import Refused
 from workers.cli import advise, migrate, remodel, show
 from workers.cli.context import Context, given, out
 from workers.cli.documents import AsJson, progress
+from workers.lacking import lacking
 
 if TYPE_CHECKING:
     from indexes.places import Writer
@@ -72,8 +73,10 @@ def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
 
 @app.command()
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """The current generation: its segments, their kinds and sizes, and what is wrong with it, if anything is."""
-    facts = given(context).house.indexes.facts()
+    """The current generation: its segments, their kinds and sizes, and what is wrong with it, if anything is. ``behind``: how
+    many documents it lacks that the catalogue calls searchable."""
+    house = given(context).house
+    facts = house.indexes.facts() | {"behind": len(lacking(house.catalogue.documents, house.reader))}
     if as_json:
         show.print_json(facts)
         return

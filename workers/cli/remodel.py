@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import Refused
+from pipeline.errors import Refused, Unavailable
 from pipeline.questions import SearchRequest
 from workers.cli import show
 from workers.cli.context import Context, err, given, out
@@ -17,6 +17,7 @@ from workers.cli.documents import AsJson, progress
 from workers.cli.lines import lines_of
 
 if TYPE_CHECKING:
+    from indexes.places import Reader
     from pipeline.documents import EmbeddingModel
     from workers.assemble import House
 
@@ -25,6 +26,8 @@ Name = Annotated[str, typer.Argument(help="NAME, NAME@VERSION or a folder of an 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Leave it to the running writer, and do not wait.")]
 #: Seconds between two looks at what the writer has done.
 LOOK_SECONDS = 0.2
+#: Seconds for which an index that cannot be opened may yet become one that can: a reader tries again within that time.
+STUCK_SECONDS = 20.0
 
 
 @app.command()
@@ -168,8 +171,28 @@ def _check_other(shared: Context, model: EmbeddingModel) -> None:
 def _serve(shared: Context, model: EmbeddingModel, no_wait: bool) -> None:
     house = shared.house
     house.catalogue.embeddings.serve(model.digest, house.embedders.chosen(), shared.settings.models.embedder)
-    done = _drive(shared, lambda: house.reader.snapshot().embedder == model.digest, no_wait)
+    done = _drive(shared, Served(house.reader, model).look, no_wait)
     out.print(f"{model.model} serves" if done else f"the running writer lets {model.model} serve")
+
+
+class Served:
+    """Whether a reader has the index of a model. ``look`` raises Unavailable("index-unavailable") where, for a while, what is
+    published cannot be opened."""
+
+    def __init__(self, reader: Reader, model: EmbeddingModel) -> None:
+        self._reader, self._model = reader, model
+        self._failing_since: float | None = None
+
+    def look(self) -> bool:
+        served = self._reader.snapshot().embedder == self._model.digest
+        if self._reader.problem is None:
+            self._failing_since = None
+        elif self._failing_since is None:
+            self._failing_since = time.monotonic()
+        elif not served and time.monotonic() - self._failing_since > STUCK_SECONDS:
+            asked = f"{self._model.model} is to serve, but its index cannot be opened: {self._reader.problem}"
+            raise Unavailable("index-unavailable", f"{asked} Mend that; the writer goes on with the swap by itself.")
+        return served
 
 
 def _drive(shared: Context, done: Callable[[], bool], no_wait: bool) -> bool:

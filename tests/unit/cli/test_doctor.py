@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from indexes.open import open_catalogue
+from tests.contracts.test_catalogue import finish
 from workers.cli import exits
 from workers.cli.main import main
 from workers.doctor import FAIL, OK, WARN, examine
@@ -44,6 +46,16 @@ def test_what_is_wrong_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert failed == {"telemetry", "port", "embedder", "ONNX Runtime", "catalogue", "broker"}
     assert checks["OCR"].status == WARN
     assert "apt-get install tesseract-ocr" in checks["OCR"].fix
+
+
+def test_an_index_that_lacks_documents_is_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    catalogue = open_catalogue(f"sqlite:///{tmp_path / 'catalogue.db'}")
+    finish(catalogue, 1), finish(catalogue, 2)
+    catalogue.close()
+    check = found({"data.path": str(tmp_path)})["index"]
+    assert (check.status, check.found.partition(" doc")[0]) == (WARN, "behind: it lacks 2") and "rebuild" in check.fix
+    assert main(["--data", str(tmp_path), "index", "status", "--json"]) == exits.OK
+    assert json.loads(capsys.readouterr().out)["behind"] == 2
 
 
 def test_doctor_s_exit_code_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

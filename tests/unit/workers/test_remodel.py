@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from indexes.catalogue.verify import verify
+from indexes.reader import IndexReader, Snapshot
 from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
 from pipeline.errors import Misconfigured, Refused
 from pipeline.faults import arm
@@ -294,7 +295,13 @@ def test_a_model_that_is_no_embedder_or_was_altered_is_refused(house: House, hom
         house.embedders.load(model)
 
 
-def test_the_commands(house: House, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands(
+    house: House,
+    home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for number in range(1, 11):
         arrive(house, number)
     for who in ("user:ann", "user:ben"):  # each its own, of the same name
@@ -321,6 +328,16 @@ def test_the_commands(house: House, home: Path, tmp_path: Path, capsys: pytest.C
     told = json.loads(run("compare", OTHER, "--saved", "--json"))
     assert list(told["queries"]) == [f"+{WORDS[7]} ann", f"+{WORDS[7]} ben"] and told["k"] == 10
     assert main([*settings, "compare", OTHER]) == main([*settings, "compare", OTHER, "--saved", "--queries", "x"]) == 2
+    with monkeypatch.context() as broken:  # what the writer publishes cannot be opened
+
+        def fail(reader: IndexReader, folder: Path, digest: str | None) -> Snapshot:
+            raise Misconfigured("bad-index", "rows.f32 is cut off.")
+
+        broken.setattr(IndexReader, "_open", fail)
+        broken.setattr("workers.cli.remodel.STUCK_SECONDS", 0.1)
+        assert main([*settings, "swap", OTHER]) == exits.ERROR
+        assert "its index cannot be opened" in capsys.readouterr().err
+    assert "tiny-e@1 serves" in run("back")
     assert f"{OTHER} serves" in run("swap", OTHER)
     roles = {row["model"]: row["role"] for row in json.loads(run("status", "--json"))}
     assert roles == {OTHER: "serves", "tiny-e@1": "gave way"}
