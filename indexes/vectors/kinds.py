@@ -139,6 +139,15 @@ def nearest(
     return positions[found], scores[found]
 
 
+def best_of(
+    index: faiss.Index, query: np.ndarray, k: int, bits: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and scores of the ``k`` best rows, best first, by comparing all whose bit is set; there are ``k`` at least."""
+    selector = faiss.IDSelectorBitmap(len(bits) * 8, faiss.swig_ptr(bits)) if bits is not None else None
+    scores, positions = index.search(query, k, params=faiss.SearchParameters(sel=selector))
+    return positions[0], scores[0]
+
+
 def probes(index: faiss.IndexIVF) -> int:
     """The lists that were measured to be enough when the index was built; its file keeps them."""
     return index.nprobe if index.nprobe > 1 else PROBES

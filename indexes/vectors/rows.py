@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import os
+import weakref
 from functools import cached_property
 from pathlib import Path
 
@@ -10,19 +12,22 @@ import faiss
 import numpy as np
 
 #: Re-ranking touches pages all over the file, and the kernel maps their neighbours too: windows of 256 KiB or so (measured).
-#: After so many windows they are given back to its cache; so many rows are read between two looks.
-WINDOW_BITS, WINDOWS_RESIDENT, PIECE = 18, 256, 256
+#: After so many windows they are given back to its cache.
+WINDOW_BITS, WINDOWS_RESIDENT = 18, 512
 
 
 class Memory:
-    """Stored vectors of a segment that was made just now: ``array`` (rows, dimension), float16 or float32."""
+    """Stored vectors of a segment that was made just now: ``array`` (rows, dimension), float16 or float32. ``may_stay``: whether
+    reading all of them leaves no more in this process than it may hold."""
+
+    may_stay = True
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
 
-    def at(self, positions: np.ndarray) -> np.ndarray:
-        """The rows at these positions (sorted) as float32."""
-        return as_single(self.array[positions])
+    def copied(self, positions: np.ndarray) -> Memory:
+        """The rows at these positions, as they are stored."""
+        return Memory(self.array[positions])
 
     def were_read(self, positions: np.ndarray) -> None:
         """Told of every row that was read where it lies."""
@@ -48,38 +53,30 @@ class Rows(Memory):
     """Stored vectors, mapped from a file, whose pages do not pile up in this process."""
 
     def __init__(self, file: Path, dimension: int) -> None:
-        self.dtype = np.dtype("<f4" if file.suffix == ".f32" else "<f2")
-        with file.open("rb") as opened:
-            self._map = mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)
-        super().__init__(np.frombuffer(self._map, self.dtype).reshape(-1, dimension))
-        self._windows = 0
+        dtype = np.dtype("<f4" if file.suffix == ".f32" else "<f2")
+        self._file = os.open(file, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        self._map = mmap.mmap(self._file, 0, prot=mmap.PROT_READ)
+        super().__init__(np.frombuffer(self._map, dtype).reshape(-1, dimension))
+        self._resident = np.zeros((self.array.nbytes >> WINDOW_BITS) + 1, bool)  # windows that were read
 
-    def at(self, positions: np.ndarray) -> np.ndarray:
-        rows = np.empty((len(positions), self.array.shape[1]), np.float32)
-        for start in range(0, len(positions), PIECE):
-            some = positions[start : start + PIECE]
-            rows[start : start + PIECE] = as_single(self.array[some])
-            self.were_read(some)
-        return rows
+    @property
+    def may_stay(self) -> bool:
+        return len(self._resident) <= WINDOWS_RESIDENT
+
+    def copied(self, positions: np.ndarray) -> Memory:
+        if self.may_stay:
+            return super().copied(positions)
+        # Read, not mapped: mapping a page with its neighbours for each of some thousand rows takes many times as long.
+        size = self.array.strides[0]
+        rows = b"".join([os.pread(self._file, size, at) for at in (positions * size).tolist()])
+        return Memory(np.frombuffer(rows, self.array.dtype).reshape(len(positions), -1))
 
     def were_read(self, positions: np.ndarray) -> None:
-        touched = np.zeros((self.array.nbytes >> WINDOW_BITS) + 1, bool)
-        touched[positions * self.array.strides[0] >> WINDOW_BITS] = True
-        self._windows += np.count_nonzero(touched)
-        if self._windows > WINDOWS_RESIDENT:
-            self._windows = 0
+        self._resident[positions * self.array.strides[0] >> WINDOW_BITS] = True
+        if np.count_nonzero(self._resident) > WINDOWS_RESIDENT:
+            self._resident[:] = False
             self._map.madvise(mmap.MADV_DONTNEED)  # they stay in the kernel's cache
-
-
-def as_single(rows: np.ndarray) -> np.ndarray:
-    """float16 as float32, three times as quick as numpy does it: sign, exponent and fraction are put in their places, and
-    the difference of the exponents' biases is multiplied in. Finite values only; float32 is given back as it is."""
-    if rows.dtype != np.float16:
-        return rows
-    bits = rows.view(np.uint16).astype(np.uint32)
-    bits <<= 16
-    shifted = (bits.view(np.int32) >> 3) & np.int32(-0x70000001)
-    return shifted.view(np.float32) * np.float32(2.0 ** (127 - 15))
 
 
 def inner_products(rows: np.ndarray, query: np.ndarray) -> np.ndarray:

@@ -21,14 +21,14 @@ from typing import BinaryIO
 import faiss
 import numpy as np
 
-from indexes.vectors.kinds import EXACT, by_lists, kind_for, nearest
+from indexes.vectors.kinds import EXACT, best_of, by_lists, kind_for, nearest
 from indexes.vectors.measure import built
 from indexes.vectors.rows import Memory, Rows, inner_products
 from pipeline.numbers import Mark, Numbers
 from pipeline.questions import ORDINAL_BITS
 
 #: Under a filter that leaves at most this many rows they are all compared: cheaper than proposing, and exact.
-GATHER_ROWS = 8_000
+FEW_ROWS = 8_000
 #: In a segment without an index, of a larger share than this all rows are compared and the others left out: that reads
 #: them in a row and copies nothing (measured: README.md).
 GATHER_SHARE = 0.2
@@ -123,19 +123,32 @@ class Segment:
         """The best ``k`` of the allowed rows: (chunk keys, scores), in no order."""
         selection = self.selected(allowed)
         count = len(self) if selection is None else selection.count
+        if not count:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
         if self.index is None and count > GATHER_SHARE * len(self):
             scores = inner_products(self.rows.array, query)
             positions = np.arange(len(self)) if selection is None else np.flatnonzero(selection.mask)
             scores = scores if selection is None else scores[positions]
-        elif selection is not None and (self.index is None or count <= max(GATHER_ROWS, k)):
-            positions = np.flatnonzero(selection.mask)
-            scores = inner_products(self.rows.at(positions), query)
+        elif selection is not None and (self.index is None or count <= max(FEW_ROWS, k)):
+            positions, scores = self._compared(query, k, selection)
         else:
             positions, scores = self._proposed(query, k, selection)
         if len(scores) > k:
             best = np.argpartition(-scores, k - 1)[:k]
             positions, scores = positions[best], scores[best]
         return self.keys[positions], scores
+
+    def _compared(self, query: np.ndarray, k: int, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and scores of the selected rows, or of the best ``k``: all are compared. In a segment whose rows may stay in
+        memory FAISS looks at every row's bit and compares where it lies; of a larger one they are copied together."""
+        if self.index is not None and self.rows.may_stay:
+            return best_of(self.rows.compared, query.reshape(1, -1), min(k, selection.count), selection.bits)
+        positions = np.flatnonzero(selection.mask)
+        copied = self.rows.copied(positions)
+        if self.index is None:
+            return positions, inner_products(copied.array, query)
+        at, scores = best_of(copied.compared, query.reshape(1, -1), min(k, selection.count))
+        return positions[at], scores
 
     def _proposed(self, query: np.ndarray, k: int, selection: Selection | None) -> tuple[np.ndarray, np.ndarray]:
         """Positions of the best ``k``, by the stored rows, of those that the index proposes, some more; and their scores."""

@@ -56,7 +56,7 @@ BACKENDS = {"memory": MemoryVectors, "faiss": segmented, "mapped": of_kind("exac
 @pytest.fixture(autouse=True)
 def _filters_reach_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows would all be compared; here FAISS's own filter is what is asked."""
-    monkeypatch.setattr(segments, "GATHER_ROWS", 0)
+    monkeypatch.setattr(segments, "FEW_ROWS", 0)
 
 
 @pytest.fixture(scope="session")
@@ -143,6 +143,20 @@ def test_a_filter_that_was_made_of_another_one(quick: Make, looked_at: set[int],
     assert {hit.document_number for hit in vectors.search(rows[0], 60, before)} == set(before)
     after = before.altered(Numbers(looked_at), Numbers(kept))
     assert {hit.document_number for hit in vectors.search(rows[0], 60, after)} == set(after) - {21}
+
+
+@pytest.mark.parametrize("resident", [0, 512])  # copied together; compared where they lie
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_rows_are_all_compared(kind: str, resident: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "FEW_ROWS", 1000)
+    monkeypatch.setattr("indexes.vectors.rows.WINDOWS_RESIDENT", resident)
+    keys, rows = some(50, seed=2)
+    allowed, stored = Numbers([2, 17, 40]), rows.astype(np.float16).astype(np.float32)
+    kept = allowed.member(keys >> ORDINAL_BITS)
+    order = np.argsort(-(stored @ rows[5]) + 9.0 * ~kept)[: kept.sum()]
+    hits = of_kind(kind, files=True)(keys, rows).search(rows[5], 20, allowed)
+    assert [hit.chunk for hit in hits] == keys[order].tolist()
+    assert [hit.score for hit in hits] == pytest.approx((stored @ rows[5])[order].tolist(), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import faiss
@@ -10,8 +11,8 @@ import pytest
 
 from indexes.vectors import kinds, measure
 from indexes.vectors.advise import Line, made, recommend, sampled, table
-from indexes.vectors.kinds import EXACT, EXACT_ROWS, KINDS, build
-from indexes.vectors.rows import as_single
+from indexes.vectors.kinds import EXACT, EXACT_ROWS, KINDS, best_of, build
+from indexes.vectors.rows import Memory, Rows
 from indexes.vectors.segments import make_segment
 from pipeline.numbers import Numbers
 from pipeline.questions import chunk_key
@@ -23,10 +24,14 @@ def vectors() -> tuple[np.ndarray, np.ndarray]:
     return made(6000, 64, 50)
 
 
-def test_half_precision_is_widened_exactly() -> None:
-    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-    finite = every[np.isfinite(every)]
-    assert np.array_equal(as_single(finite), finite.astype(np.float32))
+def test_stored_rows_are_compared_where_they_lie(vectors: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    rows, (query, *_) = vectors[0].astype(np.float16), vectors[1]
+    rows.tofile(tmp_path / "rows.f16")
+    expected = np.sort(rows.astype(np.float32) @ query)[::-1][:10]
+    for stored in (Memory(rows), Rows(tmp_path / "rows.f16", rows.shape[1])):
+        positions, scores = best_of(stored.compared, query.reshape(1, -1), 10)
+        assert np.allclose(scores, expected, atol=1e-5)
+        assert np.array_equal(stored.copied(positions).array, rows[positions])
 
 
 def test_nearest_is_what_sorting_all_scores_gives(vectors: tuple[np.ndarray, np.ndarray]) -> None:
