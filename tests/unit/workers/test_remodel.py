@@ -335,7 +335,7 @@ def test_the_commands(
 
         broken.setattr(IndexReader, "_open", fail)
         broken.setattr("workers.cli.remodel.STUCK_SECONDS", 0.1)
-        assert main([*settings, "swap", OTHER]) == exits.ERROR
+        assert main([*settings, "swap", OTHER]) == exits.UNAVAILABLE
         assert "its index cannot be opened" in capsys.readouterr().err
     assert "tiny-e@1 serves" in run("back")
     assert f"{OTHER} serves" in run("swap", OTHER)
