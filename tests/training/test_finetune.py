@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,9 @@ from models.recipes.finetune import trainer
 from models.recipes.finetune.base import open_base
 from models.recipes.finetune.examples import Example, dataset
 from models.recipes.finetune.fit import fit, refit
-from models.recipes.finetune.network import reached
-from models.recipes.finetune.outputs import word_scores
+from models.recipes.finetune.network import Classifier, reached
+from models.recipes.finetune.outputs import mean_states, word_scores
+from models.recipes.finetune.readout import fit_readout, variants
 from models.recipes.finetune.run import Job, Made, train
 from models.recipes.finetune.settings import Settings
 from models.recipes.finetune.words import counted, fit_words, lexicon
@@ -191,3 +193,52 @@ def test_words_are_put_together_from_their_pieces(tiny: Callable) -> None:
     assert len(known.keys(other)) == 2 + 1 + len(other)
     assert len(known.keys(marks)) == len(marks)  # marks are no words
     assert len(known.keys([])) == 0
+
+
+def test_the_calibration_texts_decide_whether_the_head_stands_on_a_readout(
+    tiny: Callable, embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, data = open_base(tiny("Mistral")), dataset(list(texts(12)), 1)
+    settings = replace(QUICK, epochs=0)
+    found = {}
+    for better in (False, True):
+        monkeypatch.setattr(
+            trainer.Run,
+            "calibration_losses",
+            lambda run, network, better=better: np.ones(3) * ((network.readout is None) == better),
+        )
+        found[better] = fit(base, data, tmp_path / str(better), settings, embedder=embedder)
+    assert found[False].network.readout is None
+    again = refit(base, data, settings, found[True], embedder)
+    assert again.network.head.in_features == embedder.dimension
+    assert not torch.equal(again.network.readout.weight, found[True].network.readout.weight)
+
+
+def test_a_readout_is_served_like_the_rest(
+    tiny: Callable, embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer.Run, "calibration_losses", lambda run, network: np.ones(3) * (network.readout is None))
+    done = made(tmp_path, tiny("Mistral"), embedder, replace(QUICK, epochs=0))
+    assert done.report["training"]["readout"]
+    assert done.report["export"]["full"]["difference"] < 1e-4
+    assert done.report["figures"]["accuracy"] >= 0.8
+
+
+def test_a_readout_comes_near_to_the_embedder(tiny: Callable, embedder) -> None:
+    base = open_base(tiny("Mistral"))
+    network = Classifier(base.backbone(), 2)
+    seen, new = ([e.text for e in texts(20, seed)] for seed in (1, 2))
+    readout = fit_readout(network, base, seen, embedder, 5)
+    made, wanted = readout(torch.from_numpy(mean_states(network, base.encode(new)))), embedder.embed(new)
+    assert torch.allclose(made.norm(dim=1), torch.ones(len(new)), atol=1e-5)
+    middle = wanted.mean(0) / np.linalg.norm(wanted.mean(0))
+    assert (made.detach().numpy() * wanted).sum(1).mean() > (wanted @ middle).mean()
+
+
+def test_variants_are_made_of_the_words_of_the_texts() -> None:
+    given = [f"{n} a b c d e f".split() for n in range(40)] + [["alone"], []]
+    made = variants(given, random.Random(3))
+    assert len(made) == len(given)
+    assert {word for words in made for word in words} <= {word for words in given for word in words}
+    assert all(made[:-1])
+    assert sum(words != own for words, own in zip(made, given, strict=True)) > 30

@@ -20,10 +20,14 @@ from models.recipes.finetune.calibrate import blend, simplest
 from models.recipes.finetune.examples import Dataset
 from models.recipes.finetune.network import Classifier
 from models.recipes.finetune.outputs import logits_of, word_scores
+from models.recipes.finetune.readout import on_readout
 from models.recipes.finetune.settings import Epoch, Settings
 from models.recipes.finetune.trainer import CHECKPOINT, Run
 from models.recipes.finetune.words import WordPath, fit_words, lexicon
+from pipeline.ports import Embedder
 
+#: With fewer texts to train on, the untrained base under a readout is tried too, and what won is fitted again to the calibration texts too.
+EACH_COUNTS = 5000
 #: The shares of a training that are tried.
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -41,8 +45,11 @@ class Fitted:
     factor: float
 
 
-def fit(base: Base, data: Dataset, work: Path, settings: Settings, resume: bool = False) -> Fitted:
-    """Fine-tune ``base`` on ``data``; the checkpoint of the last whole epoch lies in ``work``."""
+def fit(
+    base: Base, data: Dataset, work: Path, settings: Settings, resume: bool = False, embedder: Embedder | None = None
+) -> Fitted:
+    """Fine-tune ``base`` on ``data``; the checkpoint of the last whole epoch lies in ``work``. With an ``embedder`` and few texts the
+    training has to beat the untrained base under a readout (`on_readout`) on the calibration texts."""
     started = time.monotonic()
     run = _prepared(base, data, settings)
     start = deepcopy(run.mean.state_dict())
@@ -51,27 +58,40 @@ def fit(base: Base, data: Dataset, work: Path, settings: Settings, resume: bool 
     best, epochs = run.best(), run.epochs
     kept = _kept(run, start) if epochs else 0.0
     epochs = epochs if kept else 0
+    if embedder is not None and len(data.train) < EACH_COUNTS:
+        rival = on_readout(base, data, settings, embedder)
+        if run.calibration_losses(rival).mean() < run.calibration_losses(best).mean():
+            best, epochs, kept = rival, 0, 0.0
     network, factor = _finished(best), 0.0
     if settings.words:
         factor = _join(network, _words(base, data, settings), base, data, settings)
     return Fitted(network, tuple(curve), time.monotonic() - started, epochs, kept, factor)
 
 
-def refit(base: Base, data: Dataset, settings: Settings, fitted: Fitted) -> Fitted:
-    """The same again on the calibration texts too, as long and with the same weight of the words: where texts are few, each of
-    them counts. What was chosen and calibrated on texts that the first network had not seen stays."""
+def refit(base: Base, data: Dataset, settings: Settings, fitted: Fitted, embedder: Embedder | None = None) -> Fitted:
+    """The same again on the calibration texts too, as long, with the same weight of the words, on a readout if that was better: where
+    texts are few, each of them counts. What was chosen and calibrated on texts that the first network had not seen stays."""
     started = time.monotonic()
     everything = replace(data, train=data.train + data.calibration)
-    run = _prepared(base, everything, settings)
-    if fitted.kept:
-        start = deepcopy(run.mean.state_dict())
-        run.repeat(fitted.epochs)
-        run.mean.load_state_dict(_between(start, run.mean.state_dict(), fitted.kept))
-    network = _finished(run.mean)
+    if fitted.network.readout is None:
+        network = _repeated(base, everything, settings, fitted)
+    else:
+        network = on_readout(base, everything, settings, embedder)
+    network = _finished(network)
     if fitted.factor:
         network.words = _words(base, everything, settings)
         network.words.scale(fitted.factor)
     return replace(fitted, network=network, seconds=fitted.seconds + time.monotonic() - started)
+
+
+def _repeated(base: Base, data: Dataset, settings: Settings, fitted: Fitted) -> Classifier:
+    """The training that made ``fitted``, on other data, and as much of it kept."""
+    run = _prepared(base, data, settings)
+    if fitted.kept:
+        start = deepcopy(run.mean.state_dict())
+        run.repeat(fitted.epochs)
+        run.mean.load_state_dict(_between(start, run.mean.state_dict(), fitted.kept))
+    return run.mean
 
 
 def _prepared(base: Base, data: Dataset, settings: Settings) -> Run:
@@ -98,7 +118,7 @@ def _kept(run: Run, start: dict[str, torch.Tensor]) -> float:
     found = {}
     for share in SHARES:
         run.mean.load_state_dict(_between(start, trained, share))
-        found[share] = run.calibration_losses()
+        found[share] = run.calibration_losses(run.mean)
     kept = simplest(found)
     run.mean.load_state_dict(_between(start, trained, kept))
     return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional
 from transformers import PreTrainedModel
 
 from models.recipes.base.student import mean_state
@@ -10,12 +11,23 @@ from models.recipes.finetune.words import WordPath
 from pipeline.classify import HEAD_SHARE
 
 
+class Readout(torch.nn.Module):
+    """Mean states (batch, width) to embeddings of length one (batch, dimension); `models.recipes.finetune.readout` fits it."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = torch.nn.Parameter(weight), torch.nn.Parameter(bias)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(functional.linear(states.float(), self.weight, self.bias), dim=-1)
+
+
 class Classifier(torch.nn.Module):
     """(input_ids, attention_mask), each (batch, length), to logits (batch, labels).
 
     The two paths are added: what the backbone understands, and what the words alone say (`words`, once it is fitted). Of a text
     longer than ``reach`` tokens the backbone reads the head and the tail, as `pipeline.classify.encode` cuts them; the words read
-    all of it, at a hundredth of the cost.
+    all of it, at a hundredth of the cost. The head stands on the mean state, or, where there is a ``readout``, on what that makes of it.
     """
 
     def __init__(self, backbone: PreTrainedModel, labels: int, dropout: float = 0.1, reach: int = 512) -> None:
@@ -25,9 +37,11 @@ class Classifier(torch.nn.Module):
         self.dropout = torch.nn.Dropout(dropout)
         self.head = torch.nn.Linear(backbone.config.hidden_size, labels)
         self.words: WordPath | None = None
+        self.readout: Readout | None = None
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        logits = self.head(self.dropout(self.states(input_ids, attention_mask)))
+        states = self.states(input_ids, attention_mask)
+        logits = self.head(self.dropout(states if self.readout is None else self.readout(states)))
         return logits if self.words is None else logits + self.words(input_ids, attention_mask)
 
     def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

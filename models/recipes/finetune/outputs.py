@@ -32,7 +32,7 @@ def word_scores(words: WordPath, texts: Sequence[Sequence[int]]) -> np.ndarray:
 @torch.no_grad()
 def mean_states(network: Classifier, texts: Sequence[Sequence[int]]) -> np.ndarray:
     """The backbone's mean states: (texts, width)."""
-    return _over(network, texts, network.states, network.head.in_features)
+    return _over(network, texts, network.states, network.backbone.config.hidden_size)
 
 
 def _over(network: Classifier, texts: Sequence[Sequence[int]], function, width: int, exact: bool = False) -> np.ndarray:

@@ -119,6 +119,11 @@ def _course(report: dict[str, Any]) -> str:
         if best
         else "nothing was gained that could be told from luck: the network is the base as it was, with a linear layer fitted to these texts."
     )
+    if report["training"]["readout"]:
+        kept = (
+            "the base as it was, seen through a map to a sentence embedder's space that was fitted to these texts, explained the calibration "
+            "texts better: that is the network."
+        )
     if len(curve) < 2:  # one point is no curve
         reached = "".join(f" It reached {each['accuracy']:.1%} on the calibration split." for each in curve)
         return f"<p>{trained}; {kept}{reached}</p>"

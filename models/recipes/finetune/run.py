@@ -18,7 +18,7 @@ from models.recipes.finetune.base import Base
 from models.recipes.finetune.calibrate import PRECISION, Calibration, calibrate, fewest
 from models.recipes.finetune.examples import SHARES, SPLITS, Dataset
 from models.recipes.finetune.export import export
-from models.recipes.finetune.fit import Fitted, fit, refit, tune
+from models.recipes.finetune.fit import EACH_COUNTS, Fitted, fit, refit, tune
 from models.recipes.finetune.outputs import logits_of, word_scores
 from models.recipes.finetune.settings import Settings
 from models.registry import write_manifest
@@ -28,8 +28,6 @@ from pipeline.ports import Embedder
 
 #: Test examples that a version brings along at most.
 GOLDEN = 2000
-#: With fewer texts to train on, the network is trained once more on the calibration texts too.
-EACH_COUNTS = 5000
 #: Before the id of a document, in an example's identity.
 DOCUMENT = "document:"
 
@@ -105,16 +103,16 @@ def train(
 ) -> Made:
     """Fine-tune, calibrate, export, measure, report. The version folder appears whole or not at all.
 
-    ``embedder`` is the baseline's; None leaves that baseline out. ``extra`` adds figures of the caller's, measured on the served model. Misconfigured or Refused say what is wrong.
+    ``embedder`` is the baseline's, and the one that a readout is fitted to where texts are few; None leaves both out. ``extra`` adds figures of the caller's, measured on the served model. Misconfigured or Refused say what is wrong.
     """
     job.work.mkdir(parents=True, exist_ok=True)
     if tries > 1:
         settings = tune(base, data, job.work, settings, tries, resume)
-    fitted = fit(base, data, job.work, settings, resume)
+    fitted = fit(base, data, job.work, settings, resume, embedder)
     held = base.encode([example.text for example in data.calibration], settings.max_length)
     calibration = calibrate(logits_of(fitted.network, held, exact=True), data.targets(data.calibration), job.precision)
     if len(data.train) < EACH_COUNTS:
-        fitted = refit(base, data, settings, fitted)
+        fitted = refit(base, data, settings, fitted, embedder)
     manifest = _manifest(job, data, calibration, settings)
     scratch = job.work / "version" / job.version
     shutil.rmtree(scratch, ignore_errors=True)
@@ -234,6 +232,7 @@ def _baselines(data: Dataset, embedder: Embedder | None) -> dict[str, dict[str, 
 
 def _training(job: Job, settings: Settings, fitted: Fitted) -> dict[str, Any]:
     found = {"best_epoch": fitted.epochs, "training_kept": fitted.kept, "words_factor": round(fitted.factor, 2)}
+    found["readout"] = fitted.network.readout is not None
     return {"seconds": round(fitted.seconds, 1), "base": job.base, **found, **asdict(settings)}
 
 
@@ -250,10 +249,11 @@ def _card(job: Job, data: Dataset, settings: Settings, made: dict[str, Any]) -> 
         for name, v in lines.items()
     )
     words = ", beside it a linear path over words and pairs of words" if made["parts"] else ""
+    seen = ", seen through a map to a sentence embedder's space" if made["training"]["readout"] else ""
     return CARD.format(
         title=made["title"],
         verdict=report.verdict(made),
-        network=f"A fine-tuned small Mistral with a linear layer on its mean state{words}",
+        network=f"A fine-tuned small Mistral with a linear layer on its mean state{seen}{words}",
         window=settings.max_length,
         count=len(data.labels),
         multi="; a text may have several" if data.multi else "",

@@ -54,10 +54,7 @@ class Run:
         rows = sorted(self.rng.sample(range(count), min(self.settings.start_texts, count)))
         states = mean_states(self.network, [self._shown(self.ids["train"][row], 0.0) for row in rows])
         scaler = StandardScaler().fit(states)
-        machine = LogisticRegression(C=0.3, max_iter=150)
-        targets = self.targets["train"][rows]
-        machine = (OneVsRestClassifier(machine) if targets.ndim > 1 else machine).fit(scaler.transform(states), targets)
-        coef, bias = _head_of(machine, len(self.data.labels), targets)
+        coef, bias = regression(scaler.transform(states), self.targets["train"][rows], len(self.data.labels), 0.3)
         coef = coef / scaler.scale_
         self.network.head.weight.copy_(torch.from_numpy(coef).float())
         self.network.head.bias.copy_(torch.from_numpy(bias - coef @ scaler.mean_).float())
@@ -172,9 +169,9 @@ class Run:
         hidden = [self.base.unknown if masking and self.rng.random() < masking else token for token in inner]
         return self.base.framed(hidden)
 
-    def calibration_losses(self) -> np.ndarray:
-        """The loss of each calibration text, cut to the crop, by the mean network at the temperature that suits all best."""
-        return losses_at_best(logits_of(self.mean, self.ids["calibration"]), self.targets["calibration"])
+    def calibration_losses(self, network: Classifier) -> np.ndarray:
+        """The loss of each calibration text, cut to the crop, by a network at the temperature that suits all best."""
+        return losses_at_best(logits_of(network, self.ids["calibration"]), self.targets["calibration"])
 
     def _right(self, logits: np.ndarray) -> np.ndarray:
         targets = self.targets["calibration"]
@@ -264,6 +261,15 @@ def _optimiser(network: Classifier, settings: Settings) -> torch.optim.Optimizer
     if table.requires_grad:
         groups.append({"params": [table], "weight_decay": 0.0, "share": 0.5})
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.rate, betas=(0.9, 0.98))
+
+
+def regression(
+    seen: np.ndarray, targets: np.ndarray, labels: int, strength: float, steps: int = 150
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (labels, width) and shifts (labels,) of a logistic regression with the penalty 1 / ``strength``."""
+    machine = LogisticRegression(C=strength, max_iter=steps)
+    machine = (OneVsRestClassifier(machine) if targets.ndim > 1 else machine).fit(seen, targets)
+    return _head_of(machine, labels, targets)
 
 
 def _head_of(machine, labels: int, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

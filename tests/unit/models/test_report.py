@@ -26,7 +26,7 @@ def made(own: float, svm: float, served: str = "int8", best_epoch: int = 2) -> d
         "reliability": [{"confidence": 0.9, "accuracy": 0.95, "texts": 200}],
         "mistakes": [{"identity": f"line {n}", **wrong} for n in range(20)],
         "curve": [{"number": n, "accuracy": 0.8 + n / 100} for n in range(3)],
-        "training": {"seconds": 9.0, "best_epoch": best_epoch, "training_kept": 0.75, "rate": 0.1},
+        "training": {"seconds": 9.0, "best_epoch": best_epoch, "training_kept": 0.75, "readout": False, "rate": 0.1},
         "data": {"train": 700, "dropped": 3},
         "export": {kind: {"difference": 0.1, "same": 0.99, "texts": 200} for kind in ("full", "int8")}
         | {"served": served},
@@ -66,3 +66,9 @@ def test_a_label_too_long_for_the_picture_is_cut_there_alone() -> None:
 def test_which_file_serves_and_why_is_said(served: str, said: str) -> None:
     page = report.html(made(0.9, 0.8, served, best_epoch=0))
     assert said in page and "the base as it was" in page
+
+
+def test_that_the_base_was_not_trained_but_seen_through_a_map_is_said() -> None:
+    report_of = made(0.9, 0.8)
+    report_of["training"] |= {"best_epoch": 0, "training_kept": 0.0, "readout": True}
+    assert "the base as it was, seen through a map" in report.html(report_of)
