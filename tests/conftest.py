@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,16 @@ settings.register_profile("mailroom", deadline=None, suppress_health_check=[Heal
 settings.load_profile("mailroom")
 for name in [name for name in os.environ if name.startswith("MAILROOM_") and name != "MAILROOM_DATA"]:
     del os.environ[name]
+
+
+#: Where files lie in memory, and how much of it has to be free for that.
+MEMORY, ROOM = "/dev/shm", 8 << 30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The tests' own files lie in memory where there is plenty: each of their thousands of commits would wait for the disk."""
+    if config.option.basetemp is None and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
 
 
 @pytest.fixture(autouse=True)
