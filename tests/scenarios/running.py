@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -51,8 +51,12 @@ class Running:
         mark = self.home / "started"
         mark.unlink(missing_ok=True)
         self.process = self.launch(mark)
-        wait_for(lambda: mark.exists() or self.process.poll() is not None, 180, "Mailroom to start", self)
-        assert self.process.poll() is None, (self.home / "up.log").read_text()
+        try:
+            wait_for(lambda: mark.exists() or self.process.poll() is not None, 180, "Mailroom to start", self)
+            assert self.process.poll() is None, (self.home / "up.log").read_text()
+        except BaseException:
+            self.kill([])
+            raise
         self.catalogue = open_catalogue(self.settings.catalogue_url)
         return self
 
@@ -69,15 +73,26 @@ class Running:
                 [sys.executable, "-c", LAUNCH, str(mark), *arguments], cwd=ROOT, env=environ, stdout=log, stderr=log
             )
 
-    def stop(self, seconds: float = 20.0) -> list[str]:
-        """SIGTERM; returns the processes that outlived it by more than a moment."""
+    def stop(self, seconds: float = 60.0) -> list[str]:
+        """SIGTERM; returns the processes that outlived it by more than a moment. None is left to the tests that follow."""
         if self.process.poll() is not None:
             return []
         family = self.family()
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(seconds)
-        _, left = psutil.wait_procs(family, timeout=5)
-        return [" ".join(p.cmdline()) for p in left if p.status() != psutil.STATUS_ZOMBIE]
+        try:
+            self.process.wait(seconds)
+            _, left = psutil.wait_procs(family, timeout=5)
+            return [" ".join(p.cmdline()) for p in left if p.status() != psutil.STATUS_ZOMBIE]
+        finally:
+            self.kill(family)
+
+    def kill(self, family: Sequence[psutil.Process]) -> None:
+        """Whatever is left: the supervisor, its children and these."""
+        with contextlib.suppress(psutil.Error):
+            family = [psutil.Process(self.process.pid), *self.family(), *family]
+        for process in family:
+            with contextlib.suppress(psutil.Error):  # it may be gone by now
+                process.kill()
 
     def family(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
