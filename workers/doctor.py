@@ -230,12 +230,15 @@ def _index(settings: Settings) -> Iterator[Check]:
 
 
 def _behind(settings: Settings, reader: Reader) -> int:
-    """How many searchable documents the index lacks."""
+    """How many searchable documents the index lacks; none where no catalogue can tell, which a check of its own says."""
     if not _has_catalogue(settings):
         return 0
     from indexes.open import open_catalogue
 
-    catalogue = open_catalogue(settings.catalogue_url)
+    try:
+        catalogue = open_catalogue(settings.catalogue_url)
+    except MailroomError:
+        return 0
     try:
         return len(lacking(catalogue.documents, reader))
     finally:

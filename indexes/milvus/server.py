@@ -17,6 +17,9 @@ TIMEOUT = 10.0
 MOST = 16_384
 #: Rows of one page.
 PAGE = 8192
+#: The client asks an idle or slow connection every ten seconds whether it lives; a gRPC server that was not told to bear that, milvus-lite's
+#: among them, hangs up after the third. Five minutes is what every server bears; `TIMEOUT` finds a dead one sooner.
+CALM = {"grpc.keepalive_time_ms": 330_000}
 #: The server's codes for a call that this version of it will never accept: wrong fields, types or parameters.
 WRONG = frozenset({100, 1100, 1101, 1700, 1701, 65535})
 
@@ -64,12 +67,13 @@ class Server:
             detail = "index.url names Milvus: pip install 'mailroom-documents[milvus]'"
             raise Misconfigured("missing-program", detail) from error
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
+        given = {"token": self._token, "timeout": TIMEOUT, "grpc_options": CALM}
         try:
             if self.database != "default":
-                first = MilvusClient(self.address, token=self._token, timeout=TIMEOUT)
+                first = MilvusClient(self.address, **given)
                 if self.database not in first.list_databases():
                     first.create_database(self.database)
-            return MilvusClient(self.address, token=self._token, db_name=self.database, timeout=TIMEOUT)
+            return MilvusClient(self.address, db_name=self.database, **given)
         except _failures() as error:
             raise self._translated("connect", error) from error
 
