@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.needs import program
+
 ROOT = Path(__file__).parents[2]
 #: As a plain user, and as root where the kernel gives no user namespaces.
 NAMESPACES = (("unshare", "--user", "--map-root-user", "--mount"), ("unshare", "--mount"))
@@ -105,6 +107,8 @@ def _namespace() -> tuple[str, ...] | None:
     return next((way for way, done in zip(NAMESPACES, tried, strict=True) if done.returncode == 0), None)
 
 
+@program("unshare", "util-linux")
+@program("mount", "mount")
 @pytest.mark.parametrize("trouble", [FULL, READ_ONLY], ids=["full", "read-only"])
 def test_the_disk_of_the_index(trouble: str, tmp_path: Path) -> None:
     if (namespace := _namespace()) is None:
