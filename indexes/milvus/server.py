@@ -19,7 +19,7 @@ MOST = 16_384
 PAGE = 8192
 #: The client asks an idle or slow connection every ten seconds whether it lives; a gRPC server that was not told to bear that, milvus-lite's
 #: among them, hangs up after the third. Five minutes is what every server bears; `TIMEOUT` finds a dead one sooner.
-CALM = {"grpc.keepalive_time_ms": 330_000}
+KEEPALIVE = {"grpc.keepalive_time_ms": 330_000}
 #: The server's codes for a call that this version of it will never accept: wrong fields, types or parameters.
 WRONG = frozenset({100, 1100, 1101, 1700, 1701, 65535})
 
@@ -67,7 +67,7 @@ class Server:
             detail = "index.url names Milvus: pip install 'mailroom-documents[milvus]'"
             raise Misconfigured("missing-program", detail) from error
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
-        given = {"token": self._token, "timeout": TIMEOUT, "grpc_options": CALM}
+        given = {"token": self._token, "timeout": TIMEOUT, "grpc_options": KEEPALIVE}
         try:
             if self.database != "default":
                 first = MilvusClient(self.address, **given)
