@@ -36,6 +36,13 @@ def _own_working_directory(tmp_path: os.PathLike, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def _readers_look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A house's readers see a publication a few tenths of a second after it; a quick machine's tests ask sooner than that."""
+    monkeypatch.setattr("indexes.reader.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("indexes.milvus.reader.LOOK_EVERY", 0.0)
+
+
 @pytest.fixture(scope="session")
 def milvus() -> Iterator[MilvusServer]:
     """milvus-lite, started by the first test that asks for it."""
