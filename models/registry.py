@@ -96,9 +96,16 @@ def in_force(root: Path | str, name: str) -> str:
     if promoted or found:
         return promoted or found[-1]
     if own := versions(root, name):
-        text = f"No version of {name} is in force; run `mailroom models promote {name}@{own[-1]}`."
-        raise Misconfigured("bad-model", text)
+        raise Misconfigured("bad-model", f"No version of {name} is in force; {_how_to_choose(root, name, own[-1])}.")
     raise Misconfigured("bad-model", f"There is no model {name!r} under {root}; look at `mailroom models list`.")
+
+
+def _how_to_choose(root: Path | str, name: str, version: str) -> str:
+    """A classifier is promoted; what else there is, the settings name with its version."""
+    kind = _read_manifest(locate(root, name, version)).kind
+    if kind == "classifier":
+        return f"run `mailroom models promote {name}@{version}`"
+    return f'name it with its version: models.{kind} = "{name}@{version}"'
 
 
 def _versions_in(place: Path, name: str) -> list[str]:

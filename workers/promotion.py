@@ -61,7 +61,7 @@ class Promoter:
         folder = open_version(self._root, model)
         name, version = folder.manifest.name, folder.manifest.version
         if folder.manifest.kind != "classifier" or "/" in model:
-            text = "Only a classifier's NAME@VERSION can be promoted; an embedder is chosen by models.embedder."
+            text = "Only a classifier's NAME@VERSION can be promoted; models.embedder and models.reranker choose the others."
             raise Refused("bad-request", text)
         before = self._before(name)
         if read_pointer(self._root, name).version == version:

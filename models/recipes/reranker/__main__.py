@@ -3,7 +3,7 @@ all-MiniLM-L6-v2.
 
     python -m models.recipes.reranker --data $MAILROOM_DATA --work .work/reranker --out DATA_FOLDER/models
 
-Then `models.reranker = "reranker"` in the settings. ``--resume`` goes on with a training that was cut off. CPU and GPU by the
+Then `models.reranker = "reranker@VERSION"` in the settings. ``--resume`` goes on with a training that was cut off. CPU and GPU by the
 same command; ``--groups`` says how long. Needs the "train" extra.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -55,6 +56,20 @@ def test_a_version_is_in_force_only_once_it_was_promoted(house: House) -> None:
     house.promoter.promote("tiny@1")
     assert open_version(root, "tiny").manifest.title == "tiny@1"
     assert open_version(root, "document-type").path.parts[-3] == "shipped"
+
+
+def test_what_is_no_classifier_is_named_with_its_version_in_the_settings(house: House, tmp_path: Path) -> None:
+    root, shipped = house.settings.models_root, open_version(tmp_path, "all-minilm-l6-v2")
+    own = root / "own" / "1"
+    shutil.copytree(shipped.path, own)
+    manifest = (own / "model.toml").read_text()
+    manifest = manifest.replace('name = "all-minilm-l6-v2"', 'name = "own"')
+    (own / "model.toml").write_text(manifest.replace(f'"{shipped.manifest.version}"', '"1"'))
+    with pytest.raises(Misconfigured, match=r'models\.embedder = "own@1"'):
+        open_version(root, "own")
+    assert open_version(root, "own@1").manifest.kind == "embedder"
+    with pytest.raises(Refused, match=r"models\.embedder"):
+        house.promoter.promote("own@1")
 
 
 def test_promotion_and_rollback_are_followed_and_recorded(house: House) -> None:
