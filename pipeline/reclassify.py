@@ -84,9 +84,9 @@ def delivered(events: Iterable[Event]) -> frozenset[str]:
     return frozenset(sent)
 
 
-def decided(label: str, who: str) -> Verdict:
-    """A person's word as a verdict: sure, whatever the classifier thinks."""
-    return Verdict(label, 1.0, label, 0.0, 0.0, f"{PERSON}{who}", "")
+def decided(label: str, who: str, also: Sequence[str] = ()) -> Verdict:
+    """A person's word as a verdict: sure, whatever the classifier thinks. ``also`` are the further labels that the person gave."""
+    return Verdict(label, 1.0, label, 0.0, 0.0, f"{PERSON}{who}", "", also=tuple(also))
 
 
 def by_person(document: Document) -> bool:
@@ -97,15 +97,29 @@ def by_person(document: Document) -> bool:
 def standing_decision(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> Verdict:
     """A person's decision under today's taxonomy: no model overrules it, but a label that was renamed or merged since is
     called what it is called now. One that was split or retired stays, until a person decides anew."""
-    label = label_today(document, events, operations) or document.label or ""
-    return decided(label, (document.model or "").removeprefix(PERSON))
+    first, *also = labels_today(document, events, operations)
+    further = [label for label in also if label is not None]
+    return decided(first or document.label or "", (document.model or "").removeprefix(PERSON), further)
 
 
-def label_today(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> str | None:
-    """What the label that a person gave a document is called now; None where it was split or retired since."""
-    facts = [event.facts for event in events if (event.stage, event.event) == (REVIEW, APPROVED)]
-    since = str(facts[-1].get("taxonomy", "")) if facts else ""
-    return called_today(document.label or "", operations, since)
+def labels_today(
+    document: Document, events: Iterable[Event], operations: Sequence[Operation]
+) -> tuple[str | None, ...]:
+    """What the labels that a person gave a document are called now, each once, first the one it is filed under; None where one
+    was split or retired since."""
+    facts = next((e.facts for e in reversed(list(events)) if (e.stage, e.event) == (REVIEW, APPROVED)), {})
+    since, given = str(facts.get("taxonomy", "")), (document.label or "", *facts.get("also", ()))
+    return tuple(dict.fromkeys(called_today(label, operations, since) for label in given))
+
+
+def further_labels(events: Iterable[Event]) -> tuple[str, ...]:
+    """The labels that a document has beside the one it is filed under, by the latest decision that said so."""
+    for event in reversed(list(events)):
+        if event.stage == Stage.CLASSIFY or (event.stage, event.event) == (REVIEW, APPROVED):
+            return tuple(event.facts.get("also", ()))
+        if (event.stage, event.event) == ("reclassify", "applied"):
+            return ()
+    return ()
 
 
 def approval(

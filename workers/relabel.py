@@ -15,7 +15,7 @@ from models.registry import open_version
 from pipeline.documents import Document, State
 from pipeline.errors import MailroomError, Refused
 from pipeline.questions import Caller, Filters
-from pipeline.reclassify import label_today
+from pipeline.reclassify import labels_today
 from pipeline.rules import Rules
 from pipeline.taxonomy import Operation, called_today, in_effect, labelling
 
@@ -54,10 +54,11 @@ class HouseTaxonomy:
         """The labels of today: the model's under the operations, and those that people gave besides."""
         return self._labels(self.operations())
 
-    def label_of(self, document: Document) -> str | None:
-        """The label that a person gave a document, as it is called today; None where it was split or retired since."""
+    def labels_of(self, document: Document) -> tuple[str | None, ...]:
+        """The labels that a person gave a document, as they are called today, first the one it is filed under; None where one was
+        split or retired since."""
         events = self._house.catalogue.documents.history(document.id)[1]
-        return label_today(document, events, self.operations())
+        return labels_today(document, events, self.operations())
 
     def listed(self, label: str) -> str | None:
         """A label of a list, whose age nobody knows, as it is called today; None where it was split or retired."""

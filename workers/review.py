@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from models.taxonomy import read_operations
 from pipeline.codec import decode_parsed
 from pipeline.documents import Document, Lane
 from pipeline.errors import Refused
-from pipeline.reclassify import approval, decided, delivered
+from pipeline.reclassify import approval, decided, delivered, further_labels
 from pipeline.route import route
 from pipeline.taxonomy import MAX_LABEL
 
@@ -16,31 +17,34 @@ if TYPE_CHECKING:
     from workers.assemble import House
 
 
-def approve(house: House, document: Document, label: str | None, who: str, new: bool = False) -> Document:
-    """File a document under ``label`` (None: under the one that it has), because ``who`` says so; returns it as it is then.
+def approve(house: House, document: Document, labels: Sequence[str], who: str, new: bool = False) -> Document:
+    """File a document under the first of ``labels`` (none: under what it has), because ``who`` says so; returns it as it is then.
 
-    Its destinations are the rules' for that label, those already served left out. Plans leave its label alone from now
-    on. Raises Refused: "bad-request" for a label that the house does not have (unless ``new``) or none at all, "conflict"
-    for a document that is on its way or changed meanwhile.
+    The other labels are the document's too: rules see them, and a model learns all of them. Its destinations are the rules' for
+    these labels, those already served left out. Plans leave its labels alone from now on. Raises Refused: "bad-request" for a
+    label that the house does not have (unless ``new``) or none at all, "conflict" for a document that is on its way or
+    changed meanwhile.
     """
     catalogue = house.catalogue
-    wanted = _label(house, document, label, new)
+    events = catalogue.documents.history(document.id)[1]
+    asked = labels or (document.label or "", *further_labels(events))
+    wanted, *also = dict.fromkeys(_label(house, document, label, new) for label in asked)
     operations = read_operations(house.settings.models_root)
     key = catalogue.passages.parsed_key(document.id)
     payload = catalogue.passages.result(key) if key else None
     text = decode_parsed(payload).text if payload is not None else ""
-    routing = route(house.rules, decided(wanted, who), document, text, document.metadata)
-    sent = delivered(catalogue.documents.history(document.id)[1])
-    item = approval(document, wanted, who, routing, sent)
+    routing = route(house.rules, decided(wanted, who, also), document, text, document.metadata)
+    item = approval(document, wanted, who, routing, delivered(events))
     facts = {"by": who, "proposed": document.label, "taxonomy": operations[-1].id if operations else ""}
+    facts |= {"also": also} if also else {}
     if not catalogue.reviews.decide(item, facts):
         raise Refused("conflict", f"Document {document.id} changed meanwhile; look at it again.")
     house.hints.nudge(catalogue.ledger, Lane.DELIVER)
     return catalogue.documents.get(document.id)
 
 
-def _label(house: House, document: Document, label: str | None, new: bool) -> str:
-    wanted = (label if label is not None else document.label or "").strip()
+def _label(house: House, document: Document, label: str, new: bool) -> str:
+    wanted = label.strip()
     if not wanted or len(wanted) > MAX_LABEL or not wanted.isprintable():
         text = f"Give document {document.id} a label of 1 to {MAX_LABEL} printable characters."
         raise Refused("bad-request", text)

@@ -94,9 +94,9 @@ class Trainer:
                 identity = f"document:{row.place}" if row.document else row.place
                 yield {"text": row.text, "labels": list(dict.fromkeys(map(today, row.labels))), "identity": identity}
         for document, text in self._reviewed(approved):
-            label = self._house.taxonomy.label_of(document)
-            called.update([(document.label, label)] if label != document.label else [])
-            yield {"text": text, "labels": [label], "identity": f"document:{document.id}"}
+            labels = self._house.taxonomy.labels_of(document)
+            called.update([(document.label, labels[0])] if labels[0] != document.label else [])
+            yield {"text": text, "labels": list(labels), "identity": f"document:{document.id}"}
 
     def _reviewed(self, approved: Sequence[int]) -> Iterator[tuple[Document, str]]:
         catalogue = self._house.catalogue

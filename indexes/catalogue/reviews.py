@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from indexes.catalogue.documents import add_event, enqueue, readable, to_document
 from indexes.catalogue.plans import snapshot
 from indexes.catalogue.store import Store, new_id
-from indexes.catalogue.tables import documents
+from indexes.catalogue.tables import documents, events
 from pipeline.documents import Document, Event, Lane, State
 from pipeline.numbers import Numbers
 from pipeline.questions import Caller
@@ -55,5 +55,15 @@ class SqlReviews:
     def labels(self) -> frozenset[str]:
         decided = [documents.c.model.startswith(PERSON), documents.c.state == State.INDEXED]
         with self.store.read() as connection:
-            found = connection.scalars(sa.select(documents.c.label).where(*decided).distinct())
-            return frozenset(label for label in found if label)
+            found = {
+                label for label in connection.scalars(sa.select(documents.c.label).where(*decided).distinct()) if label
+            }
+            approvals = sa.select(events.c.facts).join(documents, documents.c.id == events.c.document_id)
+            several = [
+                events.c.stage == REVIEW,
+                events.c.event == APPROVED,
+                sa.cast(events.c.facts, sa.Text).contains('"also"'),
+            ]
+            for facts in connection.scalars(approvals.where(*decided, *several)):
+                found.update(facts.get("also", ()))
+        return frozenset(found)

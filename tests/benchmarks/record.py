@@ -72,8 +72,17 @@ def record_figures(
             same[0]["figures"][row] = [*same[0]["figures"].get(row, []), *columns]
     else:
         base["later"].append(run | {"figures": measured})
+    runs[part] = _whole(base, table)
     _write(path, result)
     return path
+
+
+def _whole(base: Mapping[str, Any], table: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The part's run: a later one that measured everything takes its place."""
+    for run in base["later"]:
+        if all(set(columns) <= set(run["figures"].get(row, ())) for row, columns in table.items()):
+            return {key: value for key, value in run.items() if key != "figures"}
+    return dict(base)
 
 
 def _without(run: Mapping[str, Any], measured: Mapping[str, Sequence[str]]) -> dict[str, Any]:

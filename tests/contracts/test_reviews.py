@@ -9,7 +9,15 @@ from pipeline.documents import Destination, Document, Lane, State
 from pipeline.errors import Refused
 from pipeline.ports import Catalogue
 from pipeline.questions import Caller
-from pipeline.reclassify import approval, by_person, decided, delivered, standing_decision
+from pipeline.reclassify import (
+    approval,
+    by_person,
+    decided,
+    delivered,
+    further_labels,
+    labels_today,
+    standing_decision,
+)
 from pipeline.route import route
 from pipeline.rules import load_rules
 from pipeline.taxonomy import Operation
@@ -24,10 +32,11 @@ def filed(catalogue: Catalogue) -> Document:
     return file_away(catalogue, MemoryBlobs(), "a.txt", "A text of some kind.", "letter", (FOLDER,))
 
 
-def decide(catalogue: Catalogue, document: Document, label: str) -> bool:
-    routing = route(load_rules(None), decided(label, "ann"), document, "", {})
+def decide(catalogue: Catalogue, document: Document, label: str, *also: str) -> bool:
+    routing = route(load_rules(None), decided(label, "ann", also), document, "", {})
     sent = delivered(catalogue.documents.history(document.id)[1])
-    return catalogue.reviews.decide(approval(document, label, "ann", routing, sent), {"by": "ann", "taxonomy": ""})
+    facts = {"by": "ann", "taxonomy": "", **({"also": list(also)} if also else {})}
+    return catalogue.reviews.decide(approval(document, label, "ann", routing, sent), facts)
 
 
 def deliveries(catalogue: Catalogue) -> int:
@@ -84,3 +93,19 @@ def test_a_decision_stands_under_today_s_taxonomy(catalogue: Catalogue, filed: D
     renamed = [Operation("1", 0.0, "ann", "rename", ("invoice",), ("bill",))]
     verdict = standing_decision(document, events, renamed)
     assert (verdict.label, verdict.model, verdict.sure) == ("bill", "person:ann", True)
+
+
+def test_a_decision_may_give_several_labels(catalogue: Catalogue, filed: Document) -> None:
+    assert decide(catalogue, filed, "invoice", "urgent", "energy")
+    document, events = catalogue.documents.get(filed.id), catalogue.documents.history(filed.id)[1]
+    assert catalogue.reviews.labels() == {"invoice", "urgent", "energy"}
+    assert further_labels(events) == ("urgent", "energy")
+    operations = [
+        Operation("1", 0.0, "ann", "rename", ("urgent",), ("express",)),
+        Operation("2", 0.0, "ann", "retire", ("energy",), ()),
+    ]
+    assert labels_today(document, events, operations) == ("invoice", "express", None)
+    verdict = standing_decision(document, events, operations)
+    assert (verdict.label, verdict.also) == ("invoice", ("express",))
+    assert decide(catalogue, document, "invoice")
+    assert further_labels(catalogue.documents.history(filed.id)[1]) == ()

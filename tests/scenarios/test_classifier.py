@@ -55,6 +55,8 @@ def test_workers_follow_a_promotion_between_documents_and_never_inside_one(tmp_p
         assert versions_of(mailroom, torn) == [
             ("classify", "tiny@1"), ("route", "classify"), ("classify", "tiny@2"), ("route", ""),
         ]  # fmt: skip
+        concurrency = mailroom.settings.workers.concurrency
+        wait_for(lambda: len(mailroom.children()) == concurrency, 180, "a worker in the killed one's place", mailroom)
         workers = {process.pid for process in mailroom.children()}
         names: set[str] = set()
         for turn in range(4):
@@ -165,6 +167,20 @@ def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(hou
     reader = client(url, house, ["user:ann"], ["read"])
     assert reader.post("/v1/taxonomy/undo", json={}).status_code == 403
     assert root.post("/v1/taxonomy", json={"kind": "retire", "labels": ["nothing"]}).status_code == 404
+
+
+def test_a_person_gives_several_labels_and_rules_see_them_all(house: House, url: str) -> None:
+    root = client(url, house, admin=True)
+    document = put(root, house, "a.txt", "Dear Ann, the invoice follows. Regards.", "letter")
+    path = f"/v1/documents/{document}"
+    assert root.post(f"{path}/approve", json={"labels": ["letter", "nowhere"]}).json()["code"] == "bad-request"
+    assert not house.catalogue.reviews.labels()  # nothing was changed
+    approved = root.post(f"{path}/approve", json={"labels": ["letter", "invoice", "letter"]}).json()
+    assert (approved["label"], approved["state"]) == ("letter", "indexed")
+    assert root.get(f"{path}/record").json()["events"][-1]["facts"]["also"] == ["invoice"]
+    assert root.post(f"{path}/approve", json={}).json()["label"] == "letter"
+    assert root.get(f"{path}/record").json()["events"][-1]["facts"]["also"] == ["invoice"]
+    assert house.taxonomy.labels_of(house.catalogue.documents.get(document)) == ("letter", "invoice")
 
 
 class Shell:

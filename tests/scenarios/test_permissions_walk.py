@@ -167,7 +167,7 @@ def _forbidden(house: House, root: httpx.Client) -> str:
     metadata = json.dumps({"department": "board", MARK: MARK, "owner": MARK})
     places = {"source": f"{MARK}-source", "path": f"{MARK}-folder/{MARK}.txt", "metadata": metadata}
     made = _send(root, house, f"{MARK}.txt", FORBIDDEN, "user:ann", "invoice", f"Pump of the {MARK}", **places)
-    approve(house, house.catalogue.documents.get(made), "invoice", "ann")
+    approve(house, house.catalogue.documents.get(made), ["invoice"], "ann")
     house.catalogue.opinions.record(Feedback(f"{MARK} pump", made, "useful", 1.0, "ann"))
     root.post("/v1/queries", json={"name": MARK, "search": {"query": MARK}})
     return made
@@ -182,7 +182,7 @@ def _side(house: House, url: str) -> Side:
         made = _send(root, house, name, text, "user:bob", "contract", f"Note on the {name[:4]}", **places)
         side.names[made] = f"<{name}>"
     lease = next(each for each, name in side.names.items() if "lease" in name)
-    approve(house, house.catalogue.documents.get(lease), "contract", "bob")
+    approve(house, house.catalogue.documents.get(lease), ["contract"], "bob")
     bob.post("/v1/feedback", json={"query": "notice", "document_id": lease, "kind": "useful"})
     saved = {"name": "pumps", "search": {"query": "pump", "facets": ["type", "owner"], "mode": "lexical"}}
     side.query_id = bob.post("/v1/queries", json=saved).json()["id"]

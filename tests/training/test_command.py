@@ -66,7 +66,7 @@ def test_from_labels_to_a_model_in_force(
 def test_from_what_people_approved_to_a_version_under_the_labels_of_today(house: House, tiny: Callable, capsys) -> None:
     for example in (*texts(12), Example("A text of a class that nobody wants.", ("spare",), "spare")):
         filed = file_away(house.catalogue, house.blobs, f"{example.identity}.txt", example.text, "unsorted")
-        approve(house, filed, example.labels[0], "ann", new=True)
+        approve(house, filed, example.labels, "ann", new=True)
     house.taxonomy.change("rename", ["manual"], ["handbook"], "ann")
     house.taxonomy.change("retire", ["spare"], [], "ann")
     asked = ("train", "--reviews", "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "1", "--json")
@@ -79,7 +79,7 @@ def test_from_what_people_approved_to_a_version_under_the_labels_of_today(house:
     ]
     golden = [json.loads(line) for line in (Path(made["folder"]) / "golden.jsonl").read_text("utf-8").splitlines()]
     assert {row["labels"][0] for row in golden} == {"handbook", "invoice", "letter"}
-    assert {house.taxonomy.label_of(house.catalogue.documents.get(row["document"])) for row in golden} <= set(
+    assert {house.taxonomy.labels_of(house.catalogue.documents.get(row["document"]))[0] for row in golden} <= set(
         row["labels"][0] for row in golden
     )
 

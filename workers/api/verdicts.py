@@ -64,12 +64,19 @@ class Why(BaseModel):
 
 
 class Approval(BaseModel):
-    """Without a ``label`` the document's own is approved. ``new`` allows a label that the house does not have yet."""
+    """Without a label what the document has is approved. ``labels`` are for one that has several: it is filed under the first, and
+    ``label`` comes before them. ``new`` allows labels that the house does not have yet."""
 
     model_config = ConfigDict(extra="forbid")
 
     label: Label | None = Field(None, examples=["invoice"])
+    labels: Annotated[list[Label], Field(max_length=100)] = []
     new: bool = False
+
+    @property
+    def asked(self) -> list[str]:
+        """The labels in their order."""
+        return [*([self.label] if self.label is not None else []), *self.labels]
 
 
 class Change(BaseModel):

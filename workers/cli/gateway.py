@@ -58,7 +58,7 @@ class Gateway(Protocol):
 
     def why(self, document_id: str) -> Json: ...
 
-    def approve(self, document_id: str, label: str | None, new: bool) -> Json: ...
+    def approve(self, document_id: str, labels: Sequence[str], new: bool) -> Json: ...
 
     def save_query(self, name: str, search: Mapping[str, Any]) -> Json: ...
 
@@ -140,9 +140,9 @@ class Local:
         document = readable(self._house.catalogue, OPERATOR, document_id)
         return _json(verdicts.Why.of(self._house.whys.explain(OPERATOR, document)))
 
-    def approve(self, document_id: str, label: str | None, new: bool) -> Json:
+    def approve(self, document_id: str, labels: Sequence[str], new: bool) -> Json:
         document = readable(self._house.catalogue, OPERATOR, document_id)
-        return _json(schemas.Document.of(approve(self._house, document, label, who(), new)))
+        return _json(schemas.Document.of(approve(self._house, document, labels, who(), new)))
 
     def save_query(self, name: str, search: Mapping[str, Any]) -> Json:
         return _json(saved.save(self._house, OPERATOR, saved.Saving.model_validate({"name": name, "search": search})))
@@ -220,9 +220,9 @@ class Remote:
     def why(self, document_id: str) -> Json:
         return self._send("GET", f"/v1/documents/{quote(document_id, safe='')}/why")
 
-    def approve(self, document_id: str, label: str | None, new: bool) -> Json:
+    def approve(self, document_id: str, labels: Sequence[str], new: bool) -> Json:
         path = f"/v1/documents/{quote(document_id, safe='')}/approve"
-        return self._send("POST", path, json={"label": label, "new": new})
+        return self._send("POST", path, json={"labels": labels, "new": new})
 
     def save_query(self, name: str, search: Mapping[str, Any]) -> Json:
         return self._send("POST", "/v1/queries", json={"name": name, "search": search})

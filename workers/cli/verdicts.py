@@ -41,16 +41,20 @@ def why(context: typer.Context, document_id: str, as_json: AsJson = False) -> No
 def approve(
     context: typer.Context,
     document_id: str,
-    label: Annotated[str | None, typer.Option(help="Its right label. Default: the one it has.")] = None,
-    new: Annotated[bool, typer.Option("--new", help="The house does not have this label yet.")] = False,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Its right label; repeatable, it is filed under the first. Default: what it has."),
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="The house does not have these labels yet.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Decide yourself: the document is filed under the label, leaves the review, and becomes an example to learn from."""
-    document = given(context).gateway.approve(document_id, label, new)
+    document = given(context).gateway.approve(document_id, label or [], new)
     if as_json:
         show.print_json(document)
         return
-    out.print(show.plain(f"{document['name']} is {document['label']}, {document['state']}"))
+    named = " and ".join([document["label"], *(label or [])[1:]])
+    out.print(show.plain(f"{document['name']} is {named}, {document['state']}"))
 
 
 def _span_row(span: dict[str, Any]) -> tuple[object, ...]:

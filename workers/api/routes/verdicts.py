@@ -24,9 +24,9 @@ def why(document_id: str, at: At, access: Reader) -> Why:
 
 @router.post("/documents/{document_id}/approve", responses=responses(404, 409))
 def approve_document(document_id: str, body: Approval, at: At, access: Uploader) -> DocumentOut:
-    """File a document under the label that a person gives it. It becomes an example to learn from; plans leave it alone."""
+    """File a document under the label, or the first of the labels, that a person gives it. It becomes an example to learn from; plans leave it alone."""
     document = readable(at.house.catalogue, access.caller, document_id)
-    return DocumentOut.of(approve(at.house, document, body.label, _who(access), body.new))
+    return DocumentOut.of(approve(at.house, document, body.asked, _who(access), body.new))
 
 
 @router.get("/taxonomy", responses=responses())
