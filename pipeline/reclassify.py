@@ -91,25 +91,28 @@ def decided(label: str, who: str, also: Sequence[str] = ()) -> Verdict:
 
 def by_person(document: Document) -> bool:
     """Whether a person gave the document its label."""
-    return (document.model or "").startswith(PERSON)
+    return _persons(document.model)
+
+
+def _persons(model: str | None) -> bool:
+    return (model or "").startswith(PERSON)
 
 
 def standing_decision(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> Verdict:
     """A person's decision under today's taxonomy: no model overrules it, but a label that was renamed or merged since is
     called what it is called now. One that was split or retired stays, until a person decides anew."""
-    first, *also = labels_today(document, events, operations)
-    further = [label for label in also if label is not None]
-    return decided(first or document.label or "", (document.model or "").removeprefix(PERSON), further)
+    first, *also = labels_today(document, events, operations).values()
+    label = first or document.label or ""
+    further = [each for each in dict.fromkeys(also) if each not in (None, label)]
+    return decided(label, (document.model or "").removeprefix(PERSON), further)
 
 
-def labels_today(
-    document: Document, events: Iterable[Event], operations: Sequence[Operation]
-) -> tuple[str | None, ...]:
-    """What the labels that a person gave a document are called now, each once, first the one it is filed under; None where one
+def labels_today(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> dict[str, str | None]:
+    """The labels that a person gave a document, first the one it is filed under, each with what it is called now; None where it
     was split or retired since."""
     facts = next((e.facts for e in reversed(list(events)) if (e.stage, e.event) == (REVIEW, APPROVED)), {})
     since, given = str(facts.get("taxonomy", "")), (document.label or "", *facts.get("also", ()))
-    return tuple(dict.fromkeys(called_today(label, operations, since) for label in given))
+    return {label: called_today(label, operations, since) for label in given}
 
 
 def further_labels(events: Iterable[Event]) -> tuple[str, ...]:
@@ -117,7 +120,7 @@ def further_labels(events: Iterable[Event]) -> tuple[str, ...]:
     for event in reversed(list(events)):
         if event.stage == Stage.CLASSIFY or (event.stage, event.event) == (REVIEW, APPROVED):
             return tuple(event.facts.get("also", ()))
-        if (event.stage, event.event) == ("reclassify", "applied"):
+        if (event.stage, event.event) == ("reclassify", "applied") and not _persons(event.facts["to"]["model"]):
             return ()
     return ()
 

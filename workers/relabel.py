@@ -54,9 +54,9 @@ class HouseTaxonomy:
         """The labels of today: the model's under the operations, and those that people gave besides."""
         return self._labels(self.operations())
 
-    def labels_of(self, document: Document) -> tuple[str | None, ...]:
-        """The labels that a person gave a document, as they are called today, first the one it is filed under; None where one was
-        split or retired since."""
+    def labels_of(self, document: Document) -> dict[str, str | None]:
+        """The labels that a person gave a document, first the one it is filed under, each with what it is called today; None where
+        it was split or retired since."""
         events = self._house.catalogue.documents.history(document.id)[1]
         return labels_today(document, events, self.operations())
 

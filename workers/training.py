@@ -95,8 +95,8 @@ class Trainer:
                 yield {"text": row.text, "labels": list(dict.fromkeys(map(today, row.labels))), "identity": identity}
         for document, text in self._reviewed(approved):
             labels = self._house.taxonomy.labels_of(document)
-            called.update([(document.label, labels[0])] if labels[0] != document.label else [])
-            yield {"text": text, "labels": list(labels), "identity": f"document:{document.id}"}
+            called.update((old, new) for old, new in labels.items() if old != new)
+            yield {"text": text, "labels": list(dict.fromkeys(labels.values())), "identity": f"document:{document.id}"}
 
     def _reviewed(self, approved: Sequence[int]) -> Iterator[tuple[Document, str]]:
         catalogue = self._house.catalogue

@@ -104,7 +104,8 @@ def test_a_decision_may_give_several_labels(catalogue: Catalogue, filed: Documen
         Operation("1", 0.0, "ann", "rename", ("urgent",), ("express",)),
         Operation("2", 0.0, "ann", "retire", ("energy",), ()),
     ]
-    assert labels_today(document, events, operations) == ("invoice", "express", None)
+    called = labels_today(document, events, operations)
+    assert called == {"invoice": "invoice", "urgent": "express", "energy": None}
     verdict = standing_decision(document, events, operations)
     assert (verdict.label, verdict.also) == ("invoice", ("express",))
     assert decide(catalogue, document, "invoice")

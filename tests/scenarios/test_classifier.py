@@ -170,6 +170,8 @@ def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(hou
 
 
 def test_a_person_gives_several_labels_and_rules_see_them_all(house: House, url: str) -> None:
+    rule = '[[rule]]\nname = "bills"\nwhen = { label = "invoice" }\ndestinations = ["folder:bills/{name}"]\n'
+    (house.settings.home / "rules.toml").write_text(rule)
     root = client(url, house, admin=True)
     document = put(root, house, "a.txt", "Dear Ann, the invoice follows. Regards.", "letter")
     path = f"/v1/documents/{document}"
@@ -177,10 +179,14 @@ def test_a_person_gives_several_labels_and_rules_see_them_all(house: House, url:
     assert not house.catalogue.reviews.labels()  # nothing was changed
     approved = root.post(f"{path}/approve", json={"labels": ["letter", "invoice", "letter"]}).json()
     assert (approved["label"], approved["state"]) == ("letter", "indexed")
-    assert root.get(f"{path}/record").json()["events"][-1]["facts"]["also"] == ["invoice"]
+    facts = root.get(f"{path}/record").json()["events"][-1]["facts"]
+    assert (facts["also"], facts["to"]["rules"]) == (["invoice"], ["bills"])
     assert root.post(f"{path}/approve", json={}).json()["label"] == "letter"
     assert root.get(f"{path}/record").json()["events"][-1]["facts"]["also"] == ["invoice"]
-    assert house.taxonomy.labels_of(house.catalogue.documents.get(document)) == ("letter", "invoice")
+    assert house.taxonomy.labels_of(house.catalogue.documents.get(document)) == {
+        "letter": "letter",
+        "invoice": "invoice",
+    }
 
 
 class Shell:
