@@ -91,11 +91,7 @@ def decided(label: str, who: str, also: Sequence[str] = ()) -> Verdict:
 
 def by_person(document: Document) -> bool:
     """Whether a person gave the document its label."""
-    return _persons(document.model)
-
-
-def _persons(model: str | None) -> bool:
-    return (model or "").startswith(PERSON)
+    return (document.model or "").startswith(PERSON)
 
 
 def standing_decision(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> Verdict:
@@ -115,14 +111,16 @@ def labels_today(document: Document, events: Iterable[Event], operations: Sequen
     return {label: called_today(label, operations, since) for label in given}
 
 
-def further_labels(events: Iterable[Event]) -> tuple[str, ...]:
-    """The labels that a document has beside the one it is filed under, by the latest decision that said so."""
-    for event in reversed(list(events)):
-        if event.stage == Stage.CLASSIFY or (event.stage, event.event) == (REVIEW, APPROVED):
-            return tuple(event.facts.get("also", ()))
-        if (event.stage, event.event) == ("reclassify", "applied") and not _persons(event.facts["to"]["model"]):
-            return ()
-    return ()
+def present_labels(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> tuple[str, ...]:
+    """The labels of a document, first the one it is filed under ("" where there is none): those that a person gave, as they are called
+    today, else those that its classifier was sure of. What a plan made of it has one label: plans keep no others."""
+    events = list(events)
+    if by_person(document):
+        verdict = standing_decision(document, events, operations)
+        return (verdict.label, *verdict.also)
+    last = next((event for event in reversed(events) if event.stage in (Stage.CLASSIFY, "reclassify")), None)
+    also = last.facts.get("also", ()) if last and last.stage == Stage.CLASSIFY else ()
+    return (document.label or "", *also)
 
 
 def approval(

@@ -9,7 +9,7 @@ from models.taxonomy import read_operations
 from pipeline.codec import decode_parsed
 from pipeline.documents import Document, Lane
 from pipeline.errors import Refused
-from pipeline.reclassify import approval, decided, delivered, further_labels
+from pipeline.reclassify import approval, decided, delivered, present_labels
 from pipeline.route import route
 from pipeline.taxonomy import MAX_LABEL
 
@@ -27,9 +27,9 @@ def approve(house: House, document: Document, labels: Sequence[str], who: str, n
     """
     catalogue = house.catalogue
     events = catalogue.documents.history(document.id)[1]
-    asked = labels or (document.label or "", *further_labels(events))
-    wanted, *also = dict.fromkeys(_label(house, document, label, new) for label in asked)
     operations = read_operations(house.settings.models_root)
+    asked = labels or present_labels(document, events, operations)
+    wanted, *also = dict.fromkeys(_label(house, document, label, new) for label in asked)
     key = catalogue.passages.parsed_key(document.id)
     payload = catalogue.passages.result(key) if key else None
     text = decode_parsed(payload).text if payload is not None else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from indexes.blobs.memory import MemoryBlobs
-from pipeline.documents import Destination, Document, Lane, State
+from pipeline.documents import Destination, Document, Event, Lane, State
 from pipeline.errors import Refused
 from pipeline.ports import Catalogue
 from pipeline.questions import Caller
@@ -14,8 +14,8 @@ from pipeline.reclassify import (
     by_person,
     decided,
     delivered,
-    further_labels,
     labels_today,
+    present_labels,
     standing_decision,
 )
 from pipeline.route import route
@@ -99,7 +99,7 @@ def test_a_decision_may_give_several_labels(catalogue: Catalogue, filed: Documen
     assert decide(catalogue, filed, "invoice", "urgent", "energy")
     document, events = catalogue.documents.get(filed.id), catalogue.documents.history(filed.id)[1]
     assert catalogue.reviews.labels() == {"invoice", "urgent", "energy"}
-    assert further_labels(events) == ("urgent", "energy")
+    assert present_labels(document, events, ()) == ("invoice", "urgent", "energy")
     operations = [
         Operation("1", 0.0, "ann", "rename", ("urgent",), ("express",)),
         Operation("2", 0.0, "ann", "retire", ("energy",), ()),
@@ -108,5 +108,17 @@ def test_a_decision_may_give_several_labels(catalogue: Catalogue, filed: Documen
     assert called == {"invoice": "invoice", "urgent": "express", "energy": None}
     verdict = standing_decision(document, events, operations)
     assert (verdict.label, verdict.also) == ("invoice", ("express",))
+    assert present_labels(document, events, operations) == ("invoice", "express")
     assert decide(catalogue, document, "invoice")
-    assert further_labels(catalogue.documents.history(filed.id)[1]) == ()
+    document, events = catalogue.documents.get(filed.id), catalogue.documents.history(filed.id)[1]
+    assert present_labels(document, events, ()) == ("invoice",)
+
+
+def test_what_a_classifier_was_sure_of_is_the_document_s_until_a_plan_decides(filed: Document) -> None:
+    def event(stage: str, name: str, **facts: object) -> Event:
+        return Event(filed.id, 0.0, stage, name, facts)
+
+    judged = event("classify", "done", label="letter", also=["urgent"])
+    assert present_labels(filed, [judged, event("route", "done")], ()) == ("letter", "urgent")
+    assert present_labels(filed, [judged, event("reclassify", "applied")], ()) == ("letter",)
+    assert present_labels(filed, [], ()) == ("letter",)

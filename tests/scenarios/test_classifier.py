@@ -187,6 +187,9 @@ def test_a_person_gives_several_labels_and_rules_see_them_all(house: House, url:
         "letter": "letter",
         "invoice": "invoice",
     }
+    root.post("/v1/taxonomy", json={"kind": "rename", "labels": ["invoice"], "into": ["bill"]})
+    assert root.post(f"{path}/approve", json={}).json()["label"] == "letter"
+    assert root.get(f"{path}/record").json()["events"][-1]["facts"]["also"] == ["bill"]
 
 
 class Shell:
