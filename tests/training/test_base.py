@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel, MistralModel
 from models.recipes.base.distil import Plan, begin, distil, losses
 from models.recipes.base.ship import Sentence, check_whole, ship, unpack
 from models.recipes.base.short import LONGEST, SHORTEST, Buckets, short_texts
-from models.recipes.base.student import Shape, configuration
+from models.recipes.base.student import SHAPES, Shape, configuration
 from models.recipes.base.text import Passages, documents
 from models.recipes.finetune.base import open_base
 from models.registry import SHIPPED, open_version
@@ -57,6 +57,19 @@ def test_the_transplant_is_already_close_and_distillation_brings_it_closer(
     assert before[1] < 0.3  # a random student would be near 1
     assert after[0] < before[0]
     assert after[1] < before[1]
+
+
+def test_the_larger_size_takes_a_teacher_of_twelve_layers_and_says_so(teacher: BertModel, passages: Passages) -> None:
+    plan = Plan(start_tokens=2000, seed=1, shape=SHAPES["base"])
+    with pytest.raises(SystemExit, match=r"layers: 2; .*all-MiniLM-L12-v2"):
+        begin(teacher, passages, plan)
+    torch.manual_seed(3)
+    deep = BertConfig(
+        vocab_size=2000, hidden_size=384, num_hidden_layers=12, num_attention_heads=12, intermediate_size=1536
+    )  # fmt: skip
+    pupil = begin(BertModel(deep, add_pooling_layer=False).eval(), passages, plan)
+    table = pupil.student.embed_tokens.weight.numel()
+    assert 30e6 < sum(each.numel() for each in pupil.student.parameters()) - table < 60e6
 
 
 def test_a_distillation_goes_on_from_its_checkpoint_and_only_under_the_same_plan(

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from transformers import BertModel, MistralModel
+from transformers import BertConfig, BertModel, MistralConfig, MistralModel
 
 #: gelu(z) is approximately silu(GELU * z) / GELU.
 GELU = 1.702
@@ -47,7 +47,8 @@ def solve(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def transplant(teacher: BertModel, student: MistralModel, sample: Sample) -> list[torch.Tensor]:
     """Fill ``student`` from ``teacher``. Returns, per layer boundary from the embeddings on, the map (teacher's width,
-    student's width) from the student's normalised state to the teacher's state."""
+    student's width) from the student's normalised state to the teacher's state. SystemExit where the student's shape cannot hold that."""
+    check_fit(teacher.config, student.config)
     trace = _trace(teacher, sample)
     stream = _embeddings(teacher, student, sample)
     scale = torch.ones(teacher.config.hidden_size)
@@ -70,6 +71,25 @@ def transplant(teacher: BertModel, student: MistralModel, sample: Sample) -> lis
         stream, scale = _write(layer.mlp.down_proj, neurons, stream, scale, norm, after, sample)
     readouts.append(solve(sample.rows(_normalised(stream)), sample.rows(trace.states[-1])))
     return readouts
+
+
+def check_fit(teacher: BertConfig, student: MistralConfig) -> None:
+    """SystemExit says what of the teacher has no counterpart in the student."""
+    heads, width = teacher.num_attention_heads, teacher.hidden_size // teacher.num_attention_heads
+    wanted = {
+        f"layers: {teacher.num_hidden_layers}": student.num_hidden_layers == teacher.num_hidden_layers,
+        f"heads: {heads}, two to a key-value head": student.num_attention_heads
+        == heads
+        == 2 * student.num_key_value_heads,
+        f"head width: {2 * width}": student.head_dim == 2 * width,
+        f"width: more than {teacher.hidden_size}": student.hidden_size > teacher.hidden_size,
+        f"neurons: at most {teacher.intermediate_size}": student.intermediate_size <= teacher.intermediate_size,
+    }
+    if lacking := [said for said, fits in wanted.items() if not fits]:
+        raise SystemExit(
+            f"This student cannot be carried over from its teacher, which asks for {'; '.join(lacking)}. Give --teacher the directory of one "
+            "that fits (for --size base: all-MiniLM-L12-v2), or another --size."
+        )
 
 
 @dataclass(slots=True)
