@@ -86,9 +86,9 @@ def cranfield(data: Path) -> TestCollection:
     folder = data / "retrieval" / "cranfield"
     documents = {
         record["I"]: parsed(_line(record.get("T", "")), _line(record.get("A", "")), _line(record.get("W", "")))
-        for record in _records(folder / "cran.all.1400")
+        for record in records(folder / "cran.all.1400")
     }
-    texts = {str(n): _line(record["W"]) for n, record in enumerate(_records(folder / "cran.qry"), 1)}
+    texts = {str(n): _line(record["W"]) for n, record in enumerate(records(folder / "cran.qry"), 1)}
     rows = (line.split() for line in (folder / "QRelsCorrectedforTRECeval").read_text().splitlines())
     return TestCollection(
         "cranfield", documents, _judged(texts, ((query, document, int(gain)) for query, _, document, gain in rows))
@@ -99,7 +99,7 @@ def cisi(data: Path) -> TestCollection:
     """Library science, 1,460 abstracts."""
     folder = data / "retrieval" / "cisi"
     documents = _smart(folder / "CISI.ALL")
-    texts = {record["I"]: _question(record) for record in _records(folder / "CISI.QRY")}
+    texts = {record["I"]: _question(record) for record in records(folder / "CISI.QRY")}
     rows = (line.split() for line in (folder / "CISI.REL").read_text().splitlines())
     return TestCollection("cisi", documents, _judged(texts, ((row[0], row[1], 1) for row in rows)))
 
@@ -108,7 +108,7 @@ def cacm(data: Path) -> TestCollection:
     """Computing, 3,204 records, half of them a title only."""
     folder = data / "retrieval" / "cacm"
     documents = _smart(folder / "cacm.all")
-    texts = {record["I"]: _question(record) for record in _records(folder / "query.text")}
+    texts = {record["I"]: _question(record) for record in records(folder / "query.text")}
     rows = (line.split() for line in (folder / "qrels.text").read_text().splitlines())
     return TestCollection("cacm", documents, _judged(texts, ((str(int(r[0])), str(int(r[1])), 1) for r in rows)))
 
@@ -149,7 +149,7 @@ def _smart(file: Path) -> dict[str, Parsed]:
             _line(record.get("W", "")),
             _line(record.get("K", "")),
         )
-        for record in _records(file)
+        for record in records(file)
     }
 
 
@@ -157,7 +157,7 @@ def _question(record: Mapping[str, str]) -> str:
     return _line(record.get("W", "") or record.get("T", ""))
 
 
-def _records(file: Path) -> Iterator[dict[str, str]]:
+def records(file: Path) -> Iterator[dict[str, str]]:
     """SMART format: `.I 7` begins a record, `.X` a field; a field that comes again is added."""
     record: dict[str, str] = {}
     name = ""

@@ -78,11 +78,13 @@ def record_figures(
 
 
 def _whole(base: Mapping[str, Any], table: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The part's run: a later one that measured everything takes its place."""
-    for run in base["later"]:
-        if all(set(columns) <= set(run["figures"].get(row, ())) for row, columns in table.items()):
-            return {key: value for key, value in run.items() if key != "figures"}
-    return dict(base)
+    """The part's run: where later ones measured everything anew, the last of them takes its place."""
+    later = base["later"]
+    anew = {(row, column) for run in later for row, columns in run["figures"].items() for column in columns}
+    if not later or {(row, column) for row, columns in table.items() for column in columns} - anew:
+        return dict(base)
+    last = {key: value for key, value in later[-1].items() if key != "figures"}
+    return last | ({"later": later[:-1]} if later[:-1] else {})
 
 
 def _without(run: Mapping[str, Any], measured: Mapping[str, Sequence[str]]) -> dict[str, Any]:

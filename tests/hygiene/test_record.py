@@ -42,6 +42,8 @@ def test_a_partial_run_says_which_figures_are_its_own_and_leaves_the_others(
     assert "Of another run (haystack of cacm): `one`" in render("search_collections")
     whole = add("three", scifact=dict.fromkeys(("bm25", "hybrid", "haystack"), 1.0), cacm={"haystack": 1.0})
     assert whole["runs"]["collections"]["command"] == "all of it"
+    run = add("rest", cacm={"bm25": 0.41, "hybrid": 0.51})["runs"]["collections"]
+    assert (run["command"], [each["command"] for each in run["later"]]) == ("rest", ["three"])
     table = {row: dict.fromkeys(("bm25", "hybrid", "haystack"), 1.0) for row in ("scifact", "cacm")}
     run = add("four", **table)["runs"]["collections"]
     assert (run["command"], "later" in run) == ("four", False)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from models.recipes.finetune import fit as fitting
@@ -23,7 +24,7 @@ from models.recipes.finetune.outputs import mean_states, word_scores
 from models.recipes.finetune.readout import fit_readout, variants
 from models.recipes.finetune.run import Job, Made, train
 from models.recipes.finetune.settings import Settings
-from models.recipes.finetune.words import counted, fit_words, lexicon
+from models.recipes.finetune.words import Lexicon, counted, fit_words, lexicon, thinned
 from models.registry import verify
 from pipeline.classify import OnnxClassifier
 from pipeline.errors import Refused
@@ -135,6 +136,32 @@ def test_the_word_path_is_the_same_in_the_network_and_in_the_machine_that_was_fi
     expected = weighed @ table + path.bias.numpy()
     framed = [base.framed(text) for text in ids]
     np.testing.assert_allclose(word_scores(path, framed), expected, atol=1e-4)
+
+
+def test_long_texts_are_shown_once_more_with_a_few_of_their_features() -> None:
+    counts = csr_matrix(np.vstack([np.ones(2000), np.arange(2000) < 150, np.arange(2000) < 900]).astype(float))
+    shown, which = thinned(counts, 3)
+    assert which.tolist() == [0, 2]
+    assert np.all(np.abs(np.diff(shown.indptr) - 100) < 40)
+    assert shown.multiply(shown).sum(1).ravel().tolist() == [[pytest.approx(1.0)] * 2]
+    assert set(shown[1].indices) <= set(range(900))
+    none, nobody = thinned(counts[1:2], 3)
+    assert none.shape == (0, 2000) and not len(nobody)
+
+
+def test_a_class_is_known_at_another_length_than_it_was_learned_at() -> None:
+    """One class is short and two are long to learn from; elsewhere all are short, or all are long."""
+    rng, targets, asked = np.random.default_rng(1), np.arange(150) % 3, np.arange(300) % 3
+    known = Lexicon(np.ones(900, bool), np.ones(900, bool), rng.integers(1, 1 << 30, 900))
+    said = [np.where(np.arange(900) % 3 == label, 2.0, 1.0) for label in range(3)]
+
+    def text(label: int, length: int) -> list[int]:
+        return rng.choice(900, length, p=said[label] / said[label].sum()).tolist()
+
+    path = fit_words([text(label, (400, 400, 60)[label]) for label in targets], targets, known, 3, 0)
+    for length in (60, 400):
+        right = word_scores(path, [text(label, length) for label in asked]).argmax(1) == asked
+        assert right.mean() > 0.8, length
 
 
 def test_few_texts_are_all_trained_on_in_the_end(tiny: Callable, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from models.recipes.finetune.calibrate import (
     HIGHEST,
+    UNNOTICED,
     Calibration,
     auroc,
     blend,
@@ -14,6 +15,7 @@ from models.recipes.finetune.calibrate import (
     calibration_error,
     coverage_at,
     fewest,
+    losses_at_best,
     simplest,
     thresholds,
 )
@@ -135,3 +137,17 @@ def test_a_costlier_choice_has_to_gain_more_than_luck() -> None:
     assert simplest({0.0: plain, 1.0: lucky}) == 0.0
     assert simplest({0.0: plain, 1.0: better}) == 1.0
     assert simplest({0.0: plain, 0.5: plain}) == 0.0
+
+
+def test_a_loss_that_nobody_would_notice_does_not_decide_unless_texts_go_wrong_by_it() -> None:
+    """Many texts tell the smallest difference of two blends from luck; that does not make it matter."""
+    place = np.arange(10_000)
+    targets, both_wrong, hard = place % 4, place % 50 == 0, place % 200 == 1
+    said = np.eye(4)[np.where(both_wrong, (targets + 1) % 4, targets)]
+    network, words = 3.0 * said, 0.05 * said
+    words[hard] = -0.01 * said[hard]  # of which the words know less, though not enough to be wrong
+    over = losses_at_best(network + 200 * words, targets) - losses_at_best(network + words, targets)
+    assert 3 * over.std() / 100 < over.mean() < UNNOTICED
+    assert blend(network, words, targets) == pytest.approx(200.0)
+    words[hard] = -0.02 * said[hard]  # by now enough, where the words weigh 150 times as much
+    assert blend(network, words, targets) < 150.0
