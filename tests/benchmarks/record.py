@@ -70,7 +70,7 @@ def record_figures(
     if same:
         for row, columns in measured.items():
             same[0]["figures"][row] = [*same[0]["figures"].get(row, []), *columns]
-    else:
+    elif {**base, "later": None} != {**run, "later": None}:
         base["later"].append(run | {"figures": measured})
     runs[part] = _whole(base, table)
     _write(path, result)
@@ -80,8 +80,10 @@ def record_figures(
 def _whole(base: Mapping[str, Any], table: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The part's run: where later ones measured everything anew, the last of them takes its place."""
     later = base["later"]
+    if not later:
+        return {key: value for key, value in base.items() if key != "later"}
     anew = {(row, column) for run in later for row, columns in run["figures"].items() for column in columns}
-    if not later or {(row, column) for row, columns in table.items() for column in columns} - anew:
+    if {(row, column) for row, columns in table.items() for column in columns} - anew:
         return dict(base)
     last = {key: value for key, value in later[-1].items() if key != "figures"}
     return last | ({"later": later[:-1]} if later[:-1] else {})

@@ -44,6 +44,8 @@ def test_a_partial_run_says_which_figures_are_its_own_and_leaves_the_others(
     assert whole["runs"]["collections"]["command"] == "all of it"
     run = add("rest", cacm={"bm25": 0.41, "hybrid": 0.51})["runs"]["collections"]
     assert (run["command"], [each["command"] for each in run["later"]]) == ("rest", ["three"])
+    run = add("rest", scifact={"bm25": 0.81})["runs"]["collections"]
+    assert [each["figures"]["scifact"] for each in run["later"]] == [["hybrid", "haystack"]]
     table = {row: dict.fromkeys(("bm25", "hybrid", "haystack"), 1.0) for row in ("scifact", "cacm")}
     run = add("four", **table)["runs"]["collections"]
     assert (run["command"], "later" in run) == ("four", False)
