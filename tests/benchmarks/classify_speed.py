@@ -33,11 +33,10 @@ from models.recipes.embedder.export import minilm_directory  # noqa: E402
 from models.recipes.finetune.base import Base  # noqa: E402
 from models.recipes.finetune.examples import Dataset, dataset  # noqa: E402
 from models.recipes.finetune.export import export  # noqa: E402
-from models.recipes.finetune.fit import fit  # noqa: E402
+from models.recipes.finetune.fit import fit, word_path  # noqa: E402
 from models.recipes.finetune.outputs import logits_of  # noqa: E402
 from models.recipes.finetune.settings import Settings  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
-from models.recipes.finetune.words import WordPath, fit_words, lexicon  # noqa: E402
 from models.registry import open_version, verify  # noqa: E402
 from pipeline.classify import OnnxClassifier  # noqa: E402
 from tests.benchmarks.classification import SETS  # noqa: E402
@@ -112,7 +111,7 @@ def _training(given: argparse.Namespace) -> dict[str, Any]:
 def _ways(work: Path, base: Base, data: Dataset, settings: Settings, threads: int) -> dict[str, Way]:
     network = fit(base, data, work, replace(settings, epochs=0)).network
     # A weight of words of nought leaves them out; what is served mostly has them.
-    network.words = network.words or _words(base, data, settings)
+    network.words = network.words or word_path(base, data, settings)
     manifest = _manifest(data, settings)
     export(
         network,
@@ -146,12 +145,6 @@ def _manifest(data: Dataset, settings: Settings) -> dict[str, Any]:
         "thresholds": dict.fromkeys(data.labels, 0.5),
         "licence": "not for shipping",
     }
-
-
-def _words(base: Base, data: Dataset, settings: Settings) -> WordPath:
-    inner = [base.inner(ids) for ids in base.encode([example.text for example in data.train])]
-    known = lexicon(base.tokenizer, base.vocabulary)
-    return fit_words(inner, data.targets(data.train), known, len(data.labels), settings.seed)
 
 
 def _sentences(data: Dataset) -> Way:

@@ -3,7 +3,7 @@
     MAILROOM_DATA=... python -m tests.benchmarks.other_sources [--trained .work/classification]
 
 Needs the extra "train". The held-out sources of doctype_mix are test texts, and what is measured on them may choose nothing; these
-may. 836 texts of 12 types and 21 kinds: SAP's documentation, minutes of Kubernetes, NIST's specifications, privacy policies, e-mails,
+may. 836 texts of 15 types and 21 kinds: SAP's documentation, minutes of Kubernetes, NIST's specifications, privacy policies, e-mails,
 abstracts, and generated documents. Prints, for the word path as the recipe fits it to the training texts of doctype_heldout (and, with
 ``--trained``, for the version that `tests.benchmarks.classification` made of that set), the share of texts that are right, its mean
 over the kinds, and the share of the calibration texts, which are from the training's sources.
@@ -33,13 +33,14 @@ go_offline(os.environ)
 
 from models.recipes.document_type.prepare import read_synthetic  # noqa: E402  (the switches come before any import of a runtime)
 from models.recipes.finetune.examples import dataset  # noqa: E402
+from models.recipes.finetune.fit import word_path  # noqa: E402
 from models.recipes.finetune.outputs import word_scores  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
-from models.recipes.finetune.words import fit_words, lexicon  # noqa: E402
 from models.registry import open_version  # noqa: E402
 from pipeline.classify import OnnxClassifier  # noqa: E402
 from tests.benchmarks.classification import PAGES, documents  # noqa: E402
 from tests.benchmarks.public_collections import records  # noqa: E402
+from tests.benchmarks.record import public_data  # noqa: E402
 
 #: Characters kept of a text, as in doctype_mix.
 KEPT = 8000
@@ -129,10 +130,7 @@ def words(data: Path, foreign: list[Foreign], work: Path) -> str:
     """The word path alone."""
     base = open_start("mistral-small", work)
     known = dataset(documents(data, True), PAGES.seed)
-    read = [base.inner(ids) for ids in base.encode([example.text for example in known.train])]
-    path = fit_words(
-        read, known.targets(known.train), lexicon(base.tokenizer, base.vocabulary), len(known.labels), PAGES.seed
-    )
+    path = word_path(base, known, PAGES)
     asked, held = ([e.text for e in texts] for texts in (foreign, known.calibration))
     there, here = (word_scores(path, base.encode(texts, PAGES.max_length)).argmax(1) for texts in (asked, held))
     own = float((here == known.targets(known.calibration)).mean())
@@ -156,17 +154,15 @@ def _line(name: str, texts: float, kinds: float, own: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.other_sources")
-    parser.add_argument("--data", type=Path, default=os.environ.get("MAILROOM_DATA"))
     parser.add_argument("--trained", type=Path, help="the folder that tests.benchmarks.classification worked in")
     given = parser.parse_args()
-    if given.data is None:
-        parser.error("give --data or set MAILROOM_DATA to the folder of public data sets")
-    foreign = other_sources(Path(given.data))
+    data = public_data()
+    foreign = other_sources(data)
     print(len(foreign), "texts")
     with tempfile.TemporaryDirectory() as work:
-        print(words(Path(given.data), foreign, Path(work)))
+        print(words(data, foreign, Path(work)))
     if given.trained:
-        print(served(Path(given.data), foreign, given.trained))
+        print(served(data, foreign, given.trained))
 
 
 if __name__ == "__main__":

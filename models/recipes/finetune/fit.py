@@ -64,7 +64,7 @@ def fit(
             best, epochs, kept = rival, 0, 0.0
     network, factor = _finished(best), 0.0
     if settings.words:
-        factor = _join(network, _words(base, data, settings), base, data, settings)
+        factor = _join(network, word_path(base, data, settings), base, data, settings)
     return Fitted(network, tuple(curve), time.monotonic() - started, epochs, kept, factor)
 
 
@@ -79,7 +79,7 @@ def refit(base: Base, data: Dataset, settings: Settings, fitted: Fitted, embedde
         network = on_readout(base, everything, settings, embedder)
     network = _finished(network)
     if fitted.factor:
-        network.words = _words(base, everything, settings)
+        network.words = word_path(base, everything, settings)
         network.words.scale(fitted.factor)
     return replace(fitted, network=network, seconds=fitted.seconds + time.monotonic() - started)
 
@@ -134,7 +134,8 @@ def _finished(network: Classifier) -> Classifier:
     return network
 
 
-def _words(base: Base, data: Dataset, settings: Settings) -> WordPath:
+def word_path(base: Base, data: Dataset, settings: Settings) -> WordPath:
+    """The path of words, fitted to the texts to train on."""
     inner = [base.inner(ids) for ids in base.encode([example.text for example in data.train])]
     known = lexicon(base.tokenizer, base.vocabulary)
     return fit_words(inner, data.targets(data.train), known, len(data.labels), settings.seed)
