@@ -28,17 +28,17 @@ from pipeline.parse.sandbox import SandboxedParser  # noqa: E402
 from pipeline.ports import Blobs, Catalogue, Embedder, Reranker  # noqa: E402
 from pipeline.rerank import OnnxReranker  # noqa: E402
 from pipeline.rules import Rules, load_rules  # noqa: E402
-from workers.classifiers import Classifiers  # noqa: E402
-from workers.deliver import Deliver  # noqa: E402
-from workers.embedders import Embedders  # noqa: E402
-from workers.hints import Hints  # noqa: E402
-from workers.promotion import Promoter  # noqa: E402
-from workers.reclassify import Reclassify  # noqa: E402
-from workers.relabel import HouseTaxonomy  # noqa: E402
+from workers.queue.notify import Hints  # noqa: E402
+from workers.services.active_classifier import Classifiers  # noqa: E402
+from workers.services.active_embedder import Embedders  # noqa: E402
+from workers.services.deliver import Deliver  # noqa: E402
+from workers.services.explain import Whys  # noqa: E402
+from workers.services.promotion import Promoter  # noqa: E402
+from workers.services.reclassify import Reclassify  # noqa: E402
+from workers.services.similar import Similar  # noqa: E402
+from workers.services.suggest import Suggestions  # noqa: E402
+from workers.services.taxonomy import HouseTaxonomy  # noqa: E402
 from workers.settings import Settings  # noqa: E402
-from workers.similar import Similar  # noqa: E402
-from workers.suggest import Suggestions  # noqa: E402
-from workers.why import Whys  # noqa: E402
 
 log = logging.getLogger(__name__)
 

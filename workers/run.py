@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.errors import MailroomError, Misconfigured
 from pipeline.faults import arm
 from pipeline.offline import go_offline
-from workers.process import MISCONFIGURED, OnlyOne, Stopping, die_with_parent
+from workers.queue.process import MISCONFIGURED, OnlyOne, Stopping, die_with_parent
 from workers.settings import Settings, load_settings
 
 #: Deliveries at once: they wait for receivers, so there may be more of them than processors.
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run_broker(settings: Settings, given: argparse.Namespace) -> None:
-    from workers.broker import server_command, socket_path
+    from workers.queue.broker import server_command, socket_path
 
     socket_path(settings).unlink(missing_ok=True)
     command = server_command(settings)
@@ -76,9 +76,9 @@ def run_celery(settings: Settings, given: argparse.Namespace) -> None:
     others, in threads of one process."""
     from celery.signals import worker_ready
 
-    from workers.app import QUEUES, make_app
-    from workers.tasks import register
-    from workers.watchdog import install
+    from workers.celery_worker.tasks import register
+    from workers.celery_worker.watchdog import install
+    from workers.queue.app import QUEUES, make_app
 
     queues = tuple(given.queues.split(",")) if given.queues else QUEUES
     forks = "ingest" in queues
@@ -114,7 +114,7 @@ def _check(settings: Settings) -> None:
 
 def run_writer(settings: Settings, given: argparse.Namespace) -> None:
     from workers.assemble import House
-    from workers.writer import Writer
+    from workers.indexer.writer import Writer
 
     house = House(settings)
     stopping = Stopping()
@@ -127,7 +127,7 @@ def run_writer(settings: Settings, given: argparse.Namespace) -> None:
 
 
 def run_sweeper(settings: Settings, given: argparse.Namespace) -> None:
-    from workers.sweep import Sweeper
+    from workers.celery_worker.sweep import Sweeper
 
     # Two of them would only hint twice; the lock saves the work.
     with OnlyOne(settings.run_path / "sweeper.lock", "The sweeper"):
@@ -138,7 +138,7 @@ def run_sweeper(settings: Settings, given: argparse.Namespace) -> None:
 
 def run_tray(settings: Settings, given: argparse.Namespace) -> None:
     from workers.assemble import House
-    from workers.watch import Watcher
+    from workers.tray.watch import Watcher
 
     watcher = Watcher(House(settings))
     watcher.run(Stopping(), ready=lambda: _say_ready(given))

@@ -18,9 +18,9 @@ from pathlib import Path
 from threading import Thread
 
 from pipeline.errors import Misconfigured, Unavailable
-from workers.broker import set_aside
-from workers.hints import connect
-from workers.process import MISCONFIGURED, OnlyOne, Stopping
+from workers.queue.broker import set_aside
+from workers.queue.notify import connect
+from workers.queue.process import MISCONFIGURED, OnlyOne, Stopping
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)

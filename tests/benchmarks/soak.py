@@ -36,8 +36,8 @@ from tests.benchmarks.chunks import PER_DOCUMENT, Chunks
 from tests.benchmarks.record import record
 from tests.benchmarks.scale_fill import fill
 from workers.assemble import House
+from workers.indexer.writer import Writer
 from workers.settings import load_settings
-from workers.writer import Writer
 
 SEARCHING, THREADS, QUERIES = 2, 2, 500
 #: Documents added and deleted in one go, and the seconds between two.

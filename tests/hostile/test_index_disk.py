@@ -26,7 +26,7 @@ from tests.unit.workers.test_writer import embedded, opened
 from workers.api.health import Health
 from workers.cli import exits
 from workers.cli.main import main
-from workers.writer import Writer
+from workers.indexer.writer import Writer
 
 home = Path(sys.argv[1])
 disk = home / "index"

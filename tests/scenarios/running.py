@@ -19,7 +19,7 @@ from indexes.open import open_catalogue
 from indexes.reader import IndexReader
 from pipeline.documents import TERMINAL, Document
 from pipeline.questions import Caller, Filters
-from workers.hints import connect
+from workers.queue.notify import connect
 from workers.settings import load_settings
 
 ROOT = Path(__file__).parents[2]

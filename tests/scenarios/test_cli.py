@@ -15,7 +15,7 @@ from tests.support.serving import make_house, read_and_index, serving
 from workers.assemble import House
 from workers.cli import exits
 from workers.cli.main import main
-from workers.keys import first_key
+from workers.services.first_key import first_key
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.documents import Lane, State
 from tests.scenarios.running import Running, letters, wait_for
-from workers.hints import Hints
+from workers.queue.notify import Hints
 
 
 @pytest.fixture(scope="module")

@@ -23,14 +23,14 @@ from tests.support.serving import client, make_house, serving
 from workers.assemble import House
 from workers.cli import exits
 from workers.cli.main import main
-from workers.rebuild import folder_of
-from workers.writer import Writer
+from workers.indexer.writer import Writer
+from workers.services.rebuild import folder_of
 
 ROOT = Path(__file__).parents[2]
 KILLED_AT_THE_SECOND = """
 import sys
 from pipeline.faults import arm
-from workers import rebuild
+from workers.services import rebuild
 from workers.cli.main import main
 rebuild.CHECKPOINT = 2
 arm("rebuild.checkpoint:kill")

@@ -21,9 +21,9 @@ from tests.support.serving import client, make_house, read_and_index, serving
 from workers.assemble import House
 from workers.cli import exits
 from workers.cli.main import main
-from workers.rebuild import Rebuild, folder_of
+from workers.indexer.writer import REQUEST, Writer
+from workers.services.rebuild import Rebuild, folder_of
 from workers.settings import load_settings
-from workers.writer import REQUEST, Writer
 
 EVERYTHING = Caller((), admin=True)
 
@@ -124,7 +124,7 @@ def test_another_process_goes_on_and_a_request_makes_the_index_anew(house: House
 def test_a_publication_that_ends_half_way_is_made_good_by_the_next(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.writer.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("workers.indexer.writer.PAUSE_SECONDS", 0.0)
     one, writer = embedded(house, 1), Writer(house)
     writer.step()
     two = embedded(house, 2)
@@ -219,7 +219,7 @@ def test_an_index_is_copied_there_and_back_without_embedding(
 
 
 def test_a_copy_that_was_interrupted_goes_on(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.rebuild.CHECKPOINT", 1)
+    monkeypatch.setattr("workers.services.rebuild.CHECKPOINT", 1)
     house = opened(tmp_path / "data", "")
     for number in (1, 2, 3):
         embedded(house, number)

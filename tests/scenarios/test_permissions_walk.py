@@ -20,7 +20,7 @@ from pipeline.questions import Feedback
 from tests.support.serving import client, make_house, read_and_index, serving
 from tests.support.tiny import make_classifier, make_embedder
 from workers.assemble import House
-from workers.review import approve
+from workers.services.review import approve
 
 #: Stands in the text, name, folder, source, title and metadata of the forbidden document. Its label is one that no other has: labels are
 #: the house's own words, but how many documents have one is not.

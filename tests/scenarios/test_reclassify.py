@@ -20,7 +20,7 @@ from pipeline.reclassify import matrix
 from tests.scenarios.running import Running, wait_for
 from tests.support.filed import file_away
 from workers.assemble import House
-from workers.classifiers import Classifiers
+from workers.services.active_classifier import Classifiers
 from workers.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -246,8 +246,8 @@ def command(house: House, *arguments: str) -> str:
     """What `mailroom reclassify ...` prints."""
     from typer.testing import CliRunner
 
+    from workers.cli.commands.reclassify import app
     from workers.cli.context import Context
-    from workers.cli.reclassify import app
 
     context = Context(data=str(house.settings.home))
     context.__dict__["house"] = house

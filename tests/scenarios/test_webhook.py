@@ -21,11 +21,11 @@ from pipeline.documents import Destination, Document, Event, Job, Lane
 from pipeline.errors import Misconfigured, Unavailable
 from tests.support.filed import file_away
 from tests.support.needs import program
-from workers import webhook
 from workers.assemble import House
-from workers.deliver import SCHEDULE
+from workers.services import webhook
+from workers.services.deliver import SCHEDULE
+from workers.services.webhook import is_allowed, is_public, post, resolve
 from workers.settings import load_settings
-from workers.webhook import is_allowed, is_public, post, resolve
 
 NEW, OLD = (f"whsec_{base64.b64encode(bytes([n]) * 32).decode()}" for n in (1, 2))
 LOOPBACK = ["127.0.0.0/8"]

@@ -15,8 +15,8 @@ from pipeline.documents import Chunk, Document, Element, Lane, Outcome, Parsed, 
 from workers.api.app import create_app
 from workers.api.serve import bind, configuration, url_of
 from workers.assemble import House
+from workers.indexer.writer import Writer
 from workers.settings import load_settings
-from workers.writer import Writer
 
 ALL = ("read", "write", "admin")
 

@@ -20,8 +20,8 @@ from tests.training.conftest import CLASSES, texts
 from workers.assemble import House
 from workers.cli import exits
 from workers.cli.main import main
-from workers.process import OnlyOne
-from workers.review import approve
+from workers.queue.process import OnlyOne
+from workers.services.review import approve
 
 
 @pytest.fixture
@@ -163,9 +163,7 @@ def test_a_second_training_of_the_same_name_is_refused(house: House, tmp_path: P
 
 def test_a_training_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
     noted = tmp_path / "pid"
-    code = (
-        f"from workers.training import Trainer; Trainer(None)._run(['sh', '-c', 'echo $$ > {noted}; exec sleep 600'])"
-    )
+    code = f"from workers.services.training import Trainer; Trainer(None)._run(['sh', '-c', 'echo $$ > {noted}; exec sleep 600'])"
     command = subprocess.Popen([sys.executable, "-c", code])
     wait_for(lambda: noted.exists() and noted.read_text().endswith("\n"), 120, "the training to begin")
     running = Path(f"/proc/{noted.read_text().strip()}/cmdline")

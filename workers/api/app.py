@@ -16,7 +16,8 @@ from workers.api import problems
 from workers.api.health import Health
 from workers.api.metrics import HouseCollector, Requests
 from workers.api.middleware import Gate
-from workers.api.routes import access, discovery, documents, feedback, queries, questions, service, verdicts
+from workers.api.routes import access, discovery, documents, feedback, queries, questions, service
+from workers.api.routes import predictions as verdicts
 from workers.api.routes.common import Desk
 from workers.assemble import House
 

@@ -11,10 +11,10 @@ from pipeline.errors import MailroomError
 from pipeline.numbers import Numbers
 from pipeline.parse.sandbox import SandboxedParser
 from pipeline.questions import Caller, Filters
-from workers.api.schemas import Health as Report
+from workers.api.schemas.documents import Health as Report
 from workers.assemble import House
-from workers.hints import Hints
-from workers.lacking import lacking
+from workers.queue.notify import Hints
+from workers.services.missing import lacking
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from pipeline.documents import State
 from workers.assemble import House
-from workers.hints import Hints
+from workers.queue.notify import Hints
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import CODES, MailroomError, Misconfigured, Refused, Rejected, Unavailable
-from workers.api.schemas import Problem
+from workers.api.schemas.documents import Problem
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from pipeline.errors import Refused
 from pipeline.questions import Caller, SavedQuery
-from workers.api.schemas import K, Offset, Search, SearchPage, moment
+from workers.api.schemas.documents import K, Offset, Search, SearchPage, moment
 from workers.api.searching import answer
 from workers.assemble import House
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.answer import Finder
 from pipeline.questions import Caller
-from workers.api.schemas import Search, SearchLink, SearchPage
+from workers.api.schemas.documents import Search, SearchLink, SearchPage
 
 
 def answer(finder: Finder, caller: Caller, asked: Search | SearchLink) -> SearchPage:

@@ -11,7 +11,7 @@ import uvicorn
 from pipeline.errors import Misconfigured
 from workers.api.app import create_app
 from workers.assemble import House
-from workers.keys import first_key
+from workers.services.first_key import first_key
 from workers.settings import Settings
 
 ADDRESS_FILE = "api.json"

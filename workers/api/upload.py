@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from pipeline.documents import Sighting
 from pipeline.errors import Refused
 from pipeline.questions import Caller
-from workers.api.schemas import Word, Words
+from workers.api.schemas.documents import Word, Words
 
 T = TypeVar("T")
 

@@ -14,12 +14,15 @@ from pipeline.documents import Lane, Sighting
 from pipeline.errors import CODES, Refused, Unavailable
 from pipeline.facets import Facets, check
 from pipeline.questions import Caller, Filters, SearchRequest
-from workers import intake
-from workers.api import discovery, saved, schemas, verdicts
+from workers.api import saved
 from workers.api.auth import readable
+from workers.api.schemas import discovery
+from workers.api.schemas import documents as schemas
+from workers.api.schemas import predictions as verdicts
 from workers.assemble import House
-from workers.promotion import who
-from workers.review import approve
+from workers.services import intake
+from workers.services.promotion import who
+from workers.services.review import approve
 
 Json = dict[str, Any]
 PIECE = 1 << 20

@@ -19,7 +19,15 @@ from workers.cli import exits
 
 go_offline(os.environ)
 
-from workers.cli import discovery, documents, evaluate, index, keys, questions, service  # noqa: E402  (the switches come first)
+from workers.cli.commands import (  # noqa: E402  (the switches come first)
+    discovery,
+    documents,
+    evaluate,
+    index,
+    keys,
+    questions,
+    service,
+)
 from workers.cli.context import Context  # noqa: E402
 
 app = typer.Typer(
@@ -49,7 +57,8 @@ app.add_typer(index.app, name="index")
 
 
 def _mount_records() -> None:
-    from workers.cli import access, models, queries, reclassify, taxonomy, train, verdicts
+    from workers.cli.commands import access, models, queries, reclassify, taxonomy, train
+    from workers.cli.commands import predictions as verdicts
 
     app.add_typer(access.app, name="access")
     app.add_typer(access.groups_app, name="groups")

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from workers.api.problems import _field
-from workers.api.schemas import Search
+from workers.api.schemas.documents import Search
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.documents import Sighting
 from pipeline.questions import Caller, Filters
-from workers.access import stand_by
 from workers.assemble import House
 from workers.cli import exits
 from workers.cli.main import main
+from workers.services.access import stand_by
 from workers.settings import load_settings
 
 BOB = Caller(("user:bob",))

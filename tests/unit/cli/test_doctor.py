@@ -11,8 +11,8 @@ import pytest
 from indexes.open import open_catalogue
 from tests.contracts.test_catalogue import finish
 from workers.cli import exits
+from workers.cli.doctor import FAIL, OK, WARN, examine
 from workers.cli.main import main
-from workers.doctor import FAIL, OK, WARN, examine
 from workers.settings import load_settings
 
 

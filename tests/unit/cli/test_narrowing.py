@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.testing import CliRunner
 
-from workers.api.schemas import FilterFields
+from workers.api.schemas.documents import FilterFields
 from workers.cli.narrowing import OPTIONS, narrowed
 
 app = typer.Typer()

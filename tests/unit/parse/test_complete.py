@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.parse.complete import is_complete
 from tests.unit.parse import documents as make
+from workers.tray.content import is_complete
 
 WITH_AN_END = {
     "a.pdf": make.pdf, "a.docx": make.docx, "a.xlsx": make.xlsx, "a.odt": make.odt, "a.epub": make.epub, "a.rtf": make.rtf,

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.documents import Sighting, State
 from pipeline.errors import Unavailable
 from tests.support.serving import make_house
-from workers import intake
+from workers.services import intake
 
 
 def test_erasing_and_receiving_the_same_content_at_once(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from pipeline.questions import Caller, SearchRequest
 from tests.support.serving import make_house
 from tests.support.tiny import make_embedder
 from workers.assemble import House
-from workers.beside import is_ready
 from workers.cli import exits
 from workers.cli.main import main
-from workers.comparison import _side, compare_models
-from workers.rebuild import folder_of
-from workers.writer import Writer
+from workers.indexer.candidate import is_ready
+from workers.indexer.writer import Writer
+from workers.services.comparison import _side, compare_models
+from workers.services.rebuild import folder_of
 
 STEMS = "pump gate lease office tenant motor valve notice clerk ledger boiler fence roof".split()
 WORDS = [f"{stem}{end}" for stem in STEMS for end in ("ing", "er", "age", "ful", "s")]
@@ -334,7 +334,7 @@ def test_the_commands(
             raise Misconfigured("bad-index", "rows.f32 is cut off.")
 
         broken.setattr(IndexReader, "_open", fail)
-        broken.setattr("workers.cli.remodel.STUCK_SECONDS", 0.1)
+        broken.setattr("workers.cli.commands.remodel.STUCK_SECONDS", 0.1)
         assert main([*settings, "swap", OTHER]) == exits.UNAVAILABLE
         assert "its index cannot be opened" in capsys.readouterr().err
     assert "tiny-e@1 serves" in run("back")

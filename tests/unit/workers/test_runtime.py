@@ -16,13 +16,13 @@ import redis
 from indexes.open import open_catalogue
 from pipeline.documents import Lane, Sighting
 from pipeline.faults import arm, fault
-from workers.broker import broker_url, server_command, socket_path
-from workers.hints import Hints, connect
-from workers.lease import heartbeat
-from workers.process import OnlyOne
+from workers.celery_worker.sweep import QUEUE_CAP, Sweeper
+from workers.celery_worker.watchdog import IDLE_SECONDS, Watchdog
+from workers.queue.broker import broker_url, server_command, socket_path
+from workers.queue.lease import heartbeat
+from workers.queue.notify import Hints, connect
+from workers.queue.process import OnlyOne
 from workers.settings import Settings, load_settings
-from workers.sweep import QUEUE_CAP, Sweeper
-from workers.watchdog import IDLE_SECONDS, Watchdog
 
 
 def settings_of(home: Path) -> Settings:
@@ -163,7 +163,7 @@ def test_failpoints_obey_their_orders_only(tmp_path: Path) -> None:
 def test_only_one_holds_a_lock(tmp_path: Path) -> None:
     with OnlyOne(tmp_path / "lock", "It"):
         code = (
-            "import sys; from pathlib import Path; from workers.process import OnlyOne;"
+            "import sys; from pathlib import Path; from workers.queue.process import OnlyOne;"
             "OnlyOne(Path(sys.argv[1]), 'It').__enter__()"
         )
         command = [sys.executable, "-c", code, str(tmp_path / "lock")]

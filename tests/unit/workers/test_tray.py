@@ -16,8 +16,8 @@ from pipeline.faults import arm
 from pipeline.questions import Caller, Filters
 from workers.assemble import House
 from workers.settings import Settings, load_settings
-from workers.settle import needs_polling, written_by_someone
-from workers.tray import CLAIMS, Tray
+from workers.tray.completeness import needs_polling, written_by_someone
+from workers.tray.tray import CLAIMS, Tray
 
 STABLE = 0.1
 ROOT = Path(__file__).parents[3]
@@ -181,7 +181,7 @@ def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(house: House, po
     (root / "hr" / "a.txt").write_bytes(TEXT)
     code = (
         "import sys, time; from pathlib import Path; from pipeline.faults import arm; from workers.assemble import House;"
-        "from workers.settings import Settings; from workers.tray import Tray;"
+        "from workers.settings import Settings; from workers.tray.tray import Tray;"
         "house = House(Settings.model_validate_json(sys.argv[1])); arm(sys.argv[2]);"
         "tray = Tray(house, house.settings.tray.folders[0]); tray.scan(); time.sleep(0.2); tray.scan()"
     )

@@ -12,8 +12,8 @@ from indexes.reader import IndexReader
 from pipeline.documents import State
 from tests.support.embedded import embedded
 from workers.assemble import House
+from workers.indexer.writer import REQUEST, Writer
 from workers.settings import load_settings
-from workers.writer import REQUEST, Writer
 
 
 @pytest.fixture

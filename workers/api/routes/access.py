@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from workers import access as rights
 from workers.api.auth import Keeper
 from workers.api.problems import responses
-from workers.api.rights import Asked, Count, Given, Group, Groups, Leaving, Line, Place, Rules, Verdict
 from workers.api.routes.common import At
+from workers.api.schemas.access import Asked, Count, Given, Group, Groups, Leaving, Line, Place, Rules, Verdict
+from workers.services import access as rights
 
 router = APIRouter(prefix="/v1", tags=["access"])
 

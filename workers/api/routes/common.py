@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from workers.api.health import Health
 from workers.api.metrics import Requests
 from workers.assemble import House
-from workers.hints import Hints
+from workers.queue.notify import Hints
 
 #: Uploads at once; each holds a thread while its bytes arrive, and no other route waits for them.
 UPLOADS = 16

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from workers.api.auth import Reader, readable
-from workers.api.discovery import SimilarPage, SimilarQuery, SuggestPage, SuggestQuery
 from workers.api.problems import responses
 from workers.api.routes.common import At
+from workers.api.schemas.discovery import SimilarPage, SimilarQuery, SuggestPage, SuggestQuery
 
 router = APIRouter(prefix="/v1", tags=["discovery"])
 

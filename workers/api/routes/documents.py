@@ -15,13 +15,13 @@ from pipeline.codec import decode_parsed
 from pipeline.documents import Document, Lane, Sighting, State
 from pipeline.errors import Refused, Unavailable
 from pipeline.facets import Facets, check
-from workers import intake
 from workers.api import upload
 from workers.api.auth import Access, Reader, Uploader, readable, seen
 from workers.api.problems import responses
 from workers.api.routes.common import At, Desk
-from workers.api.schemas import Document as DocumentOut
-from workers.api.schemas import DocumentPage, DocumentQuery, FacetPage, Received, Record, Text
+from workers.api.schemas.documents import Document as DocumentOut
+from workers.api.schemas.documents import DocumentPage, DocumentQuery, FacetPage, Received, Record, Text
+from workers.services import intake
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 PIECE = 256 * 1024

@@ -11,7 +11,7 @@ from pipeline.questions import Feedback
 from workers.api.auth import Administrator, Reader, readable
 from workers.api.problems import responses
 from workers.api.routes.common import At
-from workers.api.schemas import Opinion, OpinionPage, Said
+from workers.api.schemas.documents import Opinion, OpinionPage, Said
 
 router = APIRouter(prefix="/v1", tags=["feedback"])
 

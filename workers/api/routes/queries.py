@@ -11,7 +11,7 @@ from workers.api.auth import Reader
 from workers.api.problems import responses
 from workers.api.routes.common import At
 from workers.api.saved import Saved, SavedPage, Saving
-from workers.api.schemas import K, Offset, SearchPage
+from workers.api.schemas.documents import K, Offset, SearchPage
 
 router = APIRouter(prefix="/v1/queries", tags=["queries"])
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from workers.api.auth import Reader
 from workers.api.problems import responses
 from workers.api.routes.common import At
-from workers.api.schemas import Answer, Question, Search, SearchLink, SearchPage
+from workers.api.schemas.documents import Answer, Question, Search, SearchLink, SearchPage
 from workers.api.searching import answer
 
 router = APIRouter(prefix="/v1", tags=["questions"])

@@ -11,7 +11,7 @@ from pipeline.errors import CODES, Refused
 from workers.api.auth import Access, Administrator
 from workers.api.problems import responses
 from workers.api.routes.common import At
-from workers.api.schemas import Health, Jobs, Me, ProblemKind, backlog
+from workers.api.schemas.documents import Health, Jobs, Me, ProblemKind, backlog
 
 router = APIRouter(tags=["service"])
 

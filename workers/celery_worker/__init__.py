@@ -1,0 +1,1 @@
+"""The Celery worker: its tasks, the sweeper that notifies again, the watchdog."""

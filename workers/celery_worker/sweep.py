@@ -1,0 +1,62 @@
+"""The sweeper: hints again at every job that is due, so that no lost message, worker or broker ever loses a document."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from indexes.open import open_catalogue
+from pipeline.documents import Lane
+from pipeline.errors import MailroomError
+from workers.queue.notify import Hints
+from workers.queue.process import Stopping
+from workers.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LANES = (Lane.INGEST, Lane.DELIVER, Lane.RECLASSIFY)
+#: Hints in a queue at most: enough to keep every worker busy, few enough that a flood of jobs stays in the ledger.
+QUEUE_CAP = 64
+#: A job hinted less than this long ago is not hinted again, unless the queue is empty.
+REMEMBER_SECONDS = 10.0
+
+
+class Sweeper:
+    """`sweep` once, or `run` until told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        # The catalogue alone, not a House: this process is there all the time and should be small.
+        self._settings, self._ledger = settings, open_catalogue(settings.catalogue_url).ledger
+        self._hints = Hints(settings)
+        self._hinted: dict[str, float] = {}
+
+    def run(self, stopping: Stopping) -> None:
+        while not stopping.wait(self._settings.workers.sweep_seconds):
+            try:
+                self.sweep()
+            except MailroomError as error:
+                log.warning("sweep: %s", error)
+
+    def sweep(self) -> int:
+        """Send hints for due jobs; returns how many."""
+        waiting = self._hints.waiting()
+        if waiting is None:
+            return 0
+        now = time.monotonic()
+        self._hinted = {job: at for job, at in self._hinted.items() if now - at < REMEMBER_SECONDS}
+        return sum(self._sweep_lane(lane, waiting[str(lane)], now) for lane in LANES)
+
+    def _sweep_lane(self, lane: Lane, waiting: int, now: float) -> int:
+        room = QUEUE_CAP - waiting
+        if room <= 0:
+            return 0
+        due = self._ledger.due(lane, room + len(self._hinted))
+        # With an empty queue what was hinted before is lost (FLUSHALL, a killed worker): say it again.
+        fresh = [job for job in due if waiting == 0 or job not in self._hinted][:room]
+        sent = 0
+        for job in fresh:
+            if not self._hints.send(lane, job):
+                break
+            self._hinted[job] = now
+            sent += 1
+        return sent

@@ -1,0 +1,135 @@
+"""The Celery tasks: claim by id, run, look for more. A few lines each; the work is elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
+
+from pipeline.documents import Job, Lane
+from pipeline.errors import MailroomError
+from pipeline.faults import fault
+from workers.assemble import House
+from workers.queue.lease import heartbeat, owner
+from workers.queue.notify import Hints
+from workers.queue.process import die_with_parent
+from workers.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LANES = (Lane.INGEST, Lane.DELIVER, Lane.RECLASSIFY)
+#: After its hinted job a worker goes on with due ones for this long, which saves a round trip by the broker for each;
+#: then it answers the broker again, so that other queues get their turn.
+LINGER_SECONDS = 5.0
+
+
+class Worker:
+    """One worker process: its House, built after the fork since ONNX sessions and connections do not survive one."""
+
+    def __init__(self, settings: Settings, lanes: tuple[Lane, ...]) -> None:
+        self.house = House(settings)
+        self._hints = Hints(settings)
+        self._runners: dict[Lane, Any] = {lane: getattr(self.house, lane) for lane in lanes}
+
+    def run(self, lane: Lane, job_id: str) -> int:
+        """The hinted job, and due ones of the same lane after it; returns how many. A hint that is late, double or wrong
+        is as good as any other: it wakes."""
+        until = time.monotonic() + LINGER_SECONDS
+        done = 0
+        try:
+            job = self._claim(lane, job_id) or self._claim(lane)
+            while job is not None:
+                self._execute(lane, job)
+                done += 1
+                job = self._claim(lane) if time.monotonic() < until else None
+        except MailroomError as error:
+            log.error("lane %s: %s", lane, error)
+            time.sleep(1.0)  # a wrong setting or a store that is away: not in a tight circle
+        return done
+
+    def _claim(self, lane: Lane, job_id: str | None = None) -> Job | None:
+        seconds = self.house.settings.workers.lease_seconds
+        return next(iter(self.house.catalogue.ledger.claim(lane, owner(), seconds, job_id=job_id)), None)
+
+    def _execute(self, lane: Lane, job: Job) -> None:
+        fault("claimed", job.subject)
+        ledger = self.house.catalogue.ledger
+        with heartbeat(ledger, job, self.house.settings.workers.lease_seconds):
+            self._runners[lane].run(job)
+        if lane is Lane.INGEST:
+            self._hints.nudge(ledger, Lane.DELIVER)
+
+    def close(self) -> None:
+        self.house.close()
+
+
+class Loading:
+    """A `Worker` on its way: built by a thread, so that a child is there for its Celery parent at once (a child that is
+    lost before that takes the whole pool with it), and built before anything is claimed."""
+
+    def __init__(self, settings: Settings, lanes: tuple[Lane, ...]) -> None:
+        self._settings, self._lanes = settings, lanes
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+        threading.Thread(target=self._load, daemon=True, name="loading").start()
+
+    def worker(self) -> Worker:
+        """The worker, waited for. Raises what building it raised; the next call tries again."""
+        with self._lock:
+            self._worker = self._worker or Worker(self._settings, self._lanes)
+            return self._worker
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+
+    def _load(self) -> None:
+        try:
+            self.worker()
+        except MailroomError as error:
+            log.error("this worker cannot be made ready: %s", error)
+
+
+_loading: Loading | None = None
+
+
+def register(app: Celery, settings: Settings, queues: tuple[str, ...], forks: bool) -> None:
+    """Give the application its tasks, whose names are part of the protocol and never change, and build the `Worker` of
+    each process: in every child where the pool ``forks``, else once."""
+
+    def start(**_: Any) -> None:
+        global _loading
+        if forks:
+            die_with_parent()  # its Celery parent killed, it ends too: the lease runs out and no one works in the dark
+            signal.signal(signal.SIGTERM, _stop_now)
+        _loading = Loading(settings, tuple(Lane(queue) for queue in queues))
+
+    def stop(**_: Any) -> None:
+        if _loading is not None:
+            _loading.close()
+
+    (worker_process_init if forks else worker_init).connect(start, weak=False)
+    (worker_process_shutdown if forks else worker_shutdown).connect(stop, weak=False)
+    for lane in LANES:
+        app.task(name=f"mailroom.{lane}")(_task(lane))
+
+
+def _stop_now(number: int, frame: FrameType | None) -> None:
+    """SIGTERM in a child: unwind, so that `heartbeat` hands the job back uncounted."""
+    raise SystemExit(0)
+
+
+def _task(lane: Lane) -> Any:
+    def task(job_id: str) -> None:
+        if _loading is None:
+            raise RuntimeError("the worker process was not initialised")
+        _loading.worker().run(lane, job_id)
+
+    task.__name__ = str(lane)
+    return task

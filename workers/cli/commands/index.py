@@ -1,0 +1,85 @@
+"""index rebuild, status, advise: what search reads, made anew, looked at and measured."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.errors import Refused
+from workers.cli.commands import advise, migrate, remodel
+from workers.cli.commands.documents import AsJson, progress
+from workers.cli.context import Context, given, out
+from workers.cli.output import show
+from workers.services.missing import lacking
+
+if TYPE_CHECKING:
+    from indexes.places import Writer
+
+app = typer.Typer(help="The search index.", no_args_is_help=True)
+app.command("advise")(advise.advise)
+app.command("migrate")(migrate.migrate)
+app.add_typer(remodel.app, name="model")
+#: Seconds for a running writer to publish the rebuilt index.
+PATIENCE = 24 * 3600.0
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask the running writer, and do not wait for it.")]
+
+
+@app.command()
+def rebuild(context: typer.Context, no_wait: NoWait = False) -> None:
+    """Make the index anew from the catalogue's texts and vectors, without embedding again. Search goes on meanwhile; a
+    rebuild that was interrupted goes on where it was."""
+    shared = given(context)
+    try:
+        writer = shared.house.writer
+    except Refused:  # a running writer holds the index: it does the work
+        generation = _ask_the_writer(shared, no_wait)
+    else:
+        generation = _rebuild_here(shared, writer)
+    out.print(f"generation {generation}" if generation else "the running writer rebuilds")
+
+
+def _rebuild_here(shared: Context, writer: Writer) -> str:
+    from workers.indexer.writer import Writer
+    from workers.services.rebuild import Rebuild
+
+    catalogue = shared.house.catalogue
+    with progress() as bar:
+        task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
+        again = Rebuild(catalogue.passages, shared.house.indexes, writer)
+        while not again.advance(1.0):
+            bar.update(task, completed=again.done)
+        bar.update(task, completed=again.done)
+    Writer(shared.house).step()  # what the catalogue finished meanwhile
+    return shared.house.indexes.reader().snapshot().generation
+
+
+def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
+    from workers.indexer.writer import REQUEST
+
+    request = shared.settings.index_path / REQUEST
+    request.touch()
+    if no_wait:
+        return None
+    deadline = time.monotonic() + PATIENCE
+    with progress() as bar:
+        bar.add_task("the running writer rebuilds", total=None)
+        while time.monotonic() < deadline:
+            if not request.exists():
+                return shared.house.reader.snapshot().generation
+            time.sleep(0.2)
+    raise Refused("conflict", "The writer did not finish; see logs/writer.log in the data folder.")
+
+
+@app.command()
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """The current generation: its segments, their kinds and sizes, and what is wrong with it, if anything is. ``behind``: how
+    many documents it lacks that the catalogue calls searchable."""
+    house = given(context).house
+    facts = house.indexes.facts() | {"behind": len(lacking(house.catalogue.documents, house.reader))}
+    if as_json:
+        show.print_json(facts)
+        return
+    show.facts({"index": {name: value for name, value in facts.items() if name != "segments"}})
+    show.table(("kind", "rows", "documents gone"), (tuple(s.values()) for s in facts.get("segments", ())))

@@ -1,0 +1,74 @@
+"""index migrate: the index copied to another place from the catalogue's texts and vectors, without embedding again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.errors import Misconfigured, Refused
+from pipeline.questions import Caller, Filters
+from workers.cli.commands.documents import progress
+from workers.cli.context import Context, given, out
+from workers.cli.output import show
+
+if TYPE_CHECKING:
+    from indexes.places import Indexes
+
+#: What stands for FAISS and Tantivy in the folder of the settings.
+FOLDER = "folder"
+EVERYTHING = Caller((), admin=True)
+To = Annotated[str, typer.Option("--to", help="milvus+http://HOST:19530/DATABASE, or `folder` for FAISS and Tantivy.")]
+
+
+def migrate(context: typer.Context, to: To) -> None:
+    """Copy the index to another place, while the present one serves. Goes on where it was interrupted. Nothing is switched:
+    a setting, printed in the end, does that, and what came meanwhile is added then."""
+    from indexes.open import open_indexes
+
+    shared = given(context)
+    url, index = "" if to == FOLDER else to, shared.settings.index
+    if url == index.url:
+        raise Refused("bad-request", "The index stands there already; `mailroom index rebuild` makes it anew.")
+    target = open_indexes(url, shared.settings.index_path, index.kind)
+    begun = _copy(shared, target)
+    documents, passages = _verified(shared, target, begun)
+    out.print(f"{documents} documents, {passages} passages: counted there, none is missing")
+    switch = "index.url to the URL that you gave" if url else "index.url to nothing"
+    out.print(show.plain(f"To search there: set {switch}, and start Mailroom again."))
+
+
+def _copy(shared: Context, target: Indexes) -> float:
+    """Returns when it was begun: what the catalogue finished later may be missing."""
+    from workers.services.rebuild import Rebuild
+
+    catalogue = shared.house.catalogue
+    writer = target.writer(shared.house.embedders.chosen())
+    try:
+        with progress() as bar:
+            task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
+            again = Rebuild(catalogue.passages, target, writer)
+            try:
+                while not again.advance(1.0):
+                    bar.update(task, completed=again.done)
+            finally:
+                again.close()
+            bar.update(task, completed=again.done)
+        return again.begun_at
+    finally:
+        writer.close()
+
+
+def _verified(shared: Context, target: Indexes, begun: float) -> tuple[int, int]:
+    """(documents, passages) that are there. Raises Misconfigured("bad-index") where that is not all."""
+    from workers.indexer.writer import CLOCK_SECONDS
+
+    documents = shared.house.catalogue.documents
+    expected = documents.visible(EVERYTHING, Filters()) - documents.finished_since(begun - CLOCK_SECONDS)
+    snapshot = target.reader().snapshot()
+    missing = expected - snapshot.numbers
+    counted, told = target.counts(), (len(snapshot.numbers), len(snapshot.lexical))
+    if missing or counted != told:
+        detail = f"{len(missing)} documents are missing there; {counted} documents and passages are stored, not {told}."
+        raise Misconfigured("bad-index", f"{detail} Nothing was switched; run the same command again.")
+    return counted

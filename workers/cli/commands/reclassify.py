@@ -1,0 +1,170 @@
+"""reclassify plan, show, list, apply, undo: many documents at once, the difference first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.documents import Lane
+from pipeline.errors import Refused
+from workers.api.schemas.documents import FilterFields
+from workers.cli import exits
+from workers.cli.commands.documents import AsJson, progress
+from workers.cli.context import Context, err, given, out
+from workers.cli.narrowing import narrowed
+from workers.cli.output import show
+
+app = typer.Typer(
+    help="Compare stored documents with another model or other rules; apply, resume, undo.", no_args_is_help=True
+)
+Inline = Annotated[bool, typer.Option("--inline", help="Do the work in this process; else the running workers do it.")]
+Ids = Annotated[Path | None, typer.Option("--ids", help="A file of document ids, one a line.", exists=True)]
+
+#: Running workers that take up nothing for this long are not there.
+PATIENCE_SECONDS = 60.0
+POLL_SECONDS = 0.2
+
+
+@app.command()
+@narrowed
+def plan(
+    context: typer.Context,
+    filters: dict[str, Any],
+    model: Annotated[str | None, typer.Option(help="NAME@VERSION or a folder. Default: the configured one.")] = None,
+    rules: Annotated[Path | None, typer.Option(help="A rules file. Default: the configured one.")] = None,
+    ids: Ids = None,
+    inline: Inline = False,
+    as_json: AsJson = False,
+) -> None:
+    """Save the difference that a model or rule version would make. Nothing is changed."""
+    shared = given(context)
+    chosen = None if ids is None else [line.strip() for line in ids.read_text().splitlines() if line.strip()]
+    plan_id, jobs = shared.house.reclassify.plan(FilterFields.model_validate(filters).filters(), chosen, model, rules)
+    _follow(shared, plan_id, "comparing", len(jobs), inline)
+    _print(shared, plan_id, as_json)
+    if not as_json:
+        out.print(f"Nothing was changed. To do exactly this: mailroom reclassify apply {plan_id}")
+
+
+@app.command()
+def apply(context: typer.Context, plan_id: str, inline: Inline = False, as_json: AsJson = False) -> None:
+    """Change exactly what the plan shows. A repeat goes on where an interrupted run ended."""
+    _start(given(context), plan_id, "apply", inline, as_json)
+
+
+@app.command()
+def undo(context: typer.Context, plan_id: str, inline: Inline = False, as_json: AsJson = False) -> None:
+    """Put back what the plan has changed. Copies and webhooks that were delivered stay delivered."""
+    _start(given(context), plan_id, "undo", inline, as_json)
+
+
+@app.command("show")
+def show_(
+    context: typer.Context,
+    plan_id: str,
+    limit: Annotated[int, typer.Option(min=1, help="Documents to list.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """A plan: what moves from where to where, and each document."""
+    _print(given(context), plan_id, as_json, limit)
+
+
+@app.command("list")
+def list_(context: typer.Context, as_json: AsJson = False) -> None:
+    """The plans, oldest first."""
+    plans = given(context).house.catalogue.plans.list()
+    if as_json:
+        show.print_json(plans)
+        return
+    rows = [(p["id"], p["state"], p["model"], p["selection"].get("documents"), _counted(p["counts"])) for p in plans]
+    made = [time.strftime("%Y-%m-%d %H:%M", time.gmtime(p["created_at"])) for p in plans]
+    columns = ("made (UTC)", "id", "state", "model", "compared", "differences")
+    show.table(columns, ((when, *row) for when, row in zip(made, rows, strict=True)))
+
+
+def _start(shared: Context, plan_id: str, action: str, inline: bool, as_json: bool) -> None:
+    plans = shared.house.catalogue.plans
+    jobs = shared.house.reclassify.start(plan_id, action)
+    _follow(shared, plan_id, action, len(jobs), inline)
+    plan = plans.get(plan_id)
+    if as_json:
+        show.print_json(plan)
+        return
+    out.print(f"Plan {plan_id} is {plan['state']}: {_counted(plan['counts']) or 'there was nothing to do'}.")
+    if plan["counts"].get("stale"):
+        out.print("Stale documents changed after the plan was made and were left alone; make a new plan for them.")
+
+
+def _follow(shared: Context, plan_id: str, word: str, jobs: int, inline: bool) -> None:
+    """A progress bar over the plan's jobs; an interruption of watching stops the looking, not the work."""
+    from workers.services.reclassify import settled
+
+    house = shared.house
+    if not inline and shared.running_at is None and house.settings.broker_is_embedded and jobs:
+        err.print("No Mailroom runs on this data folder; the work waits for `mailroom up`, or repeat with --inline.")
+        raise typer.Exit(exits.NOT_RUNNING)
+    with progress() as bar:
+        task = bar.add_task(f"{word} (batches)", total=jobs)
+        for left in house.reclassify.steps(plan_id) if inline else _watched(shared, plan_id):
+            bar.update(task, completed=jobs - left)
+        bar.update(task, completed=jobs)
+    settled(house.catalogue.plans.get(plan_id))
+
+
+def _watched(shared: Context, plan_id: str) -> Iterator[int]:
+    """The number of open batches while workers do them. Raises Refused("conflict") where none takes them up."""
+    house = shared.house
+    house.hints.nudge(house.catalogue.ledger, Lane.RECLASSIFY)
+    last, since = -1, time.monotonic()
+    while left := house.catalogue.plans.get(plan_id)["open_jobs"]:
+        if left != last:
+            last, since = left, time.monotonic()
+        elif time.monotonic() - since > PATIENCE_SECONDS:
+            text = f"No worker takes up plan {plan_id}; look at `mailroom status`, or repeat with --inline."
+            raise Refused("conflict", text)
+        yield left
+        time.sleep(POLL_SECONDS)
+
+
+def _print(shared: Context, plan_id: str, as_json: bool, limit: int = 50) -> None:
+    from pipeline.reclassify import matrix
+
+    found = dict(shared.house.catalogue.plans.get(plan_id))
+    items = list(_items(shared, plan_id))
+    if as_json:
+        show.print_json({**found, "items": items[:limit]})
+        return
+    compared = found["selection"].get("documents")
+    facts = {"plan": plan_id, "state": found["state"], "model": found["model"], "rules": found["rules_digest"][:12]}
+    show.facts({**facts, "compared": f"{compared} documents, {len(items)} would differ"})
+    if items:
+        show.table(("from", "to", "documents"), ((old, new, n) for (old, new), n in matrix(items).most_common()))
+        columns = ("document", "name", "from", "to", "probability", "rules", "state")
+        show.table(columns, (_row(shared, item) for item in items[:limit]))
+    if len(items) > limit:
+        out.print(f"... and {len(items) - limit} more: mailroom reclassify show --limit {len(items)} {plan_id}")
+
+
+def _items(shared: Context, plan_id: str) -> Iterator[Mapping[str, Any]]:
+    after = ""
+    while page := shared.house.catalogue.plans.items(plan_id, limit=1000, after=after):
+        yield from page
+        after = page[-1]["document_id"]
+
+
+def _row(shared: Context, item: Mapping[str, Any]) -> tuple[str, ...]:
+    from pipeline.reclassify import place
+
+    sides = (item["old"], item["new"])
+    name = shared.house.catalogue.documents.get(item["document_id"]).name
+    probabilities = " -> ".join("-" if s["probability"] is None else f"{s['probability']:.2f}" for s in sides)
+    rules = " -> ".join(", ".join(s["rules"]) or "-" for s in sides)
+    return (item["document_id"], name, place(sides[0]), place(sides[1]), probabilities, rules, item["state"])
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))

@@ -1,0 +1,236 @@
+"""index model: another embedding model built beside the one that serves, compared, swapped in, and swapped back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.errors import Refused, Unavailable
+from pipeline.questions import SearchRequest
+from workers.cli.commands.documents import AsJson, progress
+from workers.cli.context import Context, err, given, out
+from workers.cli.output import show
+from workers.cli.output.lines import lines_of
+
+if TYPE_CHECKING:
+    from indexes.places import Reader
+    from pipeline.documents import EmbeddingModel
+    from workers.assemble import House
+
+app = typer.Typer(help="The embedding model: build another one beside, compare, swap, swap back.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="NAME, NAME@VERSION or a folder of an embedding model.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Leave it to the running writer, and do not wait.")]
+#: Seconds between two looks at what the writer has done.
+LOOK_SECONDS = 0.2
+#: Seconds for which an index that cannot be opened may yet become one that can: a reader tries again within that time.
+STUCK_SECONDS = 20.0
+
+
+@app.command()
+def build(context: typer.Context, name: Name, no_wait: NoWait = False) -> None:
+    """Embed every document by another model and build its index, while the present one serves. Goes on where it was
+    interrupted; from now on new documents are embedded by both."""
+    from workers.indexer.candidate import is_ready
+
+    shared = given(context)
+    model = shared.house.embedders.describe(name)
+    _check_other(shared, model)
+    embeddings = shared.house.catalogue.embeddings
+    embeddings.keep(model)
+    with progress() as bar:
+        total = embeddings.count_missing(model.digest)
+        task = bar.add_task("documents embedded", total=total)
+
+        def done() -> bool:
+            missing = embeddings.count_missing(model.digest)
+            bar.update(task, completed=total - missing)
+            return not missing and is_ready(shared.house.indexes.root, model)
+
+        finished = _drive(shared, done, no_wait)
+    out.print(f"{model.model} is ready to serve" if finished else "the running writer builds it")
+
+
+@app.command()
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """The model that serves and those beside it: what they lack, and whether their index is ready."""
+    from workers.indexer.candidate import is_ready
+
+    shared = given(context)
+    embeddings, serving = shared.house.catalogue.embeddings, shared.house.embedders.chosen()
+    beside = [model for model in embeddings.models() if model.digest != serving.digest]
+    rows = [
+        {
+            "model": model.model,
+            "role": "serves" if model.digest == serving.digest else "gave way" if model.served_until else "beside",
+            "dimension": model.dimension,
+            "documents_missing": embeddings.count_missing(model.digest),
+            "ready": model.digest == serving.digest or is_ready(shared.house.indexes.root, model),
+        }
+        for model in (serving, *beside)
+    ]
+    if as_json:
+        show.print_json(rows)
+        return
+    show.table(("model", "role", "dimension", "documents missing", "ready"), (tuple(row.values()) for row in rows))
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    name: Name,
+    queries: Annotated[Path | None, typer.Option("--queries", help="One a line: a text, or `id TAB text`.")] = None,
+    saved: Annotated[
+        bool, typer.Option("--saved", help="The house's saved queries, everyone's, as they were saved.")
+    ] = False,
+    mode: Annotated[str, typer.Option(help="hybrid or vector, for --queries.")] = "hybrid",
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Hits to compare.")] = 10,
+    worst: Annotated[int, typer.Option(min=0, help="Queries to list that differ most.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Ask both models' indexes the same queries: which share of the best hits is common, and how long each takes. What is
+    better is for judgements to say: `mailroom eval search` before and after the swap."""
+    from workers.services.comparison import compare_models
+
+    if (queries is None) is not saved:
+        raise typer.BadParameter("give --queries FILE or --saved")
+    house = given(context).house
+    other = house.embedders.describe(name)
+    asked = (
+        _saved(house) if queries is None else [SearchRequest(text, mode=mode, plain=True) for text in _texts(queries)]
+    )
+    result = compare_models(house, other, asked, k)
+    if as_json:
+        show.print_json(result.as_json())
+        return
+    rows = [(each.model, f"{each.p50_ms:.1f}", f"{each.p95_ms:.1f}") for each in result.sides]
+    show.table(("model", "p50 ms", "p95 ms"), rows)
+    out.print(
+        f"\noverlap@{k}: {result.overlap:.3f} over {len(asked)} queries; the same first hit: {result.same_first:.3f}"
+    )
+    if worst:
+        listed = [(f"{share:.2f}", text[:90]) for text, share in result.least(worst)]
+        show.table(("overlap", "query"), listed, "\nThose that differ most")
+
+
+@app.command()
+def swap(
+    context: typer.Context,
+    name: Name,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Even before its index is ready.")] = False,
+    no_wait: NoWait = False,
+) -> None:
+    """Let a model that was built serve: questions and new documents are embedded by it from then on. The former one is kept
+    up to date beside it, until it is dropped."""
+    from workers.indexer.candidate import is_ready
+
+    shared = given(context)
+    model = shared.house.embedders.describe(name)
+    _check_other(shared, model)
+    if not anyway and not is_ready(shared.house.indexes.root, model):
+        raise Refused("conflict", f"The index of {model.model} is not ready; see `mailroom index model status`.")
+    _serve(shared, model, no_wait)
+
+
+@app.command()
+def back(context: typer.Context, no_wait: NoWait = False) -> None:
+    """Let the model serve again that served before the last swap, without embedding anything again."""
+    shared = given(context)
+    serving = shared.house.embedders.chosen()
+    former = [m for m in shared.house.catalogue.embeddings.models() if m.served_until and m.digest != serving.digest]
+    if not former:
+        raise Refused("conflict", "No model gave way to the one that serves: there is nothing to go back to.")
+    _serve(shared, max(former, key=lambda model: model.served_until or 0.0), no_wait)
+
+
+@app.command()
+def drop(
+    context: typer.Context, name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Forget a model that does not serve: its vectors and its index. Only `build` brings it back."""
+    from workers.services.rebuild import folder_of
+
+    shared = given(context)
+    model = shared.house.embedders.describe(name)
+    _check_other(shared, model)
+    if not yes:
+        typer.confirm(f"Forget the vectors of {model.model}?", abort=True, err=True)
+    shared.house.catalogue.embeddings.drop(model.digest)
+    shared.house.indexes.drop(folder_of(shared.house.indexes.root, model.digest))
+    out.print(show.plain(f"dropped {model.model}"))
+
+
+def _check_other(shared: Context, model: EmbeddingModel) -> None:
+    if model.digest == shared.house.embedders.chosen().digest:
+        raise Refused("conflict", f"{model.model} is the model that serves.")
+
+
+def _serve(shared: Context, model: EmbeddingModel, no_wait: bool) -> None:
+    house = shared.house
+    house.catalogue.embeddings.serve(model.digest, house.embedders.chosen(), shared.settings.models.embedder)
+    done = _drive(shared, Served(house.reader, model).look, no_wait)
+    out.print(f"{model.model} serves" if done else f"the running writer lets {model.model} serve")
+
+
+class Served:
+    """Whether a reader has the index of a model. ``look`` raises Unavailable("index-unavailable") where, for a while, what is
+    published cannot be opened."""
+
+    def __init__(self, reader: Reader, model: EmbeddingModel) -> None:
+        self._reader, self._model = reader, model
+        self._failing_since: float | None = None
+
+    def look(self) -> bool:
+        served = self._reader.snapshot().embedder == self._model.digest
+        if self._reader.problem is None:
+            self._failing_since = None
+        elif self._failing_since is None:
+            self._failing_since = time.monotonic()
+        elif not served and time.monotonic() - self._failing_since > STUCK_SECONDS:
+            asked = f"{self._model.model} is to serve, but its index cannot be opened: {self._reader.problem}"
+            raise Unavailable("index-unavailable", f"{asked} Mend that; the writer goes on with the swap by itself.")
+        return served
+
+
+def _drive(shared: Context, done: Callable[[], bool], no_wait: bool) -> bool:
+    """Until it is done: by the running writer, or here where none runs. False where it is not waited for."""
+    from workers.indexer.writer import Writer
+
+    try:
+        writer = Writer(shared.house) if shared.house.writer else None
+    except Refused:  # a running one holds the index
+        if no_wait:
+            return False
+        while not done():
+            time.sleep(LOOK_SECONDS)
+        return True
+    try:
+        while True:
+            writer.step()
+            if done():
+                return True
+            time.sleep(0.02)
+    except KeyboardInterrupt:
+        err.print("Left as it is; the same command goes on with it.")
+        raise
+    finally:
+        writer.close()
+
+
+def _saved(house: House) -> list[SearchRequest]:
+    from workers.api.schemas.documents import Search
+
+    asked = [Search.model_validate(each.search).request() for each in house.catalogue.queries.everyones()]
+    if not asked:
+        raise Refused("bad-request", "No query is saved; `mailroom queries create` saves one, --queries takes a file.")
+    return asked
+
+
+def _texts(file: Path) -> list[str]:
+    texts = [line.rpartition("\t")[2].strip() for line in lines_of(file)]
+    if not any(texts):
+        raise Refused("bad-request", f"{file} holds no query.")
+    return [text for text in texts if text]

@@ -1,0 +1,1 @@
+"""How results are read from and written to people: tables, sheets, lines."""

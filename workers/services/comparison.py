@@ -1,0 +1,92 @@
+"""Two embedding models' indexes, asked the same questions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from indexes.places import Reader
+from pipeline.answer import Finder
+from pipeline.documents import EmbeddingModel
+from pipeline.errors import Refused
+from pipeline.evaluate import percentile
+from pipeline.questions import Caller, SearchRequest
+from workers.assemble import House
+from workers.indexer.candidate import is_ready
+from workers.services.rebuild import folder_of
+
+EVERYTHING = Caller((), admin=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """``tops``: for each query the chunk keys of its best hits; times with the embedding of the query, milliseconds."""
+
+    model: str
+    tops: tuple[tuple[int, ...], ...]
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The model that serves first. Shares are of the longer list of hits."""
+
+    queries: tuple[str, ...]
+    sides: tuple[Side, Side]
+    k: int
+
+    @property
+    def shares(self) -> list[float]:
+        """For each query how much of the best hits both have."""
+        pairs = zip(self.sides[0].tops, self.sides[1].tops, strict=True)
+        return [len(set(a) & set(b)) / max(len(a), len(b), 1) if a or b else 1.0 for a, b in pairs]
+
+    @property
+    def overlap(self) -> float:
+        return sum(self.shares) / len(self.shares)
+
+    @property
+    def same_first(self) -> float:
+        pairs = zip(self.sides[0].tops, self.sides[1].tops, strict=True)
+        return sum(a[:1] == b[:1] for a, b in pairs) / len(self.queries)
+
+    def least(self, count: int) -> list[tuple[str, float]]:
+        """The queries with the least in common."""
+        return sorted(zip(self.queries, self.shares, strict=True), key=lambda each: each[1])[:count]
+
+    def as_json(self) -> dict[str, Any]:
+        latency = [{"model": s.model, "p50_ms": round(s.p50_ms, 2), "p95_ms": round(s.p95_ms, 2)} for s in self.sides]
+        mean = {"overlap": round(self.overlap, 4), "same_first": round(self.same_first, 4), "k": self.k}
+        return {**mean, "models": latency, "queries": dict(zip(self.queries, self.shares, strict=True))}
+
+
+def compare_models(house: House, other: EmbeddingModel, asked: Sequence[SearchRequest], k: int) -> Comparison:
+    """The ``k`` best hits of the serving model beside the other one's, whose index lies ready. Raises Refused("conflict")
+    before that."""
+    root = house.indexes.root
+    if not is_ready(root, other):
+        raise Refused("conflict", f"The index of {other.model} is not ready; see `mailroom index model status`.")
+    requests = [replace(request, k=k, offset=0) for request in asked]
+    ours = _side(house, house.reader, house.embedders.chosen(), requests)
+    theirs = _side(house, house.indexes.reader(folder_of(root, other.digest)), other, requests)
+    return Comparison(tuple(request.query for request in requests), (ours, theirs), k)
+
+
+def _side(house: House, reader: Reader, model: EmbeddingModel, asked: Sequence[SearchRequest]) -> Side:
+    catalogue, held = house.catalogue, reader.snapshot().numbers
+    if not len(held):
+        raise Refused(
+            "conflict", f"The index of {model.model} holds nothing that can be read; see `mailroom index status`."
+        )
+    finder = Finder(catalogue.documents, catalogue.passages, reader, house.embedders.load(model))
+    finder.search(EVERYTHING, asked[0])  # files and model are opened by the first
+    tops, times = [], []
+    for request in asked:
+        started = time.perf_counter()
+        found = finder.search(EVERYTHING, request)
+        times.append(1000 * (time.perf_counter() - started))
+        tops.append(tuple(passage.chunk for passage in found.passages))
+    return Side(model.model, tuple(tops), percentile(times, 0.5), percentile(times, 0.95))

@@ -1,0 +1,130 @@
+"""Deliveries: the outbox's jobs, executed. Each may run twice and has its effect once."""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import logging
+import os
+import random
+import shutil
+import uuid
+from pathlib import Path
+
+from indexes.blobs.folder import sync_folder
+from pipeline.documents import Document, Job, State
+from pipeline.errors import MailroomError, Misconfigured, Refused, Rejected, Unavailable
+from pipeline.names import filled
+from pipeline.ports import Blobs, Catalogue
+from workers.services.failed_folder import FAILED, put_failed
+from workers.services.webhook import Gone, Webhook
+from workers.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Seconds before attempt 2, 3, ...: the Standard Webhooks schedule. After the last one the delivery is parked.
+SCHEDULE = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+#: What a file system says that has no hard links.
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+class Deliver:
+    """Runs a claimed job of the lane DELIVER: kind "folder", "webhook" or "failed"."""
+
+    def __init__(self, catalogue: Catalogue, blobs: Blobs, settings: Settings) -> None:
+        self._catalogue, self._blobs, self._settings = catalogue, blobs, settings
+        self._webhook = Webhook(settings.webhooks.endpoints)
+
+    def run(self, job: Job) -> None:
+        ledger = self._catalogue.ledger
+        kind, target = job.payload["kind"], job.payload["target"]
+        try:
+            document = self._catalogue.documents.get(job.subject)
+            if document.state is State.DELETED:
+                receipt = "the document was deleted"
+            else:
+                handler = {"folder": self._folder, "failed": self._failed, "webhook": self._post}[kind]
+                receipt = handler(job, document, target)
+            ledger.done(job, {"kind": kind, "target": target, "receipt": receipt, "attempt": job.attempt})
+        except (Gone, Misconfigured, Refused, Rejected) as error:
+            log.error("delivery %s of document %s is parked: %s", job.id, job.subject, error)
+            ledger.park(job, error.code, error.detail)
+        except (Unavailable, OSError) as error:
+            self._again(job, error)
+
+    def _again(self, job: Job, error: Exception) -> None:
+        code = error.code if isinstance(error, MailroomError) else "store-unavailable"
+        detail = error.detail if isinstance(error, MailroomError) else f"{type(error).__name__}: {error}"
+        if job.attempt > len(SCHEDULE):
+            self._catalogue.ledger.park(job, code, f"Given up after {job.attempt} attempts: {detail}")
+            return
+        delay = SCHEDULE[job.attempt - 1] * random.uniform(1.0, 1.2)
+        self._catalogue.ledger.release(job, delay, code, detail)
+
+    def _folder(self, job: Job, document: Document, template: str) -> str:
+        """A copy under the folder root; never overwrites another content, and a repeat finds its own copy."""
+        root = self._settings.folders_root
+        path = root / filled(template, document)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = self._copy(job, document, path.parent)
+        try:
+            placed = _place(content, path, document.revision).relative_to(root)
+            for folder in placed.parents:
+                sync_folder(root / folder)
+            return str(placed)
+        finally:
+            content.unlink(missing_ok=True)
+
+    def _failed(self, job: Job, document: Document, source: str) -> str:
+        """A copy in the tray's failed/ with a reason file, for the clerk."""
+        folder = next((f for f in self._settings.tray.folders if f.source == source), None)
+        if folder is None:
+            raise Misconfigured("bad-settings", f"There is no tray with source {source!r} any more.")
+        root = self._settings.tray_path(folder)
+        (root / FAILED).mkdir(parents=True, exist_ok=True)
+        content = self._copy(job, document, root / FAILED)
+        error = Rejected(job.payload["reason"], job.payload["detail"] or "")
+        return put_failed(root, document.path, content, error, document.id).name
+
+    def _post(self, job: Job, document: Document, endpoint: str) -> str:
+        return self._webhook.send(endpoint, job.id, document, job.payload["at"])
+
+    def _copy(self, job: Job, document: Document, folder: Path) -> Path:
+        """The document's bytes in a hidden file of ``folder``, durable. What an attempt that was killed left is removed."""
+        for left in folder.glob(f".{job.id}.*"):
+            left.unlink(missing_ok=True)
+        path = folder / f".{job.id}.{uuid.uuid4().hex}"
+        try:
+            with self._blobs.open(document.revision) as source, path.open("xb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+                copy.flush()
+                os.fsync(copy.fileno())
+        except KeyError as error:
+            raise Rejected("damaged", f"The content of document {document.id} is no longer stored.") from error
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+
+def _place(content: Path, path: Path, revision: str) -> Path:
+    """Give the complete copy its name; where that name holds another content, a name with the revision in it."""
+    for candidate in (path, path.with_name(f"{path.stem}-{revision[:8]}{path.suffix}")):
+        if _linked(content, candidate) or filecmp.cmp(content, candidate, shallow=False):
+            return candidate
+    raise Refused("conflict", f"Both {path.name} and its numbered name hold other contents; move one of them.")
+
+
+def _linked(content: Path, candidate: Path) -> bool:
+    """False where the name is taken; nothing is ever overwritten."""
+    try:
+        candidate.hardlink_to(content)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if candidate.exists():
+            return False
+        content.rename(candidate)
+    return True

@@ -1,0 +1,215 @@
+"""Batch reclassification: jobs of the lane RECLASSIFY, and the making of plans.
+
+    plan      a selection, a model and rules -> jobs "compare" over the stored texts -> saved items; nothing is touched
+    apply     jobs "apply": each changes its batch in one transaction, as saved; what changed meanwhile is left alone
+    undo      jobs "undo": back to what the plan found
+
+A plan carries the text of its rules and the digest of its model: neither can change under a running plan.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.taxonomy import read_operations
+from pipeline.codec import decode_parsed, decode_verdict
+from pipeline.documents import Document, Job, Lane, Parsed, Routing, Stage, Verdict
+from pipeline.errors import MailroomError, Misconfigured, Refused, Unavailable
+from pipeline.ingest import backoff, cache_key
+from pipeline.ports import Classifier
+from pipeline.questions import Caller, Filters
+from pipeline.reclassify import by_person, delivered, difference, eligible, standing_decision
+from pipeline.route import route
+from pipeline.rules import BUILT_IN, Rules, parse_rules
+from workers.queue.lease import heartbeat, owner
+
+if TYPE_CHECKING:
+    from workers.assemble import House
+
+log = logging.getLogger(__name__)
+
+#: Documents of one job: a few seconds of work, one transaction.
+BATCH = 50
+WAIT_SECONDS = 0.1
+EVERYTHING = Caller((), admin=True)
+
+
+class Reclassify:
+    """Makes plans, and runs claimed jobs of the lane RECLASSIFY."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._classifiers: dict[str, Classifier] = {}  # by digest; a plan keeps to one
+        self._rules: dict[str, Rules] = {}
+
+    def plan(
+        self, filters: Filters, ids: Sequence[str] | None = None, model: str | None = None, rules: Path | None = None
+    ) -> tuple[str, list[str]]:
+        """Save a plan and enqueue its comparison; returns (plan id, job ids). Nothing of any document is touched.
+
+        ``model`` is NAME@VERSION or a folder, ``rules`` a file; None means the configured ones. Raises Misconfigured for
+        a bad model or bad rules, Refused("not-found") for an unknown document.
+        """
+        classifier = self._open(model or "")
+        text = rules_text(rules or self._house.settings.rules_path)
+        digest = parse_rules(text).digest
+        documents = self._chosen(filters, ids)
+        selection = {
+            "filters": {name: getattr(filters, name) for name in Filters.__dataclass_fields__},
+            "documents": len(documents),
+            # Pinned: a promotion does not change a plan that is under way.
+            "model": model if model and "/" in model else self._pinned(classifier),
+            "model_digest": classifier.digest,
+            "rules": text,
+        }
+        plans = self._house.catalogue.plans
+        plan_id = plans.create(classifier.name, digest, selection)
+        return plan_id, plans.start(plan_id, "compare", BATCH, documents)
+
+    def start(self, plan_id: str, action: str) -> list[str]:
+        """Enqueue the jobs that "apply" or "undo" the plan; a repeat takes up what is still open."""
+        return self._house.catalogue.plans.start(plan_id, action, BATCH)
+
+    def run(self, job: Job) -> None:
+        """One batch. A fault of the surroundings gives the job back; one that stays parks it, which the plan shows."""
+        ledger, attempts = self._house.catalogue.ledger, self._house.settings.workers.max_attempts
+        if job.attempt > attempts:
+            ledger.park(job, "attempts-exhausted", f"A batch of plan {job.subject} failed {attempts} times.")
+            return
+        try:
+            if job.stage == "compare":
+                self._compare(job)
+            else:
+                self._house.catalogue.plans.execute(job)
+        except Unavailable as error:
+            ledger.release(job, backoff(job.attempt), error.code, error.detail, counted=False)
+        except MailroomError as error:
+            ledger.park(job, error.code, error.detail)
+        except Exception as error:
+            log.exception("%s of plan %s failed", job.stage, job.subject)
+            ledger.release(job, backoff(job.attempt), "internal", type(error).__name__)
+
+    def drain(self, plan_id: str) -> None:
+        """Run the plan's jobs in this process until none is left to claim."""
+        for _ in self.steps(plan_id):
+            pass
+
+    def steps(self, plan_id: str) -> Iterator[int]:
+        """Run due jobs in this process, for installations without a worker; yields the plan's open batches after each.
+        What others hold or what waits for its next attempt is waited for."""
+        seconds = self._house.settings.workers.lease_seconds
+        ledger, plans = self._house.catalogue.ledger, self._house.catalogue.plans
+        while open_jobs := plans.get(plan_id)["open_jobs"]:
+            yield open_jobs
+            claimed = ledger.claim(Lane.RECLASSIFY, owner(), seconds)
+            if not claimed:
+                time.sleep(WAIT_SECONDS)
+                continue
+            with heartbeat(ledger, claimed[0], seconds):
+                self.run(claimed[0])
+
+    def _compare(self, job: Job) -> None:
+        catalogue = self._house.catalogue
+        selection = catalogue.plans.get(job.subject)["selection"]
+        classifier = self._classifier(selection["model"], selection["model_digest"])
+        rules = self._parsed_rules(selection["rules"])
+        texts = self._texts(job.payload["documents"])
+        judged = iter(self._verdicts(classifier, [each for each in texts if not by_person(each[0])]))
+        operations = read_operations(self._house.settings.models_root)
+        items = []
+        for document, _, parsed in texts:
+            events = catalogue.documents.history(document.id)[1]
+            verdict = standing_decision(document, events, operations) if by_person(document) else next(judged)
+            routing = route(rules, verdict, document, parsed.text, document.metadata)
+            items.append(difference(document, verdict, _heard(document, routing), delivered(events)))
+        catalogue.plans.compared(job, [item for item in items if item is not None])
+
+    def _texts(self, ids: Sequence[str]) -> list[tuple[Document, str, Parsed]]:
+        """The documents with the key and the content of their stored texts; what has none is left out."""
+        catalogue = self._house.catalogue
+        found = []
+        for document_id in ids:
+            document = catalogue.documents.get(document_id)
+            key = catalogue.passages.parsed_key(document_id)
+            payload = catalogue.passages.result(key) if key and eligible(document) else None
+            if key and payload is not None:
+                found.append((document, key, decode_parsed(payload)))
+        return found
+
+    def _verdicts(self, classifier: Classifier, texts: Sequence[tuple[Document, str, Parsed]]) -> list[Verdict]:
+        """The stored verdict where this model has judged this text before, a new one else."""
+        results = self._house.catalogue.passages.result
+        stored = [results(cache_key(key, Stage.CLASSIFY, classifier.digest)) for _, key, _ in texts]
+        new = [parsed.text for (_, _, parsed), payload in zip(texts, stored, strict=True) if payload is None]
+        fresh = iter(classifier.classify(new) if new else ())
+        return [decode_verdict(payload) if payload is not None else next(fresh) for payload in stored]
+
+    def _classifier(self, model: str, digest: str) -> Classifier:
+        """The classifier that the plan was made for. Raises Misconfigured("bad-model") where it is no longer to be had."""
+        if digest not in self._classifiers:
+            current = self._house.classifiers.current()
+            same = current is not None and current.digest == digest
+            self._classifiers = {digest: current if same else self._house.classifiers.open(model)}
+        classifier = self._classifiers[digest]
+        if classifier.digest != digest:
+            self._classifiers = {}
+            text = (
+                f"Model {classifier.name} or the taxonomy is not the one that the plan was made for; make a new plan."
+            )
+            raise Misconfigured("bad-model", text)
+        return classifier
+
+    def _open(self, model: str) -> Classifier:
+        found = self._house.classifiers.open(model) if model else self._house.classifiers.current()
+        if found is None:
+            raise Misconfigured("bad-model", "The configured classifier cannot be used; see `mailroom doctor`.")
+        return found
+
+    def _pinned(self, classifier: Classifier) -> str:
+        configured = self._house.settings.models.classifier
+        return configured if "/" in configured else classifier.name
+
+    def _parsed_rules(self, text: str) -> Rules:
+        if text not in self._rules:
+            self._rules = {text: parse_rules(text)}
+        return self._rules[text]
+
+    def _chosen(self, filters: Filters, ids: Sequence[str] | None) -> list[str]:
+        documents = self._house.catalogue.documents
+        numbers = documents.visible(EVERYTHING, filters)
+        if ids is not None:
+            numbers &= {documents.get(each).number for each in ids}
+        return sorted(document.id for document in documents.by_number(numbers).values())
+
+
+def _heard(document: Document, routing: Routing) -> Routing:
+    """A person has decided: a rule that asks for one is not asked again."""
+    return replace(routing, review_reason=None) if by_person(document) else routing
+
+
+def rules_text(path: Path | None) -> str:
+    """The text of a rules file, or of the built-in rules."""
+    if path is None:
+        return BUILT_IN
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured("bad-rules", f"The rules file {path} cannot be read: {error}.") from error
+
+
+def settled(plan: Mapping[str, Any]) -> bool:
+    """Whether the plan's present action is over. Raises Refused("conflict") when batches of it were parked."""
+    if plan["open_jobs"]:
+        return False
+    if plan["dead_jobs"]:
+        raise Refused(
+            "conflict",
+            f"{plan['dead_jobs']} batches of plan {plan['id']} failed: {plan['trouble']} "
+            "Mend the cause, then run the command again.",
+        )
+    return True

@@ -1,0 +1,1 @@
+"""Watched folders: claim, completeness, events."""
