@@ -29,7 +29,7 @@ lint: .venv/test ## style and imports
 bench: .venv/test ## the slower campaigns; MAILROOM_DATA names the folder of public data sets
 	$(BIN)/python -m tests.benchmarks all
 
-readme: .venv/test ## rewrite the README's tables of figures from tests/benchmarks/results
+figures: .venv/test ## rewrite the tables of docs/figures.md from tests/benchmarks/results
 	$(BIN)/python -m tests.benchmarks.tables --write
 
 lock: ## resolve the dependencies anew (needs uv)
@@ -66,4 +66,4 @@ lock: ## resolve the dependencies anew (needs uv)
 system-packages:
 	@bash tests/support/system_packages.sh
 
-.PHONY: help demo up test test-serve trainer lint bench readme lock system-packages
+.PHONY: help demo up test test-serve trainer lint bench figures lock system-packages

@@ -1,4 +1,4 @@
-"""How every benchmark writes its result: tests/benchmarks/results/NAME.json, from which the README's tables are made."""
+"""How every benchmark writes its result: tests/benchmarks/results/NAME.json, from which the tables of docs/figures.md are made."""
 
 from __future__ import annotations
 

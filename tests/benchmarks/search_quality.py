@@ -122,7 +122,7 @@ def _record_times(name: str, found: Mapping[str, float], house: House) -> None:
 
 
 def _looked(house: House) -> str:
-    return f"second look: the best {house.settings.search.reranked} passages by {house.reranker.name}"
+    return f"rerank: the best {house.settings.search.reranked} passages by {house.reranker.name}"
 
 
 def installation(collection: TestCollection, options: argparse.Namespace) -> House:

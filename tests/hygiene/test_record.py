@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import record
-from tests.benchmarks.tables import render
+from tests.benchmarks.tables import render_block
 
 
 def test_a_partial_run_says_which_figures_are_its_own_and_leaves_the_others(
@@ -39,7 +39,7 @@ def test_a_partial_run_says_which_figures_are_its_own_and_leaves_the_others(
         ("one", {"cacm": ["haystack"]}),
         ("two", {"scifact": ["haystack", "hybrid"]}),
     ]
-    assert "Of another run (haystack of cacm): `one`" in render("search_collections")
+    assert "Of another run (haystack of cacm): `one`" in render_block("search_collections")
     whole = add("three", scifact=dict.fromkeys(("bm25", "hybrid", "haystack"), 1.0), cacm={"haystack": 1.0})
     assert whole["runs"]["collections"]["command"] == "all of it"
     run = add("rest", cacm={"bm25": 0.41, "hybrid": 0.51})["runs"]["collections"]
