@@ -10,8 +10,8 @@ Only sources whose texts may train a shipped model are read. Classes are merged 
     scientific_paper  <- scientific_abstract
     other             <- blog posts of the general text, generated miscellany
 
-The split is by the hash of the text: 80 % train, 10 % calibration, 10 % test. The same text is always on one side. Calibration
-reads generated documents of other templates besides (`unseen`).
+The split is by the hash of the text: 80 % train, 10 % calibration, 10 % test, so that copies of a text are always on
+one side. Calibration also reads generated documents of other templates (templates/unseen.toml).
 """
 
 from __future__ import annotations
@@ -26,27 +26,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-LABELS = (
-    "contract",
-    "delivery_note",
-    "email",
-    "guide",
-    "incident_report",
-    "invoice",
-    "job_description",
-    "minutes",
-    "other",
-    "policy",
-    "purchase_order",
-    "receipt",
-    "report",
-    "resume",
-    "scientific_paper",
-    "spam",
-    "specification",
-    "statute",
-    "support_ticket",
-)
+from models.recipes.document_type.templates import generate, generate_unseen
+
 RENAMED = {
     "shippingorder": "delivery_note",
     "handbook": "guide",
@@ -60,12 +41,12 @@ RENAMED = {
 #: Never read: their terms do not allow shipping a model trained on them.
 FORBIDDEN_LABELS = frozenset({"news", "court_transcript", "financial_report"})
 FORBIDDEN_SOURCES = frozenset({"20newsgroups_posts"})
-#: General text that is none of our classes.
+#: General text that belongs to none of our classes.
 OTHER_SOURCES = ("18f_blog", "digital_gov")
-#: Characters kept of a text: more than the window holds, so that crops from its middle are possible.
-KEPT = 6000
-#: Calibration documents of a class from templates that nobody trains on.
-UNSEEN = 20
+#: Characters of a text that are stored: more than the window holds, so that crops from its middle are possible.
+MAX_CHARACTERS = 6000
+#: Calibration documents per class from templates that nobody trains on.
+UNSEEN_PER_CLASS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,63 +60,60 @@ class Sample:
 
 
 def split_of(text: str) -> str:
-    """The side that a text falls on: by content, so that a repetition stays together."""
+    """Return the split of a text: by its content, so that repetitions stay together."""
     place = hashlib.sha256(" ".join(text.lower().split()).encode()).digest()[0] / 256
     return "train" if place < 0.8 else "calibration" if place < 0.9 else "test"
 
 
-def read_real(data: Path, most: int) -> Iterator[Sample]:
-    """The labelled documents that may be trained on, at most ``most`` of a class from one source: a source with many texts teaches
-    its own style."""
-    taken: Counter[tuple[str, str]] = Counter()
+def read_real(data: Path, limit: int) -> Iterator[Sample]:
+    """Yield the labelled documents that may be trained on, at most ``limit`` per class and source.
+
+    The limit keeps a source with many texts from teaching its own style.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
     with lzma.open(data / "classification" / "doctype_mix.jsonl.xz", "rt", encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             if row["label"] in FORBIDDEN_LABELS or row["source"] in FORBIDDEN_SOURCES:
                 continue
-            taken[row["label"], row["source"]] += 1
-            if taken[row["label"], row["source"]] > most:
+            counts[row["label"], row["source"]] += 1
+            if counts[row["label"], row["source"]] > limit:
                 continue
             label = RENAMED.get(row["label"], row["label"])
             if row["label"] == "handbook" and re.search(r"\bpolic(y|ies)\b", row["text"][:200], re.IGNORECASE):
                 label = "policy"
-            yield Sample(label, row["source"], split_of(row["text"]), row["text"][:KEPT])
+            yield Sample(label, row["source"], split_of(row["text"]), row["text"][:MAX_CHARACTERS])
 
 
-def read_other(data: Path, each: int, rng: random.Random) -> Iterator[Sample]:
-    """General text as "other"."""
+def read_other(data: Path, per_source: int, rng: random.Random) -> Iterator[Sample]:
+    """Yield general text as "other", at most ``per_source`` texts of a source."""
     for source in OTHER_SOURCES:
         with lzma.open(data / "text" / f"{source}.jsonl.xz", "rt", encoding="utf-8") as lines:
             texts = [json.loads(line)["text"] for line in lines]
-        for text in rng.sample(texts, min(each, len(texts))):
+        for text in rng.sample(texts, min(per_source, len(texts))):
             if len(text) > 300:
-                yield Sample("other", source, split_of(text), text[:KEPT])
+                yield Sample("other", source, split_of(text), text[:MAX_CHARACTERS])
 
 
-def read_synthetic(each: int, rng: random.Random) -> Iterator[Sample]:
-    """Generated documents; repetitions of a text are dropped."""
-    from models.recipes.document_type import everyday, paperwork  # noqa: F401  (they register their makers)
-    from models.recipes.document_type.synthetic import generate
-
-    seen = set()
-    for label, text in generate(each, rng):
-        if text not in seen:
-            seen.add(text)
-            yield Sample(label, "synthetic", split_of(text), text[:KEPT])
+def read_synthetic(per_class: int, rng: random.Random) -> Iterator[Sample]:
+    """Yield generated documents, ``per_class`` of every class less the repetitions among them."""
+    for label, text in dict.fromkeys(generate(per_class, rng)):
+        yield Sample(label, "synthetic", split_of(text), text[:MAX_CHARACTERS])
 
 
-def read_unseen(each: int, rng: random.Random) -> Iterator[Sample]:
-    """Generated documents of the templates that only calibration reads."""
-    from models.recipes.document_type.unseen import unseen
-
-    for label, text in unseen(each, rng):
-        yield Sample(label, "unseen", "calibration", text[:KEPT])
+def read_unseen(per_class: int, rng: random.Random) -> Iterator[Sample]:
+    """Yield generated documents of the templates that only calibration reads."""
+    for label, text in generate_unseen(per_class, rng):
+        yield Sample(label, "unseen", "calibration", text[:MAX_CHARACTERS])
 
 
-def prepare(data: Path, work: Path, seed: int, synthetic: int, most: int) -> list[Sample]:
-    """Collect the samples and write them to ``work/samples.jsonl``; returns them."""
+def prepare(data: Path, work: Path, seed: int, synthetic: int, limit: int) -> list[Sample]:
+    """Collect the samples, write them to ``work/samples.jsonl`` and return them.
+
+    ``synthetic`` documents per class are generated; ``limit`` public ones per class and source are read.
+    """
     rng = random.Random(seed)
-    public = [*read_real(data, most), *read_other(data, most, rng)]
-    samples = [*public, *read_synthetic(synthetic, rng), *read_unseen(UNSEEN, rng)]
+    public = [*read_real(data, limit), *read_other(data, limit, rng)]
+    samples = [*public, *read_synthetic(synthetic, rng), *read_unseen(UNSEEN_PER_CLASS, rng)]
     work.mkdir(parents=True, exist_ok=True)
     with (work / "samples.jsonl").open("w", encoding="utf-8") as out:
         for sample in samples:
@@ -144,6 +122,6 @@ def prepare(data: Path, work: Path, seed: int, synthetic: int, most: int) -> lis
 
 
 def load(work: Path) -> list[Sample]:
-    """What `prepare` wrote."""
+    """Return the samples that `prepare` wrote to ``work/samples.jsonl``."""
     with (work / "samples.jsonl").open(encoding="utf-8") as lines:
         return [Sample(**json.loads(line)) for line in lines]
