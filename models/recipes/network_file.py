@@ -1,4 +1,4 @@
-"""A network in PyTorch to a file in ONNX, the same for every recipe."""
+"""A PyTorch network to an ONNX file, the same for every recipe."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from models.recipes.hush import hushed
+from models.recipes.suppress_warnings import suppress_warnings
 
 
 def to_onnx(network: torch.nn.Module, target: Path, output: str, vocabulary: int = 2000) -> None:
-    """Full precision, in one file: (input_ids, attention_mask) to ``output``, for any batch and any length.
+    """Write a network from (input_ids, attention_mask) to ``output``, for any batch and length, in full precision.
 
     ``vocabulary`` bounds the token ids of the example that the exporter follows.
     """
@@ -18,7 +18,7 @@ def to_onnx(network: torch.nn.Module, target: Path, output: str, vocabulary: int
     mask = torch.ones_like(ids)
     mask[0, 9:] = 0
     dynamic = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    with hushed():
+    with suppress_warnings():
         program = torch.onnx.export(
             network.eval(),
             (ids, mask),

@@ -28,9 +28,10 @@ from pipeline.offline import go_offline
 
 go_offline(os.environ)
 
-from models.recipes.finetune.calibrate import auroc  # noqa: E402  (the switches come before any import of a runtime)
+from sklearn.metrics import roc_auc_score  # noqa: E402  (the switches come before any import of a runtime)
+
 from models.recipes.finetune.examples import Example, dataset  # noqa: E402
-from models.recipes.finetune.run import Job, Made, train  # noqa: E402
+from models.recipes.finetune.run import Job, TrainedVersion, train  # noqa: E402
 from models.recipes.finetune.settings import Settings  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
 from models.registry import SHIPPED, open_version  # noqa: E402
@@ -115,13 +116,13 @@ def outside(data: Path, classifier: OnnxClassifier, inside: list[str]) -> dict[s
     refused = [not verdict.sure for verdict in classifier.classify(strange)]
     kept = [verdict.sure for verdict in classifier.classify(inside)]
     return {
-        "oos_auroc": round(auroc(own, foreign), 4),
+        "oos_auroc": round(roc_auc_score([1] * len(own) + [0] * len(foreign), [*own, *foreign]), 4),
         "oos_recall": round(sum(refused) / len(refused), 4),
         "in_scope_sure": round(sum(kept) / len(kept), 4),
     }
 
 
-def run(name: str, given: argparse.Namespace) -> Made:
+def run(name: str, given: argparse.Namespace) -> TrainedVersion:
     """Train and measure one set."""
     read, settings = SETS[name]
     data = dataset(read(given.data), settings.seed)
@@ -145,17 +146,13 @@ def run(name: str, given: argparse.Namespace) -> Made:
     return train(job, open_start(given.base, work), data, settings, embedder, resume=given.resume, extra=extra)
 
 
-def entry(made: Made) -> dict[str, Any]:
+def entry(version: TrainedVersion) -> dict[str, Any]:
     """What the result file holds of one set."""
-    report = made.report
+    report = version.report
     out = {"small_mistral": report["figures"]["accuracy"]}
     out |= {name: values["accuracy"] for name, values in report["baselines"].items()}
     out |= {key: value for key, value in report["figures"].items() if key != "accuracy"}
-    out |= {
-        "network_alone": (report["parts"].get("network without words") or {"accuracy": out["small_mistral"]})[
-            "accuracy"
-        ]
-    }
+    out |= {"network_alone": (report["parts"].get("backbone alone") or {"accuracy": out["small_mistral"]})["accuracy"]}
     parity = report["export"]
     return out | {
         "train_texts": report["data"]["train"],

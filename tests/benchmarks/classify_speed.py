@@ -33,7 +33,7 @@ from models.recipes.embedder.export import minilm_directory  # noqa: E402
 from models.recipes.finetune.base import Base  # noqa: E402
 from models.recipes.finetune.examples import Dataset, dataset  # noqa: E402
 from models.recipes.finetune.export import export  # noqa: E402
-from models.recipes.finetune.fit import fit, word_path  # noqa: E402
+from models.recipes.finetune.fit import bag_of_words_branch, fit  # noqa: E402
 from models.recipes.finetune.outputs import logits_of  # noqa: E402
 from models.recipes.finetune.settings import Settings  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
@@ -99,7 +99,9 @@ def _training(given: argparse.Namespace) -> dict[str, Any]:
     """One epoch over a part of banking77, timed; 10,000 texts and all epochs of the plan take so many times that."""
     examples, settings = _examples(given.data, KINDS["short_texts"])
     base = open_start("mistral-small", given.work / "training")
-    seconds = fit(base, examples, given.work / "training", replace(settings, epochs=1, words=False)).curve[0].seconds
+    seconds = (
+        fit(base, examples, given.work / "training", replace(settings, epochs=1, bag_of_words=False)).curve[0].seconds
+    )
     texts = len(examples.train)
     return {
         "trained_texts": texts,
@@ -111,7 +113,7 @@ def _training(given: argparse.Namespace) -> dict[str, Any]:
 def _ways(work: Path, base: Base, data: Dataset, settings: Settings, threads: int) -> dict[str, Way]:
     network = fit(base, data, work, replace(settings, epochs=0)).network
     # A weight of words of nought leaves them out; what is served mostly has them.
-    network.words = network.words or word_path(base, data, settings)
+    network.bag_of_words = network.bag_of_words or bag_of_words_branch(base, data, settings)
     manifest = _manifest(data, settings)
     export(
         network,

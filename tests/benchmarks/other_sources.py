@@ -4,7 +4,7 @@
 
 Needs the extra "train". The held-out sources of doctype_mix are test texts, and what is measured on them may choose nothing; these
 may. 836 texts of 15 types and 21 kinds: SAP's documentation, minutes of Kubernetes, NIST's specifications, privacy policies, e-mails,
-abstracts, and generated documents. Prints, for the word path as the recipe fits it to the training texts of doctype_heldout (and, with
+abstracts, and generated documents. Prints, for the bag-of-words branch as the recipe fits it to the training texts of doctype_heldout (and, with
 ``--trained``, for the version that `tests.benchmarks.classification` made of that set), the share of texts that are right, its mean
 over the kinds, and the share of the calibration texts, which are from the training's sources.
 """
@@ -33,8 +33,8 @@ go_offline(os.environ)
 
 from models.recipes.document_type.prepare import read_synthetic  # noqa: E402  (the switches come before any import of a runtime)
 from models.recipes.finetune.examples import dataset  # noqa: E402
-from models.recipes.finetune.fit import word_path  # noqa: E402
-from models.recipes.finetune.outputs import word_scores  # noqa: E402
+from models.recipes.finetune.fit import bag_of_words_branch  # noqa: E402
+from models.recipes.finetune.outputs import bag_of_words_scores  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
 from models.registry import open_version  # noqa: E402
 from pipeline.classify import OnnxClassifier  # noqa: E402
@@ -130,9 +130,11 @@ def words(data: Path, foreign: list[Foreign], work: Path) -> str:
     """The word path alone."""
     base = open_start("mistral-small", work)
     known = dataset(documents(data, True), PAGES.seed)
-    path = word_path(base, known, PAGES)
+    branch = bag_of_words_branch(base, known, PAGES)
     asked, held = ([e.text for e in texts] for texts in (foreign, known.calibration))
-    there, here = (word_scores(path, base.encode(texts, PAGES.max_length)).argmax(1) for texts in (asked, held))
+    there, here = (
+        bag_of_words_scores(branch, base.encode(texts, PAGES.max_length)).argmax(1) for texts in (asked, held)
+    )
     own = float((here == known.targets(known.calibration)).mean())
     return _line("words alone", *shares([known.labels[place] for place in there], foreign), own)
 

@@ -47,13 +47,15 @@ def embedder() -> OnnxEmbedder:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A directory with a randomly initialised model of the named family, and the shipped tokenizer."""
-    made: dict[str, Path] = {}
+    """Return a function that makes a directory with a randomly initialised model of the named family, and the shipped
+    tokenizer.
+    """
+    folders: dict[str, Path] = {}
 
     def make(family: str) -> Path:
-        if family not in made:
-            made[family] = _save(family, tmp_path_factory.mktemp(family.lower()))
-        return made[family]
+        if family not in folders:
+            folders[family] = _save(family, tmp_path_factory.mktemp(family.lower()))
+        return folders[family]
 
     return make
 
@@ -69,11 +71,11 @@ def _save(family: str, folder: Path) -> Path:
     return folder
 
 
-def texts(each: int, seed: int = 3) -> Iterator[Example]:
-    """``each`` texts a class: words of the class among words of all."""
+def texts(per_class: int, seed: int = 3) -> Iterator[Example]:
+    """Yield ``per_class`` texts per class: words of the class among words of all."""
     rng = random.Random(seed)
     for label, words in CLASSES.items():
-        for number in range(each):
+        for number in range(per_class):
             mix = rng.choices(words, k=rng.randint(3, 12)) + rng.choices(FILLER, k=rng.randint(5, 30))
             rng.shuffle(mix)
             yield Example(" ".join(mix), (label,), identity=f"{label}-{number}")

@@ -11,15 +11,15 @@ import torch
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel, MistralModel
 
-from models.recipes.base.distil import Plan, begin, distil, losses
-from models.recipes.base.ship import Sentence, check_whole, ship, unpack
+from models.recipes.base.distil import Plan, distil, initialise, losses
+from models.recipes.base.ship import SentenceEmbedder, check_complete, ship, unpack
 from models.recipes.base.short import LONGEST, SHORTEST, Buckets, short_texts
 from models.recipes.base.student import SHAPES, Shape, configuration
 from models.recipes.base.text import Passages, documents
 from models.recipes.finetune.base import open_base
 from models.registry import SHIPPED, open_version
 from pipeline.embed import OnnxEmbedder
-from pipeline.errors import Misconfigured
+from pipeline.errors import Misconfigured, Refused
 
 SHAPE = Shape(width=64, layers=2, heads=4, key_value_heads=2, head_width=24, inner=96, window=128)
 
@@ -47,32 +47,34 @@ def test_the_transplant_is_already_close_and_distillation_brings_it_closer(
     teacher: BertModel, passages: Passages, tmp_path: Path
 ) -> None:
     plan = Plan(tokens=24_000, batch=600, rate=1e-3, warmup=5, start_tokens=8000, seed=1, shape=SHAPE)
-    ids, mask = (torch.from_numpy(each) for each in Passages(passages.long, frozenset({200}), 99).batch(4000))
-    start = begin(teacher, passages, plan).eval()
+    ids, mask = (torch.from_numpy(array) for array in Passages(passages.long, frozenset({200}), 99).batch(4000))
+    start = initialise(teacher, passages, plan).eval()
     with torch.no_grad():
         before = losses(start, teacher, ids, mask).numbers()
-    done, _ = distil(teacher, passages, tmp_path, plan)
+    student, _ = distil(teacher, passages, tmp_path, plan)
     with torch.no_grad():
-        after = losses(done, teacher, ids, mask).numbers()
+        after = losses(student, teacher, ids, mask).numbers()
     assert before[1] < 0.3  # a random student would be near 1
     assert after[0] < before[0]
     assert after[1] < before[1]
 
 
-def test_the_larger_size_takes_a_teacher_of_twelve_layers_and_says_so(teacher: BertModel, passages: Passages) -> None:
+def test_the_larger_size_takes_a_teacher_of_twelve_layers_and_says_why_another_does_not_fit(
+    teacher: BertModel, passages: Passages
+) -> None:
     plan = Plan(start_tokens=2000, seed=1, shape=SHAPES["base"])
     with pytest.raises(SystemExit, match=r"layers: 2; .*all-MiniLM-L12-v2"):
-        begin(teacher, passages, plan)
+        initialise(teacher, passages, plan)
     torch.manual_seed(3)
     deep = BertConfig(
         vocab_size=2000, hidden_size=384, num_hidden_layers=12, num_attention_heads=12, intermediate_size=1536
     )  # fmt: skip
-    pupil = begin(BertModel(deep, add_pooling_layer=False).eval(), passages, plan)
-    table = pupil.student.embed_tokens.weight.numel()
-    assert 30e6 < sum(each.numel() for each in pupil.student.parameters()) - table < 60e6
+    network = initialise(BertModel(deep, add_pooling_layer=False).eval(), passages, plan)
+    table = network.student.embed_tokens.weight.numel()
+    assert 30e6 < sum(p.numel() for p in network.student.parameters()) - table < 60e6
 
 
-def test_a_distillation_goes_on_from_its_checkpoint_and_only_under_the_same_plan(
+def test_a_distillation_resumes_from_its_checkpoint_and_only_under_the_same_plan(
     teacher: BertModel, passages: Passages, tmp_path: Path
 ) -> None:
     plan = Plan(tokens=4000, batch=500, start_tokens=4000, warmup=2, seed=1, shape=SHAPE)
@@ -85,58 +87,56 @@ def test_a_distillation_goes_on_from_its_checkpoint_and_only_under_the_same_plan
     steps = [line for line in (tmp_path / "history.jsonl").read_text().splitlines() if '"step"' in line]
     assert steps  # the curve is kept
     (tmp_path / "checkpoint.pt").write_bytes((tmp_path / "warm.pt").read_bytes())
-    with pytest.raises(SystemExit, match="other settings"):
+    with pytest.raises(Refused, match="other settings"):
         distil(teacher, passages, tmp_path, Plan(tokens=6000, batch=400, shape=SHAPE), resume=True)
 
 
-def test_a_base_that_is_there_already_goes_on_with_short_texts(
-    teacher: BertModel, passages: Passages, tmp_path: Path
-) -> None:
-    brief = [text for text in passages.lines + passages.long if len(text) <= LONGEST]
-    mixed = Passages(passages.long, frozenset({200}), 5, brief, 0.75)
+def test_an_existing_base_continues_with_short_texts(teacher: BertModel, passages: Passages, tmp_path: Path) -> None:
+    short = [text for text in passages.lines + passages.long if len(text) <= LONGEST]
+    mixed = Passages(passages.long, frozenset({200}), 5, short, 0.75)
     plan = Plan(tokens=12_000, batch=600, rate=1e-3, warmup=2, start_tokens=4000, relation_weight=0.01, shape=SHAPE)
-    first = begin(teacher, passages, plan).student
-    with torch.no_grad():  # a base that has still something to learn
+    first = initialise(teacher, passages, plan).student
+    with torch.no_grad():  # a base that still has something to learn
         for own in first.layers.parameters():
             own += 0.3 * own.std() * torch.randn_like(own) if own.ndim > 1 else 0.0
-    ids, mask = (torch.from_numpy(each) for each in Buckets(brief, 101, 102).batch(3000, random.Random(9)))
+    ids, mask = (torch.from_numpy(array) for array in Buckets(short, 101, 102).batch(3000, random.Random(9)))
     with torch.no_grad():
-        before = losses(begin(teacher, passages, plan, first).eval(), teacher, ids, mask)
-    done, course = distil(teacher, mixed, tmp_path, plan, start=first)
+        before = losses(initialise(teacher, passages, plan, first).eval(), teacher, ids, mask)
+    student, loop = distil(teacher, mixed, tmp_path, plan, start=first)
     with torch.no_grad():
-        after = losses(done, teacher, ids, mask)
-    assert before.sentences < 0.3  # the maps to the teacher's states were found again
-    assert course.step == 20
+        after = losses(student, teacher, ids, mask)
+    assert before.sentences < 0.3  # the projections to the teacher's states were fitted again
+    assert loop.step == 20
     assert after.total(plan) < before.total(plan)
 
 
 def test_a_distillation_ends_with_its_time(teacher: BertModel, passages: Passages, tmp_path: Path) -> None:
     plan = Plan(tokens=10**9, minutes=0.02, batch=500, start_tokens=4000, shape=SHAPE)
-    _, course = distil(teacher, passages, tmp_path, plan)
-    assert course.seconds >= 1.2
-    assert course.step < plan.steps
+    _, loop = distil(teacher, passages, tmp_path, plan)
+    assert loop.seconds >= 1.2
+    assert loop.step < plan.steps
 
 
 def test_short_texts_are_sentences_questions_and_requests() -> None:
     tokenizer = Tokenizer.from_str(open_version(SHIPPED, "all-minilm-l6-v2").read("tokenizer.json").decode())
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    prose, asked = (
+    prose, questions = (
         [np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.uint16) for text in texts]
         for texts in (
             ["The pump was broken again. We have called the people who repair pumps! Yes.", "word " * 60],
             ["Who repairs the pump on a Sunday?"],
         )
     )
-    made = short_texts(tokenizer, prose, asked, random.Random(2))
-    texts = [tokenizer.decode(text.tolist()) for text in made]
+    short = short_texts(tokenizer, prose, questions, random.Random(2))
+    texts = [tokenizer.decode(text.tolist()) for text in short]
     assert 3 <= len(texts) <= 5  # two sentences, one question, and a request of each sentence that is long enough
     assert any(text.startswith("the pump was broken again") for text in texts)
     assert any(text.startswith("who repairs the pump on a sunday") for text in texts)
     assert any("?" not in text and "." not in text for text in texts)
-    assert all(SHORTEST <= len(text) <= LONGEST for text in made)
+    assert all(SHORTEST <= len(text) <= LONGEST for text in short)
 
-    ids, mask = Buckets(made, 101, 102).batch(30, random.Random(1))
+    ids, mask = Buckets(short, 101, 102).batch(30, random.Random(1))
     assert mask.all()
     assert set(ids[:, 0]) == {101}
     assert set(ids[:, -1]) == {102}
@@ -146,7 +146,7 @@ def test_what_is_shipped_embeds_and_can_be_trained_on(tmp_path: Path) -> None:
     torch.manual_seed(5)
     shipped = open_version(SHIPPED, "all-minilm-l6-v2")
     student = saved_student(tmp_path / "student", shipped.read("tokenizer.json"))
-    network = Sentence(student, torch.randn(32, SHAPE.width) * 0.1).eval()
+    network = SentenceEmbedder(student, torch.randn(32, SHAPE.width) * 0.1).eval()
     manifest = {"name": "tiny", "version": "1", "kind": "embedder", "dimension": 32, "max_length": 64}
     version = ship(network, tmp_path / "student", tmp_path, tmp_path / "tiny" / "1", manifest, "# tiny\n")
 
@@ -164,19 +164,19 @@ def test_what_is_shipped_embeds_and_can_be_trained_on(tmp_path: Path) -> None:
 
 
 def test_weights_that_the_export_lost_are_not_shipped() -> None:
-    names = ["student.layers.0.norm.weight", "student.layers.1.norm.weight", "readout"]
-    check_whole(set(names[:2]), names)
+    names = ["student.layers.0.norm.weight", "student.layers.1.norm.weight", "projection"]
+    check_complete(set(names[:2]), names)
     with pytest.raises(
         Misconfigured, match=r"1 of the student's weights equal others to the bit, such as student\.layers\.1"
     ):
-        check_whole(set(names[:1]), names)
+        check_complete(set(names[:1]), names)
 
 
 def saved_student(folder: Path, tokenizer: bytes) -> MistralModel:
     """A random student saved as the recipe saves it."""
     student = MistralModel(configuration(SHAPE, 30522, attention="eager")).eval()
     for own in student.parameters():
-        if own.ndim == 1:  # as trained ones are: the exporter writes equal weights once
+        if own.ndim == 1:  # as in trained networks: the exporter writes equal weights once
             torch.nn.init.uniform_(own, 0.5, 1.5)
     student.save_pretrained(folder)
     (folder / "tokenizer.json").write_bytes(tokenizer)

@@ -1,4 +1,6 @@
-"""`mailroom train` as a records officer uses it: labels in, a version out, promoted; and labels that no good can come of."""
+"""`mailroom train` as a records officer uses it: labels in, a version out, promoted; and labels that no good can come
+of.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ def test_from_labels_to_a_model_in_force(
     assert run(house, *asked, "--json") == exits.OK
     told = capsys.readouterr()
     made = json.loads(told.out)
-    assert "names" in made["verdict"]
+    assert "classifies" in made["summary"]
     assert not [line for line in told.err.splitlines() if "INFO" in line or "Warning" in line]
     folder = Path(made["folder"])
     assert "mailroom train --name letters --labels labels.csv --base" in (folder / "card.md").read_text()

@@ -1,36 +1,45 @@
-"""Distillation: the student learns to make the teacher's states, layer by layer, and its sentence embeddings."""
+"""Distillation: the student learns to reproduce the teacher's states, layer by layer, and its sentence embeddings."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional
-from tqdm import tqdm
 from transformers import BertModel, MistralModel
 
-from models.recipes.base.student import SHAPES, Shape, mean_state, student
-from models.recipes.base.text import Passages
+from models.recipes.base.student import SHAPES, Shape, mean_state, new_student
+from models.recipes.base.text import Passages, framed
 from models.recipes.base.transplant import Sample, solve, transplant
 from models.recipes.device import device, mixed
+from models.recipes.training_loop import CHECKPOINT, TrainingLoop, parameter_groups
 
-CHECKPOINT, WARM = "checkpoint.pt", "warm.pt"
+WARM = "warm.pt"
+#: Seconds between two checkpoints, and steps between two lines of history.jsonl.
+SAVE_EVERY, REPORT_EVERY = 180, 20
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to distil. ``tokens`` is the whole budget, padding included; ``batch`` tokens make one step. ``minutes``,
-    where it is not 0, bounds the time too, and the rate falls by whichever of the two ends first.
+    """How to distil.
 
-    ``short`` is the share of the batches that hold short texts. ``start`` names what the student starts from where that is not a
-    transplant of the teacher. The losses are added: the states' with weight one, the sentences', and the relations'.
+    The learning rate is constant until the last share ``cool`` of the budget, in which it falls to nothing. So a run
+    can be made longer afterwards: ``work/warm.pt`` is the checkpoint from before the fall.
 
-    The rate is constant until the last share ``cool`` of the steps, in which it falls to nothing. So a run can be made
-    longer afterwards: ``work/warm.pt`` is the checkpoint from before the fall.
+    Args:
+        tokens: the whole budget, padding included; ``batch`` tokens make one step.
+        minutes: bounds the time too, where it is not 0; the learning rate falls by whichever of the two ends first.
+        warmup: steps in which the learning rate rises.
+        sentence_weight: of the loss of the sentence embeddings; that of the states has the weight 1.
+        relation_weight: of the loss of the relations (see `Losses`).
+        short: the share of the batches that hold short texts.
+        start: names the base that the student starts from, where it is not a transplant of the teacher.
+        start_tokens: tokens of the sample for the closed form.
     """
 
     tokens: int = 8_000_000
@@ -50,108 +59,128 @@ class Plan:
 
     @property
     def steps(self) -> int:
+        """Steps of the whole budget."""
         return self.tokens // self.batch
 
+    def spent(self, step: int, seconds: float) -> float:
+        """Return the share of the budget that is spent: of tokens or of time, whichever is nearer to its end."""
+        return max(step / self.steps, seconds / (60 * self.minutes) if self.minutes else 0.0)
 
-class Pupil(torch.nn.Module):
-    """The student and, per layer border, the map from its normalised state to the teacher's; only the student is kept."""
+    def schedule(self, step: int, seconds: float) -> float:
+        """Return the learning rate at a step, as a share of ``rate``."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        return min(1.0, max(0.01, (1.0 - self.spent(step, seconds)) / self.cool))
 
-    def __init__(self, own: MistralModel, teacher_width: int) -> None:
+    def signature(self) -> dict:
+        """Return what a checkpoint depends on: everything but the budget, which may grow."""
+        return {name: value for name, value in asdict(self).items() if name not in {"tokens", "minutes"}}
+
+
+class Distillation(torch.nn.Module):
+    """The student and, per layer border, the projection of its normalised state to the teacher's.
+
+    Only the student and the last projection are kept afterwards.
+    """
+
+    def __init__(self, student: MistralModel, teacher_width: int) -> None:
         super().__init__()
-        self.student = own
+        self.student = student
         if device().type == "cpu":
             # Measured: on two cores plain attention takes three quarters of the fused kernel's time.
             self.student.set_attn_implementation("eager")
-        borders = own.config.num_hidden_layers + 1
-        self.readouts = torch.nn.ParameterList(
-            torch.zeros(teacher_width, own.config.hidden_size) for _ in range(borders)
+        borders = student.config.num_hidden_layers + 1
+        self.projections = torch.nn.ParameterList(
+            torch.zeros(teacher_width, student.config.hidden_size) for _ in range(borders)
         )
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
-        """The teacher's states as the student sees them, each of shape (batch, length, teacher's width)."""
+        """Return the student's states after each layer, projected: (batch, length, teacher's width) each."""
         out = self.student(input_ids=ids, attention_mask=mask, output_hidden_states=True)
         return [
-            functional.rms_norm(state.float(), state.shape[-1:]) @ readout.T
-            for state, readout in zip(out.hidden_states[1:], list(self.readouts)[1:], strict=True)
+            functional.rms_norm(state.float(), state.shape[-1:]) @ projection.T
+            for state, projection in zip(out.hidden_states[1:], list(self.projections)[1:], strict=True)
         ]
 
 
-def begin(teacher: BertModel, passages: Passages, plan: Plan, start: MistralModel | None = None) -> Pupil:
-    """A pupil whose student is ``start``, or else a transplant of the teacher."""
-    pupil = Pupil(start or student(plan.shape, teacher.config.vocab_size), teacher.config.hidden_size)
+def initialise(teacher: BertModel, passages: Passages, plan: Plan, start: MistralModel | None = None) -> Distillation:
+    """Return a distillation before its first step, of the student ``start`` or else of a transplant of the teacher."""
+    network = Distillation(start or new_student(plan.shape, teacher.config.vocab_size), teacher.config.hidden_size)
     sample = Sample(*start_sample(passages, plan.start_tokens))
-    found = read_out(teacher, start, sample) if start else transplant(teacher, pupil.student, sample)
+    if start is None:
+        projections = transplant(teacher, network.student, sample)
+    else:
+        projections = fit_projections(teacher, start, sample)
     with torch.no_grad():
-        for own, readout in zip(pupil.readouts, found, strict=True):
-            own.copy_(readout)
-    return pupil
+        for parameter, projection in zip(network.projections, projections, strict=True):
+            parameter.copy_(projection)
+    return network
 
 
 @torch.no_grad()
-def read_out(teacher: BertModel, own: MistralModel, sample: Sample) -> list[torch.Tensor]:
-    """Per layer border, the least-squares map from the normalised state of a student that is there already to the teacher's state."""
-    made, wanted = (
+def fit_projections(teacher: BertModel, student: MistralModel, sample: Sample) -> list[torch.Tensor]:
+    """Return, per layer border, the least-squares map from the student's normalised state to the teacher's state."""
+    states, targets = (
         network(input_ids=sample.ids, attention_mask=sample.mask, output_hidden_states=True).hidden_states
-        for network in (own.eval(), teacher)
+        for network in (student.eval(), teacher)
     )
     return [
         solve(sample.rows(functional.rms_norm(state, state.shape[-1:])), sample.rows(target))
-        for state, target in zip(made, wanted, strict=True)
+        for state, target in zip(states, targets, strict=True)
     ]
 
 
 def start_sample(passages: Passages, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Passages of 128 tokens at most, for the closed form."""
-    crops = [passages._crop(passages.rng.choice((14, 30, 62, 126, 126))) for _ in range(tokens // 70)]
-    ids = torch.zeros(len(crops), max(map(len, crops)) + 2, dtype=torch.long)
-    for row, crop in enumerate(crops):
-        ids[row, : len(crop) + 2] = torch.tensor([101, *crop.tolist(), 102])
-    return ids, (ids > 0).long()
+    """Return (ids, mask) of passages of 128 tokens at most, about ``tokens`` in all, for the closed form."""
+    crops = [passages.crop(passages.rng.choice((14, 30, 62, 126, 126))) for _ in range(tokens // 70)]
+    return tuple(torch.from_numpy(array) for array in framed(crops))
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """How far a pupil is from its teacher on a batch. ``states``: mean squared error over the variance, mean over the layers.
-    ``sentences``: 1 - cosine of the sentence embeddings. ``relations``: mean squared error of the cosines of every two texts of the
-    batch, over their variance; what tells classes apart by few examples is how near texts are to each other (relational knowledge
-    distillation, Park et al., CVPR 2019)."""
+    """The distance of a student from its teacher on a batch.
+
+    Args:
+        states: mean squared error over the variance of the teacher's states, mean over the layers.
+        sentences: 1 - cosine of the sentence embeddings.
+        relations: mean squared error of the cosines of every two texts of the batch, over their variance. How near
+            texts are to each other tells classes apart by few examples (relational knowledge distillation, Park et al.,
+            CVPR 2019).
+    """
 
     states: torch.Tensor
     sentences: torch.Tensor
     relations: torch.Tensor
 
     def total(self, plan: Plan) -> torch.Tensor:
-        """What the plan wants small."""
+        """Return the weighted sum that is minimised."""
         return self.states + plan.sentence_weight * self.sentences + plan.relation_weight * self.relations
 
     def numbers(self) -> np.ndarray:
-        """The three as an array."""
+        """Return the three as an array."""
         return np.array([self.states.item(), self.sentences.item(), self.relations.item()])
 
 
-def losses(pupil: Pupil, teacher: BertModel, ids: torch.Tensor, mask: torch.Tensor) -> Losses:
-    """Compare both on one batch."""
+def losses(network: Distillation, teacher: BertModel, ids: torch.Tensor, mask: torch.Tensor) -> Losses:
+    """Compare student and teacher on one batch; ``ids`` and ``mask`` are (texts, length)."""
     with torch.no_grad(), mixed():
-        wanted = teacher(ids, attention_mask=mask, output_hidden_states=True).hidden_states[1:]
+        targets = teacher(ids, attention_mask=mask, output_hidden_states=True).hidden_states[1:]
     with mixed():
-        made = pupil(ids, mask)
+        states = network(ids, mask)
     real = mask.bool()
-    errors = [_relative_error(own[real].float(), state[real].float()) for own, state in zip(made, wanted, strict=True)]
-    own, other = (functional.normalize(mean_state(each[-1].float(), mask), dim=-1) for each in (made, wanted))
-    return Losses(torch.stack(errors).mean(), 1.0 - (own * other).sum(-1).mean(), _relations(own, other))
+    pairs = [(state[real].float(), target[real].float()) for state, target in zip(states, targets, strict=True)]
+    errors = [(state - target).pow(2).mean() / target.var(0).mean() for state, target in pairs]
+    own, other = (functional.normalize(mean_state(last.float(), mask), dim=-1) for last in (states[-1], targets[-1]))
+    return Losses(torch.stack(errors).mean(), 1.0 - (own * other).sum(-1).mean(), _relation_error(own, other))
 
 
-def _relations(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Of embeddings of length one, (texts, width) each; 0 where there are too few to speak of relations."""
-    if len(made) < 3:
-        return made.new_zeros(())
-    pairs = torch.triu_indices(len(made), len(made), 1, device=made.device)
-    own, other = ((each @ each.T)[pairs[0], pairs[1]] for each in (made, wanted))
+def _relation_error(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Compare the cosines of every two texts, given embeddings of length one (texts, width); 0 with too few texts."""
+    if len(student) < 3:
+        return student.new_zeros(())
+    pairs = torch.triu_indices(len(student), len(student), 1, device=student.device)
+    own, other = ((vectors @ vectors.T)[pairs[0], pairs[1]] for vectors in (student, teacher))
     return (own - other).pow(2).mean() / other.var(correction=0).clamp(min=1e-4)
-
-
-def _relative_error(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    return (made - wanted).pow(2).mean() / wanted.var(0).mean()
 
 
 def distil(
@@ -161,119 +190,61 @@ def distil(
     plan: Plan,
     resume: bool = False,
     start: MistralModel | None = None,
-) -> tuple[Pupil, Course]:
-    """Distil on the plan's budget, from ``start`` where there is one; checkpoints go to ``work/checkpoint.pt`` every three minutes."""
+) -> tuple[Distillation, TrainingLoop]:
+    """Distil on the plan's budget, from ``start`` where it is given; return the network and its training loop.
+
+    A checkpoint is written to ``work`` every three minutes. Raises Refused("conflict") for one of other settings.
+    """
     torch.manual_seed(plan.seed)
     work.mkdir(parents=True, exist_ok=True)
     file = work / CHECKPOINT
-    state = _restored(file, plan) if resume and file.exists() else None
-    if state is None:
-        pupil = begin(teacher.eval(), passages, plan, start)
+    resume = resume and file.exists()
+    if resume:
+        network = Distillation(start or new_student(plan.shape, teacher.config.vocab_size), teacher.config.hidden_size)
     else:
-        pupil = Pupil(start or student(plan.shape, teacher.config.vocab_size), teacher.config.hidden_size)
-    pupil.to(device()).train()
+        network = initialise(teacher.eval(), passages, plan, start)
+    network.to(device()).train()
     teacher.to(device()).eval()
-    optimiser = _optimiser(pupil, plan)
-    if state is not None:
-        pupil.load_state_dict(state["pupil"])
-        optimiser.load_state_dict(state["optimiser"])
-        passages.rng.setstate(_rng_state(state["random"]))
-    course = Course(plan, state["step"], state["seconds"]) if state else Course(plan)
-    _loop(pupil, teacher, passages, optimiser, course, work)
-    return pupil.eval(), course
+
+    def loss(batch: tuple[np.ndarray, np.ndarray]) -> tuple[torch.Tensor, dict[str, float]]:
+        result = losses(network, teacher, *(torch.from_numpy(array).to(device()) for array in batch))
+        return result.total(plan), dict(
+            zip(("states", "sentences", "relations"), result.numbers().tolist(), strict=True)
+        )
+
+    # The token table comes trained and most of its rows occur rarely: it moves slowly.
+    table = [network.student.embed_tokens.weight]
+    groups = parameter_groups(network, plan.rate, plan.weight_decay, [(table, 0.2)])
+    schedule = lambda loop: plan.schedule(loop.step, loop.seconds)  # noqa: E731
+    loop = TrainingLoop(network, groups, loss, schedule, plan.signature(), passages.rng)
+    if resume:
+        loop.restore(file)
+    loop.run(_batches(loop, passages, plan), "distil", plan.steps, loop.step, _recorder(loop, plan, work))
+    return network.eval(), loop
 
 
-class Course:
-    """How far a distillation has come on its plan: ``step`` steps, ``seconds`` of work before this start."""
-
-    def __init__(self, plan: Plan, step: int = 0, seconds: float = 0.0) -> None:
-        self.plan, self.step, self.before, self.began = plan, step, seconds, time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Of work, over all starts."""
-        return self.before + time.monotonic() - self.began
-
-    @property
-    def done(self) -> float:
-        """The share of the budget that is spent, of tokens or of time, whichever is nearer to its end."""
-        timed = self.seconds / (60 * self.plan.minutes) if self.plan.minutes else 0.0
-        return max(self.step / self.plan.steps, timed)
-
-    def rate(self) -> float:
-        """The learning rate of this step, as a share of the plan's."""
-        if self.step < self.plan.warmup:
-            return (self.step + 1) / self.plan.warmup
-        return min(1.0, max(0.01, (1.0 - self.done) / self.plan.cool))
+def _batches(loop: TrainingLoop, passages: Passages, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield batches until the budget is spent."""
+    while plan.spent(loop.step, loop.seconds) < 1.0:
+        yield passages.batch(plan.batch)
 
 
-def _loop(pupil, teacher, passages: Passages, optimiser, course: Course, work: Path) -> None:
-    plan, means = course.plan, None
-    bar = tqdm(initial=course.step, total=plan.steps, desc="distil", unit="step", mininterval=5)
-    saved, warm = time.monotonic(), course.done >= 1 - plan.cool
-    with (work / "history.jsonl").open("a", encoding="utf-8") as history:
-        while course.done < 1.0:
-            for group in optimiser.param_groups:
-                group["lr"] = group["share"] * plan.rate * course.rate()
-            now = _step(pupil, teacher, passages, optimiser, plan)
-            means = now if means is None else means + 0.03 * (now - means)
-            if course.step % 20 == 0:
-                shown = dict(zip(("states", "sentences", "relations"), means.round(4).tolist(), strict=True))
-                bar.set_postfix(shown | {"of budget": f"{course.done:.0%}"}, refresh=False)
-                print(json.dumps({"step": course.step, **shown}), file=history, flush=True)
-            course.step += 1
-            bar.update()
-            if not warm and course.done >= 1 - plan.cool:
-                warm = True
-                _checkpoint(work / WARM, pupil, optimiser, passages, course)
-            if time.monotonic() - saved > 180:
-                _checkpoint(work / CHECKPOINT, pupil, optimiser, passages, course)
-                saved = time.monotonic()
+def _recorder(loop: TrainingLoop, plan: Plan, work: Path) -> Callable[[], None]:
+    """Return what is done after a step: history and checkpoints, one of them before the learning rate falls."""
+    saved = time.monotonic()
+    cooling = plan.spent(loop.step, loop.seconds) >= 1 - plan.cool
 
+    def after_step() -> None:
+        nonlocal saved, cooling
+        if loop.step % REPORT_EVERY == 1:
+            means = {name: round(mean, 4) for name, mean in loop.means.items()}
+            with (work / "history.jsonl").open("a", encoding="utf-8") as history:
+                history.write(json.dumps({"step": loop.step, **means}) + "\n")
+        if not cooling and plan.spent(loop.step, loop.seconds) >= 1 - plan.cool:
+            cooling = True
+            loop.save(work / WARM)
+        if time.monotonic() - saved > SAVE_EVERY:
+            loop.save(work / CHECKPOINT)
+            saved = time.monotonic()
 
-def _step(pupil, teacher, passages: Passages, optimiser, plan: Plan) -> np.ndarray:
-    ids, mask = (torch.from_numpy(array).to(device()) for array in passages.batch(plan.batch))
-    found = losses(pupil, teacher, ids, mask)
-    optimiser.zero_grad(set_to_none=True)
-    found.total(plan).backward()
-    torch.nn.utils.clip_grad_norm_(pupil.parameters(), 1.0)
-    optimiser.step()
-    return found.numbers()
-
-
-def _optimiser(pupil: Pupil, plan: Plan) -> torch.optim.Optimizer:
-    """The token table comes trained and most of its rows are seen rarely: it moves slowly."""
-    table = pupil.student.embed_tokens.weight
-    rest = [p for p in pupil.parameters() if p is not table]
-    groups = [
-        {"params": [p for p in rest if p.ndim > 1], "weight_decay": plan.weight_decay, "share": 1.0},
-        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0, "share": 1.0},
-        {"params": [table], "weight_decay": 0.0, "share": 0.2},
-    ]
-    return torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98), fused=True)
-
-
-def _checkpoint(file: Path, pupil: Pupil, optimiser, passages: Passages, course: Course) -> None:
-    state = {
-        "pupil": pupil.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "random": passages.rng.getstate(),
-        "step": course.step,
-        "seconds": course.seconds,
-        "plan": asdict(course.plan),
-    }
-    torch.save(state, file.with_suffix(".part"))
-    file.with_suffix(".part").replace(file)
-
-
-def _restored(file: Path, plan: Plan) -> dict:
-    """The last checkpoint; SystemExit when it was made under another plan. Only the budget may have grown."""
-    state = torch.load(file, map_location="cpu", weights_only=True)
-    if state["plan"] | {"tokens": plan.tokens, "minutes": plan.minutes} != asdict(plan):
-        raise SystemExit(f"{file} was made with other settings; remove it or repeat those settings")
-    return state
-
-
-def _rng_state(state: tuple) -> tuple:
-    kind, numbers, spare = state
-    return kind, tuple(numbers), spare
+    return after_step

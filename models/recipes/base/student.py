@@ -1,8 +1,8 @@
 """The student: a small Mistral that reads in both directions.
 
-`MistralModel` as it is: grouped-query attention, rotary positions, SwiGLU, RMSNorm. ``is_causal`` is off (a text's meaning
-needs every word to see every other one; nothing is generated). Its width is the teacher's and a few channels more, of which
-one holds a constant: a Mistral has no biases, and what reads a constant channel has one.
+`MistralModel` as it is: grouped-query attention, rotary positions, SwiGLU, RMSNorm. ``is_causal`` is off: a text's
+meaning needs every word to see every other one, and nothing is generated. Its width is the teacher's and a few channels
+more, one of which holds a constant: a Mistral has no biases, and what reads a constant channel has one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ROPE_THETA = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The size of a student: ``width`` channels, ``layers`` blocks, ``heads`` queries sharing ``key_value_heads`` keys."""
+    """The size of a student: ``width`` channels, ``layers``, ``heads`` for queries that share ``key_value_heads``."""
 
     width: int = 416
     layers: int = 6
@@ -30,12 +30,13 @@ class Shape:
     sliding_window: int | None = None
 
 
-#: A transplant keeps the teacher's layers and at most its neurons: "base" (43 M beside the token table) wants a teacher of twelve layers.
+#: A transplant keeps the teacher's layers and at most its neurons: "base" (43 M without the token table) needs a
+#: teacher of twelve layers.
 SHAPES = {"small": Shape(), "base": Shape(width=512, layers=12, inner=1536)}
 
 
 def configuration(shape: Shape, vocabulary: int, attention: str = "sdpa") -> MistralConfig:
-    """The Hugging Face configuration of a student; ``window`` is the longest text in tokens."""
+    """Return the Hugging Face configuration of a student; the shape's ``window`` is the longest text in tokens."""
     return MistralConfig(
         vocab_size=vocabulary,
         hidden_size=shape.width,
@@ -56,12 +57,12 @@ def configuration(shape: Shape, vocabulary: int, attention: str = "sdpa") -> Mis
     )
 
 
-def student(shape: Shape, vocabulary: int) -> MistralModel:
-    """A student with random weights."""
+def new_student(shape: Shape, vocabulary: int) -> MistralModel:
+    """Return a student with random weights."""
     return MistralModel(configuration(shape, vocabulary))
 
 
 def mean_state(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The mean over a text's tokens: (batch, length, width) and (batch, length) to (batch, width)."""
+    """Return the mean over a text's tokens: (batch, length, width) and (batch, length) to (batch, width)."""
     weight = mask.unsqueeze(-1).to(states.dtype)
     return (states * weight).sum(1) / weight.sum(1).clamp(min=1.0)

@@ -48,7 +48,7 @@ tests/benchmarks/results/classification.json. Not tried on scans of poor quality
 
 def main() -> None:
     """Prepare the samples where that was not done yet, train, and print the metrics."""
-    options = _options()
+    options = parse_arguments()
     if options.prepare or not (options.work / "samples.jsonl").exists():
         prepare(options.data, options.work, options.seed, options.synthetic, options.public)
         if options.prepare:
@@ -106,7 +106,8 @@ def _command(options: argparse.Namespace) -> str:
     return f"python -m models.recipes.document_type --data $MAILROOM_DATA {' '.join(flags)}"
 
 
-def _options() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="models.recipes.document_type")
     parser.add_argument("--data", type=Path, required=True, help="the folder of public data sets")
     parser.add_argument("--work", type=Path, default=Path(".work/document-type"))

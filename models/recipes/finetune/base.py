@@ -22,16 +22,25 @@ from pipeline.classify import encode
 from pipeline.errors import Misconfigured
 
 ARCHITECTURES = ("mistral", "mixtral", "ministral", "ministral3", "llama")
-#: Files that could run code or hide some; a directory that holds one is refused rather than half used.
+#: Files that could contain code; a directory that holds one is refused rather than half used.
 REFUSED = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".py", ".so"})
-#: More of a text than this is never tokenised.
+#: Tokens of a text that are read at most.
 LONGEST = 8192
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A checked directory with its tokenizer."""
+    """A checked directory with its tokenizer.
+
+    Args:
+        folder: the Hugging Face directory.
+        tokenizer: without truncation and padding.
+        start: ids of the special tokens before a text.
+        end: ids of those after it.
+        unknown: id of the token that stands for a hidden one.
+        vocabulary: number of tokens.
+    """
 
     folder: Path
     tokenizer: Tokenizer
@@ -42,36 +51,40 @@ class Base:
 
     @property
     def frame(self) -> int:
-        """How many special tokens stand around a text."""
+        """The number of special tokens around a text."""
         return len(self.start) + len(self.end)
 
     def encode(self, texts: Sequence[str], longest: int = LONGEST) -> list[list[int]]:
-        """Token ids of texts, special tokens included; of a text longer than ``longest`` tokens its head and its tail."""
+        """Return token ids of texts with special tokens; of texts longer than ``longest`` tokens, head and tail."""
         return encode(self.tokenizer, texts, longest)
 
     def inner(self, ids: Sequence[int]) -> list[int]:
-        """A text's ids without the special tokens around it."""
+        """Return a text's ids without the special tokens around it."""
         return list(ids[len(self.start) : len(ids) - len(self.end)])
 
     def framed(self, ids: Sequence[int]) -> list[int]:
-        """The reverse of `inner`."""
+        """Return ids with the special tokens around them, the reverse of `inner`."""
         return [*self.start, *ids, *self.end]
 
     def backbone(self, lora: int = 0) -> PreTrainedModel:
-        """The network with its weights, in single precision; with adapters of rank ``lora`` instead of free weights if asked.
-        Raises Misconfigured("bad-model") for weights that are not whole or not those of the configuration."""
+        """Return the network with its weights, in single precision.
+
+        With ``lora``, only adapters of that rank are trainable. Raises Misconfigured("bad-model") for weights that are
+        incomplete or do not fit the configuration.
+        """
         disable_progress_bar()  # of the loading, which takes a moment
         try:
-            network, told = AutoModel.from_pretrained(
+            network, loading = AutoModel.from_pretrained(
                 self.folder,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
                 dtype=torch.float32,
-                # Plain attention is what the exporter understands, and on two cores the fastest for texts of this length.
+                # Plain attention is what the exporter understands, and on two cores the fastest for texts of this
+                # length.
                 attn_implementation="eager",
-                # A mixture's experts as one batched product: the exporter cannot follow a loop over those that were chosen.
+                # A mixture's experts as one batched product: the exporter cannot follow a loop over the chosen ones.
                 experts_implementation="batched_mm",
             )
         except Exception as error:
@@ -79,48 +92,49 @@ class Base:
                 f"The weights in {self.folder} do not fit its config.json ({type(error).__name__}); fetch both again."
             )
             raise Misconfigured("bad-model", text) from error
-        # Transformers draws what is missing at random and goes on.
-        if lacking := sorted(told["missing_keys"]):
-            text = f"{self.folder} lacks {len(lacking)} of the network's weights, such as {lacking[0]}; fetch it again."
+        # Transformers initialises what is missing at random and goes on.
+        if missing := sorted(loading["missing_keys"]):
+            text = f"{self.folder} lacks {len(missing)} of the network's weights, such as {missing[0]}; fetch it again."
             raise Misconfigured("bad-model", text)
         return with_adapters(network, lora) if lora else network
 
 
 def open_base(folder: Path) -> Base:
-    """Check a directory and open its tokenizer; Misconfigured("bad-model") says what is wrong with it."""
+    """Check a directory and open its tokenizer; raises Misconfigured("bad-model") with what is wrong with it."""
     config = check_directory(folder)
     tokenizer = _tokenizer(folder / "tokenizer.json")
     if tokenizer.get_vocab_size() > config.vocab_size:
-        text = f"{folder}: tokenizer.json knows more tokens than config.json's {config.vocab_size}; they are not of one model."
+        text = (
+            f"{folder}: tokenizer.json has more tokens than config.json's {config.vocab_size}; they are of two models."
+        )
         raise Misconfigured("bad-model", text)
     framed = tokenizer.encode("word").ids
-    bare = tokenizer.encode("word", add_special_tokens=False).ids
-    before = next((n for n in range(len(framed)) if framed[n : n + len(bare)] == bare), 0)
-    unknown = next(
-        (i for t in ("[MASK]", "<mask>", "[UNK]", "<unk>") if (i := tokenizer.token_to_id(t)) is not None), 0
-    )
+    inner = tokenizer.encode("word", add_special_tokens=False).ids
+    before = next((n for n in range(len(framed)) if framed[n : n + len(inner)] == inner), 0)
+    unknown = [tokenizer.token_to_id(token) for token in ("[MASK]", "<mask>", "[UNK]", "<unk>")]
     return Base(
         folder,
         tokenizer,
         tuple(framed[:before]),
-        tuple(framed[before + len(bare) :]),
-        unknown,
+        tuple(framed[before + len(inner) :]),
+        next((number for number in unknown if number is not None), 0),
         tokenizer.get_vocab_size(),
     )
 
 
 def check_directory(folder: Path) -> PretrainedConfig:
-    """Refuse what is no plain directory of a known architecture with safetensors weights; returns its configuration."""
+    """Return the configuration of a plain directory of a supported architecture with safetensors weights.
+
+    Raises Misconfigured("bad-model") for anything else, with what is wrong and what to do.
+    """
     if folder.is_symlink() or not folder.is_dir():
         raise Misconfigured("bad-model", f"{folder} is not a folder.")
     for entry in sorted(folder.rglob("*")):
         if entry.is_symlink():
             raise Misconfigured("bad-model", f"{entry} is a symbolic link; copy the file itself into the folder.")
         if entry.suffix in REFUSED:
-            raise Misconfigured(
-                "bad-model",
-                f"{entry} may hold code; only safetensors weights are used. Convert it and remove this file.",
-            )
+            text = f"{entry} may hold code; only safetensors weights are used. Convert it and remove this file."
+            raise Misconfigured("bad-model", text)
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise Misconfigured("bad-model", f"{folder / name} is missing; a base needs it.")
@@ -130,36 +144,41 @@ def check_directory(folder: Path) -> PretrainedConfig:
         check_content(file)
     for file in folder.glob("*.safetensors.index.json"):
         _check_index(file)
-    config = _checked_config(folder / "config.json")
+    config = _config(folder / "config.json")
     _check_depth(folder, config)
     return config
 
 
 def _check_depth(folder: Path, config: PretrainedConfig) -> None:
-    """Refuse a configuration of more or fewer layers than there are weights for: the network is built as the configuration says before
-    any weight is read, whatever memory that takes, and layers that it leaves out would be dropped in silence."""
-    found = set()
+    """Refuse a configuration of more or fewer layers than there are weights for.
+
+    The network is built as the configuration says before any weight is read, whatever memory that takes, and layers
+    that it leaves out would be dropped silently.
+    """
+    layers = set()
     for file in folder.glob("*.safetensors"):
         with safe_open(file, "numpy") as weights:
-            found |= {int(layer[1]) for name in weights.keys() if (layer := _LAYER.search(name))}  # noqa: SIM118
-    if len(found) != config.num_hidden_layers or found != set(range(len(found))):
-        text = f"{folder}: config.json says {config.num_hidden_layers:,} layers, the weights have {len(found)}; they are not of one model."
+            layers |= {int(layer[1]) for name in weights.keys() if (layer := _LAYER.search(name))}  # noqa: SIM118
+    if len(layers) != config.num_hidden_layers or layers != set(range(len(layers))):
+        text = (
+            f"{folder}: config.json has {config.num_hidden_layers:,} layers, the weights have {len(layers)}; "
+            "they are of two models."
+        )
         raise Misconfigured("bad-model", text)
 
 
 def _check_index(file: Path) -> None:
     """Refuse an index of weights that points out of its folder."""
-    named = json.loads(file.read_bytes())
-    weights = named.get("weight_map") if isinstance(named, dict) else None
+    index = json.loads(file.read_bytes())
+    weights = index.get("weight_map") if isinstance(index, dict) else None
     shards = weights.values() if isinstance(weights, dict) else [None]
     for shard in set(map(str, shards)):
         if Path(shard).name != shard or not (file.parent / shard).is_file():
-            raise Misconfigured(
-                "bad-model", f"{file} names {shard[:200]!r}, which is no file beside it; weights lie in one folder."
-            )
+            text = f"{file} names {shard[:200]!r}, which is not a file next to it; all weights must be in one folder."
+            raise Misconfigured("bad-model", text)
 
 
-def _checked_config(file: Path) -> PretrainedConfig:
+def _config(file: Path) -> PretrainedConfig:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
         kind = config["model_type"]
@@ -184,7 +203,7 @@ def _tokenizer(file: Path) -> Tokenizer:
 
 
 def with_adapters(network: PreTrainedModel, rank: int) -> PreTrainedModel:
-    """Low-rank adapters (LoRA) on every attention and feed-forward projection; nothing else is trained."""
+    """Add low-rank adapters (LoRA) to every attention and feed-forward projection; nothing else stays trainable."""
     from peft import LoraConfig, inject_adapter_in_model
 
     for parameter in network.parameters():
@@ -194,7 +213,7 @@ def with_adapters(network: PreTrainedModel, rank: int) -> PreTrainedModel:
 
 
 def merge_adapters(network: PreTrainedModel) -> None:
-    """Add trained adapters to the weights that they adapt, so that the network is a plain one again."""
+    """Add trained adapters to their weights, so that the network is a plain one again."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if hasattr(child, "lora_A"):

@@ -19,15 +19,17 @@ SPLITS = ("train", "calibration", "test")
 SHARES = (0.7, 0.15, 0.15)
 #: With fewer examples of a class neither the network nor its threshold can be trusted.
 FEWEST = 8
-#: A class whose name stands in this share of its own texts, and in hardly any other, may be leaking its answer.
+#: A class may leak its answer whose name is in this share of its own texts, and in hardly any other.
 LEAK, LEAK_ELSEWHERE = 0.9, 0.02
+#: Texts and labels that are searched for leaks, at most.
+LEAK_TEXTS, LEAK_LABELS = 5000, 200
 
 _SPACES = re.compile(r"\W+")
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A labelled text. ``split`` is one of SPLITS, or empty: `split` decides. ``identity`` names it in reports."""
+    """A labelled text. ``split`` is one of SPLITS, or empty: `dataset` decides. ``identity`` names it in reports."""
 
     text: str
     labels: tuple[str, ...]
@@ -36,13 +38,13 @@ class Example:
 
     @property
     def key(self) -> str:
-        """Equal for texts that differ in case, spaces or punctuation alone."""
+        """A digest that is equal for texts that differ in case, spaces or punctuation alone."""
         return hashlib.sha256(_SPACES.sub(" ", self.text.lower()).strip().encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What a fine-tune works on. ``labels`` are sorted; ``dropped`` counts repeated examples; ``warnings`` are for people."""
+    """The examples of a fine-tune. ``labels`` are sorted; ``dropped`` is the number of repetitions."""
 
     labels: tuple[str, ...]
     multi: bool
@@ -53,7 +55,7 @@ class Dataset:
     warnings: tuple[str, ...] = ()
 
     def targets(self, examples: Sequence[Example]) -> np.ndarray:
-        """(examples,) label places, or (examples, labels) of 0 and 1 when an example may have several labels."""
+        """Return label numbers (examples,); (examples, labels) of 0 and 1 when an example may have several."""
         place = {label: number for number, label in enumerate(self.labels)}
         if not self.multi:
             return np.array([place[example.labels[0]] for example in examples], dtype=np.int64)
@@ -64,7 +66,7 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over every example and the side it is on."""
+        """SHA-256 over every example and its split."""
         digest = hashlib.sha256()
         for name in SPLITS:
             for line in sorted(f"{name} {e.key} {'|'.join(e.labels)}" for e in getattr(self, name)):
@@ -73,7 +75,7 @@ class Dataset:
 
 
 def read_jsonl(file: Path) -> Iterator[Example]:
-    """Examples as `mailroom train` writes them: one object a line with text, labels, and perhaps identity and split."""
+    """Yield the examples that `mailroom train` writes: per line text, labels, and optionally identity and split."""
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
@@ -81,114 +83,111 @@ def read_jsonl(file: Path) -> Iterator[Example]:
 
 
 def dataset(examples: Iterable[Example], seed: int, notes: Sequence[str] = ()) -> Dataset:
-    """Drop repetitions, check, split. ``notes`` are warnings of the caller's.
+    """Drop repetitions, check and split the examples. ``notes`` are warnings of the caller's.
 
-    Raises Refused("bad-labels") saying what is wrong and what to do: too few classes or examples, or the same text under
-    different labels, or nothing to test on.
+    Raises Refused("bad-labels"), with what is wrong and what to do, for too few classes or examples, or nothing to test
+    on.
     """
-    given = list(examples)
-    kept, torn = _unique(given)
-    warnings = [*notes, *torn]
-    multi = any(len(example.labels) > 1 for example in kept)
-    labels = tuple(sorted({label for example in kept for label in example.labels}))
-    _check(kept, labels, " ".join(["", *warnings]))
-    sides = _sides(kept, seed)
+    examples = list(examples)
+    unique, conflicts = _unique(examples)
+    warnings = [*notes, *conflicts]
+    multi = any(len(example.labels) > 1 for example in unique)
+    labels = tuple(sorted({label for example in unique for label in example.labels}))
+    _check(unique, labels, " ".join(["", *warnings]))
+    splits = _split(unique, seed)
     for name in SPLITS:
-        if not sides[name]:
-            raise Refused("bad-labels", f"The {name} split is empty; give more examples, or some of split {name!r}.")
-    warnings += _missing(labels, sides["test"]) + _leaks(kept, labels)
+        if not splits[name]:
+            raise Refused("bad-labels", f"The {name} split is empty; add examples, or some of split {name!r}.")
+    tested = {label for example in splits["test"] for label in example.labels}
+    if untested := sorted(set(labels) - tested):
+        warnings.append(f"No test example of: {', '.join(untested)}; their figures are unknown.")
+    warnings += _leaks(unique, labels)
     return Dataset(
-        labels, multi, *(tuple(sides[n]) for n in SPLITS), dropped=len(given) - len(kept), warnings=tuple(warnings)
+        labels,
+        multi,
+        *(tuple(splits[name]) for name in SPLITS),
+        dropped=len(examples) - len(unique),
+        warnings=tuple(warnings),
     )
 
 
 def _unique(examples: list[Example]) -> tuple[list[Example], list[str]]:
-    """The first of each text. Where repetitions disagree about the label, all of them go: one of them is wrong."""
+    """Return the first example of each text, and warnings.
+
+    Where repetitions disagree about the label, all of them go: one of them is wrong.
+    """
     groups: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
         groups[example.key].append(example)
-    kept, torn = [], 0
+    unique, conflicts = [], 0
     for group in groups.values():
-        if len({each.labels for each in group}) > 1:
-            torn += 1
+        if len({example.labels for example in group}) > 1:
+            conflicts += 1
             continue
         # A repetition across a given split would measure memory: the side that is trained on wins.
-        kept.append(min(group, key=lambda each: SPLITS.index(each.split) if each.split else 0))
-    said = f"{torn} texts stand under different labels; all their copies were left out. Settle them and train again."
-    return kept, [said] if torn else []
+        unique.append(min(group, key=lambda example: SPLITS.index(example.split) if example.split else 0))
+    warning = f"{conflicts} texts have different labels; all their copies were left out. Correct them and train again."
+    return unique, [warning] if conflicts else []
 
 
-def _check(examples: list[Example], labels: tuple[str, ...], besides: str) -> None:
-    if not labels:
-        raise Refused(
-            "bad-labels",
-            "There is no labelled text to learn from. Give a list of some, or approve documents first." + besides,
-        )
-    if len(labels) < 2:
-        raise Refused(
-            "bad-labels",
-            f"There is one class ({labels[0]}); a classifier needs at "
-            "least two. Add examples of what the documents are not, for instance a class 'other'." + besides,
-        )
+def _check(examples: list[Example], labels: tuple[str, ...], warnings: str) -> None:
+    """Refuse too few classes or examples; ``warnings`` are added to the message."""
+    text = ""
     counts = Counter(label for example in examples for label in example.labels)
     few = [f"{label} ({counts[label]})" for label in labels if counts[label] < FEWEST]
-    if few:
-        raise Refused(
-            "bad-labels",
-            f"Fewer than {FEWEST} different examples of: {', '.join(few[:20])}{' ...' if len(few) > 20 else ''}. Label more of "
-            "them, or merge the class into another one." + besides,
+    if not labels:
+        text = "There is no labelled text to learn from. Give a list of some, or approve documents first."
+    elif len(labels) < 2:
+        text = (
+            f"There is one class ({labels[0]}); a classifier needs at least two. Add examples of what the documents "
+            "are not, for instance a class 'other'."
         )
+    elif few:
+        more = " ..." if len(few) > 20 else ""
+        text = (
+            f"Fewer than {FEWEST} different examples of: {', '.join(few[:20])}{more}. Label more of them, or merge the "
+            "class into another one."
+        )
+    if text:
+        raise Refused("bad-labels", text + warnings)
 
 
-def _sides(examples: list[Example], seed: int) -> dict[str, list[Example]]:
-    """Given splits stand. Of the others each class is dealt out in the shares, in an order that the text's hash fixes: adding
-    examples later moves no old one from test to train unless its class's share asks for it."""
-    sides: dict[str, list[Example]] = {name: [e for e in examples if e.split == name] for name in SPLITS}
+def _split(examples: list[Example], seed: int) -> dict[str, list[Example]]:
+    """Return the examples by split: given splits stand, the others are dealt out by class in the shares.
+
+    The text's hash fixes the order, so that adding examples later moves no old one from test to train unless its
+    class's share requires it.
+    """
+    splits: dict[str, list[Example]] = {name: [e for e in examples if e.split == name] for name in SPLITS}
     free = [example for example in examples if not example.split]
-    groups: dict[str, list[Example]] = defaultdict(list)
     counts = Counter(label for example in free for label in example.labels)
+    groups: dict[str, list[Example]] = defaultdict(list)
     for example in free:
         groups[min(example.labels, key=lambda label: (counts[label], label))].append(example)
-    wanted = [name for name in SPLITS if not sides[name]] if any(sides.values()) else list(SPLITS)
+    # A split that was given is not added to, but what is left over is always trained on.
+    dealt = [name for name in ("test", "calibration") if not splits[name]]
     for label in sorted(groups):
         order = sorted(groups[label], key=lambda e: hashlib.sha256(f"{seed}{e.key}".encode()).digest())
-        for name, part in _dealt(order, wanted):
-            sides[name] += part
-    return sides
-
-
-def _dealt(order: list[Example], wanted: list[str]) -> Iterator[tuple[str, list[Example]]]:
-    """The share of each wanted side, at least one example; what is left, and all where nothing else is wanted, is trained on."""
-    start = 0
-    for name in ("test", "calibration"):
-        if name in wanted:
-            size = max(1, round(len(order) * SHARES[SPLITS.index(name)]))
-            yield name, order[start : start + size]
-            start += size
-    yield "train", order[start:]
-
-
-def _missing(labels: tuple[str, ...], test: list[Example]) -> list[str]:
-    absent = sorted(set(labels) - {label for example in test for label in example.labels})
-    return [f"No test example of: {', '.join(absent)}; their figures are unknown."] if absent else []
+        for name in dealt:
+            size = max(1, round(len(groups[label]) * SHARES[SPLITS.index(name)]))
+            splits[name], order = splits[name] + order[:size], order[size:]
+        splits["train"] += order
+    return splits
 
 
 def _leaks(examples: list[Example], labels: tuple[str, ...]) -> list[str]:
-    """Classes whose name stands in nearly all of their own texts and in hardly any other."""
-    sample = examples if len(examples) <= 5000 else random.Random(0).sample(examples, 5000)
+    """Warn of classes whose name is in nearly all of their own texts and in hardly any other."""
+    sample = examples if len(examples) <= LEAK_TEXTS else random.Random(0).sample(examples, LEAK_TEXTS)
     lowered = [(example.text.lower(), example.labels) for example in sample]
-    found = []
-    for label in labels if len(labels) <= 200 else ():
+    leaking = []
+    for label in labels if len(labels) <= LEAK_LABELS else ():
         word = re.compile(rf"\b{re.escape(label.lower().replace('_', ' '))}\b|\b{re.escape(label.lower())}\b")
-        own = [bool(word.search(text)) for text, given in lowered if label in given]
-        rest = [bool(word.search(text)) for text, given in lowered if label not in given]
+        own = [bool(word.search(text)) for text, classes in lowered if label in classes]
+        rest = [bool(word.search(text)) for text, classes in lowered if label not in classes]
         if len(own) >= FEWEST and np.mean(own) > LEAK and np.mean(rest or [0]) < LEAK_ELSEWHERE:
-            found.append(label)
-    return (
-        [
-            f"The label's own name stands in nearly every text of: {', '.join(found)}. If your real documents do not say it, take it "
-            "out of the texts and train again; the figures flatter."
-        ]
-        if found
-        else []
+            leaking.append(label)
+    warning = (
+        f"The label's own name stands in nearly every text of: {', '.join(leaking)}. If your real documents do not "
+        "contain it, remove it from the texts and train again; the figures are too good."
     )
+    return [warning] if leaking else []

@@ -1,10 +1,12 @@
-"""A trained classifier to a model version: ONNX in full precision and in 8 bits, compared with PyTorch, one of them served."""
+"""A trained classifier to a model version: ONNX in full precision and in 8 bits, compared with PyTorch, one of them
+served.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,17 @@ from models.registry import write_manifest
 from pipeline.classify import OnnxClassifier
 from pipeline.onnx import ModelFolder
 
-#: The 8-bit file is served when it names the same label on this share of the test texts.
+#: The 8-bit file is served when it predicts the same label on this share of the test texts.
 SAME_LABELS = 0.995
-#: At most so many texts are compared; a full test split of long texts takes longer than the training.
+#: Texts that are compared, at most; a full test split of long texts takes longer than the training.
 COMPARED = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far a file is from the network in PyTorch: the largest difference of a probability, the share of equal labels."""
+    """How far a file is from the network in PyTorch: the largest difference of a probability, the share of equal
+    labels.
+    """
 
     difference: float
     same: float
@@ -38,19 +42,19 @@ class Parity:
 def export(
     network: Classifier, base: Base, texts: Sequence[str], work: Path, folder: Path, manifest: dict[str, Any]
 ) -> tuple[ModelFolder, dict[str, Any]]:
-    """Write and verify the version ``folder``; returns it with both files' parity on ``texts`` and which one is served."""
+    """Write and verify the version ``folder``; return it with both files' parity on ``texts`` and the served one."""
     texts = list(texts)[:COMPARED]
     expected = logits_of(network, base.encode(texts, manifest["max_length"]), exact=True)
     to_onnx(network, work / "full.onnx", "logits", network.backbone.config.vocab_size)
     quantise(work / "full.onnx", work / "int8.onnx")
-    found = {}
+    parities = {}
     for kind in ("full", "int8"):
         trial = work / kind / folder.name
         shutil.rmtree(trial, ignore_errors=True)
-        found[kind] = parity(expected, _folder(work / f"{kind}.onnx", base, trial, manifest), texts)
-    chosen = "int8" if found["int8"].same >= SAME_LABELS else "full"
-    way = {kind: {"difference": p.difference, "same": p.same, "texts": p.texts} for kind, p in found.items()}
-    return _folder(work / f"{chosen}.onnx", base, folder, manifest), {**way, "served": chosen}
+        parities[kind] = parity(expected, _folder(work / f"{kind}.onnx", base, trial, manifest), texts)
+    served = "int8" if parities["int8"].same >= SAME_LABELS else "full"
+    report = {kind: asdict(result) for kind, result in parities.items()}
+    return _folder(work / f"{served}.onnx", base, folder, manifest), {**report, "served": served}
 
 
 def _folder(network: Path, base: Base, folder: Path, manifest: dict[str, Any]) -> ModelFolder:
@@ -61,7 +65,7 @@ def _folder(network: Path, base: Base, folder: Path, manifest: dict[str, Any]) -
 
 
 def parity(expected: np.ndarray, folder: ModelFolder, texts: Sequence[str]) -> Parity:
-    """Compare a version with PyTorch's logits for ``texts``."""
+    """Compare a version with PyTorch's logits (texts, labels) for ``texts``."""
     served = OnnxClassifier(folder, threads=2).probabilities(texts)
     own = Calibration(folder.manifest.temperature, (), folder.manifest.multi).probabilities(expected)
     same = float((served.argmax(1) == own.argmax(1)).mean())

@@ -10,7 +10,10 @@ from models.registry import SHIPPED, open_version
 
 
 def open_start(base: str, work: Path) -> Base:
-    """``base`` is the path of a directory (anything with a slash) or the name of a shipped base, "name" or "name@version"."""
+    """Open a base: the path of a directory (anything with a slash), or a shipped one, "name" or "name@version".
+
+    A shipped one is unpacked to ``work/base``. Raises Misconfigured("bad-model") where it cannot be used.
+    """
     if "/" in base:
         return open_base(Path(base))
     version = open_version(SHIPPED, base)

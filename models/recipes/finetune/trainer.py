@@ -1,8 +1,7 @@
-"""One training of a network: its steps, the running mean of its weights, its checkpoints."""
+"""The training of a classifier: batches, loss, the running mean of its weights, early stopping, checkpoints."""
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -16,23 +15,28 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
-from tqdm import tqdm
 
-from models.recipes.device import device, mixed
+from models.recipes.device import device, mixed, padded_tensors
 from models.recipes.finetune.base import Base
 from models.recipes.finetune.calibrate import losses_at_best
 from models.recipes.finetune.examples import Dataset
+from models.recipes.finetune.linear import planes
 from models.recipes.finetune.network import Classifier
 from models.recipes.finetune.outputs import logits_of, mean_states
-from models.recipes.finetune.settings import Epoch, Settings, trained_by
-from pipeline.errors import Refused
-from pipeline.onnx import batches
+from models.recipes.finetune.settings import Epoch, Settings
+from models.recipes.training_loop import CHECKPOINT, TrainingLoop, parameter_groups, warm_cosine
 
-CHECKPOINT = "checkpoint.pt"
+#: Batches of rows of similar length are cut from piles of so many batches.
+PILE = 50
+#: The learning rate of the token table, as a factor: most of its rows occur rarely.
+TABLE_FACTOR = 0.5
 
 
 class Run:
-    """One training: the network, the running mean of its weights, and the best epoch so far."""
+    """One training: the network, the running mean of its weights (`mean`), the best of these so far, and the curve.
+
+    ``ids`` are the token ids of the texts of the splits "train" and "calibration".
+    """
 
     def __init__(
         self, network: Classifier, base: Base, data: Dataset, ids: dict[str, list], settings: Settings
@@ -41,15 +45,25 @@ class Run:
         self.targets = {name: data.targets(getattr(data, name)) for name in ids}
         self.rng = random.Random(settings.seed)
         self.weights = class_weights(self.targets["train"], len(data.labels)).to(device())
-        self.optimiser = _optimiser(network, settings)
-        self.steps_per_epoch = sum(1 for _ in self._order(random.Random(0)))
+        self.steps_per_epoch = sum(1 for _ in self._batches(random.Random(0)))
         self.mean = deepcopy(network).eval()
         self.curve: list[Epoch] = []
         self.top: dict[str, torch.Tensor] | None = None
+        table = [network.backbone.get_input_embeddings().weight]
+        special = [(network.head.parameters(), settings.head_factor), (table, TABLE_FACTOR)]
+        steps = max(1, self.steps_per_epoch * settings.epochs)
+        self.loop = TrainingLoop(
+            network,
+            parameter_groups(network, settings.rate, settings.weight_decay, special),
+            self.batch_loss,
+            lambda loop: warm_cosine(loop.step, steps, max(1, int(0.06 * steps))),
+            {"settings": settings.trained_by(), "data": data.fingerprint},
+            self.rng,
+        )
 
     @torch.no_grad()
-    def start_head(self) -> None:
-        """Begin with the linear layer that fits the untrained backbone best: the backbone then has less to unlearn."""
+    def fit_head(self) -> None:
+        """Initialise the linear layer with the best fit on the untrained backbone, which then has less to unlearn."""
         count = len(self.ids["train"])
         rows = sorted(self.rng.sample(range(count), min(self.settings.start_texts, count)))
         states = mean_states(self.network, [self._shown(self.ids["train"][row], 0.0) for row in rows])
@@ -61,70 +75,62 @@ class Run:
         self.mean.load_state_dict(self.network.state_dict())
 
     def train(self, work: Path) -> list[Epoch]:
-        """Epochs until the plan ends or nothing is gained any more."""
+        """Train until the plan ends or ``patience`` epochs gained nothing; a checkpoint follows each epoch."""
         work.mkdir(parents=True, exist_ok=True)
         for number in range(len(self.curve), self.settings.epochs):
-            if self._waited() >= self.settings.patience:
+            if self._epochs_since_best() >= self.settings.patience:
                 break
             began = time.monotonic()
-            loss = self._epoch(number)
-            measured, accuracy = self._measure()
-            self.curve.append(Epoch(number + 1, loss, measured, accuracy, time.monotonic() - began))
-            if self._waited() == 0:
+            train_loss = self.train_epoch(number)
+            loss, accuracy = self.evaluate()
+            self.curve.append(Epoch(number + 1, train_loss, loss, accuracy, time.monotonic() - began))
+            if self._epochs_since_best() == 0:
                 self.top = {name: value.clone() for name, value in self.mean.state_dict().items()}
-            self._save(work / CHECKPOINT)
+            curve = [asdict(epoch) for epoch in self.curve]
+            self.loop.save(work / CHECKPOINT, mean=self.mean.state_dict(), top=self.top, curve=curve)
         return self.curve
 
-    def repeat(self, epochs: int) -> None:
-        """So many epochs of the plan, without looking at the calibration split."""
-        for number in range(epochs):
-            self._epoch(number)
+    def train_epoch(self, number: int) -> float:
+        """Train for one epoch, counted from 0, and return its mean loss."""
+        self.network.train()
+        batches = self._batches(self.rng)
+        return self.loop.run(batches, f"epoch {number + 1}", self.steps_per_epoch, after_step=self._average)
+
+    def restore(self, file: Path) -> None:
+        """Continue from a checkpoint; raises Refused("conflict") when it belongs to other data or settings."""
+        extra = self.loop.restore(file)
+        self.mean.load_state_dict(extra["mean"])
+        self.top, self.curve = extra["top"], [Epoch(**row) for row in extra["curve"]]
 
     @property
-    def epochs(self) -> int:
+    def best_epoch(self) -> int:
         """The number of the best epoch; 0 before the first."""
-        return self.curve[-1 - self._waited()].number if self.curve else 0
+        return self.curve[-1 - self._epochs_since_best()].number if self.curve else 0
 
     def best(self) -> Classifier:
-        """The mean network of the best epoch."""
+        """Return the mean network of the best epoch."""
         if self.top is not None:
             self.mean.load_state_dict(self.top)
         return self.mean
 
-    def _waited(self) -> int:
-        """Epochs since the best one."""
+    def calibration_losses(self, network: Classifier) -> np.ndarray:
+        """Return a network's loss on each calibration text, cut to the crop, at the temperature that suits all best."""
+        return losses_at_best(logits_of(network, self.ids["calibration"]), self.targets["calibration"])
+
+    def _epochs_since_best(self) -> int:
         if not self.curve:
             return 0
-        # Accuracy decides, loss where it is equal: with labels in plenty the last epochs only grow more certain.
-        order = [(round(each.accuracy, 4), -each.loss) for each in self.curve]
+        # Accuracy decides, loss where it is equal: with many labels the last epochs only become more certain.
+        order = [(round(epoch.accuracy, 4), -epoch.loss) for epoch in self.curve]
         return len(order) - 1 - max(range(len(order)), key=lambda place: order[place])
 
-    def _epoch(self, number: int) -> float:
-        self.network.train()
-        total = 0.0
-        bar = tqdm(
-            self._order(self.rng), total=self.steps_per_epoch, desc=f"epoch {number + 1}", unit="step", mininterval=5
-        )
-        for step, rows in enumerate(bar):
-            loss = self._step(rows, number * self.steps_per_epoch + step)
-            total += loss
-            bar.set_postfix(loss=f"{total / (step + 1):.3f}", refresh=False)
-        return total / max(1, self.steps_per_epoch)
-
-    def _step(self, rows: Sequence[int], step: int) -> float:
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["share"] * self.settings.rate * self._decay(step)
-        ids, mask = _padded([self._shown(self.ids["train"][row], self.settings.masking) for row in rows])
+    def batch_loss(self, rows: Sequence[int]) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return the loss on a batch of training rows, and no further metrics."""
+        shown = [self._shown(self.ids["train"][row], self.settings.masking) for row in rows]
         targets = torch.from_numpy(self.targets["train"][rows]).to(device())
         with mixed():
-            logits = self.network(ids, mask).float()
-        loss = self._loss(logits, targets, self.settings.smoothing)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self._average(step)
-        return loss.item()
+            logits = self.network(*padded_tensors(shown)).float()
+        return self._loss(logits, targets, self.settings.smoothing), {}
 
     def _loss(self, logits: torch.Tensor, targets: torch.Tensor, smoothing: float) -> torch.Tensor:
         if targets.ndim > 1:
@@ -132,36 +138,27 @@ class Run:
         return functional.cross_entropy(logits, targets, weight=self.weights, label_smoothing=smoothing)
 
     @torch.no_grad()
-    def _average(self, step: int) -> None:
-        """The running mean over about the last ``average`` of an epoch: the mean of many late networks, for nothing."""
-        share = 1.0 / min(step + 1, max(2.0, self.settings.average * self.steps_per_epoch))
+    def _average(self) -> None:
+        """Update the running mean over about the last ``average`` of an epoch: an average of many late networks."""
+        share = 1.0 / min(self.loop.step, max(2.0, self.settings.average * self.steps_per_epoch))
         for mean, now in zip(self.mean.parameters(), self.network.parameters(), strict=True):
             mean.lerp_(now, share)
 
-    def _decay(self, step: int) -> float:
-        total = max(1, self.steps_per_epoch * self.settings.epochs)
-        warm = max(1, int(0.06 * total))
-        if step < warm:
-            return (step + 1) / warm
-        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-
-    def _order(self, rng: random.Random) -> Iterator[list[int]]:
-        """Batches of rows of like length, in a new order every time."""
+    def _batches(self, rng: random.Random) -> Iterator[list[int]]:
+        """Yield batches of training rows of similar length, in a new order every time."""
         rows = list(range(len(self.ids["train"])))
         rng.shuffle(rows)
-        crop, size = self.settings.crop, self.settings.batch
-        piles = [rows[start : start + 50 * size] for start in range(0, len(rows), 50 * size)]
-        made = []
-        for pile in piles:
-            pile.sort(key=lambda row: min(crop, len(self.ids["train"][row])))
-            made += list(
-                _grouped(pile, lambda row: min(crop, len(self.ids["train"][row])), size, self.settings.step_tokens)
-            )
-        rng.shuffle(made)
-        yield from made
+        lengths = [min(self.settings.crop, len(ids)) for ids in self.ids["train"]]
+        size = PILE * self.settings.batch
+        batches: list[list[int]] = []
+        for start in range(0, len(rows), size):
+            pile = sorted(rows[start : start + size], key=lengths.__getitem__)
+            batches += grouped(pile, lengths, self.settings.batch, self.settings.step_tokens)
+        rng.shuffle(batches)
+        yield from batches
 
     def _shown(self, text: Sequence[int], masking: float) -> list[int]:
-        """A text as training sees it: one part of it, some of its tokens hidden."""
+        """Return a text as training shows it: one part of it, some of its tokens hidden."""
         inner, room = self.base.inner(text), max(4, self.settings.crop - self.base.frame)
         if len(inner) > room:
             start = 0 if self.rng.random() < 0.5 else self.rng.randrange(len(inner) - room + 1)
@@ -169,57 +166,16 @@ class Run:
         hidden = [self.base.unknown if masking and self.rng.random() < masking else token for token in inner]
         return self.base.framed(hidden)
 
-    def calibration_losses(self, network: Classifier) -> np.ndarray:
-        """The loss of each calibration text, cut to the crop, by a network at the temperature that suits all best."""
-        return losses_at_best(logits_of(network, self.ids["calibration"]), self.targets["calibration"])
-
-    def _right(self, logits: np.ndarray) -> np.ndarray:
-        targets = self.targets["calibration"]
-        same = ((logits > 0) == (targets > 0.5)).all(1) if targets.ndim > 1 else logits.argmax(1) == targets
-        return same.astype(np.float64)
-
-    def _measure(self) -> tuple[float, float]:
-        """(loss, accuracy) of the mean network on the calibration split, texts cut to the crop."""
-        logits = logits_of(self.mean, self.ids["calibration"])
-        targets = torch.from_numpy(self.targets["calibration"]).to(device())
-        loss = self._loss(torch.from_numpy(logits).to(device()), targets, 0.0)
-        return float(loss), float(self._right(logits).mean())
-
-    def _save(self, file: Path) -> None:
-        state = {
-            "network": self.network.state_dict(),
-            "mean": self.mean.state_dict(),
-            "top": self.top,
-            "optimiser": self.optimiser.state_dict(),
-            "random": self.rng.getstate(),
-            "curve": [asdict(each) for each in self.curve],
-            "settings": asdict(self.settings),
-            "data": self.data.fingerprint,
-        }
-        torch.save(state, file.with_suffix(".part"))
-        file.with_suffix(".part").replace(file)
-
-    def restore(self, file: Path, resume: bool) -> None:
-        """Go on from the checkpoint; Refused("conflict") when it belongs to other data or settings."""
-        if not (resume and file.exists()):
-            return
-        state = torch.load(file, map_location=device(), weights_only=True)
-        if (state["data"], trained_by(state["settings"])) != (
-            self.data.fingerprint,
-            trained_by(asdict(self.settings)),
-        ):
-            text = f"{file} belongs to other labels or settings; remove it or train without --resume."
-            raise Refused("conflict", text)
-        self.network.load_state_dict(state["network"])
-        self.mean.load_state_dict(state["mean"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        kind, numbers, spare = state["random"]
-        self.rng.setstate((kind, tuple(numbers), spare))
-        self.top, self.curve = state["top"], [Epoch(**each) for each in state["curve"]]
+    def evaluate(self) -> tuple[float, float]:
+        """Return (loss, accuracy) of the mean network on the calibration split, texts cut to the crop."""
+        logits, targets = logits_of(self.mean, self.ids["calibration"]), self.targets["calibration"]
+        right = ((logits > 0) == (targets > 0.5)).all(1) if targets.ndim > 1 else logits.argmax(1) == targets
+        loss = self._loss(torch.from_numpy(logits).to(device()), torch.from_numpy(targets).to(device()), 0.0)
+        return float(loss), float(right.mean())
 
 
 def class_weights(targets: np.ndarray, labels: int) -> torch.Tensor:
-    """Rare classes count more, by the root of how rare they are and at most fourfold."""
+    """Return a weight per label: the root of how rare it is, 4 at most."""
     if targets.ndim > 1:
         share = targets.mean(0).clip(1e-6)
         return torch.from_numpy(np.sqrt((1 - share) / share).clip(1.0, 4.0).astype(np.float32))
@@ -227,59 +183,25 @@ def class_weights(targets: np.ndarray, labels: int) -> torch.Tensor:
     return torch.from_numpy(np.sqrt(counts.mean() / counts).clip(0.5, 4.0).astype(np.float32))
 
 
-def _padded(texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    batch = next(iter(batches(texts, 10**9)))
-    order = np.argsort(batch.rows)
-    ids, mask = batch.input_ids[order], batch.attention_mask[order]
-    return torch.from_numpy(ids).to(device()), torch.from_numpy(mask).to(device())
-
-
-def _grouped(rows: Sequence[int], length, size: int, tokens: int) -> Iterator[list[int]]:
-    """Consecutive rows, at most ``size`` and at most ``tokens`` with padding; rows come sorted by length."""
+def grouped(rows: Sequence[int], lengths: Sequence[int], size: int, tokens: int) -> Iterator[list[int]]:
+    """Yield consecutive rows, at most ``size`` and ``tokens`` with padding; ``rows`` are sorted by ``lengths``."""
     start = 0
     while start < len(rows):
         end = start + 1
-        while end < len(rows) and end - start < size and length(rows[end]) * (end + 1 - start) <= tokens:
+        while end < len(rows) and end - start < size and lengths[rows[end]] * (end + 1 - start) <= tokens:
             end += 1
         yield list(rows[start:end])
         start = end
 
 
-def _optimiser(network: Classifier, settings: Settings) -> torch.optim.Optimizer:
-    head = {id(p) for p in network.head.parameters()}
-    table = network.backbone.get_input_embeddings().weight
-    body = [p for p in network.backbone.parameters() if p.requires_grad and p is not table]
-    groups = [
-        {"params": [p for p in body if p.ndim > 1], "weight_decay": settings.weight_decay, "share": 1.0},
-        {"params": [p for p in body if p.ndim < 2], "weight_decay": 0.0, "share": 1.0},
-        {
-            "params": [p for p in network.parameters() if id(p) in head],
-            "weight_decay": 0.0,
-            "share": settings.head_factor,
-        },
-    ]
-    if table.requires_grad:
-        groups.append({"params": [table], "weight_decay": 0.0, "share": 0.5})
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.rate, betas=(0.9, 0.98))
-
-
 def regression(
-    seen: np.ndarray, targets: np.ndarray, labels: int, strength: float, steps: int = 150
+    inputs: np.ndarray, targets: np.ndarray, labels: int, strength: float, steps: int = 150
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (labels, width) and shifts (labels,) of a logistic regression with the penalty 1 / ``strength``."""
+    """Fit a logistic regression on ``inputs`` (texts, width) with the penalty 1 / ``strength``.
+
+    Returns weights (labels, width) and biases (labels,).
+    """
     machine = LogisticRegression(C=strength, max_iter=steps)
-    machine = (OneVsRestClassifier(machine) if targets.ndim > 1 else machine).fit(seen, targets)
-    return _head_of(machine, labels, targets)
-
-
-def _head_of(machine, labels: int, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (labels, width) and shifts (labels,) of a fitted logistic regression."""
-    if targets.ndim > 1:
-        parts = machine.estimators_
-        return np.vstack([p.coef_ for p in parts]), np.array([p.intercept_[0] for p in parts])
-    coef, bias = machine.coef_, machine.intercept_
-    if len(machine.classes_) == 2:
-        coef, bias = np.vstack([-coef, coef]) / 2, np.array([-bias[0], bias[0]]) / 2
-    full, shift = np.zeros((labels, coef.shape[1])), np.full(labels, -5.0)
-    full[machine.classes_], shift[machine.classes_] = coef, bias
-    return full, shift
+    machine = OneVsRestClassifier(machine) if targets.ndim > 1 else machine
+    # Of two classes, the difference of both scores is the log-odds.
+    return planes(machine.fit(inputs, targets), labels, absent=-5.0, two=0.5)

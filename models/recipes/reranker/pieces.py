@@ -1,6 +1,6 @@
-"""Fewer word pieces: a third of a small network's bytes are the vectors of pieces that hardly ever occur.
+"""Fewer word pieces: a third of a small network's bytes are the embeddings of pieces that hardly ever occur.
 
-A word whose piece is gone is read as shorter pieces, down to single characters, so that nothing becomes unknown that was not.
+A word whose piece was removed is read as shorter pieces, down to single characters, so that nothing becomes unknown.
 """
 
 from __future__ import annotations
@@ -14,36 +14,35 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 
-def fewer(tokenizer: Tokenizer, texts: Iterable[str], count: int) -> tuple[Tokenizer, list[int]]:
-    """A tokenizer of ``count`` pieces, those that occur most in the texts, and their numbers in the old one. Special tokens and
-    single characters stay whatever their frequency."""
-    held = json.loads(tokenizer.to_str())
-    vocabulary: dict[str, int] = held["model"]["vocab"]
-    often: Counter[int] = Counter()
+def reduce_vocabulary(tokenizer: Tokenizer, texts: Iterable[str], count: int) -> tuple[Tokenizer, list[int]]:
+    """Return a tokenizer of the ``count`` most frequent pieces of the texts, and their ids in the old one.
+
+    Special tokens and single characters stay whatever their frequency.
+    """
+    description = json.loads(tokenizer.to_str())
+    vocabulary: dict[str, int] = description["model"]["vocab"]
+    frequency: Counter[int] = Counter()
     for text in tqdm(texts, desc="pieces", unit="text"):
-        often.update(tokenizer.encode(text, add_special_tokens=False).ids)
-    special = {token["content"] for token in held["added_tokens"]}
-    always = [n for piece, n in vocabulary.items() if piece in special or len(piece.removeprefix("##")) == 1]
-    kept = sorted([*always, *_most(often, set(always), count - len(always))])
+        frequency.update(tokenizer.encode(text, add_special_tokens=False).ids)
+    special = {token["content"] for token in description["added_tokens"]}
+    always = {n for piece, n in vocabulary.items() if piece in special or len(piece.removeprefix("##")) == 1}
+    others = sorted(frequency.keys() - always, key=lambda n: (-frequency[n], n))
+    pieces = sorted([*always, *others[: max(0, count - len(always))]])
     names = {number: piece for piece, number in vocabulary.items()}
-    held["model"]["vocab"] = {names[old]: new for new, old in enumerate(kept)}
-    for token in held["added_tokens"]:
-        token["id"] = held["model"]["vocab"][token["content"]]
-    held["post_processor"] = _template({name: held["model"]["vocab"][name] for name in ("[CLS]", "[SEP]")})
-    return Tokenizer.from_str(json.dumps(held)), kept
-
-
-def _most(often: Counter[int], without: set[int], count: int) -> list[int]:
-    order = sorted(often, key=lambda piece: (-often[piece], piece))
-    return [piece for piece in order if piece not in without][: max(0, count)]
+    ids = {names[old]: new for new, old in enumerate(pieces)}
+    description["model"]["vocab"] = ids
+    for token in description["added_tokens"]:
+        token["id"] = ids[token["content"]]
+    description["post_processor"] = _template({name: ids[name] for name in ("[CLS]", "[SEP]")})
+    return Tokenizer.from_str(json.dumps(description)), pieces
 
 
 def _template(ids: dict[str, int]) -> dict:
-    """Question and passage each as a text by itself: ``[CLS] question [SEP] [CLS] passage [SEP]``."""
+    """Return the post-processor that frames both texts: ``[CLS] question [SEP] [CLS] passage [SEP]``."""
 
     def text(which: str) -> list[dict]:
-        around = {name: {"SpecialToken": {"id": name, "type_id": 0}} for name in ids}
-        return [around["[CLS]"], {"Sequence": {"id": which, "type_id": 0}}, around["[SEP]"]]
+        frame = {name: {"SpecialToken": {"id": name, "type_id": 0}} for name in ids}
+        return [frame["[CLS]"], {"Sequence": {"id": which, "type_id": 0}}, frame["[SEP]"]]
 
     special = {name: {"id": name, "ids": [number], "tokens": [name]} for name, number in ids.items()}
     return {
@@ -54,8 +53,8 @@ def _template(ids: dict[str, int]) -> dict:
     }
 
 
-def keep(bert: torch.nn.Module, kept: list[int]) -> None:
-    """Leave a BERT-like network the vectors of these pieces only, in this order."""
-    table = bert.embeddings.word_embeddings.weight.detach()[torch.tensor(kept)]
+def reduce_embeddings(bert: torch.nn.Module, pieces: list[int]) -> None:
+    """Reduce the token embeddings of a BERT-like network to these pieces, in this order."""
+    table = bert.embeddings.word_embeddings.weight.detach()[torch.tensor(pieces)]
     bert.embeddings.word_embeddings = torch.nn.Embedding.from_pretrained(table, freeze=True)
-    bert.config.vocab_size = len(kept)
+    bert.config.vocab_size = len(pieces)

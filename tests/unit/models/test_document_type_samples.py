@@ -1,4 +1,6 @@
-"""The generated documents of the built-in classifier: different ones for every class, and other templates for calibration."""
+"""The generated documents of the built-in classifier: different ones for every class, and other templates for
+calibration.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_repetitions_are_left_out_whatever_their_case_and_spaces() -> None:
 def test_a_text_under_two_labels_is_left_out_and_said() -> None:
     data = dataset([*made({"a": 20, "b": 20}), Example("torn", ("a",)), Example("Torn!", ("b",))], 1)
     assert data.dropped == 2
-    assert "1 texts stand under different labels" in data.warnings[0]
+    assert "1 texts have different labels" in data.warnings[0]
 
 
 def test_a_repetition_across_a_given_split_is_kept_on_the_side_that_is_trained_on() -> None:

@@ -60,7 +60,7 @@ def train(
             "report": f"{made['folder']}/report.html",
         }
     )
-    out.print(show.plain(made["verdict"]))
+    out.print(show.plain(made["summary"]))
     for warning in made["warnings"]:
         err.print(show.plain(f"Note: {warning}"))
     out.print(show.plain(f"To put it into force: mailroom models promote {made['title']}"))
