@@ -127,7 +127,7 @@ def shares(best: list[str], foreign: list[Foreign]) -> tuple[float, float]:
 
 
 def words(data: Path, foreign: list[Foreign], work: Path) -> str:
-    """The word path alone."""
+    """The bag-of-words branch alone."""
     base = open_start("mistral-small", work)
     known = dataset(documents(data, True), PAGES.seed)
     branch = bag_of_words_branch(base, known, PAGES)
