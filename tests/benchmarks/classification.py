@@ -122,11 +122,11 @@ def outside(data: Path, classifier: OnnxClassifier, inside: list[str]) -> dict[s
     }
 
 
-def run(name: str, given: argparse.Namespace) -> TrainedVersion:
+def run(name: str, options: argparse.Namespace) -> TrainedVersion:
     """Train and measure one set."""
     read, settings = SETS[name]
-    data = dataset(read(given.data), settings.seed)
-    work = given.work / name
+    data = dataset(read(options.data), settings.seed)
+    work = options.work / name
     shutil.rmtree(work / "out", ignore_errors=True)
     job = Job(
         name=name,
@@ -136,14 +136,14 @@ def run(name: str, given: argparse.Namespace) -> TrainedVersion:
         command=f"python -m tests.benchmarks.classification --sets {name}",
         data=name,
         licence="not for shipping",
-        base=given.base,
+        base=options.base,
     )
     embedder = OnnxEmbedder(open_version(SHIPPED, "all-minilm-l6-v2"), threads=2)
     extra = None
     if name == "clinc150":
         inside = [example.text for example in data.test]
-        extra = lambda served, _: outside(given.data, served, inside)  # noqa: E731
-    return train(job, open_start(given.base, work), data, settings, embedder, resume=given.resume, extra=extra)
+        extra = lambda served, _: outside(options.data, served, inside)  # noqa: E731
+    return train(job, open_start(options.base, work), data, settings, embedder, resume=options.resume, extra=extra)
 
 
 def entry(version: TrainedVersion) -> dict[str, Any]:
@@ -174,12 +174,12 @@ def main() -> None:
         "--sets", nargs="+", choices=sorted(SETS), default=[name for name in SETS if "_" not in name[-3:]]
     )
     parser.add_argument("--resume", action="store_true")
-    given = parser.parse_args()
-    if given.data is None:
+    options = parser.parse_args()
+    if options.data is None:
         parser.error("give --data or set MAILROOM_DATA to the folder of public data sets")
-    given.data = Path(given.data)
-    for name in given.sets:
-        save(name, entry(run(name, given)))
+    options.data = Path(options.data)
+    for name in options.sets:
+        save(name, entry(run(name, options)))
 
 
 def save(name: str, values: dict[str, Any]) -> None:

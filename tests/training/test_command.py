@@ -37,52 +37,54 @@ def run(house: House, *words: str) -> int:
     return main(["--data", str(house.settings.home), *words])
 
 
-def write_list(file: Path, each: int, header: tuple[str, str] = ("text", "label")) -> Path:
+def write_list(file: Path, per_class: int, header: tuple[str, str] = ("text", "label")) -> Path:
     with file.open("w", newline="", encoding="utf-8") as out:
         rows = csv.writer(out)
         rows.writerow(header)
-        rows.writerows((example.text, example.labels[0]) for example in texts(each))
+        rows.writerows((example.text, example.labels[0]) for example in texts(per_class))
     return file
 
 
-def test_from_labels_to_a_model_in_force(
+def test_from_labels_to_an_active_model(
     house: House, tiny: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     listed = write_list(tmp_path / "labels.csv", 30)
-    asked = ("train", "--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "2")
-    assert run(house, *asked, "--json") == exits.OK
-    told = capsys.readouterr()
-    made = json.loads(told.out)
-    assert "classifies" in made["summary"]
-    assert not [line for line in told.err.splitlines() if "INFO" in line or "Warning" in line]
-    folder = Path(made["folder"])
+    arguments = ("train", "--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "2")
+    assert run(house, *arguments, "--json") == exits.OK
+    output = capsys.readouterr()
+    version = json.loads(output.out)
+    assert "classifies" in version["summary"]
+    assert not [line for line in output.err.splitlines() if "INFO" in line or "Warning" in line]
+    folder = Path(version["folder"])
     assert "mailroom train --name letters --labels labels.csv --base" in (folder / "card.md").read_text()
     assert folder.parent == house.settings.models_root / "letters"
-    assert {"report.html", "report.json", "card.md", "golden.jsonl"} <= {each.name for each in folder.iterdir()}
+    assert {"report.html", "report.json", "card.md", "golden.jsonl"} <= {file.name for file in folder.iterdir()}
 
-    assert run(house, "models", "promote", made["title"]) == exits.OK
-    verdict = house.classifiers.open("letters").classify(["press the switch, turn the screw, remove the cable"])[0]
-    assert verdict.label in CLASSES
+    assert run(house, "models", "promote", version["title"]) == exits.OK
+    prediction = house.classifiers.open("letters").classify(["press the switch, turn the screw, remove the cable"])[0]
+    assert prediction.label in CLASSES
 
 
-def test_from_what_people_approved_to_a_version_under_the_labels_of_today(house: House, tiny: Callable, capsys) -> None:
+def test_from_approvals_to_a_version_under_the_labels_of_today(house: House, tiny: Callable, capsys) -> None:
     for example in (*texts(12), Example("A text of a class that nobody wants.", ("spare",), "spare")):
         filed = file_away(house.catalogue, house.blobs, f"{example.identity}.txt", example.text, "unsorted")
         approve(house, filed, example.labels, "ann", new=True)
     house.taxonomy.change("rename", ["manual"], ["handbook"], "ann")
     house.taxonomy.change("retire", ["spare"], [], "ann")
-    asked = ("train", "--reviews", "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "1", "--json")
-    assert run(house, *asked) == exits.OK
-    made = json.loads(capsys.readouterr().out)
-    notes = [note for note in made["warnings"] if "bear" in note]
+    arguments = ("train", "--reviews", "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "1", "--json")
+    assert run(house, *arguments) == exits.OK
+    version = json.loads(capsys.readouterr().out)
+    notes = [note for note in version["warnings"] if "bear" in note]
     assert [note.partition(":")[0] for note in notes] == [
         "12 of the examples bear 'manual', which is 'handbook' today",
         "1 of the examples bear 'spare', which was split or retired",
     ]
-    golden = [json.loads(line) for line in (Path(made["folder"]) / "golden.jsonl").read_text("utf-8").splitlines()]
+    golden = [json.loads(line) for line in (Path(version["folder"]) / "golden.jsonl").read_text("utf-8").splitlines()]
     assert {row["labels"][0] for row in golden} == {"handbook", "invoice", "letter"}
     filed = [house.catalogue.documents.get(row["document"]) for row in golden]
-    assert [list(house.taxonomy.labels_of(each).values()) for each in filed] == [row["labels"] for row in golden]
+    assert [list(house.taxonomy.labels_of(document).values()) for document in filed] == [
+        row["labels"] for row in golden
+    ]
 
 
 def test_several_labels_in_a_cell_make_a_model_that_gives_several(
@@ -93,16 +95,26 @@ def test_several_labels_in_a_cell_make_a_model_that_gives_several(
         rows = csv.writer(out)
         rows.writerow(("text", "label"))
         rows.writerows((e.text, f"{e.labels[0]}; urgent" if n % 2 else e.labels[0]) for n, e in enumerate(texts(12)))
-    asked = ("--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "1", "--json")
-    assert run(house, "train", *asked) == exits.OK
-    made = json.loads(capsys.readouterr().out)
-    version = open_version(house.settings.models_root, "letters", made["title"].partition("@")[2])
+    arguments = (
+        "--labels",
+        str(listed),
+        "--name",
+        "letters",
+        "--base",
+        str(tiny("Mistral")),
+        "--epochs",
+        "1",
+        "--json",
+    )
+    assert run(house, "train", *arguments) == exits.OK
+    version = json.loads(capsys.readouterr().out)
+    version = open_version(house.settings.models_root, "letters", version["title"].partition("@")[2])
     assert version.manifest.multi
     assert set(version.manifest.labels) == {*CLASSES, "urgent"}
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         (b"text,label\na text,;\n", "line 2: a label is"),
         (b"document,label\nno-such-document,invoice\n", "no-such-document"),
@@ -110,32 +122,39 @@ def test_several_labels_in_a_cell_make_a_model_that_gives_several(
         (b"text,label\nx," + b"l" * 10_000 + b"\n", "line 2: a label is"),
     ],
 )
-def test_a_list_that_cannot_be_used_is_said_by_its_row(
-    house: House, tmp_path: Path, capsys, rows: bytes, said: str
+def test_an_unusable_list_is_reported_with_its_row(
+    house: House, tmp_path: Path, capsys, rows: bytes, message: str
 ) -> None:
     listed = tmp_path / "labels.csv"
     listed.write_bytes(rows)
     assert run(house, "train", "--labels", str(listed), "--name", "letters") != exits.OK
-    assert said in " ".join(capsys.readouterr().err.split())
+    assert message in " ".join(capsys.readouterr().err.split())
     assert not (house.settings.models_root / "letters").exists()
 
 
 @pytest.mark.parametrize(
-    ("each", "header", "code", "said"),
+    ("per_class", "header", "code", "message"),
     [
         (5, ("text", "label"), "bad-labels", "Fewer than 8 different examples"),
         (30, ("words", "label"), "bad-request", "the header must name"),
     ],
 )
 def test_labels_that_cannot_be_used_change_nothing(
-    house: House, tiny: Callable, tmp_path: Path, capsys, each: int, header: tuple[str, str], code: str, said: str
+    house: House,
+    tiny: Callable,
+    tmp_path: Path,
+    capsys,
+    per_class: int,
+    header: tuple[str, str],
+    code: str,
+    message: str,
 ) -> None:
-    listed = write_list(tmp_path / "labels.csv", each, header)
+    listed = write_list(tmp_path / "labels.csv", per_class, header)
     status = run(house, "train", "--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")))
     assert status != exits.OK
     error = capsys.readouterr().err
     assert f"error: {code}" in error
-    assert said in error
+    assert message in error
     assert not (house.settings.models_root / "letters").exists()
 
 
@@ -175,6 +194,6 @@ def test_a_training_ends_with_the_command_that_started_it(tmp_path: Path) -> Non
     wait_for(lambda: not running.exists() or not running.read_bytes(), 120, "the training to end")
 
 
-def test_without_any_labels_the_command_says_what_to_give(house: House, capsys) -> None:
+def test_without_any_labels_the_command_names_the_options(house: House, capsys) -> None:
     assert run(house, "train", "--name", "letters") != exits.OK
     assert "--reviews" in capsys.readouterr().err

@@ -183,7 +183,8 @@ def _passages(options: argparse.Namespace, tokenizer: Tokenizer) -> tuple[Passag
     squad = options.data / "qa" / "squad-train-v1.1.json.xz"
     questions = tokenise(tokenizer, squad_texts(squad)) if squad.exists() else []
     step = max(1, len(prose) // HELD_OUT)
-    stops = frozenset(tokenizer.token_to_id(mark) for mark in (".", "!", "?", ":", ";"))
+    vocabulary = tokenizer.get_vocab()
+    stops = frozenset(vocabulary[mark] for mark in (".", "!", "?", ":", ";") if mark in vocabulary)
 
     def batches(prose: list[np.ndarray], questions: list[np.ndarray], share: float) -> Passages:
         short = short_texts(tokenizer, prose, questions, random.Random(options.seed)) if options.short else None

@@ -105,7 +105,9 @@ def dataset(examples: Iterable[Example], seed: int, notes: Sequence[str] = ()) -
     return Dataset(
         labels,
         multi,
-        *(tuple(splits[name]) for name in SPLITS),
+        tuple(splits["train"]),
+        tuple(splits["calibration"]),
+        tuple(splits["test"]),
         dropped=len(examples) - len(unique),
         warnings=tuple(warnings),
     )
@@ -184,7 +186,7 @@ def _leaks(examples: list[Example], labels: tuple[str, ...]) -> list[str]:
         word = re.compile(rf"\b{re.escape(label.lower().replace('_', ' '))}\b|\b{re.escape(label.lower())}\b")
         own = [bool(word.search(text)) for text, classes in lowered if label in classes]
         rest = [bool(word.search(text)) for text, classes in lowered if label not in classes]
-        if len(own) >= FEWEST and np.mean(own) > LEAK and np.mean(rest or [0]) < LEAK_ELSEWHERE:
+        if len(own) >= FEWEST and np.mean(own) > LEAK and np.mean(rest or [False]) < LEAK_ELSEWHERE:
             leaking.append(label)
     warning = (
         f"The label's own name stands in nearly every text of: {', '.join(leaking)}. If your real documents do not "

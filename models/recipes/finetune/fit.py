@@ -86,11 +86,13 @@ def refit(base: Base, data: Dataset, settings: Settings, fitted: Fitted, embedde
     """Repeat the training that made ``fitted`` with the calibration texts added: where texts are few, each one counts.
 
     Its length, the weight of the bag of words and the projection stay as they were chosen, and so does what was
-    calibrated, on texts that the first network had not seen.
+    calibrated, on texts that the first network had not seen. ``embedder`` is the one that `fit` had.
     """
     started = time.monotonic()
     everything = replace(data, train=data.train + data.calibration)
-    if fitted.network.projection is None:
+    if fitted.network.projection is not None and embedder is not None:
+        network = projected_classifier(base, everything, settings, embedder)
+    else:
         run = _prepared(base, everything, settings)
         if fitted.share:
             start = deepcopy(run.mean.state_dict())
@@ -98,8 +100,6 @@ def refit(base: Base, data: Dataset, settings: Settings, fitted: Fitted, embedde
                 run.train_epoch(number)
             run.mean.load_state_dict(between(start, run.mean.state_dict(), fitted.share))
         network = run.mean
-    else:
-        network = projected_classifier(base, everything, settings, embedder)
     network = _finished(network)
     if fitted.factor:
         network.bag_of_words = bag_of_words_branch(base, everything, settings)

@@ -86,7 +86,7 @@ def main() -> None:
     texts = (text for group in groups for text in group.passages)
     tokenizer, pieces = reduce_vocabulary(tokenizer, texts, options.pieces)
     reduce_embeddings(bert, pieces)
-    network = Interaction(bert, tokenizer.token_to_id("[SEP]"), options.layers)
+    network = Interaction(bert, tokenizer.get_vocab()["[SEP]"], options.layers)
     try:
         trained = fit(network, tokenizer, groups, options.work, settings, options.resume)
     except Refused as error:

@@ -32,43 +32,43 @@ def overconfident(count: int, factor: float, seed: int = 0) -> tuple[np.ndarray,
 
 def test_the_temperature_undoes_overconfidence() -> None:
     logits, targets = overconfident(6000, 3.0)
-    found = calibrate(logits, targets)
-    assert found.temperature == pytest.approx(3.0, rel=0.1)
+    calibration = calibrate(logits, targets)
+    assert calibration.temperature == pytest.approx(3.0, rel=0.1)
     new_logits, new_targets = overconfident(6000, 3.0, seed=1)
     before = Calibration(1.0, ()).probabilities(new_logits)
-    after = found.probabilities(new_logits)
+    after = calibration.probabilities(new_logits)
     error = [calibration_error(p.max(1), p.argmax(1) == new_targets) for p in (before, after)]
     assert error[1] < 0.03 < error[0]
 
 
 @pytest.mark.parametrize("multi", [False, True])
 def test_a_few_texts_without_a_mistake_do_not_make_everything_certain(multi: bool) -> None:
-    """Given 45 calibration texts that are all right, When something between the labels comes, Then it is not sure."""
+    """Given 45 calibration texts that are all right, When something between the labels comes, Then it stays below."""
     rng = np.random.default_rng(0)
     targets = np.arange(45) % 5
     logits = rng.normal(0, 0.5, (45, 5))
     logits[np.arange(45), targets] += 6
-    found = calibrate(logits - 3, np.eye(5)[targets] if multi else targets)
-    mean = found.probabilities(logits - 3).max(1).mean()
+    calibration = calibrate(logits - 3, np.eye(5)[targets] if multi else targets)
+    mean = calibration.probabilities(logits - 3).max(1).mean()
     assert mean == pytest.approx(46 / 47, abs=0.01)
-    assert found.probabilities(np.array([[-1.0, 0.5, -2.0, -2.0, -2.0]])).max() < min(found.thresholds)
+    assert calibration.probabilities(np.array([[-1.0, 0.5, -2.0, -2.0, -2.0]])).max() < min(calibration.thresholds)
 
 
-def test_sure_verdicts_reach_the_precision_on_new_texts() -> None:
-    kept, precise = [], []
+def test_predictions_above_threshold_reach_the_precision_on_new_texts() -> None:
+    coverage, precise = [], []
     for seed in range(8):
-        found = calibrate(*overconfident(6000, 2.0, seed), precision=0.95)
+        calibration = calibrate(*overconfident(6000, 2.0, seed), precision=0.95)
         logits, targets = overconfident(6000, 2.0, seed + 10)
-        probabilities = found.probabilities(logits)
+        probabilities = calibration.probabilities(logits)
         best = probabilities.argmax(1)
-        sure = probabilities.max(1) >= np.array(found.thresholds)[best]
-        kept.append(sure.mean())
-        precise.append((best == targets)[sure].mean())
-    assert 0.05 < np.mean(kept) < 0.9
+        confident = probabilities.max(1) >= np.array(calibration.thresholds)[best]
+        coverage.append(confident.mean())
+        precise.append((best == targets)[confident].mean())
+    assert 0.05 < np.mean(coverage) < 0.9
     assert np.mean(precise) >= 0.95
 
 
-def test_a_label_that_never_convinced_is_never_sure() -> None:
+def test_a_label_without_a_confident_text_has_the_highest_threshold() -> None:
     probabilities = np.array([[0.6, 0.4]] * 40)
     limits = thresholds(probabilities, np.ones(40, dtype=int), 0.97)
     assert limits[0] == HIGHEST
@@ -86,10 +86,10 @@ def test_several_labels_are_calibrated_one_by_one() -> None:
     rng = np.random.default_rng(0)
     honest = rng.normal(0, 2, (5000, 3))
     targets = (1 / (1 + np.exp(-honest)) > rng.random(honest.shape)).astype(np.float32)
-    found = calibrate(honest * 2.5, targets)
-    assert found.multi
-    assert found.temperature == pytest.approx(2.5, rel=0.1)
-    assert found.probabilities(honest).shape == honest.shape
+    calibration = calibrate(honest * 2.5, targets)
+    assert calibration.multi
+    assert calibration.temperature == pytest.approx(2.5, rel=0.1)
+    assert calibration.probabilities(honest).shape == honest.shape
 
 
 def test_measures_on_cases_worked_out_by_hand() -> None:
@@ -100,14 +100,14 @@ def test_measures_on_cases_worked_out_by_hand() -> None:
     assert coverage_at(0.5, confidence, right) == 1.0
 
 
-def test_a_second_opinion_that_knows_nothing_gets_no_weight() -> None:
+def test_a_branch_that_knows_nothing_gets_no_weight() -> None:
     logits, targets = overconfident(2000, 1.0)
     noise = np.random.default_rng(5).normal(0, 1, logits.shape)
     assert blend(logits, noise, targets) < 0.3
     assert blend(noise, logits, targets) > 1.0
 
 
-def test_of_two_that_say_the_same_the_simpler_one_leads() -> None:
+def test_of_two_equal_branches_the_simpler_one_leads() -> None:
     """Where the texts at hand cannot tell them apart, the network's advantage is luck."""
     logits, targets = overconfident(500, 1.0)
     assert blend(logits, logits, targets) > 50.0
@@ -135,15 +135,15 @@ def test_a_costlier_choice_has_to_gain_more_than_luck() -> None:
     assert simplest({0.0: plain, 0.5: plain}) == 0.0
 
 
-def test_a_loss_that_nobody_would_notice_does_not_decide_unless_texts_go_wrong_by_it() -> None:
+def test_a_negligible_loss_does_not_decide_unless_texts_go_wrong_by_it() -> None:
     """Many texts tell the smallest difference of two blends from luck; that does not make it matter."""
     place = np.arange(10_000)
     targets, both_wrong, hard = place % 4, place % 50 == 0, place % 200 == 1
-    said = np.eye(4)[np.where(both_wrong, (targets + 1) % 4, targets)]
-    network, words = 3.0 * said, 0.05 * said
-    words[hard] = -0.01 * said[hard]  # of which the words know less, though not enough to be wrong
+    logits = np.eye(4)[np.where(both_wrong, (targets + 1) % 4, targets)]
+    network, words = 3.0 * logits, 0.05 * logits
+    words[hard] = -0.01 * logits[hard]  # of which the words know less, though not enough to be wrong
     over = losses_at_best(network + 200 * words, targets) - losses_at_best(network + words, targets)
     assert 3 * over.std() / 100 < over.mean() < NEGLIGIBLE
     assert blend(network, words, targets) == pytest.approx(200.0)
-    words[hard] = -0.02 * said[hard]  # by now enough, where the words weigh 150 times as much
+    words[hard] = -0.02 * logits[hard]  # by now enough, where the words weigh 150 times as much
     assert blend(network, words, targets) < 150.0

@@ -16,7 +16,7 @@ WORDS = (
 )
 
 
-def made(counts: dict[str, int], seed: int = 1) -> Iterator[Example]:
+def labelled(counts: dict[str, int], seed: int = 1) -> Iterator[Example]:
     rng = random.Random(seed)
     for label, count in counts.items():
         for number in range(count):
@@ -28,10 +28,12 @@ def sides(data: Dataset) -> dict[str, set[str]]:
 
 
 def test_every_class_is_on_every_side_and_no_text_on_two() -> None:
-    data = dataset(made({"a": 100, "b": 20, "c": FEWEST}), 7)
-    found = sides(data)
+    data = dataset(labelled({"a": 100, "b": 20, "c": FEWEST}), 7)
+    by_split = sides(data)
     assert not (
-        found["train"] & found["test"] or found["train"] & found["calibration"] or found["test"] & found["calibration"]
+        by_split["train"] & by_split["test"]
+        or by_split["train"] & by_split["calibration"]
+        or by_split["test"] & by_split["calibration"]
     )
     for name in SPLITS:
         assert {example.labels[0] for example in getattr(data, name)} == {"a", "b", "c"}
@@ -39,7 +41,7 @@ def test_every_class_is_on_every_side_and_no_text_on_two() -> None:
 
 
 def test_the_split_depends_on_the_texts_and_the_seed_alone() -> None:
-    examples = list(made({"a": 40, "b": 40}))
+    examples = list(labelled({"a": 40, "b": 40}))
     again = examples[:]
     random.Random(9).shuffle(again)
     assert sides(dataset(examples, 3)) == sides(dataset(again, 3))
@@ -47,21 +49,21 @@ def test_the_split_depends_on_the_texts_and_the_seed_alone() -> None:
 
 
 def test_repetitions_are_left_out_whatever_their_case_and_spaces() -> None:
-    examples = [*made({"a": 20, "b": 20}), Example("  Same TEXT, here ", ("a",)), Example("same text here", ("a",))]
+    examples = [*labelled({"a": 20, "b": 20}), Example("  Same TEXT, here ", ("a",)), Example("same text here", ("a",))]
     data = dataset(examples, 1)
     assert data.dropped == 1
     assert sum(map(len, sides(data).values())) == 41
 
 
-def test_a_text_under_two_labels_is_left_out_and_said() -> None:
-    data = dataset([*made({"a": 20, "b": 20}), Example("torn", ("a",)), Example("Torn!", ("b",))], 1)
+def test_a_text_under_two_labels_is_left_out_with_a_warning() -> None:
+    data = dataset([*labelled({"a": 20, "b": 20}), Example("torn", ("a",)), Example("Torn!", ("b",))], 1)
     assert data.dropped == 2
     assert "1 texts have different labels" in data.warnings[0]
 
 
 def test_a_repetition_across_a_given_split_is_kept_on_the_side_that_is_trained_on() -> None:
     examples = [
-        Example(e.text, e.labels, split=s) for s in SPLITS for e in made({"a": 9, "b": 9}, seed=SPLITS.index(s))
+        Example(e.text, e.labels, split=s) for s in SPLITS for e in labelled({"a": 9, "b": 9}, seed=SPLITS.index(s))
     ]
     twice = [Example("once more", ("a",), split="test"), Example("once more", ("a",), split="train")]
     data = dataset([*examples, *twice], 1)
@@ -70,36 +72,36 @@ def test_a_repetition_across_a_given_split_is_kept_on_the_side_that_is_trained_o
 
 
 @pytest.mark.parametrize(
-    ("counts", "said"),
+    ("counts", "message"),
     [
         ({"a": 30}, "There is one class (a)"),
         ({}, "no labelled text"),
         ({"a": 30, "b": FEWEST - 1}, f"Fewer than {FEWEST} different examples of: b ({FEWEST - 1})"),
     ],
 )
-def test_labels_that_no_classifier_can_come_of_are_refused(counts: dict[str, int], said: str) -> None:
+def test_labels_that_no_classifier_can_come_of_are_refused(counts: dict[str, int], message: str) -> None:
     with pytest.raises(Refused, match="bad-labels") as refused:
-        dataset(made(counts), 1)
-    assert said in refused.value.detail
+        dataset(labelled(counts), 1)
+    assert message in refused.value.detail
 
 
 def test_an_empty_side_is_refused() -> None:
-    examples = [Example(e.text, e.labels, split="train") for e in made({"a": 10, "b": 10})]
-    examples += [Example(e.text, e.labels, split="calibration") for e in made({"a": 9, "b": 9}, seed=2)]
+    examples = [Example(e.text, e.labels, split="train") for e in labelled({"a": 10, "b": 10})]
+    examples += [Example(e.text, e.labels, split="calibration") for e in labelled({"a": 9, "b": 9}, seed=2)]
     with pytest.raises(Refused, match="test split is empty"):
         dataset(examples, 1)
 
 
-def test_a_label_that_stands_in_its_own_texts_is_said() -> None:
-    leaking = [Example(f"{e.text} Department: billing", ("billing",)) for e in made({"x": 30})]
-    data = dataset([*leaking, *made({"other": 30}, seed=5)], 1)
+def test_a_label_that_stands_in_its_own_texts_is_warned_of() -> None:
+    leaking = [Example(f"{e.text} Department: billing", ("billing",)) for e in labelled({"x": 30})]
+    data = dataset([*leaking, *labelled({"other": 30}, seed=5)], 1)
     assert any("own name stands in nearly every text of: billing" in warning for warning in data.warnings)
-    assert not dataset(made({"a": 30, "other": 30}), 1).warnings
+    assert not dataset(labelled({"a": 30, "other": 30}), 1).warnings
 
 
 def test_several_labels_become_columns() -> None:
-    both = [Example(f"{e.text} both", ("a", "b")) for e in made({"x": 20})]
-    data = dataset([*made({"a": 20, "b": 20}), *both], 1)
+    both = [Example(f"{e.text} both", ("a", "b")) for e in labelled({"x": 20})]
+    data = dataset([*labelled({"a": 20, "b": 20}), *both], 1)
     assert data.multi
     targets = data.targets(data.train)
     assert targets.shape == (len(data.train), 2)
