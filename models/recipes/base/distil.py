@@ -216,7 +216,7 @@ def distil(
     table = [network.student.embed_tokens.weight]
     groups = parameter_groups(network, plan.rate, plan.weight_decay, [(table, 0.2)])
     schedule = lambda loop: plan.schedule(loop.step, loop.seconds)  # noqa: E731
-    loop = TrainingLoop(network, groups, loss, schedule, plan.signature(), passages.rng)
+    loop = TrainingLoop(network, groups, loss, schedule, plan.signature(), passages.rng, fused=True)
     if resume:
         loop.restore(file)
     loop.run(_batches(loop, passages, plan), "distil", plan.steps, loop.step, _recorder(loop, plan, work))
