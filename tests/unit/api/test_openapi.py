@@ -12,7 +12,7 @@ from workers.api.app import create_app
 from workers.api.problems import MEDIA_TYPE
 
 OPEN = {"/healthz", "/problems", "/problems/{code}"}
-README = Path(__file__).parents[3] / "workers" / "api" / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "rest.md"
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def test_every_reference_leads_somewhere(described: dict[str, Any]) -> None:
     assert references(described) <= known
 
 
-def test_the_readme_names_every_route(described: dict[str, Any]) -> None:
-    text = README.read_text().replace("{id}", "{document_id}")
+def test_the_page_names_every_route(described: dict[str, Any]) -> None:
+    text = PAGE.read_text().replace("{id}", "{document_id}")
     for path in described["paths"]:
         last = "/" + path.rsplit("/", 1)[-1]
         assert path in text or f"`{last}`" in text, path

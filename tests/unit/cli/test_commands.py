@@ -1,4 +1,4 @@
-"""Every command and exit code is in the README; mistakes are one line, never a trace."""
+"""Every command and exit code is in docs/command-line.md; mistakes are one line, never a trace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from workers.cli import exits
 from workers.cli.main import app, main
 
-README = (Path(__file__).parents[3] / "workers" / "cli" / "README.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "command-line.md").read_text()
 
 
 def commands(group: object, prefix: str = "mailroom") -> list[str]:
@@ -21,12 +21,12 @@ def commands(group: object, prefix: str = "mailroom") -> list[str]:
     return [name for word, each in inner.items() for name in commands(each, f"{prefix} {word}")]
 
 
-def test_the_readme_names_every_command_and_no_other() -> None:
-    assert set(commands(typer.main.get_command(app))) == set(re.findall(r"^\| `(mailroom [a-z ]+)` \|", README, re.M))
+def test_the_page_names_every_command_and_no_other() -> None:
+    assert set(commands(typer.main.get_command(app))) == set(re.findall(r"^\| `(mailroom [a-z ]+)` \|", PAGE, re.M))
 
 
-def test_the_readme_gives_the_exit_codes() -> None:
-    listed = {int(code): text for code, text in re.findall(r"^\| (\d+) \| (.+) \|$", README, re.M)}
+def test_the_page_gives_the_exit_codes() -> None:
+    listed = {int(code): text for code, text in re.findall(r"^\| (\d+) \| (.+) \|$", PAGE, re.M)}
     assert listed == exits.MEANINGS
 
 
