@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.questions import Hit, Hits
 
-#: The share of the words in the fused score, the rest is the meaning's: measured, see README.md. A query of codes and
+#: The share of the words in the fused score, the rest is the meaning's: docs/decisions/0021. A query of codes and
 #: phrases asks for a spelling, so its words decide; one that has them among others stands between.
 WORDS, EXACT_WORDS = 0.3, 0.7
 #: The share of a reranker's score where there is one.

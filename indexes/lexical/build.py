@@ -1,7 +1,7 @@
 """The clauses of a query to a query of Tantivy.
 
 A plain word counts by the field where it says most: a title's word that stands in the text is not counted twice (measured:
-README.md). Everything required, excluded or quoted is looked for as a whole, in any of the fields.
+docs/decisions/0024). Everything required, excluded or quoted is looked for as a whole, in any of the fields.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pipeline.errors import Misconfigured
 EXACT = "exact"
 #: Up to this many rows comparing with all of them takes a few milliseconds; measured by `mailroom index advise`.
 EXACT_ROWS = 20_000
-#: What a larger segment gets. Measured on 2026-11-24 (README.md): the smallest codes with the highest recall.
+#: What a larger segment gets. Measured on 2026-11-24 (docs/decisions/0030): the smallest codes with the highest recall.
 LARGE = "ivf-rabitq"
 #: Lists looked into without a filter where nothing was measured (see measure.py). More of them where a filter leaves less
 #: in each.
@@ -96,7 +96,7 @@ def build(kind: str, rows: np.ndarray, seed: int = 7) -> faiss.Index:
 
 def by_lists(index: faiss.IndexIVF) -> np.ndarray:
     """Renumber the index's rows list by list; returns the former number of each. Rows stored in that order lie together
-    where a search reads them together: about a tenth of the pages (measured: README.md)."""
+    where a search reads them together: about a tenth of the pages (docs/decisions/0031)."""
     order = np.empty(index.ntotal, np.int64)
     start = 0
     for number in range(index.nlist):

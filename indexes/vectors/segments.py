@@ -30,7 +30,7 @@ from pipeline.questions import ORDINAL_BITS
 #: Under a filter that leaves at most this many rows they are all compared: cheaper than proposing, and exact.
 FEW_ROWS = 8_000
 #: In a segment without an index, of a larger share than this all rows are compared and the others left out: that reads
-#: them in a row and copies nothing (measured: README.md).
+#: them in a row and copies nothing (docs/decisions/0032).
 GATHER_SHARE = 0.2
 #: Candidates for k results: this many times k, but not fewer and not more over k than these.
 WIDEN, AT_LEAST, AT_MOST_MORE = 8, 160, 400

@@ -44,7 +44,7 @@ HELD_OUT = frozenset(
 )
 SHORT = Settings(rate=4e-4, epochs=10, crop=64, max_length=64, batch=48)
 PAGES = Settings(rate=3e-4, epochs=3, crop=112, batch=32, patience=2)
-#: With so few texts the base is kept as it is, under a fitted head and beside the words: models/README.md says what training gave.
+#: With so few texts the base is kept as it is, under a fitted head and beside the words: docs/decisions/0055.
 FEW = Settings(epochs=0, crop=64, max_length=64)
 CALIBRATION = 0.1
 

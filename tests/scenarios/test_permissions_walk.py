@@ -41,7 +41,7 @@ COUNTS_OF_ALL = {
     "/v1/jobs": "the same as JSON; scope admin",
 }
 #: What differs between two houses of the same documents: moments, names of keys and index generations. And the scores of words,
-#: with the confidence of an answer that is made of them: how rare a word is, is known of the index as a whole (indexes/README.md, Permissions).
+#: with the confidence of an answer that is made of them: how rare a word is, is known of the index as a whole (docs/permissions.md).
 DIFFERING = {"received_at", "finished_at", "seen_at", "created_at", "at", "seconds", "key_id", "generation"}
 DIFFERING |= {"score", "explain", "confidence"}
 #: What is sent for a parameter of this name, one after the other. "ID" are documents, the forbidden one among them.

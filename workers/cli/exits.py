@@ -1,4 +1,4 @@
-"""Exit codes that scripts can use. The one list of them; workers/cli/README.md repeats it and a test compares."""
+"""Exit codes that scripts can use. The one list of them; docs/command-line.md repeats it and a test compares."""
 
 from __future__ import annotations
 

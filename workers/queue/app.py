@@ -1,6 +1,6 @@
 """The Celery application. Messages are hints: one job id in JSON, acknowledged late, no results kept.
 
-Each setting's reason is known from other people's lost documents; workers/README.md names them.
+Each setting's reason is known from other people's lost documents; docs/decisions/0008 names them.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def blend(first: np.ndarray, second: np.ndarray, targets: np.ndarray) -> float:
     difference over the texts (the one-standard-error rule of Breiman et al., "Classification and Regression Trees",
     1984, here paired); or by no more than `NEGLIGIBLE`, with no more texts wrong than chance allows. On the benchmark
     sets whose texts are like those trained on, the second allowance cost 0.15 points at most; its gain where sources
-    are unseen is in models/README.md.
+    are unseen is in docs/decisions/0059.
     """
     # The simpler the larger: the most of the second comes first.
     grid = [*np.exp(np.linspace(np.log(200), np.log(0.1), 45)), 0.0]

@@ -188,7 +188,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--bits", type=int, choices=(4, 8), default=4, help="of a weight, as served")
     parser.add_argument("--groups", type=int, default=300, help="neighbourhoods to learn from, one per step")
     parser.add_argument("--size", type=int, default=16, help="passages of a neighbourhood")
-    # Flat probabilities leave most of the weight to the ranking before: chosen on held-out questions, models/README.md.
+    # Flat probabilities leave most of the weight to the ranking before: chosen on held-out texts, docs/decisions/0054.
     parser.add_argument("--temperature", type=float, default=16.0, help="divides the log-odds in serving")
     parser.add_argument("--seed", type=int, default=20261124)
     parser.add_argument("--version", default=f"{datetime.datetime.now(datetime.UTC):%Y.%m.%d}")
