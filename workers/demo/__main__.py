@@ -1,8 +1,9 @@
 """`make demo`: start everything, drop the sample documents in, show what became of them, keep serving.
 
-    python -m workers.demo [--data FOLDER] [--once]
+    python -m workers.demo [--data FOLDER] [--once] [--svg FILE]
 
-With ``--once`` it stops after the table; exit status 0 only if every sample came where the manifest expects it.
+With ``--once`` it stops after the table; exit status 0 only if every sample came where the manifest expects it. ``--svg`` also saves a part of the table, a search
+and an answer as a picture, as the README shows it.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def deliveries_done(demo: Demo) -> None:
         time.sleep(0.3)
 
 
-def run(demo: Demo, manifest: Manifest, once: bool) -> int:
+def run(demo: Demo, manifest: Manifest, once: bool, picture: Path | None = None) -> int:
     """The whole demonstration; returns the exit status."""
     console.print("Starting Mailroom ...")
     started = time.monotonic()
@@ -165,6 +166,8 @@ def run(demo: Demo, manifest: Manifest, once: bool) -> int:
         show.search(console, search.query, demo.get("/v1/search", query=search.query, k=3))
     for question in manifest.questions:
         show.answer(console, demo.ask(question.question))
+    if picture:
+        show.save_picture(picture, console.width, lambda recorder: draw_extract(recorder, demo, manifest, documents))
     if not once:
         console.print(
             f"\nAPI      {demo.client.base_url}\nAPI key  {demo.key}\ntray     {demo.settings.home / 'tray'}",
@@ -183,15 +186,25 @@ def run(demo: Demo, manifest: Manifest, once: bool) -> int:
     return 0 if as_expected == len(states) else 1
 
 
+def draw_extract(recorder: Console, demo: Demo, manifest: Manifest, documents: dict[str, dict]) -> None:
+    """Print every fourth row of the table, the first search and the first answer."""
+    samples = manifest.samples[::4]
+    show.table(recorder, samples, documents, revision_of, lambda i: demo.get(f"/v1/documents/{i}/record"))
+    search, question = manifest.searches[0], manifest.questions[0]
+    show.search(recorder, search.query, demo.get("/v1/search", query=search.query, k=3))
+    show.answer(recorder, demo.ask(question.question))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo")
     parser.add_argument("--data", type=Path, default=Path("data/demo"))
     parser.add_argument("--once", action="store_true")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="save a part of the output as a picture")
     given = parser.parse_args()
     demo = Demo(given.data)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return run(demo, load_manifest(), given.once)
+        return run(demo, load_manifest(), given.once, given.svg)
     except KeyboardInterrupt:
         console.print("\nStopping ...")
         return 0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import io
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +18,8 @@ from rich.text import Text
 from workers.demo.samples_manifest import Sample
 
 Json = Mapping[str, Any]
+#: rich's template without the fonts that it would fetch from another host.
+PICTURE = re.sub(r"@font-face {{.*?}}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
 
 def table(
@@ -112,3 +118,11 @@ def answer(console: Console, told: Json) -> None:
             style="cyan",
             markup=False,
         )
+
+
+def save_picture(path: Path, width: int, draw: Callable[[Console], object]) -> None:
+    """Write what ``draw`` prints to a console of ``width`` columns as an SVG file."""
+    recorder = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
+    draw(recorder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(recorder.export_svg(title="make demo", code_format=PICTURE, unique_id="demo"), encoding="utf-8")
