@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.labelled import Labelled
-from pipeline.documents import Verdict
+from pipeline.documents import Prediction
 from pipeline.onnx import ModelManifest
 
 #: Bins of the expected calibration error, of equal width.
@@ -73,20 +73,20 @@ class Comparison:
     flips: tuple[Flip, ...]
 
 
-def figures(texts: Sequence[Labelled], verdicts: Sequence[Verdict]) -> Figures:
+def figures(texts: Sequence[Labelled], predictions: Sequence[Prediction]) -> Figures:
     """Of verdicts on labelled texts. A label that the classifier does not know counts as missed."""
-    told = [verdict.label for verdict in verdicts]
-    right = _right(texts, verdicts)
-    sure = np.array([verdict.sure for verdict in verdicts])
+    told = [prediction.label for prediction in predictions]
+    right = _right(texts, predictions)
+    confident = np.array([prediction.confident for prediction in predictions])
     known = sorted({label for text in texts for label in text.labels})
     classes = {label: _of_class(label, texts, told) for label in known}
     return Figures(
         texts=len(texts),
         accuracy=float(right.mean()),
         macro_f1=float(np.mean([each.f1 for each in classes.values()])),
-        ece=calibration_error(np.array([verdict.probability for verdict in verdicts]), right),
-        coverage=float(sure.mean()),
-        sure_accuracy=float(right[sure].mean()) if sure.any() else 1.0,
+        ece=calibration_error(np.array([prediction.probability for prediction in predictions]), right),
+        coverage=float(confident.mean()),
+        sure_accuracy=float(right[confident].mean()) if confident.any() else 1.0,
         classes=classes,
     )
 
@@ -98,7 +98,7 @@ def calibration_error(probabilities: np.ndarray, right: np.ndarray) -> float:
     return float(sum(gaps) / len(right))
 
 
-def compare(texts: Sequence[Labelled], one: Sequence[Verdict], two: Sequence[Verdict]) -> Comparison:
+def compare(texts: Sequence[Labelled], one: Sequence[Prediction], two: Sequence[Prediction]) -> Comparison:
     """The second classifier's verdicts against the first's, on the same texts. Seeded: the same answer every time."""
     first, second = _right(texts, one), _right(texts, two)
     gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
@@ -142,8 +142,8 @@ def manifest_differences(one: ModelManifest, two: ModelManifest) -> dict[str, tu
     return {name: (first.get(name), second.get(name)) for name in names}
 
 
-def _right(texts: Sequence[Labelled], verdicts: Sequence[Verdict]) -> np.ndarray:
-    return np.array([verdict.label in text.labels for text, verdict in zip(texts, verdicts, strict=True)])
+def _right(texts: Sequence[Labelled], predictions: Sequence[Prediction]) -> np.ndarray:
+    return np.array([prediction.label in text.labels for text, prediction in zip(texts, predictions, strict=True)])
 
 
 def _of_class(label: str, texts: Sequence[Labelled], told: Sequence[str]) -> ClassFigures:

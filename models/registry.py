@@ -52,7 +52,7 @@ def open_version(root: Path | str, name: str, version: str | None = None) -> Mod
     if "/" in name:
         return verify(Path(name))
     wanted, _, pinned = name.partition("@")
-    chosen = version or pinned or in_force(root, wanted)
+    chosen = version or pinned or active_version(root, wanted)
     folder = verify(locate(root, wanted, chosen))
     if (folder.manifest.name, folder.manifest.version) != (wanted, chosen):
         raise Misconfigured("bad-model", f"{folder.path} says it is {folder.manifest.title}.")
@@ -87,7 +87,7 @@ def versions(root: Path | str, name: str) -> list[str]:
     return sorted({*_versions_in(Path(root), name), *_versions_in(SHIPPED, name)}, key=_order)
 
 
-def in_force(root: Path | str, name: str) -> str:
+def active_version(root: Path | str, name: str) -> str:
     """The version that a name without a version stands for: the promoted one, else the newest shipped one. A version of
     the house never comes into force by lying there. Raises Misconfigured("bad-model") where there is none."""
     check_name(name)

@@ -65,7 +65,7 @@ class IndexReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SecondLook:
+class Reranking:
     """A reranker, how many of the best passages it reads again, and whether it does so where a request says nothing."""
 
     reranker: Reranker
@@ -74,7 +74,7 @@ class SecondLook:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Visibility:
     """The documents that a caller may read, and those of them that the filters keep: the same object without filters."""
 
     readable: Numbers
@@ -92,12 +92,12 @@ class Finder:
         passages: Passages,
         reader: IndexReader,
         embedder: Embedder,
-        second_look: SecondLook | None = None,
+        reranking: Reranking | None = None,
         embedder_of: Callable[[str], Embedder | None] = lambda digest: None,
     ) -> None:
         self._documents, self._passages, self._reader, self._embedder = documents, passages, reader, embedder
         self._embedder_of = embedder_of
-        self._second_look = second_look
+        self._second_look = reranking
 
     def search(self, caller: Caller, request: SearchRequest) -> SearchResult:
         """A page of passages that the caller may read. Raises Refused for a request out of bounds or a bad query."""
@@ -120,7 +120,7 @@ class Finder:
         whole = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
         return SearchResult(tuple(page), len(found), whole, index.generation, self._reader.stale)
 
-    def vouch(self, caller: Caller, request: SearchRequest, names: Sequence[str] = (), limit: int = 20) -> None:
+    def validate(self, caller: Caller, request: SearchRequest, names: Sequence[str] = (), limit: int = 20) -> None:
         """Raises what a search with these facets would be refused for, without searching."""
         check(request)
         facets.check(names, limit)
@@ -155,15 +155,15 @@ class Finder:
             return Answer(question, False, NOT_FOUND, (), passages[:k], confidence)
         return Answer(question, True, " ".join(q.text for q in quotes), quotes, passages[:k], confidence)
 
-    def _sight(self, caller: Caller, filters: Filters) -> Sight:
+    def _sight(self, caller: Caller, filters: Filters) -> Visibility:
         readable = self._documents.visible(caller, Filters())
-        return Sight(readable, self._documents.visible(caller, filters) if filters != Filters() else readable)
+        return Visibility(readable, self._documents.visible(caller, filters) if filters != Filters() else readable)
 
-    def _worded(self, index: Index, request: SearchRequest, depth: int, sight: Sight) -> Sequence[Hit]:
+    def _worded(self, index: Index, request: SearchRequest, depth: int, sight: Visibility) -> Sequence[Hit]:
         return index.lexical.search(request.query, depth, sight.allowed, request.plain, sight.readable)
 
     def _retrieve(
-        self, index: Index, request: SearchRequest, clauses: Sequence[Clause], sight: Sight
+        self, index: Index, request: SearchRequest, clauses: Sequence[Clause], sight: Visibility
     ) -> dict[str, list[Hit]]:
         """Ranked hits by part. The filter goes into each index; it is not applied afterwards."""
         parts: dict[str, list[Hit]] = {}
@@ -195,7 +195,7 @@ class Finder:
                     gathered.add(Found(hit, *texts[hit.chunk], {**explained, "fused": hit.score}))
         return next(worth_reading, None) is not None
 
-    def _look(self, request: SearchRequest) -> SecondLook | None:
+    def _look(self, request: SearchRequest) -> Reranking | None:
         """The second look where this request gets one. Raises Refused("bad-request") for one asked for that is not to be had."""
         if request.rerank and self._second_look is None:
             raise Refused("bad-request", "rerank: no reranker serves here; the setting models.reranker names one.")
@@ -219,7 +219,7 @@ def check_quotes(quotes: Sequence[Quote], passages: Sequence[Passage]) -> tuple[
     return tuple(q for q in quotes if any(_stands(q, p) for p in passages if p.document_id == q.document_id))
 
 
-def _reranked(look: SecondLook, query: str, found: list[Found]) -> list[Found]:
+def _reranked(look: Reranking, query: str, found: list[Found]) -> list[Found]:
     """The head read again, question and passage together. The hit's score stays the fused one."""
     head, tail = found[: look.passages], found[look.passages :]
     again = look.reranker.scores(query, [passage_text(each.chunk.heading, each.chunk.text) for each in head])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.documents import Verdict
+from pipeline.documents import Prediction
 from pipeline.onnx import CHARACTERS_PER_TOKEN, ModelFolder, OnnxModel, batches
 from pipeline.taxonomy import NEVER, Operation, labelling
 
@@ -60,9 +60,9 @@ class OnnxClassifier:
     def _follow(self, operations: Sequence[Operation]) -> None:
         manifest = self._manifest
         limits = [manifest.thresholds[label] for label in manifest.labels]
-        self._house = labelling(manifest.labels, limits, operations, manifest.taxonomy)
-        self.labels = self._house.labels
-        self.digest = self._folder.digest("classify-2", manifest.temperature, self._house.digest)
+        self._mailroom = labelling(manifest.labels, limits, operations, manifest.taxonomy)
+        self.labels = self._mailroom.labels
+        self.digest = self._folder.digest("classify-2", manifest.temperature, self._mailroom.digest)
 
     def made_of(self, folder: ModelFolder) -> bool:
         """Whether it runs what this folder holds."""
@@ -73,16 +73,16 @@ class OnnxClassifier:
         """The execution providers that the runtime gave, in order."""
         return self._model.providers
 
-    def classify(self, texts: Sequence[str]) -> list[Verdict]:
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """One verdict per text, in order. A text without any token gets equal probabilities: no guess, never sure."""
         own = self._outputs(texts)
-        house = self._house.probabilities(own, self._manifest.multi)
-        return [self._verdict(*rows) for rows in zip(texts, own, house, strict=True)]
+        mailroom = self._mailroom.probabilities(own, self._manifest.multi)
+        return [self._verdict(*rows) for rows in zip(texts, own, mailroom, strict=True)]
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities of the house's labels, float64, shape (len(texts), labels). Rows sum to 1, or to less
         where a label was retired; each stands for itself where the model gives several labels."""
-        return self._house.probabilities(self._outputs(texts), self._manifest.multi)
+        return self._mailroom.probabilities(self._outputs(texts), self._manifest.multi)
 
     def window(self, text: str) -> tuple[tuple[int, int], ...]:
         """The parts of a text that the network sees, as (start, end) in characters: all of it, or its head and its tail."""
@@ -98,28 +98,28 @@ class OnnxClassifier:
         scaled = logits / self._manifest.temperature
         return 1.0 / (1.0 + np.exp(-scaled)) if self._manifest.multi else softmax(scaled)
 
-    def _verdict(self, text: str, own: np.ndarray, house: np.ndarray) -> Verdict:
-        second, first = np.argsort(house, kind="stable")[-2:]
-        outputs = self._house.outputs[first]
+    def _verdict(self, text: str, own: np.ndarray, mailroom: np.ndarray) -> Prediction:
+        second, first = np.argsort(mailroom, kind="stable")[-2:]
+        outputs = self._mailroom.outputs[first]
         label = self.labels[first]
         model_label = self._manifest.labels[max(outputs, key=lambda i: own[i])] if outputs else label
-        return Verdict(
+        return Prediction(
             label=label,
-            probability=float(house[first]),
+            probability=float(mailroom[first]),
             runner_up=self.labels[second],
-            runner_up_probability=float(house[second]),
-            threshold=self._house.thresholds[first] if text.strip() else NEVER,
+            runner_up_probability=float(mailroom[second]),
+            threshold=self._mailroom.thresholds[first] if text.strip() else NEVER,
             model=self.name,
             digest=self._manifest.files[self._manifest.model],
             model_label=model_label if model_label != label else "",
-            taxonomy=self._house.taxonomy,
-            also=self._also(house, first) if self._manifest.multi and text.strip() else (),
+            taxonomy=self._mailroom.taxonomy,
+            also=self._also(mailroom, first) if self._manifest.multi and text.strip() else (),
         )
 
-    def _also(self, house: np.ndarray, first: int) -> tuple[str, ...]:
+    def _also(self, mailroom: np.ndarray, first: int) -> tuple[str, ...]:
         """The other labels that are sure, the most probable first."""
-        order = np.argsort(-house, kind="stable")
-        return tuple(self.labels[n] for n in order if n != first and house[n] >= self._house.thresholds[n])
+        order = np.argsort(-mailroom, kind="stable")
+        return tuple(self.labels[n] for n in order if n != first and mailroom[n] >= self._mailroom.thresholds[n])
 
 
 def encode(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[list[int]]:

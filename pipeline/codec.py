@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.documents import Element, Parsed, Verdict
+from pipeline.documents import Element, Parsed, Prediction
 
 
 def encode_parsed(parsed: Parsed) -> bytes:
@@ -25,15 +25,15 @@ def decode_parsed(payload: bytes) -> Parsed:
     return Parsed(elements=elements, **values)
 
 
-def encode_verdict(verdict: Verdict) -> bytes:
+def encode_prediction(prediction: Prediction) -> bytes:
     """A verdict."""
-    return _dump(asdict(verdict))
+    return _dump(asdict(prediction))
 
 
-def decode_verdict(payload: bytes) -> Verdict:
+def decode_prediction(payload: bytes) -> Prediction:
     """The inverse of `encode_verdict`."""
     values = json.loads(payload)
-    return Verdict(**{**values, "also": tuple(values.get("also", ()))})
+    return Prediction(**{**values, "also": tuple(values.get("also", ()))})
 
 
 def _dump(values: Any) -> bytes:

@@ -44,7 +44,7 @@ TERMINAL = frozenset(State) - {State.PROCESSING}
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Arrival:
     """One arrival of a content: where it came from and under which name.
 
     ``source`` is a configured name ("tray", "api", a sub-folder's source); ``path`` the place inside it (a POSIX
@@ -54,7 +54,7 @@ class Sighting:
 
     source: str
     path: str
-    seen_at: float
+    arrived_at: float
     access: tuple[str, ...] = ("*",)
     labels: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -145,7 +145,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Prediction:
     """The classifier's opinion. ``probability`` is calibrated; ``threshold`` is the label's own; ``sure`` compares them.
 
     ``model`` is "name@version"; ``digest`` the SHA-256 of its ONNX file. ``model_label`` is the model's own word where the
@@ -165,7 +165,7 @@ class Verdict:
     also: tuple[str, ...] = ()
 
     @property
-    def sure(self) -> bool:
+    def confident(self) -> bool:
         return self.probability >= self.threshold
 
 
@@ -198,7 +198,7 @@ class Document:
     id: str
     number: int
     tenant: str
-    revision: str
+    content_hash: str
     size: int
     name: str
     source: str
@@ -239,7 +239,7 @@ class Head:
     received_at: float
 
 
-class Lane(StrEnum):
+class QueueName(StrEnum):
     """A kind of worker: jobs of one lane are claimed by workers of that kind."""
 
     INGEST = "ingest"  # parse .. embed
@@ -258,7 +258,7 @@ class Job:
     """
 
     id: str
-    lane: Lane
+    queue: QueueName
     subject: str
     stage: str
     attempt: int
@@ -271,16 +271,16 @@ class Job:
 class Child:
     """A document found inside another (a mail's attachment), its bytes already stored under ``revision``."""
 
-    revision: str
+    content_hash: str
     size: int
-    sighting: Sighting
+    arrival: Arrival
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """All that a stage changes, committed in one transaction under the job's fence.
 
-    ``facts`` go into the decision record. ``document`` maps column names of Document to new values. ``result`` is the
+    ``data`` goes into the decision record. ``document`` maps column names of Document to new values. ``result`` is the
     cached output as (key, payload). ``chunks`` replace the document's chunks (and drop their vectors); ``vectors`` is a
     float32 array of shape (number of chunks, dimension) made by the embedder of digest ``embedder``. ``deliveries``
     become jobs of the lane DELIVER. Exactly one of ``next_stage`` and ``state`` is set: where the document goes next, or
@@ -288,7 +288,7 @@ class Outcome:
     """
 
     stage: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict)
     result: tuple[str, bytes] | None = None
     chunks: tuple[Chunk, ...] | None = None
@@ -310,4 +310,4 @@ class Event:
     at: float
     stage: str
     event: str
-    facts: Mapping[str, Any]
+    data: Mapping[str, Any]

@@ -72,7 +72,7 @@ def check(names: Sequence[str], limit: int) -> None:
         field_of(name)
 
 
-def facts(languages: Sequence[str], metadata: Mapping[str, str]) -> list[tuple[str, str]]:
+def attributes(languages: Sequence[str], metadata: Mapping[str, str]) -> list[tuple[str, str]]:
     """The (field, value) pairs of a document that its columns do not hold, each once. Its owner is who the metadata say
     owns it, else who they say wrote it."""
     pairs = [("language", language) for language in languages]

@@ -62,7 +62,7 @@ def few_per_document(hits: Iterable[Hit], limit: int) -> Iterator[Hit]:
             yield hit
 
 
-class Sayings:
+class NearDuplicates:
     """Texts seen so far; tells of a new one whether it says nearly the same as one of them. Texts that differ in a figure
     never do: two invoices of one form are two."""
 
@@ -70,7 +70,7 @@ class Sayings:
         self._held: dict[Hashable, tuple[list[str], set[int]]] = {}
         self._any: set[int] = set()
 
-    def same_as(self, name: Hashable, text: str) -> Hashable | None:
+    def find(self, name: Hashable, text: str) -> Hashable | None:
         """The name of an earlier text that this one repeats, by the Jaccard measure over its sequences of five words; else
         None, and the text is remembered under ``name``."""
         words = _WORD.findall(text.lower())

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.documents import Chunk, Head
-from pipeline.fuse import Sayings, few_per_document
+from pipeline.fuse import NearDuplicates, few_per_document
 from pipeline.ports import Lexical
 from pipeline.questions import Hit, Passage, SearchRequest
 
@@ -54,7 +54,7 @@ class Gathered:
         self.found: list[Found] = []
         self._request, self._judge = request, judge
         self._of_document: Counter[int] = Counter()
-        self._sayings = Sayings()
+        self._sayings = NearDuplicates()
 
     def worth_reading(self, hits: Iterable[Hit]) -> Iterator[Hit]:
         """Where every hit counts, those past a document's share need not be read."""
@@ -65,7 +65,7 @@ class Gathered:
         number = each.document.number
         if self._of_document[number] >= self._request.per_document or not self._is_admitted(each):
             return
-        if self._request.collapse and (other := self._sayings.same_as(len(self.found), each.chunk.text)) is not None:
+        if self._request.collapse and (other := self._sayings.find(len(self.found), each.chunk.text)) is not None:
             _note_duplicate(self.found[other], each.document)
             return
         self._of_document[number] += 1

@@ -22,18 +22,18 @@ from pathlib import PurePosixPath
 
 from pipeline.chunk import chunk
 from pipeline.classify import text_quality
-from pipeline.codec import decode_parsed, decode_verdict, encode_parsed, encode_verdict
+from pipeline.codec import decode_parsed, decode_prediction, encode_parsed, encode_prediction
 from pipeline.documents import (
+    Arrival,
     Child,
     Destination,
     Document,
     Job,
     Outcome,
     Parsed,
-    Sighting,
+    Prediction,
     Stage,
     State,
-    Verdict,
 )
 from pipeline.errors import MailroomError, Misconfigured, Rejected, Unavailable
 from pipeline.faults import fault
@@ -87,7 +87,7 @@ class Pass:
     @cached_property
     def parse_key(self) -> str:
         suffix = PurePosixPath(self.document.name).suffix.lower()
-        return cache_key(self.document.revision, Stage.PARSE, self.tools.parser.digest, suffix)
+        return cache_key(self.document.content_hash, Stage.PARSE, self.tools.parser.digest, suffix)
 
     @cached_property
     def parsed(self) -> Parsed:
@@ -99,20 +99,22 @@ class Pass:
         return self.tools.classifier()
 
     @cached_property
-    def verdict(self) -> tuple[str, Verdict] | None:
+    def prediction(self) -> tuple[str, Prediction] | None:
         """The verdict, stored or new, and the key it is stored under; None without a classifier."""
         if self.classifier is None:
             return None
         key = cache_key(self.parse_key, Stage.CLASSIFY, self.classifier.digest)
         payload = self.tools.catalogue.passages.result(key)
-        return key, decode_verdict(payload) if payload is not None else self.classifier.classify([self.parsed.text])[0]
+        return key, decode_prediction(payload) if payload is not None else self.classifier.classify([self.parsed.text])[
+            0
+        ]
 
     @cached_property
     def quality(self) -> float:
         return text_quality(self.parsed.text)
 
     def parse_bytes(self) -> Parsed:
-        with self.tools.blobs.open(self.document.revision) as content:
+        with self.tools.blobs.open(self.document.content_hash) as content:
             return self.tools.parser.parse(content, self.document.name)
 
 
@@ -135,16 +137,16 @@ def parse(work: Pass) -> Outcome:
         "reason": None,
         "detail": None,
     }
-    facts = {
+    data = {
         "parser": parsed.parser,
         "media_type": parsed.media_type,
         "pages": parsed.pages,
         "elements": len(parsed.elements),
         "text_quality": round(work.quality, 3),
         "flags": list(flags),
-        "attachments": [child.sighting.name for child in children],
+        "attachments": [child.arrival.name for child in children],
     }
-    outcome = {"facts": facts, "document": document, "result": (work.parse_key, payload), "children": children}
+    outcome = {"data": data, "document": document, "result": (work.parse_key, payload), "children": children}
     if work.quality < work.tools.policy.readable_floor:
         # An unreadable page is never classified: its neighbours' metadata would be guessed onto it.
         detail = _unreadable_detail(flags)
@@ -158,7 +160,7 @@ def cut(work: Pass) -> Outcome:
     stored, _ = work.tools.catalogue.passages.of_document(work.document.number)
     return Outcome(
         Stage.CHUNK,
-        facts={"chunks": len(chunks)},
+        data={"chunks": len(chunks)},
         document={"chunks": len(chunks)},
         chunks=None if tuple(stored) == chunks else chunks,
         next_stage=Stage.CLASSIFY,
@@ -167,41 +169,41 @@ def cut(work: Pass) -> Outcome:
 
 def classify(work: Pass) -> Outcome:
     """Text to a calibrated verdict."""
-    if work.verdict is None:
-        facts = {"verdict": None, "why": "bad-model"}
-        return Outcome(Stage.CLASSIFY, facts=facts, document=NO_VERDICT, next_stage=Stage.ROUTE)
-    key, verdict = work.verdict
+    if work.prediction is None:
+        data = {"prediction": None, "why": "bad-model"}
+        return Outcome(Stage.CLASSIFY, data=data, document=NO_PREDICTION, next_stage=Stage.ROUTE)
+    key, prediction = work.prediction
     return Outcome(
         Stage.CLASSIFY,
-        facts=verdict_facts(verdict),
-        document=_judged(verdict),
-        result=(key, encode_verdict(verdict)),
+        data=prediction_facts(prediction),
+        document=_judged(prediction),
+        result=(key, encode_prediction(prediction)),
         next_stage=Stage.ROUTE,
     )
 
 
 #: The document's columns where no classifier could be asked.
-NO_VERDICT = {"label": None, "probability": None, "model": None}
+NO_PREDICTION = {"label": None, "probability": None, "model": None}
 
 
-def _judged(verdict: Verdict | None) -> Mapping[str, object]:
+def _judged(prediction: Prediction | None) -> Mapping[str, object]:
     """A verdict as it stands in the document's columns."""
-    if verdict is None:
-        return NO_VERDICT
-    return {"label": verdict.label, "probability": verdict.probability, "model": verdict.model}
+    if prediction is None:
+        return NO_PREDICTION
+    return {"label": prediction.label, "probability": prediction.probability, "model": prediction.model}
 
 
 def send(work: Pass) -> Outcome:
     """Verdict and rules to destinations, or to a person."""
     document, parsed = work.document, work.parsed
-    verdict = work.verdict[1] if work.verdict else None
-    if any(getattr(document, name) != value for name, value in _judged(verdict).items()):
+    prediction = work.prediction[1] if work.prediction else None
+    if any(getattr(document, name) != value for name, value in _judged(prediction).items()):
         # Judged in an earlier attempt, and another version was promoted since: the document is judged again, since
         # what it is called and where it goes must come from the same version.
-        return Outcome(Stage.ROUTE, facts={"again": "classify"}, next_stage=Stage.CLASSIFY)
-    routing = route(work.tools.rules, verdict, document, parsed.text, document.metadata)
+        return Outcome(Stage.ROUTE, data={"again": "classify"}, next_stage=Stage.CLASSIFY)
+    routing = route(work.tools.rules, prediction, document, parsed.text, document.metadata)
     deliveries = () if routing.review_reason else routing.destinations
-    facts = {
+    data = {
         "rules": list(routing.rules),
         "rules_digest": routing.rules_digest,
         "destinations": [f"{d.kind}:{d.target}" for d in routing.destinations],
@@ -212,7 +214,7 @@ def send(work: Pass) -> Outcome:
         detail = review_detail(document, routing.review_reason)
     return Outcome(
         Stage.ROUTE,
-        facts=facts,
+        data=data,
         document={"rules": routing.rules, "reason": routing.review_reason, "detail": detail},
         deliveries=deliveries,
         next_stage=Stage.EMBED,
@@ -228,7 +230,7 @@ def embed(work: Pass) -> Outcome:
         vectors = embedder.embed([passage_text(c.heading, c.text) for c in chunks])
     return Outcome(
         Stage.EMBED,
-        facts={"embedder": embedder.name, "digest": embedder.digest, "vectors": len(chunks), "cached": not fresh},
+        data={"embedder": embedder.name, "digest": embedder.digest, "vectors": len(chunks), "cached": not fresh},
         vectors=vectors if fresh else None,
         embedder=embedder.digest if fresh else None,
         next_stage=Stage.INDEX,
@@ -280,7 +282,7 @@ class Ingest:
             outcome = PATH[Stage(job.stage)](work)
             fault(f"{job.stage}.after", work.document.name)
             seconds = round(time.perf_counter() - started, 4)
-            return replace(outcome, facts={**outcome.facts, "attempt": job.attempt, "seconds": seconds})
+            return replace(outcome, data={**outcome.data, "attempt": job.attempt, "seconds": seconds})
         except Rejected as error:
             return self._failed(work, job, State.FAILED, error.code, error.detail)
         except (Unavailable, Misconfigured) as error:
@@ -308,7 +310,7 @@ class Ingest:
         tray = work.document.source in self.tools.policy.trays and work.document.parent is None
         return Outcome(
             job.stage,
-            facts={"error": code, "detail": detail, "attempt": job.attempt},
+            data={"error": code, "detail": detail, "attempt": job.attempt},
             deliveries=(Destination("failed", work.document.source),) if tray else (),
             state=state,
             reason=code,
@@ -331,20 +333,20 @@ def passage_text(heading: str | None, text: str) -> str:
     return f"{heading}\n{text}" if heading and heading not in text else text
 
 
-def verdict_facts(verdict: Verdict) -> dict[str, object]:
+def prediction_facts(prediction: Prediction) -> dict[str, object]:
     """The verdict as it stands in the decision record."""
     return {
-        "label": verdict.label,
-        "probability": round(verdict.probability, 4),
-        "runner_up": verdict.runner_up,
-        "runner_up_probability": round(verdict.runner_up_probability, 4),
-        "threshold": verdict.threshold,
-        "sure": verdict.sure,
-        "model": verdict.model,
-        "digest": verdict.digest,
-        **({"also": list(verdict.also)} if verdict.also else {}),
-        **({"model_label": verdict.model_label} if verdict.model_label else {}),
-        **({"taxonomy": verdict.taxonomy} if verdict.taxonomy else {}),
+        "label": prediction.label,
+        "probability": round(prediction.probability, 4),
+        "runner_up": prediction.runner_up,
+        "runner_up_probability": round(prediction.runner_up_probability, 4),
+        "threshold": prediction.threshold,
+        "confident": prediction.confident,
+        "model": prediction.model,
+        "digest": prediction.digest,
+        **({"also": list(prediction.also)} if prediction.also else {}),
+        **({"model_label": prediction.model_label} if prediction.model_label else {}),
+        **({"taxonomy": prediction.taxonomy} if prediction.taxonomy else {}),
     }
 
 
@@ -359,16 +361,16 @@ def _children(work: Pass) -> tuple[tuple[Child, ...], bool]:
 
 def _child(work: Pass, name: str, content: bytes, depth: int) -> Child:
     document = work.document
-    revision, size = work.tools.blobs.put([content], work.tools.policy.max_attachment_bytes)
-    sighting = Sighting(
+    content_hash, size = work.tools.blobs.put([content], work.tools.policy.max_attachment_bytes)
+    arrival = Arrival(
         source=document.source,
         path=f"{document.path}/{PurePosixPath(name).name or 'attachment'}",
-        seen_at=document.received_at,
+        arrived_at=document.received_at,
         access=document.access,
         labels=document.labels,
         metadata={"attached_to": document.id, "nesting": str(depth)},
     )
-    return Child(revision, size, sighting)
+    return Child(content_hash, size, arrival)
 
 
 def _unreadable_detail(flags: tuple[str, ...]) -> str:

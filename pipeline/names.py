@@ -29,7 +29,7 @@ def filled(template: str, document: Document) -> PurePosixPath:
         "suffix": name.suffix,
         "source": safe_part(document.source),
         "id": document.id,
-        "revision": document.revision,
+        "content_hash": document.content_hash,
         "sender": safe_part(document.metadata.get("from", "unknown")),
     }
     return PurePosixPath(*(safe_part(part) for part in template.format(**values).split("/") if part))

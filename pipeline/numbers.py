@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 
-class Mark:
+class IdentityToken:
     """Nothing but itself."""
 
     __slots__ = ("__weakref__",)
@@ -22,7 +22,7 @@ class Numbers(Set[int]):
     """
 
     #: the mark of the set that this one was made of by `altered`, and the numbers that only one of the two has
-    before: tuple[Mark, np.ndarray] | None = None
+    before: tuple[IdentityToken, np.ndarray] | None = None
 
     def __init__(self, numbers: Iterable[int] | np.ndarray = ()) -> None:
         given = numbers if isinstance(numbers, np.ndarray) else np.fromiter(numbers, np.int64)
@@ -66,11 +66,11 @@ class Numbers(Set[int]):
         both.sort(kind="stable")  # two sorted runs: merged in one pass
         return Numbers(both[np.concatenate([[True], both[1:] > both[:-1]])])
 
-    def altered(self, looked_at: Numbers, kept: Numbers) -> Numbers:
+    def updated(self, checked: Numbers, kept: Numbers) -> Numbers:
         """With ``kept``, and without the others of ``looked_at``, which are few; the same object where that changes nothing.
         A million numbers cost a copy; ``before`` tells what the new set was made of."""
-        here = self.member(looked_at.array)
-        gone = looked_at.array[here & ~kept.member(looked_at.array)]
+        here = self.member(checked.array)
+        gone = checked.array[here & ~kept.member(checked.array)]
         come = kept.array[~self.member(kept.array)]
         if not len(gone) and not len(come):
             return self
@@ -94,9 +94,9 @@ class Numbers(Set[int]):
         return f"Numbers({len(self)} from {self.array[0]} to {self.array[-1]})" if len(self) else "Numbers()"
 
     @cached_property
-    def mark(self) -> Mark:
+    def mark(self) -> IdentityToken:
         """Stands for this very object, for weak references to it; lives on with a set that was made of this one."""
-        return Mark()
+        return IdentityToken()
 
     def member(self, documents: np.ndarray) -> np.ndarray:
         """Boolean per entry of ``documents`` (integers of any sign)."""

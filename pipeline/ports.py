@@ -10,17 +10,17 @@ import numpy as np
 
 from pipeline.access import Effect, Rule, Scope
 from pipeline.documents import (
+    Arrival,
     Chunk,
     Document,
     EmbeddingModel,
     Event,
     Head,
     Job,
-    Lane,
     Outcome,
     Parsed,
-    Sighting,
-    Verdict,
+    Prediction,
+    QueueName,
 )
 from pipeline.facets import Facet
 from pipeline.numbers import Numbers
@@ -42,7 +42,7 @@ class Classifier(Protocol):
     digest: str
     labels: tuple[str, ...]
 
-    def classify(self, texts: Sequence[str]) -> list[Verdict]: ...
+    def classify(self, texts: Sequence[str]) -> list[Prediction]: ...
 
 
 class Embedder(Protocol):
@@ -131,7 +131,7 @@ class Lexical(Protocol):
 class Documents(Protocol):
     """Documents, their sightings and their decision record."""
 
-    def receive(self, revision: str, size: int, sighting: Sighting, tenant: str = "default") -> tuple[Document, bool]:
+    def receive(self, content_hash: str, size: int, arrival: Arrival, tenant: str = "default") -> tuple[Document, bool]:
         """Record an arrival. A content not yet known becomes a document with an ingest job at stage PARSE, in the same
         transaction; one that is known (and not deleted) only gains a sighting, its access list widened. Returns
         (document, created). Safe under concurrency: the unique (tenant, revision) decides."""
@@ -168,10 +168,10 @@ class Documents(Protocol):
         """Hide at once and forget texts, vectors and cached results; returns the document as it was. The blob is the
         caller's to delete. Idempotent; Refused("not-found") for an unknown id."""
 
-    def holds(self, revision: str) -> bool:
+    def holds(self, content_hash: str) -> bool:
         """Does any document that is not deleted, of any tenant, have this content?"""
 
-    def history(self, document_id: str) -> tuple[list[Sighting], list[Event]]:
+    def history(self, document_id: str) -> tuple[list[Arrival], list[Event]]:
         """The arrivals and the decision record, oldest first."""
 
     def record(self, event: Event) -> None: ...
@@ -180,10 +180,12 @@ class Documents(Protocol):
         """Documents per state."""
 
 
-class Ledger(Protocol):
+class JobStore(Protocol):
     """Leased jobs. The queue only wakes; this remembers."""
 
-    def claim(self, lane: Lane, owner: str, seconds: float, limit: int = 1, job_id: str | None = None) -> list[Job]:
+    def claim(
+        self, queue: QueueName, owner: str, seconds: float, limit: int = 1, job_id: str | None = None
+    ) -> list[Job]:
         """Lease up to ``limit`` due jobs (the given one only, if ``job_id`` is set and due), oldest first, counting the
         attempt in the same transaction. Two callers never hold one job."""
 
@@ -197,7 +199,7 @@ class Ledger(Protocol):
         stage, and is returned; else it is released as due now, and the released job is returned. With ``state`` the
         job ends."""
 
-    def done(self, job: Job, facts: Mapping[str, Any]) -> bool:
+    def done(self, job: Job, data: Mapping[str, Any]) -> bool:
         """End a job of the other lanes, recording an event on its document when the subject is one."""
 
     def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool:
@@ -207,7 +209,7 @@ class Ledger(Protocol):
     def park(self, job: Job, reason: str, detail: str) -> bool:
         """A dead letter: the job stays, in state "dead", until `retry`."""
 
-    def due(self, lane: Lane, limit: int = 1000) -> list[str]:
+    def due(self, queue: QueueName, limit: int = 1000) -> list[str]:
         """Ids of the jobs that could be claimed now (unleased or lease expired, run_after passed)."""
 
     def backlog(self) -> list[Mapping[str, Any]]:
@@ -287,10 +289,10 @@ class Requests(Protocol):
     def recall(self, key_id: str, name: str) -> tuple[str, str] | None:
         """(revision, document id) that this name stood for."""
 
-    def remember(self, key_id: str, name: str, revision: str, document_id: str) -> None: ...
+    def remember(self, key_id: str, name: str, content_hash: str, document_id: str) -> None: ...
 
 
-class Opinions(Protocol):
+class FeedbackStore(Protocol):
     """What people made of hits: the house's own judgements of its search."""
 
     def record(self, feedback: Feedback) -> None:
@@ -357,8 +359,8 @@ class Plans(Protocol):
 class Reviews(Protocol):
     """What people decided of documents. A decided document's model is "person:" and who it was."""
 
-    def decide(self, item: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
-        """Apply a difference (an item of a plan) at once, in one transaction, with ``facts`` in its record; its new
+    def decide(self, item: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+        """Apply a difference (an item of a plan) at once, in one transaction, with ``data`` in its record; its new
         destinations become deliveries. False where the document is no longer what the item's old side says."""
 
     def approved(self, caller: Caller) -> Numbers:
@@ -413,13 +415,13 @@ class Catalogue(Protocol):
     """The database behind all of them."""
 
     documents: Documents
-    ledger: Ledger
+    ledger: JobStore
     passages: Passages
     embeddings: Embeddings
     keys: Keys
     plans: Plans
     requests: Requests
-    opinions: Opinions
+    feedback: FeedbackStore
     reviews: Reviews
     rules: Rules
     groups: Groups

@@ -45,6 +45,9 @@ class Caller:
         return users[0] if users else f"key:{self.key_id}"
 
 
+#: The administrator of an installation with one tenant: sees every document.
+ADMINISTRATOR = Caller((), admin=True)
+
 #: How the principal of a person begins; others are groups and services.
 USER = "user:"
 

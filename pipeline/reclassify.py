@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.documents import Document, Event, Routing, Stage, State, Verdict
+from pipeline.documents import Document, Event, Prediction, Routing, Stage, State
 from pipeline.errors import Refused
 from pipeline.ingest import review_detail
 from pipeline.taxonomy import Operation, called_today
@@ -33,14 +33,14 @@ def standing(document: Document) -> dict[str, Any]:
     return {**values, "rules": list(document.rules), "state": str(document.state)}
 
 
-def proposed(document: Document, verdict: Verdict, routing: Routing) -> dict[str, Any]:
+def proposed(document: Document, prediction: Prediction, routing: Routing) -> dict[str, Any]:
     """The decision that verdict and routing make, as JSON values."""
     reason = routing.review_reason
-    seen = replace(document, label=verdict.label, probability=verdict.probability)
+    seen = replace(document, label=prediction.label, probability=prediction.probability)
     return {
-        "label": verdict.label,
-        "probability": verdict.probability,
-        "model": verdict.model,
+        "label": prediction.label,
+        "probability": prediction.probability,
+        "model": prediction.model,
         "rules": list(routing.rules),
         "reason": reason,
         "detail": review_detail(seen, reason) if reason else None,
@@ -49,22 +49,22 @@ def proposed(document: Document, verdict: Verdict, routing: Routing) -> dict[str
 
 
 def difference(
-    document: Document, verdict: Verdict, routing: Routing, delivered: frozenset[str]
+    document: Document, prediction: Prediction, routing: Routing, delivered: frozenset[str]
 ) -> dict[str, Any] | None:
     """An item of a plan {document_id, old, new}, or None when nothing would change.
 
     ``delivered`` are the destinations ("kind:target") that the document was sent to under its present label. The new
     side's ``destinations`` are those still to be sent to: all of them under a new label, else the ones not yet served.
     """
-    item = change(document, verdict, routing, delivered)
+    item = change(document, prediction, routing, delivered)
     old, new = item["old"], item["new"]
     same = all(old[key] == new[key] for key in DECIDED) and not new["destinations"]
     return None if same else item
 
 
-def change(document: Document, verdict: Verdict, routing: Routing, delivered: frozenset[str]) -> dict[str, Any]:
+def change(document: Document, prediction: Prediction, routing: Routing, delivered: frozenset[str]) -> dict[str, Any]:
     """An item of a plan, whether anything would change or not."""
-    old, new = standing(document), proposed(document, verdict, routing)
+    old, new = standing(document), proposed(document, prediction, routing)
     wanted = [] if routing.review_reason else [f"{d.kind}:{d.target}" for d in routing.destinations]
     if old["label"] == new["label"]:
         wanted = [each for each in wanted if each not in delivered]
@@ -76,17 +76,17 @@ def delivered(events: Iterable[Event]) -> frozenset[str]:
     sent: set[str] = set()
     for event in events:
         if event.stage == Stage.ROUTE:
-            sent = set() if event.facts.get("review") else set(event.facts.get("destinations", ()))
+            sent = set() if event.data.get("review") else set(event.data.get("destinations", ()))
         elif (event.stage, event.event) in (("reclassify", "applied"), (REVIEW, APPROVED)):
-            new, old = event.facts["to"], event.facts["from"]
+            new, old = event.data["to"], event.data["from"]
             kept = sent if new["label"] == old["label"] else set()
             sent = kept | set(new.get("destinations", ()))
     return frozenset(sent)
 
 
-def decided(label: str, who: str, also: Sequence[str] = ()) -> Verdict:
+def decided(label: str, who: str, also: Sequence[str] = ()) -> Prediction:
     """A person's word as a verdict: sure, whatever the classifier thinks. ``also`` are the further labels that the person gave."""
-    return Verdict(label, 1.0, label, 0.0, 0.0, f"{PERSON}{who}", "", also=tuple(also))
+    return Prediction(label, 1.0, label, 0.0, 0.0, f"{PERSON}{who}", "", also=tuple(also))
 
 
 def by_person(document: Document) -> bool:
@@ -94,7 +94,7 @@ def by_person(document: Document) -> bool:
     return (document.model or "").startswith(PERSON)
 
 
-def standing_decision(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> Verdict:
+def standing_decision(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> Prediction:
     """A person's decision under today's taxonomy: no model overrules it, but a label that was renamed or merged since is
     called what it is called now. One that was split or retired stays, until a person decides anew."""
     first, *also = labels_today(document, events, operations).values()
@@ -106,8 +106,8 @@ def standing_decision(document: Document, events: Iterable[Event], operations: S
 def labels_today(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> dict[str, str | None]:
     """The labels that a person gave a document, first the one it is filed under, each with what it is called now; None where it
     was split or retired since."""
-    facts = next((e.facts for e in reversed(list(events)) if (e.stage, e.event) == (REVIEW, APPROVED)), {})
-    since, given = str(facts.get("taxonomy", "")), (document.label or "", *facts.get("also", ()))
+    data = next((e.data for e in reversed(list(events)) if (e.stage, e.event) == (REVIEW, APPROVED)), {})
+    since, given = str(data.get("taxonomy", "")), (document.label or "", *data.get("also", ()))
     return {label: called_today(label, operations, since) for label in given}
 
 
@@ -116,10 +116,10 @@ def present_labels(document: Document, events: Iterable[Event], operations: Sequ
     today, else those that its classifier was sure of. What a plan made of it has one label: plans keep no others."""
     events = list(events)
     if by_person(document):
-        verdict = standing_decision(document, events, operations)
-        return (verdict.label, *verdict.also)
+        prediction = standing_decision(document, events, operations)
+        return (prediction.label, *prediction.also)
     last = next((event for event in reversed(events) if event.stage in (Stage.CLASSIFY, "reclassify")), None)
-    also = last.facts.get("also", ()) if last and last.stage == Stage.CLASSIFY else ()
+    also = last.data.get("also", ()) if last and last.stage == Stage.CLASSIFY else ()
     return (document.label or "", *also)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from email.utils import parseaddr
 from fnmatch import fnmatchcase
 
-from pipeline.documents import Document, Routing, Verdict
+from pipeline.documents import Document, Prediction, Routing
 from pipeline.patterns import TEXT_LIMIT as PATTERN_LIMIT
 from pipeline.rules import Conditions, Rule, Rules
 
@@ -17,38 +17,42 @@ TEXT_LIMIT = 200_000
 class _Facts:
     """What conditions look at, made once for all rules."""
 
-    def __init__(self, verdict: Verdict | None, document: Document, text: str, metadata: Mapping[str, str]) -> None:
+    def __init__(
+        self, prediction: Prediction | None, document: Document, text: str, metadata: Mapping[str, str]
+    ) -> None:
         self.fields = {
-            "label": (verdict.label, *verdict.also) if verdict else ("",),
+            "label": (prediction.label, *prediction.also) if prediction else ("",),
             "path": (document.path,),
             "source": (document.source,),
             "sender": _senders(metadata.get("from", "")),
             "media_type": (document.media_type or "",),
             "flag": document.flags,
         }
-        self.score = verdict.probability if verdict else 0.0
+        self.score = prediction.probability if prediction else 0.0
         self.pages = document.pages or 0
         self.text = " ".join(text[:TEXT_LIMIT].lower().split())
         self.raw = text[:PATTERN_LIMIT]
         self.metadata = metadata
 
 
-def route(rules: Rules, verdict: Verdict | None, document: Document, text: str, metadata: Mapping[str, str]) -> Routing:
+def route(
+    rules: Rules, prediction: Prediction | None, document: Document, text: str, metadata: Mapping[str, str]
+) -> Routing:
     """Which rules hold for a document, and what follows.
 
     A verdict that is missing or not sure sends the document to review, unless a rule that holds is trusted without one.
     A rule's own review reason wins over its destinations.
     """
-    facts = _Facts(verdict, document, text, metadata)
-    sure = verdict is not None and verdict.sure
+    facts = _Facts(prediction, document, text, metadata)
+    confident = prediction is not None and prediction.confident
     held = [rule for rule in rules.rules if holds(rule, facts)]
     if rules.first_only:
         held = held[:1]
     held = held or [rules.default]
     destinations = tuple(dict.fromkeys(d for rule in held for d in rule.destinations))
     reason = next((rule.review for rule in held if rule.review), None)
-    if reason is None and not sure and not any(rule.trust for rule in held):
-        reason = "low-confidence" if verdict is not None else "no-verdict"
+    if reason is None and not confident and not any(rule.trust for rule in held):
+        reason = "low-confidence" if prediction is not None else "no-prediction"
     return Routing(destinations, tuple(rule.name for rule in held), rules.digest, reason)
 
 

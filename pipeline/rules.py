@@ -44,7 +44,7 @@ CONDITIONS = (*GLOBS, "text", "pattern", "metadata", *NUMBERS)
 RULE_KEYS = ("name", "when", "unless", "destinations", "review", "trust")
 KINDS = ("folder", "webhook")
 #: What a folder template may name.
-TEMPLATE_FIELDS = ("label", "year", "month", "day", "name", "stem", "suffix", "source", "id", "revision", "sender")
+TEMPLATE_FIELDS = ("label", "year", "month", "day", "name", "stem", "suffix", "source", "id", "content_hash", "sender")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ _EDGE = 1e-9
 Place = tuple[int, int]
 
 
-class Judge(Protocol):
+class Probabilities(Protocol):
     """What is asked of a classifier."""
 
     labels: tuple[str, ...]
@@ -75,7 +75,7 @@ class Why:
     probability: float
     runner_up: str
     threshold: float
-    sure: bool
+    confident: bool
     model: str
     recorded: str | None
     recorded_by: str | None
@@ -84,7 +84,7 @@ class Why:
     examples: tuple[Example, ...]
 
 
-def influences(judge: Judge, parsed: Parsed, label: str, passes: int) -> tuple[tuple[Span, ...], int]:
+def influences(judge: Probabilities, parsed: Parsed, label: str, passes: int) -> tuple[tuple[Span, ...], int]:
     """The spans that moved the verdict for ``label`` most, the strongest first, those against it last; and the number of
     texts that were judged, at most ``passes`` (2 at least)."""
     text = parsed.text
@@ -106,7 +106,7 @@ def influences(judge: Judge, parsed: Parsed, label: str, passes: int) -> tuple[t
 class _Reader:
     """Shows a classifier a text with parts left out."""
 
-    def __init__(self, judge: Judge, text: str, label: str) -> None:
+    def __init__(self, judge: Probabilities, text: str, label: str) -> None:
         self._judge, self._text = judge, text
         self._column = judge.labels.index(label)
         self.window = judge.window(text)

@@ -18,7 +18,7 @@ go_offline(os.environ)
 from indexes.open import open_blobs, open_catalogue, open_indexes  # noqa: E402  (the switches come before any import of a runtime)
 from indexes.places import Indexes, Reader, Writer  # noqa: E402
 from models.registry import open_version  # noqa: E402
-from pipeline.answer import Finder, SecondLook  # noqa: E402
+from pipeline.answer import Finder, Reranking  # noqa: E402
 from pipeline.embed import OnnxEmbedder  # noqa: E402
 from pipeline.errors import Misconfigured  # noqa: E402
 from pipeline.ingest import Ingest, Policy, Tools  # noqa: E402
@@ -28,22 +28,22 @@ from pipeline.parse.sandbox import SandboxedParser  # noqa: E402
 from pipeline.ports import Blobs, Catalogue, Embedder, Reranker  # noqa: E402
 from pipeline.rerank import OnnxReranker  # noqa: E402
 from pipeline.rules import Rules, load_rules  # noqa: E402
-from workers.queue.notify import Hints  # noqa: E402
+from workers.queue.notify import Notifier  # noqa: E402
 from workers.services.active_classifier import Classifiers  # noqa: E402
 from workers.services.active_embedder import Embedders  # noqa: E402
 from workers.services.deliver import Deliver  # noqa: E402
-from workers.services.explain import Whys  # noqa: E402
+from workers.services.explain import PredictionExplainer  # noqa: E402
 from workers.services.promotion import Promoter  # noqa: E402
 from workers.services.reclassify import Reclassify  # noqa: E402
 from workers.services.similar import Similar  # noqa: E402
 from workers.services.suggest import Suggestions  # noqa: E402
-from workers.services.taxonomy import HouseTaxonomy  # noqa: E402
+from workers.services.taxonomy import TaxonomyService  # noqa: E402
 from workers.settings import Settings  # noqa: E402
 
 log = logging.getLogger(__name__)
 
 
-class House:
+class Mailroom:
     """Every part of one installation, built on first use. Not to be carried across a fork once parts are built."""
 
     def __init__(self, settings: Settings) -> None:
@@ -85,10 +85,10 @@ class House:
             return None
 
     @property
-    def second_look(self) -> SecondLook | None:
+    def reranking(self) -> Reranking | None:
         """How the reranker is used; None without one."""
         chosen = self.settings.search
-        return SecondLook(self.reranker, chosen.reranked, chosen.rerank) if self.reranker else None
+        return Reranking(self.reranker, chosen.reranked, chosen.rerank) if self.reranker else None
 
     @property
     def runtime(self) -> dict[str, Any]:
@@ -133,12 +133,12 @@ class House:
         return Promoter(self)
 
     @cached_property
-    def taxonomy(self) -> HouseTaxonomy:
-        return HouseTaxonomy(self)
+    def taxonomy(self) -> TaxonomyService:
+        return TaxonomyService(self)
 
     @cached_property
-    def whys(self) -> Whys:
-        return Whys(self)
+    def explainer(self) -> PredictionExplainer:
+        return PredictionExplainer(self)
 
     @cached_property
     def suggestions(self) -> Suggestions:
@@ -149,8 +149,8 @@ class House:
         return Similar(self)
 
     @cached_property
-    def hints(self) -> Hints:
-        return Hints(self.settings)
+    def notifier(self) -> Notifier:
+        return Notifier(self.settings)
 
     @cached_property
     def indexes(self) -> Indexes:
@@ -168,7 +168,7 @@ class House:
     @cached_property
     def search(self) -> Finder:
         parts = self.catalogue.documents, self.catalogue.passages, self.reader
-        return Finder(*parts, self.embedder, self.second_look, self.embedders.of)
+        return Finder(*parts, self.embedder, self.reranking, self.embedders.of)
 
     def _model(self, name: str) -> ModelFolder:
         return open_version(self.settings.models_root, name)

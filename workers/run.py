@@ -113,17 +113,17 @@ def _check(settings: Settings) -> None:
 
 
 def run_writer(settings: Settings, given: argparse.Namespace) -> None:
-    from workers.assemble import House
+    from workers.assemble import Mailroom
     from workers.indexer.writer import Writer
 
-    house = House(settings)
+    mailroom = Mailroom(settings)
     stopping = Stopping()
     with OnlyOne(settings.index_path / "process.lock", "The index writer"):
-        writer = Writer(house)
+        writer = Writer(mailroom)
         writer.step()
         _say_ready(given)
         writer.run(stopping)
-    house.close()
+    mailroom.close()
 
 
 def run_sweeper(settings: Settings, given: argparse.Namespace) -> None:
@@ -137,10 +137,10 @@ def run_sweeper(settings: Settings, given: argparse.Namespace) -> None:
 
 
 def run_tray(settings: Settings, given: argparse.Namespace) -> None:
-    from workers.assemble import House
+    from workers.assemble import Mailroom
     from workers.tray.watch import Watcher
 
-    watcher = Watcher(House(settings))
+    watcher = Watcher(Mailroom(settings))
     watcher.run(Stopping(), ready=lambda: _say_ready(given))
 
 

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from indexes.catalogue.access import SqlGroups, SqlRules
 from indexes.catalogue.documents import SqlDocuments
 from indexes.catalogue.embeddings import SqlEmbeddings
+from indexes.catalogue.feedback import SqlFeedback
 from indexes.catalogue.keys import SqlKeys
-from indexes.catalogue.ledger import SqlLedger
-from indexes.catalogue.opinions import SqlOpinions
+from indexes.catalogue.ledger import SqlJobStore
 from indexes.catalogue.passages import SqlPassages
 from indexes.catalogue.plans import SqlPlans
 from indexes.catalogue.queries import SqlQueries
@@ -25,13 +25,13 @@ class SqlCatalogue:
     def __init__(self, url: str) -> None:
         self.store = Store(url)
         self.documents = SqlDocuments(self.store)
-        self.ledger = SqlLedger(self.store)
+        self.ledger = SqlJobStore(self.store)
         self.passages = SqlPassages(self.store)
         self.embeddings = SqlEmbeddings(self.store)
         self.keys = SqlKeys(self.store)
         self.plans = SqlPlans(self.store)
         self.requests = SqlRequests(self.store)
-        self.opinions = SqlOpinions(self.store)
+        self.feedback = SqlFeedback(self.store)
         self.reviews = SqlReviews(self.store)
         self.rules = SqlRules(self.store)
         self.groups = SqlGroups(self.store)
@@ -42,9 +42,9 @@ class SqlCatalogue:
             if not self.store.sqlite:
                 connection.scalar(sa.text("SELECT 1"))
                 return
-            verdict = connection.scalar(sa.text("PRAGMA integrity_check"))
-        if verdict != "ok":
-            raise Misconfigured("bad-store", f"The catalogue is damaged ({verdict}); restore the last backup.")
+            prediction = connection.scalar(sa.text("PRAGMA integrity_check"))
+        if prediction != "ok":
+            raise Misconfigured("bad-store", f"The catalogue is damaged ({prediction}); restore the last backup.")
 
     def close(self) -> None:
         self.store.close()

@@ -10,12 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from indexes.catalogue import facts
+from indexes.catalogue import attributes
 from indexes.catalogue.rule import readable
 from indexes.catalogue.scopes import forget_scopes, insert_new, link_child, link_place
-from indexes.catalogue.store import Epoch, Store, new_id
-from indexes.catalogue.tables import access, chunks, documents, embeddings, events, jobs, opinions, results, sightings
-from pipeline.documents import Child, Document, Event, Lane, Sighting, Stage, State
+from indexes.catalogue.store import Store, VisibilityVersion, new_id
+from indexes.catalogue.tables import access, arrivals, chunks, documents, embeddings, events, feedback, jobs, results
+from pipeline.documents import Arrival, Child, Document, Event, QueueName, Stage, State
 from pipeline.errors import Refused
 from pipeline.facets import Facet
 from pipeline.numbers import Numbers
@@ -40,12 +40,12 @@ _LISTED = sa.select(access).where(access.c.number.in_(_NUMBERS)).order_by(access
 class SqlDocuments:
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._remembered: OrderedDict[tuple, tuple[Epoch, Numbers]] = OrderedDict()
+        self._remembered: OrderedDict[tuple, tuple[VisibilityVersion, Numbers]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def receive(self, revision: str, size: int, sighting: Sighting, tenant: str = "default") -> tuple[Document, bool]:
+    def receive(self, content_hash: str, size: int, arrival: Arrival, tenant: str = "default") -> tuple[Document, bool]:
         with self.store.write() as connection:
-            number, created = receive(self.store, connection, revision, size, sighting, tenant, None)
+            number, created = receive(self.store, connection, content_hash, size, arrival, tenant, None)
             return self._one(connection, documents.c.number == number), created
 
     def get(self, document_id: str) -> Document:
@@ -70,7 +70,7 @@ class SqlDocuments:
 
     def visible(self, caller: Caller, filters: Filters) -> Numbers:
         # Counted before it is read: what changes in between is read again at the next question.
-        at, key = self.store.epoch(), (caller.principals, caller.tenant, caller.admin, filters)
+        at, key = self.store.visibility(), (caller.principals, caller.tenant, caller.admin, filters)
         with self._lock:
             held = self._remembered.get(key)
             if held and held[0] == at:
@@ -89,18 +89,24 @@ class SqlDocuments:
         return numbers
 
     def _brought_up(
-        self, connection: sa.Connection, caller: Caller, filters: Filters, at: Epoch, since: Epoch, held: Numbers
+        self,
+        connection: sa.Connection,
+        caller: Caller,
+        filters: Filters,
+        at: VisibilityVersion,
+        since: VisibilityVersion,
+        held: Numbers,
     ) -> Numbers | None:
         """What was ``held``, with the documents that changed ``since`` looked at again; None where anything may have changed,
         or so many that one look at all is quicker."""
-        if at.whole > since.value or at.untold != since.untold:
+        if at.last_global > since.current or at.unattributed != since.unattributed:
             return None
-        query = sa.select(documents.c.number).where(documents.c.changed > since.value).limit(FEW_CHANGED + 1)
+        query = sa.select(documents.c.number).where(documents.c.changed > since.current).limit(FEW_CHANGED + 1)
         changed = Numbers(connection.scalars(query))
         if len(changed) > FEW_CHANGED:
             return None
         kept = connection.scalars(_searchable(caller, filters).where(documents.c.number.in_(changed.array.tolist())))
-        return held.altered(changed, Numbers(kept))
+        return held.updated(changed, Numbers(kept))
 
     def facets(
         self, caller: Caller, filters: Filters, names: Sequence[str], limit: int = 20, among: Numbers | None = None
@@ -113,8 +119,8 @@ class SqlDocuments:
             for part in parts:
                 only = [] if part is None else [documents.c.number.in_(part)]
                 for name in names:
-                    counted[name] += facts.counts(connection, name, [*where, *only])
-        return tuple(facts.facet(name, counted[name], limit) for name in names)
+                    counted[name] += attributes.counts(connection, name, [*where, *only])
+        return tuple(attributes.facet(name, counted[name], limit) for name in names)
 
     def finished_since(self, at: float) -> Numbers:
         where = (documents.c.finished_at >= at, documents.c.state != State.DELETED)
@@ -139,22 +145,22 @@ class SqlDocuments:
             forget(self.store, connection, document)
             return document
 
-    def holds(self, revision: str) -> bool:
-        where = (documents.c.revision == revision, documents.c.state != State.DELETED)
+    def holds(self, content_hash: str) -> bool:
+        where = (documents.c.content_hash == content_hash, documents.c.state != State.DELETED)
         with self.store.read() as connection:
             return connection.scalar(sa.select(documents.c.number).where(*where).limit(1)) is not None
 
-    def history(self, document_id: str) -> tuple[list[Sighting], list[Event]]:
+    def history(self, document_id: str) -> tuple[list[Arrival], list[Event]]:
         with self.store.read() as connection:
             self._one(connection, documents.c.id == document_id)
-            seen = connection.execute(
-                sa.select(sightings).where(sightings.c.document_id == document_id).order_by(sightings.c.id)
+            rows = connection.execute(
+                sa.select(arrivals).where(arrivals.c.document_id == document_id).order_by(arrivals.c.id)
             )
-            arrivals = [
-                Sighting(r.source, r.path, r.seen_at, tuple(r.access), tuple(r.labels), r.metadata) for r in seen
+            received = [
+                Arrival(r.source, r.path, r.arrived_at, tuple(r.access), tuple(r.labels), r.metadata) for r in rows
             ]
             log = connection.execute(sa.select(events).where(events.c.document_id == document_id).order_by(events.c.id))
-            return arrivals, [Event(r.document_id, r.at, r.stage, r.event, r.facts) for r in log]
+            return received, [Event(r.document_id, r.at, r.stage, r.event, r.data) for r in log]
 
     def record(self, event: Event) -> None:
         with self.store.write() as connection:
@@ -224,14 +230,14 @@ def matching(filters: Filters) -> list[sa.ColumnElement[bool]]:
         where.append(c.received_at >= filters.received_from)
     if filters.received_to is not None:
         where.append(c.received_at < filters.received_to)
-    return [*where, *facts.conditions(filters)]
+    return [*where, *attributes.conditions(filters)]
 
 
 def check_fields(connection: sa.Connection, caller: Caller, filters: Filters) -> None:
     """Refused("bad-request") for a field of metadata that no document has which the caller may read."""
     names = [name for name, _ in filters.metadata]
-    if unknown := facts.unknown(connection, names, readable(caller)):
-        known = ", ".join(facts.known(connection, readable(caller))) or "none yet"
+    if unknown := attributes.unknown(connection, names, readable(caller)):
+        known = ", ".join(attributes.known(connection, readable(caller))) or "none yet"
         detail = f"metadata: no document has the field {unknown[0][:80]!r}; known are: {known}."
         raise Refused("bad-request", detail)
 
@@ -239,47 +245,47 @@ def check_fields(connection: sa.Connection, caller: Caller, filters: Filters) ->
 def receive(
     store: Store,
     connection: sa.Connection,
-    revision: str,
+    content_hash: str,
     size: int,
-    sighting: Sighting,
+    arrival: Arrival,
     tenant: str,
     parent: str | None,
 ) -> tuple[int, bool]:
     """Inside a transaction: the document's number, and whether it is new."""
     # Two may arrive at once: the unique index decides, and the loser finds the winner's row when it looks again.
-    known, made = _known(connection, tenant, revision), None
+    known, made = _known(connection, tenant, content_hash), None
     while known is None and made is None:
-        made = _insert(store, connection, revision, size, sighting, tenant, parent)
-        known = None if made else _known(connection, tenant, revision)
+        made = _insert(store, connection, content_hash, size, arrival, tenant, parent)
+        known = None if made else _known(connection, tenant, content_hash)
     number, document_id = made or known
     connection.execute(
-        sa.insert(sightings).values(
+        sa.insert(arrivals).values(
             document_id=document_id,
-            source=sighting.source,
-            path=sighting.path,
-            seen_at=sighting.seen_at,
-            access=list(sighting.access),
-            labels=list(sighting.labels),
-            metadata=dict(sighting.metadata),
+            source=arrival.source,
+            path=arrival.path,
+            arrived_at=arrival.arrived_at,
+            access=list(arrival.access),
+            labels=list(arrival.labels),
+            metadata=dict(arrival.metadata),
         )
     )
-    moved = link_place(connection, number, sighting.source, sighting.path)
-    if _widen(connection, number, sighting.access) or (moved and not made):
+    moved = link_place(connection, number, arrival.source, arrival.path)
+    if _widen(connection, number, arrival.access) or (moved and not made):
         store.touch(connection, documents.c.number == number)
-    facts = {
-        "source": sighting.source,
-        "path": sighting.path,
-        "revision": revision,
+    data = {
+        "source": arrival.source,
+        "path": arrival.path,
+        "content_hash": content_hash,
         "size": size,
         "new": made is not None,
     }
-    add_event(connection, Event(document_id, store.now(connection), Stage.RECEIVE, "received", facts))
+    add_event(connection, Event(document_id, store.now(connection), Stage.RECEIVE, "received", data))
     return number, made is not None
 
 
-def _known(connection: sa.Connection, tenant: str, revision: str) -> tuple[int, str] | None:
+def _known(connection: sa.Connection, tenant: str, content_hash: str) -> tuple[int, str] | None:
     """The content's document, locked until the end of the transaction."""
-    where = (documents.c.tenant == tenant, documents.c.revision == revision, documents.c.state != State.DELETED)
+    where = (documents.c.tenant == tenant, documents.c.content_hash == content_hash, documents.c.state != State.DELETED)
     row = connection.execute(sa.select(documents.c.number, documents.c.id).where(*where).with_for_update()).first()
     return (row.number, row.id) if row else None
 
@@ -287,9 +293,9 @@ def _known(connection: sa.Connection, tenant: str, revision: str) -> tuple[int, 
 def _insert(
     store: Store,
     connection: sa.Connection,
-    revision: str,
+    content_hash: str,
     size: int,
-    sighting: Sighting,
+    arrival: Arrival,
     tenant: str,
     parent: str | None,
 ) -> tuple[int, str] | None:
@@ -298,23 +304,23 @@ def _insert(
     row = {
         "id": document_id,
         "tenant": tenant,
-        "revision": revision,
+        "content_hash": content_hash,
         "size": size,
-        "name": sighting.name,
-        "source": sighting.source,
-        "path": sighting.path,
-        "labels": list(sighting.labels),
+        "name": arrival.name,
+        "source": arrival.source,
+        "path": arrival.path,
+        "labels": list(arrival.labels),
         "state": State.PROCESSING,
         "stage": Stage.PARSE,
-        "received_at": sighting.seen_at,
-        "metadata": dict(sighting.metadata),
+        "received_at": arrival.arrived_at,
+        "metadata": dict(arrival.metadata),
         "parent": parent,
     }
     number = connection.scalar(insert_new(connection, documents).values(row).returning(documents.c.number))
     if number is None:
         return None
-    facts.store(connection, number, (), sighting.metadata)
-    enqueue(store, connection, Lane.INGEST, document_id, Stage.PARSE)
+    attributes.store(connection, number, (), arrival.metadata)
+    enqueue(store, connection, QueueName.INGEST, document_id, Stage.PARSE)
     return number, document_id
 
 
@@ -328,7 +334,7 @@ def _widen(connection: sa.Connection, number: int, principals: Sequence[str]) ->
 
 
 def receive_child(store: Store, connection: sa.Connection, parent: Document, child: Child) -> int:
-    number, new = receive(store, connection, child.revision, child.size, child.sighting, parent.tenant, parent.id)
+    number, new = receive(store, connection, child.content_hash, child.size, child.arrival, parent.tenant, parent.id)
     if new:
         link_child(connection, number, parent.number)
     return number
@@ -337,7 +343,7 @@ def receive_child(store: Store, connection: sa.Connection, parent: Document, chi
 def enqueue(
     store: Store,
     connection: sa.Connection,
-    lane: Lane,
+    queue: QueueName,
     subject: str,
     stage: str,
     payload: Mapping[str, Any] | None = None,
@@ -350,7 +356,7 @@ def enqueue(
     connection.execute(
         sa.insert(jobs).values(
             id=job_id,
-            lane=lane,
+            queue=queue,
             subject=subject,
             stage=stage,
             payload=dict(payload or {}),
@@ -365,7 +371,7 @@ def enqueue(
 def add_event(connection: sa.Connection, event: Event) -> None:
     connection.execute(
         sa.insert(events).values(
-            document_id=event.document_id, at=event.at, stage=event.stage, event=event.event, facts=dict(event.facts)
+            document_id=event.document_id, at=event.at, stage=event.stage, event=event.event, data=dict(event.data)
         )
     )
 
@@ -377,9 +383,9 @@ def forget(store: Store, connection: sa.Connection, document: Document) -> None:
     connection.execute(sa.delete(embeddings).where(embeddings.c.number == document.number))
     _forget_results(connection, document)
     connection.execute(sa.delete(access).where(access.c.number == document.number))
-    facts.forget(connection, document.number)
+    attributes.forget(connection, document.number)
     forget_scopes(connection, document.number)
-    connection.execute(sa.delete(opinions).where(opinions.c.document_id == document.id))
+    connection.execute(sa.delete(feedback).where(feedback.c.document_id == document.id))
     gone = {"state": State.DELETED, "title": None, "metadata": {}, "embedder": None, "parsed_key": None}
     gone["finished_at"] = time.time()
     connection.execute(sa.update(documents).where(documents.c.number == document.number).values(gone))
@@ -389,7 +395,7 @@ def forget(store: Store, connection: sa.Connection, document: Document) -> None:
 
 def _forget_results(connection: sa.Connection, document: Document) -> None:
     """Results follow from the content alone: another tenant's document of the same content inherits them."""
-    same = (documents.c.revision == document.revision, documents.c.state != State.DELETED)
+    same = (documents.c.content_hash == document.content_hash, documents.c.state != State.DELETED)
     heir = connection.scalar(sa.select(documents.c.id).where(*same, documents.c.id != document.id).limit(1))
     mine = results.c.document_id == document.id
     change = sa.update(results).where(mine).values(document_id=heir) if heir else sa.delete(results).where(mine)

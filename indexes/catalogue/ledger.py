@@ -10,27 +10,29 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from indexes.catalogue import facts
+from indexes.catalogue import attributes
 from indexes.catalogue.documents import add_event, enqueue, insert_new, receive_child, to_document
 from indexes.catalogue.store import Store
 from indexes.catalogue.tables import chunks, documents, embeddings, jobs, results
-from pipeline.documents import TERMINAL, Chunk, Document, Event, Job, Lane, Outcome, Stage, State
+from pipeline.documents import TERMINAL, Chunk, Document, Event, Job, Outcome, QueueName, Stage, State
 
-_LANES = {Stage.INDEX: Lane.INDEX}
+_LANES = {Stage.INDEX: QueueName.INDEX}
 
 
-class SqlLedger:
+class SqlJobStore:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def claim(self, lane: Lane, owner: str, seconds: float, limit: int = 1, job_id: str | None = None) -> list[Job]:
+    def claim(
+        self, queue: QueueName, owner: str, seconds: float, limit: int = 1, job_id: str | None = None
+    ) -> list[Job]:
         with self.store.read() as connection:
             # A look before the write lock: most hints come late, and an idle lane must cost nothing.
-            if not connection.scalar(self._due(lane, self.store.now(connection), 1, job_id)):
+            if not connection.scalar(self._due(queue, self.store.now(connection), 1, job_id)):
                 return []
         with self.store.write() as connection:
             now = self.store.now(connection)
-            query = self._due(lane, now, limit, job_id).with_for_update(skip_locked=True)
+            query = self._due(queue, now, limit, job_id).with_for_update(skip_locked=True)
             return [self._lease(connection, each, owner, now + seconds) for each in connection.scalars(query).all()]
 
     def renew(self, job: Job, seconds: float) -> bool:
@@ -59,7 +61,7 @@ class SqlLedger:
                 connection.execute(sa.delete(jobs).where(jobs.c.id == job.id))
             return _moved(job, outcome, keep, now + seconds)
 
-    def done(self, job: Job, facts: Mapping[str, Any]) -> bool:
+    def done(self, job: Job, data: Mapping[str, Any]) -> bool:
         with self.store.write() as connection:
             now = self.store.now(connection)
             # The row stays where it marks an effect that may happen only once.
@@ -69,7 +71,7 @@ class SqlLedger:
             if not marks_effect:
                 connection.execute(sa.delete(jobs).where(jobs.c.id == job.id))
             if connection.scalar(sa.select(documents.c.number).where(documents.c.id == job.subject)):
-                add_event(connection, Event(job.subject, now, job.stage, "done", facts))
+                add_event(connection, Event(job.subject, now, job.stage, "done", data))
             return True
 
     def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool:
@@ -92,13 +94,13 @@ class SqlLedger:
             now = self.store.now(connection)
             parked = self._update(connection, job, lease_until=0.0, token=None, dead=True, reason=reason, detail=detail)
             if parked and connection.scalar(sa.select(documents.c.number).where(documents.c.id == job.subject)):
-                facts = {**job.payload, "reason": reason, "detail": detail}
-                add_event(connection, Event(job.subject, now, job.stage, "parked", facts))
+                data = {**job.payload, "reason": reason, "detail": detail}
+                add_event(connection, Event(job.subject, now, job.stage, "parked", data))
             return parked
 
-    def due(self, lane: Lane, limit: int = 1000) -> list[str]:
+    def due(self, queue: QueueName, limit: int = 1000) -> list[str]:
         with self.store.read() as connection:
-            return list(connection.scalars(self._due(lane, self.store.now(connection), limit, None)))
+            return list(connection.scalars(self._due(queue, self.store.now(connection), limit, None)))
 
     def backlog(self) -> list[Mapping[str, Any]]:
         with self.store.read() as connection:
@@ -106,14 +108,14 @@ class SqlLedger:
             leased = sa.case((jobs.c.dead, "dead"), (jobs.c.lease_until > now, "leased"), else_="waiting")
             query = (
                 sa.select(
-                    jobs.c.lane,
+                    jobs.c.queue,
                     jobs.c.stage,
                     leased.label("state"),
                     sa.func.count().label("count"),
                     sa.func.min(jobs.c.created_at).label("oldest"),
                 )
                 .where(jobs.c.stage != "done")
-                .group_by(jobs.c.lane, jobs.c.stage, leased)
+                .group_by(jobs.c.queue, jobs.c.stage, leased)
             )
             return [dict(row) for row in connection.execute(query).mappings()]
 
@@ -136,13 +138,13 @@ class SqlLedger:
             connection.execute(
                 sa.delete(jobs).where(jobs.c.effect.startswith(f"deliver:{document_id}:failed:", autoescape=True))
             )
-            enqueue(self.store, connection, Lane.INGEST, document_id, Stage.PARSE)
+            enqueue(self.store, connection, QueueName.INGEST, document_id, Stage.PARSE)
             add_event(connection, Event(document_id, now, "retry", "retried", {"from": state}))
             self.store.touch(connection, documents.c.id == document_id)
             return True
 
-    def _due(self, lane: Lane, now: float, limit: int, job_id: str | None) -> sa.Select:
-        where = [jobs.c.lane == lane, ~jobs.c.dead, jobs.c.run_after <= now, jobs.c.lease_until <= now]
+    def _due(self, queue: QueueName, now: float, limit: int, job_id: str | None) -> sa.Select:
+        where = [jobs.c.queue == queue, ~jobs.c.dead, jobs.c.run_after <= now, jobs.c.lease_until <= now]
         if job_id is not None:
             where.append(jobs.c.id == job_id)
         return sa.select(jobs.c.id).where(*where).order_by(jobs.c.run_after, jobs.c.id).limit(limit)
@@ -156,7 +158,7 @@ class SqlLedger:
             .values(token=token, owner=owner, lease_until=until, attempts=jobs.c.attempts + 1)
         )
         row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).one()
-        return Job(row.id, Lane(row.lane), row.subject, row.stage, row.attempts, token, until, row.payload)
+        return Job(row.id, QueueName(row.queue), row.subject, row.stage, row.attempts, token, until, row.payload)
 
     def _update(self, connection: sa.Connection, job: Job, **values: Any) -> bool:
         """The fence: nothing happens unless the token is the one that the holder was given and nobody else took over.
@@ -170,13 +172,13 @@ class SqlLedger:
         payload = {
             "kind": kind,
             "target": target,
-            "revision": document.revision,
+            "content_hash": document.content_hash,
             "reason": outcome.reason,
             "detail": outcome.detail,
             "at": self.store.now(connection),
         }
         effect = f"deliver:{document.id}:{kind}:{target}"
-        enqueue(self.store, connection, Lane.DELIVER, document.id, "deliver", payload, effect)
+        enqueue(self.store, connection, QueueName.DELIVER, document.id, "deliver", payload, effect)
 
 
 #: A lease that never ends: the job is over and its row only marks the effect.
@@ -187,8 +189,8 @@ def _next_lease(job: Job, outcome: Outcome, keep: bool, until: float, now: float
     """The job's columns after the commit."""
     if outcome.next_stage is None:
         return {"lease_until": 0.0}
-    lane = _LANES.get(outcome.next_stage, Lane.INGEST)
-    moved = {"stage": outcome.next_stage, "lane": lane, "run_after": now, "reason": None, "detail": None}
+    queue = _LANES.get(outcome.next_stage, QueueName.INGEST)
+    moved = {"stage": outcome.next_stage, "queue": queue, "run_after": now, "reason": None, "detail": None}
     if keep:
         return {**moved, "attempts": 1, "lease_until": until}
     return {**moved, "attempts": 0, "lease_until": 0.0, "token": None}
@@ -196,9 +198,9 @@ def _next_lease(job: Job, outcome: Outcome, keep: bool, until: float, now: float
 
 def _moved(job: Job, outcome: Outcome, keep: bool, until: float) -> Job:
     stage = outcome.next_stage or job.stage
-    lane = _LANES.get(outcome.next_stage, Lane.INGEST) if outcome.next_stage else job.lane
+    queue = _LANES.get(outcome.next_stage, QueueName.INGEST) if outcome.next_stage else job.queue
     held = (1, job.token, until) if keep else (0, "", 0.0)
-    return Job(job.id, lane, job.subject, stage, *held, job.payload)
+    return Job(job.id, queue, job.subject, stage, *held, job.payload)
 
 
 def _store_output(connection: sa.Connection, document: Document, outcome: Outcome) -> None:
@@ -253,11 +255,11 @@ def _store_document(connection: sa.Connection, document: Document, outcome: Outc
         connection.execute(sa.update(documents).where(documents.c.number == document.number).values(values))
     if not {"languages", "metadata"}.isdisjoint(values):
         languages, metadata = values.get("languages", document.languages), values.get("metadata", document.metadata)
-        facts.store(connection, document.number, languages, metadata)
+        attributes.store(connection, document.number, languages, metadata)
 
 
 def _record(connection: sa.Connection, document_id: str, outcome: Outcome, now: float) -> None:
-    facts = dict(outcome.facts)
+    data = dict(outcome.data)
     if outcome.state:
-        facts |= {"state": str(outcome.state), "reason": outcome.reason}
-    add_event(connection, Event(document_id, now, outcome.stage, "ended" if outcome.state else "done", facts))
+        data |= {"state": str(outcome.state), "reason": outcome.reason}
+    add_event(connection, Event(document_id, now, outcome.stage, "ended" if outcome.state else "done", data))

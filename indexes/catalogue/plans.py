@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from indexes.catalogue.documents import add_event, enqueue, to_document
 from indexes.catalogue.store import Store, new_id
 from indexes.catalogue.tables import documents, jobs, plan_items, plans
-from pipeline.documents import Document, Event, Job, Lane, State
+from pipeline.documents import Document, Event, Job, QueueName, State
 from pipeline.errors import Refused
 from pipeline.reclassify import CHANGED
 
@@ -100,7 +100,8 @@ class SqlPlans:
                 connection.execute(sa.update(plans).where(plans.c.id == plan_id).values(state="ready"))
             parts = [list(document_ids[i : i + batch]) for i in range(0, len(document_ids), batch)]
             made = [
-                enqueue(self.store, connection, Lane.RECLASSIFY, plan_id, action, {"documents": part}) for part in parts
+                enqueue(self.store, connection, QueueName.RECLASSIFY, plan_id, action, {"documents": part})
+                for part in parts
             ]
             return [job_id for job_id in made if job_id]
 
@@ -151,8 +152,8 @@ class SqlPlans:
             return state
         values = {key: wanted[key] for key in CHANGED}
         connection.execute(sa.update(documents).where(documents.c.id == item["document_id"]).values(values))
-        facts = {"plan": item["plan_id"], "from": expected, "to": wanted}
-        add_event(connection, Event(item["document_id"], self.store.now(connection), "reclassify", leaves, facts))
+        data = {"plan": item["plan_id"], "from": expected, "to": wanted}
+        add_event(connection, Event(item["document_id"], self.store.now(connection), "reclassify", leaves, data))
         if leaves == "applied":
             self._deliver(connection, to_document(row, ()), wanted.get("destinations", ()), item["plan_id"])
         return state
@@ -163,10 +164,16 @@ class SqlPlans:
         """Once for each plan: under a new label the same template or receiver is served again."""
         for destination in destinations:
             kind, _, target = destination.partition(":")
-            payload = {"kind": kind, "target": target, "revision": document.revision, "reason": None, "detail": None}
+            payload = {
+                "kind": kind,
+                "target": target,
+                "content_hash": document.content_hash,
+                "reason": None,
+                "detail": None,
+            }
             payload["at"] = self.store.now(connection)
             effect = f"deliver:{document.id}:{kind}:{target}:{plan_id}"
-            enqueue(self.store, connection, Lane.DELIVER, document.id, "deliver", payload, effect)
+            enqueue(self.store, connection, QueueName.DELIVER, document.id, "deliver", payload, effect)
 
 
 def snapshot(row: Mapping[str, Any]) -> dict[str, Any]:

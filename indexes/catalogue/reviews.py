@@ -11,7 +11,7 @@ from indexes.catalogue.documents import add_event, enqueue, readable, to_documen
 from indexes.catalogue.plans import snapshot
 from indexes.catalogue.store import Store, new_id
 from indexes.catalogue.tables import documents, events
-from pipeline.documents import Document, Event, Lane, State
+from pipeline.documents import Document, Event, QueueName, State
 from pipeline.numbers import Numbers
 from pipeline.questions import Caller
 from pipeline.reclassify import APPROVED, CHANGED, PERSON, REVIEW
@@ -23,7 +23,7 @@ class SqlReviews:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def decide(self, item: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    def decide(self, item: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
         same_document = documents.c.id == item["document_id"]
         with self.store.write() as connection:
             row = connection.execute(sa.select(documents).where(same_document).with_for_update()).mappings().first()
@@ -32,7 +32,7 @@ class SqlReviews:
             values = {key: item["new"][key] for key in CHANGED}
             connection.execute(sa.update(documents).where(same_document).values(values))
             now = self.store.now(connection)
-            told = {**facts, "from": item["old"], "to": item["new"]}
+            told = {**data, "from": item["old"], "to": item["new"]}
             add_event(connection, Event(item["document_id"], now, REVIEW, APPROVED, told))
             self._deliver(connection, to_document(row, ()), item["new"]["destinations"], now)
             self.store.touch(connection, same_document)
@@ -42,9 +42,15 @@ class SqlReviews:
         decision = new_id()
         for destination in destinations:
             kind, _, target = destination.partition(":")
-            payload = {"kind": kind, "target": target, "revision": document.revision, "reason": None, "detail": None}
+            payload = {
+                "kind": kind,
+                "target": target,
+                "content_hash": document.content_hash,
+                "reason": None,
+                "detail": None,
+            }
             effect = f"deliver:{document.id}:{kind}:{target}:{decision}"
-            enqueue(self.store, connection, Lane.DELIVER, document.id, "deliver", {**payload, "at": now}, effect)
+            enqueue(self.store, connection, QueueName.DELIVER, document.id, "deliver", {**payload, "at": now}, effect)
 
     def approved(self, caller: Caller) -> Numbers:
         decided = [documents.c.model.startswith(PERSON), documents.c.state == State.INDEXED]
@@ -58,12 +64,12 @@ class SqlReviews:
             found = {
                 label for label in connection.scalars(sa.select(documents.c.label).where(*decided).distinct()) if label
             }
-            approvals = sa.select(events.c.facts).join(documents, documents.c.id == events.c.document_id)
+            approvals = sa.select(events.c.data).join(documents, documents.c.id == events.c.document_id)
             several = [
                 events.c.stage == REVIEW,
                 events.c.event == APPROVED,
-                sa.cast(events.c.facts, sa.Text).contains('"also"'),
+                sa.cast(events.c.data, sa.Text).contains('"also"'),
             ]
-            for facts in connection.scalars(approvals.where(*decided, *several)):
-                found.update(facts.get("also", ()))
+            for data in connection.scalars(approvals.where(*decided, *several)):
+                found.update(data.get("also", ()))
         return frozenset(found)

@@ -20,13 +20,13 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import exc
 
-from indexes.catalogue.tables import documents, epoch
+from indexes.catalogue.tables import documents, visibility_version
 from pipeline.errors import Misconfigured, Unavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 #: Seconds that a SQLite writer waits for another one.
 BUSY_SECONDS = 30
-_EPOCH = "SELECT value, whole, value - told FROM epoch"
+_VERSION = "SELECT current, last_global, current - attributed FROM visibility_version"
 #: Alembic keeps its context in a module, for one thread at a time.
 _MIGRATING = threading.Lock()
 
@@ -36,13 +36,13 @@ def new_id() -> str:
     return f"{int(time.time() * 1000):012x}{secrets.token_hex(10)}"
 
 
-class Epoch(NamedTuple):
-    """How many changes of what anyone may see there were; which was the last one that named no documents; and how many were
-    made by a version that names none."""
+class VisibilityVersion(NamedTuple):
+    """How often what callers may see has changed: ``current`` counts all changes, ``last_global`` is the last one that named
+    no documents, and ``unattributed`` counts those of an older Mailroom that named none."""
 
-    value: int
-    whole: int
-    untold: int
+    current: int
+    last_global: int
+    unattributed: int
 
 
 class Store:
@@ -95,14 +95,18 @@ class Store:
 
     def touch(self, connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
         """Count a change of what anyone may see: of ``which`` documents, or of any where none are named."""
-        c, rest = epoch.c, {} if which else {"whole": epoch.c.value + 1}
-        counted = sa.update(epoch).values(value=c.value + 1, told=c.told + 1, **rest).returning(c.value)
+        c = visibility_version.c
+        values = {"current": c.current + 1, "attributed": c.attributed + 1}
+        if not which:
+            values["last_global"] = c.current + 1
+        counted = sa.update(visibility_version).values(**values).returning(c.current)
         value = connection.scalar(counted)
         if which:
             connection.execute(sa.update(documents).where(*which).values(changed=value))
 
-    def epoch(self) -> Epoch:
-        return Epoch(*self.rows(_EPOCH)[0])
+    def visibility(self) -> VisibilityVersion:
+        """Return the version of what callers may see; it moves with every change of that."""
+        return VisibilityVersion(*self.rows(_VERSION)[0])
 
     def close(self) -> None:
         self.engine.dispose()

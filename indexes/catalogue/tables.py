@@ -35,7 +35,7 @@ documents = sa.Table(
     sa.Column("number", Serial, primary_key=True, autoincrement=True),
     sa.Column("id", sa.String(32), nullable=False, unique=True),
     sa.Column("tenant", sa.String(64), nullable=False),
-    sa.Column("revision", sa.String(64), nullable=False),
+    sa.Column("content_hash", sa.String(64), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("name", Text, nullable=False),
     sa.Column("source", Text, nullable=False),
@@ -62,7 +62,7 @@ documents = sa.Table(
     sa.Column("parsed_key", sa.String(64)),
     #: digest of the model that made this document's vectors; null until it is embedded
     sa.Column("embedder", sa.String(64)),
-    #: the last change (`epoch`) of who may see it, or of what filters look at
+    #: the last change (`visibility_version`) of who may see it, or of what filters look at
     sa.Column("changed", sa.BigInteger, nullable=False, server_default="0", index=True),
     sqlite_autoincrement=True,  # numbers of deleted documents are never given out again
 )
@@ -70,7 +70,7 @@ documents = sa.Table(
 sa.Index(
     "documents_one_per_content",
     documents.c.tenant,
-    documents.c.revision,
+    documents.c.content_hash,
     unique=True,
     sqlite_where=documents.c.state != "deleted",
     postgresql_where=documents.c.state != "deleted",
@@ -84,13 +84,13 @@ access = sa.Table(
 )
 
 #: What filters and facets ask that stands in no column: "language", "owner", "metadata.NAME"; values cut to 200 characters.
-facts = sa.Table(
-    "document_facts",
+attributes = sa.Table(
+    "document_attributes",
     metadata,
     sa.Column("number", Serial, sa.ForeignKey("documents.number"), primary_key=True, autoincrement=False),
     sa.Column("field", Text, primary_key=True),
     sa.Column("value", Text, primary_key=True),
-    sa.Index("document_facts_by_value", "field", "value", "number"),
+    sa.Index("document_attributes_by_value", "field", "value", "number"),
 )
 
 #: What access rules are about. A folder's parent is the folder above it, the topmost one's the source; a document has none.
@@ -136,14 +136,14 @@ group_members = sa.Table(
     sa.Column("member", sa.String(200), primary_key=True, index=True),
 )
 
-sightings = sa.Table(
-    "sightings",
+arrivals = sa.Table(
+    "arrivals",
     metadata,
     sa.Column("id", Serial, primary_key=True, autoincrement=True),
     sa.Column("document_id", sa.String(32), nullable=False, index=True),
     sa.Column("source", Text, nullable=False),
     sa.Column("path", Text, nullable=False),
-    sa.Column("seen_at", sa.Float, nullable=False),
+    sa.Column("arrived_at", sa.Float, nullable=False),
     sa.Column("access", sa.JSON, nullable=False),
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
@@ -157,14 +157,14 @@ events = sa.Table(
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("stage", sa.String(16), nullable=False),
     sa.Column("event", sa.String(32), nullable=False),
-    sa.Column("facts", sa.JSON, nullable=False),
+    sa.Column("data", sa.JSON, nullable=False),
 )
 
 jobs = sa.Table(
     "jobs",
     metadata,
     sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("lane", sa.String(16), nullable=False),
+    sa.Column("queue", sa.String(16), nullable=False),
     sa.Column("subject", sa.String(32), nullable=False, index=True),
     sa.Column("stage", sa.String(16), nullable=False),
     sa.Column("payload", sa.JSON, nullable=False),
@@ -180,7 +180,7 @@ jobs = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("reason", Text),
     sa.Column("detail", Text),
-    sa.Index("jobs_due", "lane", "dead", "run_after", "lease_until"),
+    sa.Index("jobs_due", "queue", "dead", "run_after", "lease_until"),
 )
 
 chunks = sa.Table(
@@ -247,13 +247,13 @@ requests = sa.Table(
     metadata,
     sa.Column("key_id", sa.String(16), primary_key=True),
     sa.Column("name", sa.String(255), primary_key=True),
-    sa.Column("revision", sa.String(64), nullable=False),
+    sa.Column("content_hash", sa.String(64), nullable=False),
     sa.Column("document_id", sa.String(32), nullable=False),
     sa.Column("at", sa.Float, nullable=False, index=True),
 )
 
-opinions = sa.Table(
-    "opinions",
+feedback = sa.Table(
+    "feedback",
     metadata,
     sa.Column("id", Serial, primary_key=True, autoincrement=True),
     sa.Column("tenant", sa.String(64), nullable=False),
@@ -304,13 +304,13 @@ plan_items = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
 )
 
-#: One row: counts the changes of what anyone may see, so that readers know when to look again. ``whole``: the last one that
-#: named no documents; ``told``: those that were counted by a version that says which documents changed.
-epoch = sa.Table(
-    "epoch",
+#: One row: counts the changes of what anyone may see, so that readers know when to look again. ``last_global``: the last
+#: one that named no documents; ``attributed``: how many of them named the documents that they change.
+visibility_version = sa.Table(
+    "visibility_version",
     metadata,
     sa.Column("one", sa.Integer, primary_key=True),
-    sa.Column("value", sa.BigInteger, nullable=False),
-    sa.Column("whole", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("told", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("current", sa.BigInteger, nullable=False),
+    sa.Column("last_global", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("attributed", sa.BigInteger, nullable=False, server_default="0"),
 )

@@ -43,11 +43,11 @@ def _unsound(catalogue: SqlCatalogue) -> Iterator[str]:
 
 def _contents(connection: sa.Connection, blobs: Blobs) -> Iterator[str]:
     held = set(blobs.digests())
-    query = sa.select(documents.c.id, documents.c.revision).where(documents.c.state != State.DELETED)
+    query = sa.select(documents.c.id, documents.c.content_hash).where(documents.c.state != State.DELETED)
     rows = connection.execute(query).all()
     for row in rows:
-        if row.revision not in held:
-            yield f"document {row.id} has no content {row.revision[:12]}"
+        if row.content_hash not in held:
+            yield f"document {row.id} has no content {row.content_hash[:12]}"
     for digest in sorted(held):
         with blobs.open(digest) as file:
             hashed = hashlib.sha256()
@@ -55,13 +55,13 @@ def _contents(connection: sa.Connection, blobs: Blobs) -> Iterator[str]:
                 hashed.update(piece)
         if hashed.hexdigest() != digest:
             yield f"content {digest[:12]} is damaged: its bytes have another digest"
-    for digest in sorted(held - {row.revision for row in rows}):
+    for digest in sorted(held - {row.content_hash for row in rows}):
         yield f"content {digest[:12]} belongs to no document"
 
 
 def _jobs(connection: sa.Connection) -> Iterator[str]:
     """An open document has one job on the path in; one at its end has none."""
-    path = sa.and_(jobs.c.subject == documents.c.id, jobs.c.lane.in_(("ingest", "index")))
+    path = sa.and_(jobs.c.subject == documents.c.id, jobs.c.queue.in_(("ingest", "index")))
     count = sa.func.count(jobs.c.id)
     joined = documents.outerjoin(jobs, path)
     query = sa.select(documents.c.id, documents.c.state, count.label("jobs")).select_from(joined)

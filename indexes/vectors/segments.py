@@ -24,7 +24,7 @@ import numpy as np
 from indexes.vectors.kinds import EXACT, best_of, by_lists, kind_for, nearest
 from indexes.vectors.measure import built
 from indexes.vectors.rows import Memory, Rows, inner_products
-from pipeline.numbers import Mark, Numbers
+from pipeline.numbers import IdentityToken, Numbers
 from pipeline.questions import ORDINAL_BITS
 
 #: Under a filter that leaves at most this many rows they are all compared: cheaper than proposing, and exact.
@@ -64,7 +64,7 @@ class Segment:
     index: faiss.Index | None = None
     dropped: Numbers = field(default_factory=Numbers)
     _lock: Lock = field(default_factory=Lock, repr=False)
-    _selections: list[tuple[weakref.ref[Mark], Selection | None]] = field(default_factory=list, repr=False)
+    _selections: list[tuple[weakref.ref[IdentityToken], Selection | None]] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -107,7 +107,7 @@ class Segment:
     def _valid(self) -> Selection | None:
         return None if self.live is None else Selection.of(self.live)
 
-    def _is_as_before(self, allowed: Numbers, kept: Collection[Mark]) -> bool:
+    def _is_as_before(self, allowed: Numbers, kept: Collection[IdentityToken]) -> bool:
         """Whether the set differs, in no document that is here, from one whose rows are known."""
         if allowed.before is None or allowed.before[0] not in kept:
             return False

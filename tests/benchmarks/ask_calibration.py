@@ -18,15 +18,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
-from pipeline.questions import Caller, SearchRequest
+from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage, State
+from pipeline.questions import ADMINISTRATOR, SearchRequest
 from pipeline.read import FLOOR, INTERCEPT, WEIGHTS, rank
 from tests.benchmarks.record import public_data, record
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.settings import load_settings
 
 QUESTIONS, IN_COLLECTION, SEED = 500, 14, 5
-ADMIN = Caller((), admin=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,9 @@ def main() -> None:
     rng = random.Random(SEED)
     inside, asked = collection(public_data() / "qa", rng)
     with tempfile.TemporaryDirectory() as scratch:
-        house = House(load_settings({"data.path": scratch}, environ={}).settings)
-        fill(house, inside)
-        features, right, answerable = measure(house, asked)
+        mailroom = Mailroom(load_settings({"data.path": scratch}, environ={}).settings)
+        fill(mailroom, inside)
+        features, right, answerable = measure(mailroom, asked)
     half = len(asked) // 2
     intercept, weights = fit(features[:half], right[:half])
     print("fitted:", round(intercept, 2), np.round(weights, 2))
@@ -86,31 +85,31 @@ def collection(folder: Path, rng: random.Random) -> tuple[list[tuple[str, str]],
     return inside, asked
 
 
-def fill(house: House, paragraphs: list[tuple[str, str]]) -> None:
+def fill(mailroom: Mailroom, paragraphs: list[tuple[str, str]]) -> None:
     """Each paragraph a document of one passage, embedded and published."""
     for number, (title, text) in enumerate(tqdm(paragraphs, desc="fill", unit="doc")):
-        sighting = Sighting("bench", f"{title} {number}.txt", time.time())
-        document, _ = house.catalogue.documents.receive(f"{number:064x}", 1, sighting)
-        job = house.catalogue.ledger.claim(Lane.INGEST, "bench", 60)[0]
+        arrival = Arrival("bench", f"{title} {number}.txt", time.time())
+        document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, arrival)
+        job = mailroom.catalogue.ledger.claim(QueueName.INGEST, "bench", 60)[0]
         chunks = (Chunk(0, text, 0, len(text)),)
-        kept = house.catalogue.ledger.commit(
+        kept = mailroom.catalogue.ledger.commit(
             job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), keep=True, seconds=60
         )
-        vectors = house.embedder.embed([text])
-        outcome = Outcome("embed", vectors=vectors, embedder=house.embedder.digest, state=State.INDEXED)
-        house.catalogue.ledger.commit(kept, outcome)
-        house.writer.add(document.number, chunks, vectors, title, document.name)
-    house.writer.publish()
-    house.writer.close()
+        vectors = mailroom.embedder.embed([text])
+        outcome = Outcome("embed", vectors=vectors, embedder=mailroom.embedder.digest, state=State.INDEXED)
+        mailroom.catalogue.ledger.commit(kept, outcome)
+        mailroom.writer.add(document.number, chunks, vectors, title, document.name)
+    mailroom.writer.publish()
+    mailroom.writer.close()
 
 
-def measure(house: House, asked: list[Asked]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def measure(mailroom: Mailroom, asked: list[Asked]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features of the best sentence, whether it holds the answer, whether there is one."""
     features, right = [], []
     for each in tqdm(asked, desc="ask", unit="question"):
         plain = each.question.replace('"', " ").replace("-", " ")
-        passages = house.search.search(ADMIN, SearchRequest(plain, 12)).passages
-        best = rank(each.question, passages, house.embedder)[0]
+        passages = mailroom.search.search(ADMINISTRATOR, SearchRequest(plain, 12)).passages
+        best = rank(each.question, passages, mailroom.embedder)[0]
         features.append((best.score, best.overlap, best.cosine))
         right.append(any(answer.lower() in best.text.lower() for answer in each.answers))
     return np.array(features), np.array(right), np.array([bool(each.answers) for each in asked])

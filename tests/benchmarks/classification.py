@@ -113,8 +113,8 @@ def outside(data: Path, classifier: OnnxClassifier, inside: list[str]) -> dict[s
     content = json.loads((data / "classification" / "clinc150" / "data_full.json").read_text(encoding="utf-8"))
     strange = [text for text, _ in content["oos_test"]]
     own, foreign = classifier.probabilities(inside).max(1), classifier.probabilities(strange).max(1)
-    refused = [not verdict.sure for verdict in classifier.classify(strange)]
-    kept = [verdict.sure for verdict in classifier.classify(inside)]
+    refused = [not prediction.confident for prediction in classifier.classify(strange)]
+    kept = [prediction.confident for prediction in classifier.classify(inside)]
     return {
         "oos_auroc": round(roc_auc_score([1] * len(own) + [0] * len(foreign), [*own, *foreign]), 4),
         "oos_recall": round(sum(refused) / len(refused), 4),

@@ -21,10 +21,10 @@ import psutil
 
 from indexes.reader import IndexReader
 from pipeline.documents import TERMINAL, State
-from pipeline.questions import Filters
+from pipeline.questions import ADMINISTRATOR, Filters
 from tests.benchmarks.corpus import write_corpus
 from tests.benchmarks.record import record
-from tests.scenarios.running import EVERYTHING, Running, wait_for
+from tests.scenarios.running import Running, wait_for
 
 #: What is hit, and how often in ten.
 TARGETS = ("child",) * 7 + ("worker",) * 2 + ("writer",)
@@ -97,7 +97,7 @@ def _kinds(hits: Counter[str]) -> dict[str, int]:
 def _count(mailroom: Running, names: set[str], seconds: float) -> dict[str, object]:
     documents = mailroom.documents()
     ends = {name: _events(mailroom, document.id, "ended") for name, document in documents.items()}
-    expected = mailroom.catalogue.documents.visible(EVERYTHING, Filters())
+    expected = mailroom.catalogue.documents.visible(ADMINISTRATOR, Filters())
     wait_for(
         lambda: IndexReader(mailroom.settings.index_path).snapshot().numbers == expected, 30, "the index", mailroom
     )

@@ -145,8 +145,8 @@ def served(data: Path, foreign: list[Foreign], trained: Path) -> str:
     classifier = OnnxClassifier(version, threads=2)
     known = dataset(documents(data, True), PAGES.seed).calibration
     own = classifier.classify([example.text for example in known])
-    there = [verdict.label for verdict in classifier.classify([each.text for each in foreign])]
-    right = [verdict.label == example.labels[0] for verdict, example in zip(own, known, strict=True)]
+    there = [prediction.label for prediction in classifier.classify([each.text for each in foreign])]
+    right = [prediction.label == example.labels[0] for prediction, example in zip(own, known, strict=True)]
     return _line("served", *shares(there, foreign), float(np.mean(right)))
 
 

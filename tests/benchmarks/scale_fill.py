@@ -130,7 +130,7 @@ def _insert(catalogue: SqlCatalogue, made: Chunks, held: dict[int, list[Chunk]],
 
 def _document(number: int, label: str, embedder: str) -> dict[str, Any]:
     path = f"{number}.txt"
-    row = {"number": number, "id": f"{number:032x}", "tenant": "default", "revision": f"{number:064x}", "size": 1}
+    row = {"number": number, "id": f"{number:032x}", "tenant": "default", "content_hash": f"{number:064x}", "size": 1}
     row |= {"name": path, "source": "bench", "path": path, "labels": [], "state": State.INDEXED, "stage": Stage.INDEX}
     return row | {"received_at": 1.0, "label": label or None, "metadata": {}, "embedder": embedder}
 

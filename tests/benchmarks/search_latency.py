@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
-from pipeline.questions import Caller, SearchRequest
+from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage, State
+from pipeline.questions import ADMINISTRATOR, SearchRequest
 from tests.benchmarks.corpus import OBJECTS, SUBJECTS, sentences
 from tests.benchmarks.record import record
 from tests.support.installation import Installation
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.settings import load_settings
 
 DOCUMENTS, PER_DOCUMENT, QUERIES, SEED = 1000, 10, 300, 11
@@ -30,11 +30,11 @@ def main() -> None:
     rng = random.Random(SEED)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "data"
-        house = House(load_settings({"data.path": str(folder)}, environ={}).settings)
-        fill(house, rng)
+        mailroom = Mailroom(load_settings({"data.path": str(folder)}, environ={}).settings)
+        fill(mailroom, rng)
         queries = [f"{rng.choice(SUBJECTS)} {rng.choice(OBJECTS)}" for _ in range(QUERIES)]
-        inside = [timed(lambda q=q: house.search.search(Caller((), admin=True), SearchRequest(q))) for q in queries]
-        with Installation(folder) as mailroom, mailroom.client() as client:
+        inside = [timed(lambda q=q: mailroom.search.search(ADMINISTRATOR, SearchRequest(q))) for q in queries]
+        with Installation(folder) as running, running.client() as client:
             for query in queries[:20]:
                 client.get("/v1/search", params={"query": query})
             over_rest = [timed(lambda q=q: client.get("/v1/search", params={"query": q})) for q in queries]
@@ -50,23 +50,23 @@ def main() -> None:
     record("search_latency", "python -m tests.benchmarks.search_latency", figures, SEED, "generated passages")
 
 
-def fill(house: House, rng: random.Random) -> None:
+def fill(mailroom: Mailroom, rng: random.Random) -> None:
     """Documents with passages and vectors, published."""
     for number in tqdm(range(DOCUMENTS), desc="fill", unit="doc"):
-        sighting = Sighting("bench", f"{number}.txt", time.time())
-        document, _ = house.catalogue.documents.receive(f"{number:064x}", 1, sighting)
-        job = house.catalogue.ledger.claim(Lane.INGEST, "bench", 60)[0]
+        arrival = Arrival("bench", f"{number}.txt", time.time())
+        document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, arrival)
+        job = mailroom.catalogue.ledger.claim(QueueName.INGEST, "bench", 60)[0]
         texts = [" ".join(sentences(rng, 60)) for _ in range(PER_DOCUMENT)]
         chunks = tuple(Chunk(i, text, 0, len(text)) for i, text in enumerate(texts))
-        kept = house.catalogue.ledger.commit(
+        kept = mailroom.catalogue.ledger.commit(
             job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), keep=True, seconds=60
         )
-        vectors = house.embedder.embed(texts)
-        outcome = Outcome("embed", vectors=vectors, embedder=house.embedder.digest, state=State.INDEXED)
-        house.catalogue.ledger.commit(kept, outcome)
-        house.writer.add(document.number, chunks, vectors, None, document.name)
-    house.writer.publish()
-    house.writer.close()
+        vectors = mailroom.embedder.embed(texts)
+        outcome = Outcome("embed", vectors=vectors, embedder=mailroom.embedder.digest, state=State.INDEXED)
+        mailroom.catalogue.ledger.commit(kept, outcome)
+        mailroom.writer.add(document.number, chunks, vectors, None, document.name)
+    mailroom.writer.publish()
+    mailroom.writer.close()
 
 
 def timed(call) -> float:

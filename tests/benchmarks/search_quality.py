@@ -31,14 +31,14 @@ from tqdm import tqdm
 
 from pipeline.answer import Finder
 from pipeline.chunk import chunk
-from pipeline.documents import Lane, Outcome, Sighting, Stage, State
+from pipeline.documents import Arrival, Outcome, QueueName, Stage, State
 from pipeline.evaluate import DEPTH, evaluate
 from pipeline.ingest import passage_text
 from pipeline.ports import Embedder
-from pipeline.questions import Caller, SearchRequest
+from pipeline.questions import ADMINISTRATOR, SearchRequest
 from tests.benchmarks.public_collections import COLLECTIONS, SEED, Queries, TestCollection, load
 from tests.benchmarks.record import public_data, record_figures
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.settings import load_settings
 
 WORK = Path(__file__).parents[2] / ".work" / "search_quality"
@@ -46,7 +46,6 @@ MODES = {"bm25": "lexical", "vector": "vector", "hybrid": "hybrid"}
 PEERS = ("txtai", "haystack")
 WAYS = (*MODES, "hybrid_rerank", *PEERS)
 KEPT = 1000
-ADMIN = Caller((), admin=True)
 DATA = "public collections; SQuAD: 2,000 sampled dev questions over all paragraphs; peers with the same vectors"
 
 
@@ -95,83 +94,83 @@ def main() -> None:
         queries = collection.train if options.train else collection.test
         if not queries.texts:
             continue
-        house = installation(collection, options)
+        mailroom = installation(collection, options)
         if options.time:
-            fill(house, collection)
-            index(house)
-            _record_times(name, times(house, dict(list(queries.texts.items())[: options.time])), house)
+            fill(mailroom, collection)
+            index(mailroom)
+            _record_times(name, times(mailroom, dict(list(queries.texts.items())[: options.time])), mailroom)
         else:
-            found = measure(house, collection, queries, options.peers, set(options.way or WAYS))
+            found = measure(mailroom, collection, queries, options.peers, set(options.way or WAYS))
             print(name, json.dumps(found))
             if not options.train:
-                _record(name, found, house)
-        house.close()
+                _record(name, found, mailroom)
+        mailroom.close()
 
 
-def _record(name: str, found: Mapping[str, float], house: House) -> None:
+def _record(name: str, found: Mapping[str, float], mailroom: Mailroom) -> None:
     """Add to what is recorded; a figure that this run did not measure keeps its own run."""
     command = "MAILROOM_DATA=... python -m tests.benchmarks.search_quality --peers PYTHON --reranker NAME"
-    data = f"{DATA}; {_looked(house)}" if "hybrid_rerank" in found else DATA
+    data = f"{DATA}; {_looked(mailroom)}" if "hybrid_rerank" in found else DATA
     record_figures("search", "collections", {name: found}, WAYS, command, SEED, data)
 
 
-def _record_times(name: str, found: Mapping[str, float], house: House) -> None:
+def _record_times(name: str, found: Mapping[str, float], mailroom: Mailroom) -> None:
     print(name, json.dumps(found))
     command = "MAILROOM_DATA=... python -m tests.benchmarks.search_quality --reranker NAME --time QUERIES"
-    record_figures("search", "reranking", {name: found}, list(found), command, SEED, _looked(house))
+    record_figures("search", "reranking", {name: found}, list(found), command, SEED, _looked(mailroom))
 
 
-def _looked(house: House) -> str:
-    return f"rerank: the best {house.settings.search.reranked} passages by {house.reranker.name}"
+def _looked(mailroom: Mailroom) -> str:
+    return f"rerank: the best {mailroom.settings.search.reranked} passages by {mailroom.reranker.name}"
 
 
-def installation(collection: TestCollection, options: argparse.Namespace) -> House:
+def installation(collection: TestCollection, options: argparse.Namespace) -> Mailroom:
     """An installation for one collection; its embedder remembers."""
     (WORK / "vectors").mkdir(parents=True, exist_ok=True)
     chosen = {"data.path": str(options.scratch / collection.name), "models.threads": str(len(os.sched_getaffinity(0)))}
     chosen |= {"models.reranker": options.reranker} | ({"models.root": str(options.models)} if options.models else {})
-    house = House(load_settings(chosen, environ={}).settings)
-    if options.reranker and not house.reranker:
+    mailroom = Mailroom(load_settings(chosen, environ={}).settings)
+    if options.reranker and not mailroom.reranker:
         raise SystemExit(f"{options.reranker} cannot serve as a reranker")
-    if house.catalogue.documents.counts().get(State.INDEXED, 0) not in (0, len(collection.documents)):
-        raise SystemExit(f"{house.settings.data.path} was filled in part; remove it, its vectors are kept")
+    if mailroom.catalogue.documents.counts().get(State.INDEXED, 0) not in (0, len(collection.documents)):
+        raise SystemExit(f"{mailroom.settings.data.path} was filled in part; remove it, its vectors are kept")
     if not options.time:
-        house.embedder = Remembered(house.embedder, WORK / "vectors" / f"{collection.name}.npz")
-    return house
+        mailroom.embedder = Remembered(mailroom.embedder, WORK / "vectors" / f"{collection.name}.npz")
+    return mailroom
 
 
 def measure(
-    house: House, collection: TestCollection, queries: Queries, peers: Path | None, ways: set[str]
+    mailroom: Mailroom, collection: TestCollection, queries: Queries, peers: Path | None, ways: set[str]
 ) -> dict[str, float]:
     """nDCG@10 of each way of searching."""
     runs: dict[str, dict[str, list[str]]] = {}
     if ways - set(PEERS):
-        fill(house, collection)
-        index(house)
-        runs |= {way: ask(plain(house), queries.texts, mode) for way, mode in MODES.items() if way in ways}
-        if house.reranker and "hybrid_rerank" in ways:
-            runs["hybrid_rerank"] = ask(house.search, queries.texts, "hybrid")
+        fill(mailroom, collection)
+        index(mailroom)
+        runs |= {way: ask(plain(mailroom), queries.texts, mode) for way, mode in MODES.items() if way in ways}
+        if mailroom.reranker and "hybrid_rerank" in ways:
+            runs["hybrid_rerank"] = ask(mailroom.search, queries.texts, "hybrid")
     if peers:
         chosen = [peer for peer in PEERS if peer in ways]
-        runs |= ask_peers(peers, chosen, collection, queries, house.embedder)
-    house.embedder.save()
+        runs |= ask_peers(peers, chosen, collection, queries, mailroom.embedder)
+    mailroom.embedder.save()
     return {way: round(evaluate(queries.judgements, run).mean["nDCG@10"], 4) for way, run in runs.items()}
 
 
-def plain(house: House) -> Finder:
+def plain(mailroom: Mailroom) -> Finder:
     """Search without a second look."""
-    return Finder(house.catalogue.documents, house.catalogue.passages, house.reader, house.embedder)
+    return Finder(mailroom.catalogue.documents, mailroom.catalogue.passages, mailroom.reader, mailroom.embedder)
 
 
-def times(house: House, texts: Mapping[str, str]) -> dict[str, float]:
+def times(mailroom: Mailroom, texts: Mapping[str, str]) -> dict[str, float]:
     """Milliseconds of processor time of a search for ten passages without and with a second look, by turns, medians; the query's
     embedding is part of it. Processor time, for it hardly depends on what else the machine does."""
     took: dict[bool, list[float]] = {False: [], True: []}
     for text in tqdm(texts.values(), desc="time", unit="query"):
-        for second_look, kept in took.items():
-            request = SearchRequest(text, 10, mode="hybrid", plain=True, rerank=second_look)
+        for reranking, kept in took.items():
+            request = SearchRequest(text, 10, mode="hybrid", plain=True, rerank=reranking)
             started = time.process_time()
-            house.search.search(ADMIN, request)
+            mailroom.search.search(ADMINISTRATOR, request)
             kept.append(1000 * (time.process_time() - started))
     without, second = (statistics.median(kept) for kept in took.values())
     return {
@@ -182,30 +181,30 @@ def times(house: House, texts: Mapping[str, str]) -> dict[str, float]:
     }
 
 
-def fill(house: House, collection: TestCollection) -> None:
+def fill(mailroom: Mailroom, collection: TestCollection) -> None:
     """Every document into the catalogue, with passages and vectors; nothing where an earlier run did it."""
-    if house.catalogue.documents.counts().get(State.INDEXED, 0) == len(collection.documents):
+    if mailroom.catalogue.documents.counts().get(State.INDEXED, 0) == len(collection.documents):
         return
     for number, (name, parsed) in enumerate(tqdm(collection.documents.items(), desc=collection.name, unit="doc")):
-        sighting = Sighting("bench", name, time.time())
-        house.catalogue.documents.receive(f"{number:064x}", 1, sighting)
-        job = house.catalogue.ledger.claim(Lane.INGEST, "bench", 60)[0]
+        arrival = Arrival("bench", name, time.time())
+        mailroom.catalogue.documents.receive(f"{number:064x}", 1, arrival)
+        job = mailroom.catalogue.ledger.claim(QueueName.INGEST, "bench", 60)[0]
         chunks = chunk(parsed)
         outcome = Outcome(Stage.CHUNK, document={"title": parsed.title}, chunks=chunks, next_stage=Stage.EMBED)
-        job = house.catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
-        vectors = house.embedder.embed([passage_text(c.heading, c.text) for c in chunks])
-        outcome = Outcome(Stage.EMBED, vectors=vectors, embedder=house.embedder.digest, state=State.INDEXED)
-        house.catalogue.ledger.commit(job, outcome)
+        job = mailroom.catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
+        vectors = mailroom.embedder.embed([passage_text(c.heading, c.text) for c in chunks])
+        outcome = Outcome(Stage.EMBED, vectors=vectors, embedder=mailroom.embedder.digest, state=State.INDEXED)
+        mailroom.catalogue.ledger.commit(job, outcome)
 
 
-def index(house: House) -> None:
+def index(mailroom: Mailroom) -> None:
     """The index anew from the catalogue, as the code of today makes it."""
-    shutil.rmtree(house.settings.index_path, ignore_errors=True)
+    shutil.rmtree(mailroom.settings.index_path, ignore_errors=True)
     for document, chunks, vectors in tqdm(
-        house.catalogue.passages.scan(house.embedder.digest), desc="index", unit="doc"
+        mailroom.catalogue.passages.scan(mailroom.embedder.digest), desc="index", unit="doc"
     ):
-        house.writer.add(document.number, chunks, vectors, document.title, document.name)
-    house.writer.publish()
+        mailroom.writer.add(document.number, chunks, vectors, document.title, document.name)
+    mailroom.writer.publish()
 
 
 def ask(finder: Finder, texts: Mapping[str, str], mode: str) -> dict[str, list[str]]:
@@ -213,7 +212,7 @@ def ask(finder: Finder, texts: Mapping[str, str], mode: str) -> dict[str, list[s
     run = {}
     for name, text in tqdm(texts.items(), desc=mode, unit="query"):
         request = SearchRequest(text, DEPTH, mode=mode, per_document=1, collapse=False, plain=True)
-        run[name] = [passage.path for passage in finder.search(ADMIN, request).passages]
+        run[name] = [passage.path for passage in finder.search(ADMINISTRATOR, request).passages]
     return run
 
 

@@ -29,20 +29,19 @@ import numpy as np
 
 from indexes import generations as gen
 from pipeline.answer import Finder
-from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage
+from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage
 from pipeline.numbers import Numbers
-from pipeline.questions import ORDINAL_BITS, Caller, Filters, SearchRequest
+from pipeline.questions import ADMINISTRATOR, ORDINAL_BITS, Filters, SearchRequest
 from tests.benchmarks.chunks import PER_DOCUMENT, Chunks
 from tests.benchmarks.record import record
 from tests.benchmarks.scale_fill import fill
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.indexer.writer import Writer
 from workers.settings import load_settings
 
 SEARCHING, THREADS, QUERIES = 2, 2, 500
 #: Documents added and deleted in one go, and the seconds between two.
 WAVE, PAUSE = 10, 0.5
-EVERYTHING = Caller((), admin=True)
 ROLES = ("search", "write", "change")
 
 
@@ -67,9 +66,9 @@ def main() -> None:
 
 def soak(folder: Path, made: Chunks, seconds: float) -> dict[str, Any]:
     """Fill with segments that the writer has to merge at once, let them all work for so long, and hold their notes against one another."""
-    house = _house(folder)
-    fill(folder, made, embedder=house.embedders.chosen().digest, merged=False)
-    house.close()
+    mailroom = _mailroom(folder)
+    fill(folder, made, embedder=mailroom.embedders.chosen().digest, merged=False)
+    mailroom.close()
     (folder / "over").unlink(missing_ok=True)
     for old in folder.glob("*.jsonl"):
         old.unlink()
@@ -88,14 +87,14 @@ class Role:
 
     def __init__(self, folder: Path, made: Chunks, name: str) -> None:
         self._folder, self._made = folder, made
-        self._house = _house(folder)
+        self._mailroom = _mailroom(folder)
         self._notes, self._lock = (folder / f"{name}.jsonl").open("w"), threading.Lock()
         self._play = {"search": self.search, "write": self.write, "change": self.change}[name.rstrip("0123456789")]
 
     def play(self, seconds: float) -> None:
         self._play(seconds)
         self._notes.close()
-        self._house.close()
+        self._mailroom.close()
 
     def note(self, kind: str, **values: Any) -> None:
         with self._lock:
@@ -118,49 +117,51 @@ class Role:
 
     def _add(self, count: int) -> tuple[str, int]:
         """Receive a document and bring it as far as the writer, by the ledger's own steps."""
-        catalogue, began = self._house.catalogue, time.monotonic()
-        document, _ = catalogue.documents.receive(f"{2**200 + count:064x}", 1, Sighting("soak", f"{count}.txt", 0.0))
+        catalogue, began = self._mailroom.catalogue, time.monotonic()
+        document, _ = catalogue.documents.receive(f"{2**200 + count:064x}", 1, Arrival("soak", f"{count}.txt", 0.0))
         texts, rows = self._made.document(document.number)
         chunks = tuple(Chunk(n, text, 0, len(text)) for n, text in enumerate(texts))
-        digest = self._house.embedders.chosen().digest
-        (job,) = catalogue.ledger.claim(Lane.INGEST, "soak", 60)
+        digest = self._mailroom.embedders.chosen().digest
+        (job,) = catalogue.ledger.claim(QueueName.INGEST, "soak", 60)
         outcome = Outcome(Stage.EMBED, chunks=chunks, vectors=rows, embedder=digest, next_stage=Stage.INDEX)
         assert catalogue.ledger.commit(job, outcome)
         self.note("added", number=document.number, at=began)
         return document.id, document.number
 
     def _delete(self, document_id: str, number: int) -> None:
-        self._house.catalogue.documents.delete(document_id)
+        self._mailroom.catalogue.documents.delete(document_id)
         self.note("deleted", number=number, at=time.monotonic())
 
     def write(self, seconds: float) -> None:
         """As the writer's process does; afterwards until nothing is left to do."""
-        writer, last, quiet = Writer(self._house), self._note_generation(), 0
+        writer, last, quiet = Writer(self._mailroom), self._note_generation(), 0
         while not self.over or quiet < 3:
-            done, now = writer.step(), gen.current(self._house.settings.index_path).name
+            done, now = writer.step(), gen.current(self._mailroom.settings.index_path).name
             if now != last:
                 self._note_generation()
-            settled = done == 0 and now == last and not self._house.writer.is_compacting
+            settled = done == 0 and now == last and not self._mailroom.writer.is_compacting
             quiet = quiet + 1 if settled and self._equal() else 0
             last = now
-            time.sleep(self._house.settings.index.publish_seconds)
+            time.sleep(self._mailroom.settings.index.publish_seconds)
         writer.close()
 
     def _note_generation(self) -> str:
-        held = _ranges(self._house.writer.numbers.array)
-        manifest = gen.read_manifest(gen.current(self._house.settings.index_path))
+        held = _ranges(self._mailroom.writer.numbers.array)
+        manifest = gen.read_manifest(gen.current(self._mailroom.settings.index_path))
         segments = [(each.name, each.kind) for each in manifest.segments]
         self.note("published", generation=manifest.generation, held=held, segments=segments)
         return manifest.generation
 
     def _equal(self) -> bool:
-        return self._house.writer.numbers == self._house.catalogue.documents.visible(EVERYTHING, Filters())
+        return self._mailroom.writer.numbers == self._mailroom.catalogue.documents.visible(ADMINISTRATOR, Filters())
 
     def search(self, seconds: float) -> None:
         """`THREADS` of them, each asking for words and meaning, then for the very vector of a document."""
-        asked = Asked(self._house, self._made)
-        finder = Finder(self._house.catalogue.documents, self._house.catalogue.passages, self._house.reader, asked)
-        finder.search(EVERYTHING, SearchRequest(asked.texts[0]))
+        asked = Asked(self._mailroom, self._made)
+        finder = Finder(
+            self._mailroom.catalogue.documents, self._mailroom.catalogue.passages, self._mailroom.reader, asked
+        )
+        finder.search(ADMINISTRATOR, SearchRequest(asked.texts[0]))
         self.note("memory", kib=_resident())
         threads = [threading.Thread(target=self._search, args=(finder, asked, n)) for n in range(THREADS)]
         for thread in threads:
@@ -181,7 +182,7 @@ class Role:
     def _ask(self, finder: Finder, asked: Asked, rng: np.random.Generator) -> None:
         request = SearchRequest(asked.texts[int(rng.integers(QUERIES))], k=10)
         began = time.monotonic()
-        found = finder.search(EVERYTHING, request)
+        found = finder.search(ADMINISTRATOR, request)
         ended = time.monotonic()
         wrong = [p.chunk for p in found.passages if p.text != asked.text_of(p.chunk)]
         numbers = sorted({p.chunk >> ORDINAL_BITS for p in found.passages})
@@ -189,7 +190,7 @@ class Role:
 
     def _ask_for_itself(self, asked: Asked, rng: np.random.Generator) -> None:
         number, row = asked.some_document(rng)
-        snapshot = self._house.reader.snapshot()
+        snapshot = self._mailroom.reader.snapshot()
         hits = [hit.document_number for hit in snapshot.vectors.search(row, 10, None)]
         self.note("itself", generation=snapshot.generation, number=number, found=hits)
 
@@ -197,11 +198,15 @@ class Role:
 class Asked:
     """The queries, as an embedder that knows their vectors; and what the documents are made of."""
 
-    def __init__(self, house: House, made: Chunks) -> None:
-        self.name, self.digest, self.dimension = "given", house.embedders.chosen().digest, house.embedder.dimension
+    def __init__(self, mailroom: Mailroom, made: Chunks) -> None:
+        self.name, self.digest, self.dimension = (
+            "given",
+            mailroom.embedders.chosen().digest,
+            mailroom.embedder.dimension,
+        )
         rows, self.texts = made.queries(QUERIES)
         self._row_of = dict(zip(self.texts, rows, strict=True))
-        self._made, self._reader = made, house.reader
+        self._made, self._reader = made, mailroom.reader
         self._texts = [text for block in made.blocks for text in made.texts(block)]
         self._first = made.vectors(0)
 
@@ -290,8 +295,8 @@ def _segments(notes: list[dict[str, Any]]) -> dict[str, int]:
     return {"publications": len(notes), "merges": merged["exact"], "background_merges": merged["large"]}
 
 
-def _house(folder: Path) -> House:
-    return House(load_settings({"data.path": str(folder)}, environ={}).settings)
+def _mailroom(folder: Path) -> Mailroom:
+    return Mailroom(load_settings({"data.path": str(folder)}, environ={}).settings)
 
 
 def _ranges(numbers: np.ndarray) -> list[tuple[int, int]]:

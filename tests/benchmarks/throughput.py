@@ -80,9 +80,9 @@ def drops(mailroom: Installation, client: httpx.Client) -> list[float]:
 def stage_share(mailroom: Installation) -> dict[str, float]:
     """Share of the working time per stage, from the decision records."""
     totals: dict[str, float] = defaultdict(float)
-    with mailroom.house().catalogue.store.read() as connection:  # type: ignore[attr-defined]
-        for stage, facts in connection.execute(sa.select(events.c.stage, events.c.facts)):
-            totals[stage] += facts.get("seconds", 0.0)
+    with mailroom.mailroom().catalogue.store.read() as connection:  # type: ignore[attr-defined]
+        for stage, data in connection.execute(sa.select(events.c.stage, events.c.data)):
+            totals[stage] += data.get("seconds", 0.0)
     whole = sum(totals.values())
     return {stage: round(seconds / whole, 3) for stage, seconds in totals.items() if seconds}
 

@@ -9,28 +9,28 @@ import pytest
 import sqlalchemy as sa
 
 from indexes.catalogue.tables import access as access_table
-from indexes.catalogue.tables import document_scopes, epoch, scopes
+from indexes.catalogue.tables import document_scopes, scopes, visibility_version
 from indexes.open import open_catalogue
 from pipeline.access import Effect, Origin, Rule, Scope, chain, decide, groups_of, place
-from pipeline.documents import Child, Document, Lane, Outcome, Sighting, Stage, State
+from pipeline.documents import Arrival, Child, Document, Outcome, QueueName, Stage, State
 from pipeline.errors import Refused
 from pipeline.ports import Catalogue
-from pipeline.questions import Caller, Filters
-from tests.contracts.test_catalogue import ADMIN, claim, finish, revision
+from pipeline.questions import ADMINISTRATOR, Caller, Filters
+from tests.contracts.test_catalogue import claim, content_hash, finish
 
 ANN, BOB = Caller(("user:ann",)), Caller(("user:bob",))
 ALLOW, DENY, ONLY = Effect.ALLOW, Effect.DENY, Effect.ONLY
 
 
 def put(catalogue: Catalogue, number: int, path: str, access: tuple[str, ...] = (), source: str = "tray") -> Document:
-    return catalogue.documents.receive(revision(number), 1, Sighting(source, path, 1.0, access))[0]
+    return catalogue.documents.receive(content_hash(number), 1, Arrival(source, path, 1.0, access))[0]
 
 
 def sees(catalogue: Catalogue, caller: Caller) -> set[str]:
     """Paths, by the list; the reading of each one by one must say the same."""
     found, total = catalogue.documents.find(caller, Filters(), 1000)
     assert total == len(found)
-    for document in catalogue.documents.find(ADMIN, Filters(), 1000)[0]:
+    for document in catalogue.documents.find(ADMINISTRATOR, Filters(), 1000)[0]:
         if document.id in {each.id for each in found}:
             assert catalogue.documents.read(caller, document.id) == document
         else:
@@ -64,7 +64,7 @@ def test_deny_wins_wherever_it_stands(catalogue: Catalogue) -> None:
     made = put(catalogue, 1, "hr/a", ("user:ann", "user:bob"))
     denied = rule(catalogue, DENY, "user:bob")
     rule(catalogue, ALLOW, "user:bob", of=made.id)
-    assert (sees(catalogue, ANN), sees(catalogue, BOB), sees(catalogue, ADMIN)) == ({"hr/a"}, set(), {"hr/a"})
+    assert (sees(catalogue, ANN), sees(catalogue, BOB), sees(catalogue, ADMINISTRATOR)) == ({"hr/a"}, set(), {"hr/a"})
     assert catalogue.rules.remove(denied.scope, "user:bob", DENY)
     assert sees(catalogue, BOB) == {"hr/a"}
     rule(catalogue, DENY, "*", of=made.id)
@@ -93,16 +93,16 @@ def test_every_place_of_a_content_counts(catalogue: Catalogue) -> None:
 
 def test_attachments_inherit_from_what_they_are_attached_to(catalogue: Catalogue) -> None:
     mail = put(catalogue, 1, "in/m.eml", ("*",))
-    child = Child(revision(2), 1, Sighting("tray", "in/m.eml/a.pdf", 1.0, ("*",)))
+    child = Child(content_hash(2), 1, Arrival("tray", "in/m.eml/a.pdf", 1.0, ("*",)))
     catalogue.ledger.commit(claim(catalogue), Outcome("parse", children=(child,), state=State.INDEXED))
     rule(catalogue, DENY, "user:bob", of=mail.id)
     assert sees(catalogue, BOB) == set()
-    later = Child(revision(3), 1, Sighting("tray", "in/m.eml/a.pdf/b.txt", 1.0, ("*",)))
+    later = Child(content_hash(3), 1, Arrival("tray", "in/m.eml/a.pdf/b.txt", 1.0, ("*",)))
     catalogue.ledger.commit(claim(catalogue), Outcome("parse", children=(later,), next_stage=Stage.CHUNK))
     assert sees(catalogue, BOB) == set() and len(sees(catalogue, ANN)) == 3
     catalogue.documents.delete(mail.id)  # what was attached to it stays hidden
     assert sees(catalogue, BOB) == set()
-    for document in catalogue.documents.find(ADMIN, Filters())[0]:
+    for document in catalogue.documents.find(ADMINISTRATOR, Filters())[0]:
         catalogue.documents.delete(document.id)
     with catalogue.store.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(document_scopes)) == 0
@@ -186,14 +186,16 @@ def test_what_changed_is_looked_at_again_and_nothing_else_is(url: str) -> None:
     def relabelled() -> None:
         document = rng.choice(made)
         here.ledger.retry(document.id)
-        if due := here.ledger.claim(Lane.INGEST, "tester", 60):
+        if due := here.ledger.claim(QueueName.INGEST, "tester", 60):
             label = {"label": rng.choice(["memo", "invoice"])}
             here.ledger.commit(due[0], Outcome("classify", document=label, state=State.INDEXED))
 
     changes = [again, again, relabelled, lambda: made.append(finish(here, len(made) + 1, (rng.choice(people),)))]
     changes += [lambda: here.documents.delete(rng.choice(made).id)]
     changes += [lambda: here.groups.put("group:g", [rng.choice(people[:2])])]
-    asked = [(caller, filters) for caller in (ANN, BOB, ADMIN) for filters in (Filters(), Filters(labels=("memo",)))]
+    asked = [
+        (caller, filters) for caller in (ANN, BOB, ADMINISTRATOR) for filters in (Filters(), Filters(labels=("memo",)))
+    ]
     for _ in range(15):
         for change in rng.choices(changes, [6, 6, 2, 2, 1, 1], k=rng.randint(1, 3)):
             change()
@@ -219,7 +221,7 @@ def test_a_change_that_names_no_documents_is_seen_too(url: str) -> None:
     assert catalogue.documents.visible(BOB, Filters()) == {made.number}
     with catalogue.store.write() as connection:
         connection.execute(sa.delete(access_table).where(access_table.c.number == made.number))
-        connection.execute(sa.update(epoch).values(value=epoch.c.value + 1))
+        connection.execute(sa.update(visibility_version).values(current=visibility_version.c.current + 1))
     assert catalogue.documents.visible(BOB, Filters()) == set()
     catalogue.close()
 

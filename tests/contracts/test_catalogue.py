@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from indexes.open import open_catalogue
 from pipeline.documents import (
+    Arrival,
     Child,
     Chunk,
     Destination,
@@ -26,33 +27,31 @@ from pipeline.documents import (
     Event,
     Head,
     Job,
-    Lane,
     Outcome,
-    Sighting,
+    QueueName,
     Stage,
     State,
 )
 from pipeline.errors import Refused
 from pipeline.numbers import Numbers
 from pipeline.ports import Catalogue
-from pipeline.questions import Caller, Filters, chunk_key
+from pipeline.questions import ADMINISTRATOR, Caller, Filters, chunk_key
 
 ROOT = Path(__file__).parents[2]
-ADMIN = Caller((), admin=True)
 EVERYONE = Caller(("*",))
 
 
-def revision(number: int) -> str:
+def content_hash(number: int) -> str:
     return f"{number:064x}"
 
 
 def arrive(catalogue: Catalogue, number: int = 1, access: tuple[str, ...] = ("*",), **more: object) -> Document:
-    sighting = Sighting("tray", f"in/{number}.txt", 1000.0 + number, access, **more)
-    return catalogue.documents.receive(revision(number), 10, sighting)[0]
+    arrival = Arrival("tray", f"in/{number}.txt", 1000.0 + number, access, **more)
+    return catalogue.documents.receive(content_hash(number), 10, arrival)[0]
 
 
-def claim(catalogue: Catalogue, lane: Lane = Lane.INGEST, seconds: float = 60) -> Job:
-    return catalogue.ledger.claim(lane, "tester", seconds)[0]
+def claim(catalogue: Catalogue, queue: QueueName = QueueName.INGEST, seconds: float = 60) -> Job:
+    return catalogue.ledger.claim(queue, "tester", seconds)[0]
 
 
 def finish(catalogue: Catalogue, number: int = 1, access: tuple[str, ...] = ("*",), label: str = "invoice") -> Document:
@@ -69,7 +68,7 @@ def finish(catalogue: Catalogue, number: int = 1, access: tuple[str, ...] = ("*"
         job,
         Outcome("embed", document=values, vectors=np.eye(2, 4, dtype=np.float32), embedder="E", next_stage=Stage.INDEX),
     )
-    catalogue.ledger.commit(claim(catalogue, Lane.INDEX), Outcome("index", state=State.INDEXED))
+    catalogue.ledger.commit(claim(catalogue, QueueName.INDEX), Outcome("index", state=State.INDEXED))
     return catalogue.documents.get(document.id)
 
 
@@ -84,12 +83,12 @@ def test_an_arrival_is_a_document_with_a_job(catalogue: Catalogue) -> None:
 
 def test_the_same_content_is_the_same_document_and_widens_its_access(catalogue: Catalogue) -> None:
     first = arrive(catalogue, 1, ("group:a",))
-    second, created = catalogue.documents.receive(revision(1), 10, Sighting("api", "x.txt", 5.0, ("group:b",)))
+    second, created = catalogue.documents.receive(content_hash(1), 10, Arrival("api", "x.txt", 5.0, ("group:b",)))
     assert not created and second.id == first.id
     assert second.access == ("group:a", "group:b")
-    sightings, events = catalogue.documents.history(first.id)
-    assert [s.source for s in sightings] == ["tray", "api"]
-    assert [e.facts["new"] for e in events] == [True, False]
+    arrivals, events = catalogue.documents.history(first.id)
+    assert [s.source for s in arrivals] == ["tray", "api"]
+    assert [e.data["new"] for e in events] == [True, False]
 
 
 def test_eight_arrivals_at_once_are_one_document(catalogue: Catalogue) -> None:
@@ -97,14 +96,14 @@ def test_eight_arrivals_at_once_are_one_document(catalogue: Catalogue) -> None:
         found = list(pool.map(lambda _: arrive(catalogue).id, range(8)))
     assert len(set(found)) == 1
     assert len(catalogue.documents.history(found[0])[0]) == 8
-    assert len(catalogue.ledger.due(Lane.INGEST)) == 1
+    assert len(catalogue.ledger.due(QueueName.INGEST)) == 1
 
 
 def test_a_deleted_document_is_gone_and_may_come_back_as_another(catalogue: Catalogue) -> None:
     old = finish(catalogue)
     catalogue.documents.delete(old.id)
-    assert catalogue.documents.find(ADMIN, Filters()) == ([], 0)
-    assert catalogue.documents.visible(ADMIN, Filters()) == frozenset()
+    assert catalogue.documents.find(ADMINISTRATOR, Filters()) == ([], 0)
+    assert catalogue.documents.visible(ADMINISTRATOR, Filters()) == frozenset()
     assert catalogue.documents.by_number([old.number]) == {}
     held = [chunk_key(old.number, 0)]
     assert catalogue.passages.chunks(held) == catalogue.passages.found(held) == {}
@@ -125,7 +124,7 @@ def test_filters(catalogue: Catalogue) -> None:
         finish(catalogue, number, label=label)
 
     def numbers(**filters: object) -> list[str]:
-        return sorted(d.name for d in catalogue.documents.find(ADMIN, Filters(**filters))[0])
+        return sorted(d.name for d in catalogue.documents.find(ADMINISTRATOR, Filters(**filters))[0])
 
     assert numbers(labels=("invoice",)) == ["1.txt", "3.txt"]
     assert numbers(labels=("invoice", "contract")) == ["1.txt", "2.txt", "3.txt"]
@@ -146,7 +145,7 @@ def test_facets_and_filters_on_metadata(catalogue: Catalogue) -> None:
         (facet,) = catalogue.documents.facets(caller, Filters(**filters), [name])
         return {each.value: each.count for each in facet.values}
 
-    assert told(ADMIN, "owner") == {"Ben": 1, "Ana": 1, "Cy": 1}
+    assert told(ADMINISTRATOR, "owner") == {"Ben": 1, "Ana": 1, "Cy": 1}
     assert told(EVERYONE, "owner") == {"Ben": 1, "Ana": 1}
     assert told(EVERYONE, "language") == {"eng": 1, "deu": 1}
     assert told(EVERYONE, "month") == {"1970-01": 2} and told(EVERYONE, "year") == {"1970": 2}
@@ -162,7 +161,7 @@ def test_facets_and_filters_on_metadata(catalogue: Catalogue) -> None:
 def test_pages_are_stable_and_counted(catalogue: Catalogue) -> None:
     for number in range(1, 8):
         arrive(catalogue, number)
-    pages = [catalogue.documents.find(ADMIN, Filters(), 3, offset) for offset in (0, 3, 6)]
+    pages = [catalogue.documents.find(ADMINISTRATOR, Filters(), 3, offset) for offset in (0, 3, 6)]
     assert [total for _, total in pages] == [7, 7, 7]
     assert [d.name for page, _ in pages for d in page] == [f"{n}.txt" for n in range(7, 0, -1)]
 
@@ -176,14 +175,14 @@ PRINCIPALS = st.sampled_from(["*", "group:a", "group:b", "user:c", "user:d"])
     held=st.sets(PRINCIPALS, max_size=3),
 )
 def test_only_a_shared_principal_opens_a_document(catalogue: Catalogue, lists: list[set[str]], held: set[str]) -> None:
-    first = len(catalogue.documents.find(ADMIN, Filters(), 10_000)[0])
+    first = len(catalogue.documents.find(ADMINISTRATOR, Filters(), 10_000)[0])
     made = [finish(catalogue, 1 + first + i, tuple(sorted(access))) for i, access in enumerate(lists)]
     allowed = {d.number for d, access in zip(made, lists, strict=True) if access & (held | {"*"})}
     caller = Caller(tuple(sorted(held)))
     mine = {d.number for d in made}
     assert catalogue.documents.visible(caller, Filters()) & mine == allowed
     assert {d.number for d in catalogue.documents.find(caller, Filters(), 10_000)[0]} & mine == allowed
-    assert catalogue.documents.visible(ADMIN, Filters()) >= mine
+    assert catalogue.documents.visible(ADMINISTRATOR, Filters()) >= mine
     for document in made:
         catalogue.documents.delete(document.id)
 
@@ -212,8 +211,8 @@ def test_a_leased_job_is_nobody_elses(catalogue: Catalogue) -> None:
     arrive(catalogue)
     job = claim(catalogue)
     assert job.attempt == 1
-    assert catalogue.ledger.claim(Lane.INGEST, "other", 60) == []
-    assert catalogue.ledger.claim(Lane.INGEST, "other", 60, job_id=job.id) == []
+    assert catalogue.ledger.claim(QueueName.INGEST, "other", 60) == []
+    assert catalogue.ledger.claim(QueueName.INGEST, "other", 60, job_id=job.id) == []
 
 
 def test_many_claimers_never_hold_one_job_twice(catalogue: Catalogue) -> None:
@@ -223,7 +222,7 @@ def test_many_claimers_never_hold_one_job_twice(catalogue: Catalogue) -> None:
     lock = threading.Lock()
 
     def work(_: int) -> None:
-        while jobs := catalogue.ledger.claim(Lane.INGEST, "w", 60, limit=2):
+        while jobs := catalogue.ledger.claim(QueueName.INGEST, "w", 60, limit=2):
             with lock:
                 taken.extend(job.id for job in jobs)
 
@@ -250,15 +249,15 @@ def test_a_commit_moves_on_and_counts_the_next_attempt(catalogue: Catalogue) -> 
     kept = catalogue.ledger.commit(claim(catalogue), Outcome("parse", next_stage=Stage.CHUNK), keep=True, seconds=60)
     assert (kept.stage, kept.attempt) == (Stage.CHUNK, 1)
     freed = catalogue.ledger.commit(kept, Outcome("embed", next_stage=Stage.INDEX))
-    assert freed.lane is Lane.INDEX
-    assert claim(catalogue, Lane.INDEX).attempt == 1
+    assert freed.queue is QueueName.INDEX
+    assert claim(catalogue, QueueName.INDEX).attempt == 1
 
 
 @pytest.mark.parametrize(("counted", "attempt"), [(True, 2), (False, 1)])
 def test_a_released_job_comes_back_when_it_is_due(catalogue: Catalogue, counted: bool, attempt: int) -> None:
     arrive(catalogue)
     assert catalogue.ledger.release(claim(catalogue), 0.2, "store-unavailable", "away", counted)
-    assert catalogue.ledger.due(Lane.INGEST) == []
+    assert catalogue.ledger.due(QueueName.INGEST) == []
     time.sleep(0.25)
     assert claim(catalogue).attempt == attempt
 
@@ -271,7 +270,7 @@ def test_an_ended_document_has_no_job_and_can_be_retried(catalogue: Catalogue) -
     ended = catalogue.documents.get(document.id)
     assert (ended.state, ended.reason, ended.detail) == (State.FAILED, "damaged", "cut off")
     assert ended.finished_at is not None
-    assert catalogue.ledger.due(Lane.INGEST) == []
+    assert catalogue.ledger.due(QueueName.INGEST) == []
     assert catalogue.ledger.retry(document.id)
     assert claim(catalogue).stage == Stage.PARSE
     assert catalogue.documents.get(document.id).reason is None
@@ -284,12 +283,12 @@ def test_a_delivery_is_made_once(catalogue: Catalogue) -> None:
     for stage in (Stage.CLASSIFY, Stage.EMBED):
         outcome = Outcome("route", deliveries=(destination,), next_stage=stage)
         job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
-    delivery = claim(catalogue, Lane.DELIVER)
+    delivery = claim(catalogue, QueueName.DELIVER)
     assert delivery.payload["kind"] == "folder"
-    assert catalogue.ledger.claim(Lane.DELIVER, "x", 60) == []
+    assert catalogue.ledger.claim(QueueName.DELIVER, "x", 60) == []
     assert catalogue.ledger.done(delivery, {"receipt": "a"})
-    assert catalogue.ledger.due(Lane.DELIVER) == []
-    assert not [row for row in catalogue.ledger.backlog() if row["lane"] == "deliver"]
+    assert catalogue.ledger.due(QueueName.DELIVER) == []
+    assert not [row for row in catalogue.ledger.backlog() if row["queue"] == "deliver"]
 
 
 def test_a_parked_job_waits_for_a_person(catalogue: Catalogue) -> None:
@@ -298,20 +297,20 @@ def test_a_parked_job_waits_for_a_person(catalogue: Catalogue) -> None:
         "route", deliveries=(Destination("webhook", "erp"),), state=State.FAILED, reason="damaged", detail=""
     )
     catalogue.ledger.commit(claim(catalogue), outcome)
-    assert catalogue.ledger.park(claim(catalogue, Lane.DELIVER), "receiver-unavailable", "410")
-    assert catalogue.ledger.due(Lane.DELIVER) == []
+    assert catalogue.ledger.park(claim(catalogue, QueueName.DELIVER), "receiver-unavailable", "410")
+    assert catalogue.ledger.due(QueueName.DELIVER) == []
     assert [row["state"] for row in catalogue.ledger.backlog()] == ["dead"]
     assert catalogue.ledger.retry(document.id)
-    assert len(catalogue.ledger.due(Lane.DELIVER)) == 1
+    assert len(catalogue.ledger.due(QueueName.DELIVER)) == 1
 
 
 def test_attachments_become_documents_of_their_own(catalogue: Catalogue) -> None:
     mail = arrive(catalogue, 1, ("group:a",))
-    child = Child(revision(2), 5, Sighting("tray", "in/1.txt/a.pdf", 1.0, ("group:a",)))
+    child = Child(content_hash(2), 5, Arrival("tray", "in/1.txt/a.pdf", 1.0, ("group:a",)))
     catalogue.ledger.commit(claim(catalogue), Outcome("parse", children=(child,), next_stage=Stage.CHUNK))
-    found = {d.revision: d for d in catalogue.documents.find(ADMIN, Filters())[0]}
-    assert found[revision(2)].parent == mail.id
-    assert found[revision(2)].access == ("group:a",)
+    found = {d.content_hash: d for d in catalogue.documents.find(ADMINISTRATOR, Filters())[0]}
+    assert found[content_hash(2)].parent == mail.id
+    assert found[content_hash(2)].access == ("group:a",)
 
 
 # --- passages -----------------------------------------------------------------------------------------------------------
@@ -338,7 +337,7 @@ def test_new_passages_drop_the_old_vectors(catalogue: Catalogue) -> None:
     catalogue.ledger.retry(document.id)
     catalogue.ledger.commit(claim(catalogue), Outcome("chunk", chunks=(Chunk(0, "x", 0, 1),), next_stage=Stage.EMBED))
     assert catalogue.passages.of_document(document.number)[1] is None
-    assert catalogue.documents.visible(ADMIN, Filters()) == frozenset()
+    assert catalogue.documents.visible(ADMINISTRATOR, Filters()) == frozenset()
 
 
 def test_a_scan_gives_every_embedded_document_in_order(catalogue: Catalogue) -> None:
@@ -406,7 +405,7 @@ def test_a_process_killed_in_a_transaction_leaves_a_sound_catalogue(url: str) ->
     child.wait()
     catalogue = open_catalogue(url)
     catalogue.check()
-    documents = catalogue.documents.find(ADMIN, Filters(), 10_000)[0]
+    documents = catalogue.documents.find(ADMINISTRATOR, Filters(), 10_000)[0]
     indexed = [d for d in documents if d.state is State.INDEXED]
     assert len(indexed) >= acknowledged and len(documents) - len(indexed) <= 1
     for document in indexed:
@@ -424,5 +423,5 @@ def test_a_document_is_a_plain_record(catalogue: Catalogue) -> None:
 def test_the_writer_can_send_a_document_back_to_the_workers(catalogue: Catalogue) -> None:
     arrive(catalogue)
     catalogue.ledger.commit(claim(catalogue), Outcome("embed", next_stage=Stage.INDEX))
-    catalogue.ledger.commit(claim(catalogue, Lane.INDEX), Outcome("index", next_stage=Stage.EMBED))
+    catalogue.ledger.commit(claim(catalogue, QueueName.INDEX), Outcome("index", next_stage=Stage.EMBED))
     assert claim(catalogue).stage == Stage.EMBED

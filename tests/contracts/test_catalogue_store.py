@@ -14,17 +14,17 @@ from alembic.migration import MigrationContext
 from indexes.catalogue.tables import metadata
 from indexes.catalogue.verify import verify
 from indexes.open import open_blobs, open_catalogue
-from pipeline.documents import Child, Chunk, Lane, Outcome, Sighting, Stage, State
+from pipeline.documents import Arrival, Child, Chunk, Outcome, QueueName, Stage, State
 from pipeline.errors import Misconfigured
 from pipeline.ports import Catalogue
-from pipeline.questions import Filters
-from tests.contracts.test_catalogue import ADMIN, arrive, claim, finish, revision
+from pipeline.questions import ADMINISTRATOR, Filters
+from tests.contracts.test_catalogue import arrive, claim, content_hash, finish
 from tests.support.filed import file_away
 
 
 def test_texts_that_a_database_refuses_are_stored_with_a_sign_in_their_place(catalogue: Catalogue) -> None:
-    sighting = Sighting("tray", "in/caf\udce9\x00.txt", 1.0, ("*",), metadata={"from": "a\x00"})
-    document, _ = catalogue.documents.receive(revision(1), 1, sighting)
+    arrival = Arrival("tray", "in/caf\udce9\x00.txt", 1.0, ("*",), metadata={"from": "a\x00"})
+    document, _ = catalogue.documents.receive(content_hash(1), 1, arrival)
     assert document.name == "caf\ufffd\ufffd.txt"
     chunks = (Chunk(0, "a\x00b\ud800", 0, 4),)
     outcome = Outcome("parse", {"fact": "x\x00"}, {"title": "t\x00"}, chunks=chunks, next_stage=Stage.CHUNK)
@@ -34,10 +34,10 @@ def test_texts_that_a_database_refuses_are_stored_with_a_sign_in_their_place(cat
 
 def test_folders_are_told_apart_by_case_and_taken_literally(catalogue: Catalogue) -> None:
     for number, path in enumerate(("hr/a", "HR/a", "h_/a", "hr2/a", "hr/sub/a"), 1):
-        catalogue.documents.receive(revision(number), 1, Sighting("tray", path, 1.0))
+        catalogue.documents.receive(content_hash(number), 1, Arrival("tray", path, 1.0))
 
     def paths(folder: str) -> list[str]:
-        return sorted(d.path for d in catalogue.documents.find(ADMIN, Filters(folder=folder))[0])
+        return sorted(d.path for d in catalogue.documents.find(ADMINISTRATOR, Filters(folder=folder))[0])
 
     assert paths("hr") == paths("/hr/") == ["hr/a", "hr/sub/a"]
     assert paths("h_") == ["h_/a"]
@@ -59,7 +59,7 @@ def test_an_arrival_beside_a_deletion_is_never_lost(catalogue: Catalogue) -> Non
 
 def test_a_result_outlives_the_document_that_made_it_while_another_tenant_needs_it(catalogue: Catalogue) -> None:
     mine = finish(catalogue, 1)
-    theirs, created = catalogue.documents.receive(revision(1), 10, Sighting("api", "x", 1.0), tenant="other")
+    theirs, created = catalogue.documents.receive(content_hash(1), 10, Arrival("api", "x", 1.0), tenant="other")
     assert created
     catalogue.documents.delete(mine.id)
     assert catalogue.passages.result(f"{1:064d}") == b"parsed"
@@ -69,15 +69,15 @@ def test_a_result_outlives_the_document_that_made_it_while_another_tenant_needs_
 
 def test_the_same_attachment_in_many_mails_at_once_is_one_document(catalogue: Catalogue) -> None:
     mails = [arrive(catalogue, number) for number in range(1, 7)]
-    jobs = catalogue.ledger.claim(Lane.INGEST, "w", 60, limit=6)
+    jobs = catalogue.ledger.claim(QueueName.INGEST, "w", 60, limit=6)
 
     def commit(job: object) -> object:
-        child = Child(revision(99), 5, Sighting("tray", "a.pdf", 1.0))
+        child = Child(content_hash(99), 5, Arrival("tray", "a.pdf", 1.0))
         return catalogue.ledger.commit(job, Outcome("parse", children=(child,), next_stage=Stage.CHUNK))
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(commit, jobs))
-    found = [d for d in catalogue.documents.find(ADMIN, Filters())[0] if d.revision == revision(99)]
+    found = [d for d in catalogue.documents.find(ADMINISTRATOR, Filters())[0] if d.content_hash == content_hash(99)]
     assert len(found) == 1 and found[0].parent in {mail.id for mail in mails}
     assert len(catalogue.documents.history(found[0].id)[0]) == 6
 
@@ -93,7 +93,7 @@ def test_a_forked_child_has_connections_of_its_own(url: str) -> None:
             os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
     assert catalogue.documents.get(document.id) == document
-    assert catalogue.ledger.due(Lane.INGEST) == []
+    assert catalogue.ledger.due(QueueName.INGEST) == []
     catalogue.close()
 
 
@@ -111,7 +111,7 @@ def test_opening_at_once_from_many_sides_makes_the_tables_once(url: str) -> None
     with ThreadPoolExecutor(4) as pool:
         opened = list(pool.map(lambda _: open_catalogue(url), range(4)))
     arrive(opened[0])
-    assert [len(each.ledger.due(Lane.INGEST)) for each in opened] == [1] * 4
+    assert [len(each.ledger.due(QueueName.INGEST)) for each in opened] == [1] * 4
     for each in opened:
         each.close()
 
@@ -129,7 +129,7 @@ def test_verify_finds_nothing_in_a_sound_store_and_each_kind_of_damage(catalogue
     assert verify(catalogue, blobs, numbers) == []
     assert "without being in the catalogue" in verify(catalogue, blobs, {*numbers, 77})[0]
     assert "is not in the index" in verify(catalogue, blobs, {document.number})[0]
-    blobs.delete(gone.revision)
+    blobs.delete(gone.content_hash)
     assert "no content" in verify(catalogue, blobs, numbers)[0]
     catalogue.documents.delete(gone.id)
     assert verify(catalogue, blobs, {document.number}) == []

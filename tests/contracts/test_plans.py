@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.documents import Document, Lane
+from pipeline.documents import Document, QueueName
 from pipeline.errors import Refused
 from pipeline.ports import Catalogue
 from pipeline.reclassify import standing
@@ -27,7 +27,7 @@ def planned(catalogue: Catalogue, *documents: Document) -> str:
 def run(catalogue: Catalogue, plan_id: str, action: str, batch: int = 2) -> dict[str, int]:
     catalogue.plans.start(plan_id, action, batch)
     total: dict[str, int] = {}
-    while jobs := catalogue.ledger.claim(Lane.RECLASSIFY, "w", 60):
+    while jobs := catalogue.ledger.claim(QueueName.RECLASSIFY, "w", 60):
         for state, count in (catalogue.plans.execute(jobs[0]) or {}).items():
             total[state] = total.get(state, 0) + count
     return total
@@ -40,7 +40,7 @@ def test_apply_changes_what_was_saved_and_undo_puts_it_back(catalogue: Catalogue
     assert run(catalogue, plan_id, "apply") == {"applied": 3, "stale": 0}
     assert {catalogue.documents.get(d.id).label for d in documents} == {"contract"}
     assert catalogue.plans.get(plan_id)["state"] == "applied"
-    assert len(catalogue.ledger.due(Lane.DELIVER)) == 3
+    assert len(catalogue.ledger.due(QueueName.DELIVER)) == 3
     assert run(catalogue, plan_id, "apply") == {}  # a repeat has nothing left to do
     assert run(catalogue, plan_id, "undo") == {"undone": 3, "stale": 0}
     assert [catalogue.documents.get(d.id) for d in documents] == documents
@@ -59,11 +59,11 @@ def test_a_batch_whose_lease_has_passed_on_changes_nothing(catalogue: Catalogue)
     document = finish(catalogue)
     plan_id = planned(catalogue, document)
     catalogue.plans.start(plan_id, "apply", 10)
-    late = claim(catalogue, Lane.RECLASSIFY)
+    late = claim(catalogue, QueueName.RECLASSIFY)
     catalogue.plans.start(plan_id, "apply", 10)  # resumed elsewhere: the first run's jobs are void
     assert catalogue.plans.execute(late) is None
     assert catalogue.documents.get(document.id) == document
-    assert catalogue.plans.execute(claim(catalogue, Lane.RECLASSIFY)) == {"applied": 1, "stale": 0}
+    assert catalogue.plans.execute(claim(catalogue, QueueName.RECLASSIFY)) == {"applied": 1, "stale": 0}
 
 
 def test_an_item_is_kept_once_and_items_come_in_pages(catalogue: Catalogue) -> None:
@@ -83,7 +83,7 @@ def test_the_last_comparison_makes_the_plan_ready(catalogue: Catalogue) -> None:
     with pytest.raises(Refused, match="conflict"):
         catalogue.plans.start(plan_id, "apply", 1)
     for expected in ("comparing", "ready"):
-        job = claim(catalogue, Lane.RECLASSIFY)
+        job = claim(catalogue, QueueName.RECLASSIFY)
         (wanted,) = job.payload["documents"]
         assert catalogue.plans.compared(job, [item(catalogue.documents.get(wanted), "contract")])
         assert not catalogue.plans.compared(job, [])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from indexes.blobs.memory import MemoryBlobs
-from pipeline.documents import Destination, Document, Event, Lane, State
+from pipeline.documents import Destination, Document, Event, QueueName, State
 from pipeline.errors import Refused
 from pipeline.ports import Catalogue
-from pipeline.questions import Caller
+from pipeline.questions import ADMINISTRATOR, Caller
 from pipeline.reclassify import (
     approval,
     by_person,
@@ -24,7 +24,6 @@ from pipeline.taxonomy import Operation
 from tests.support.filed import file_away
 
 FOLDER = Destination("folder", "{label}/{year}/{name}")
-EVERYTHING = Caller((), admin=True)
 
 
 @pytest.fixture
@@ -35,12 +34,12 @@ def filed(catalogue: Catalogue) -> Document:
 def decide(catalogue: Catalogue, document: Document, label: str, *also: str) -> bool:
     routing = route(load_rules(None), decided(label, "ann", also), document, "", {})
     sent = delivered(catalogue.documents.history(document.id)[1])
-    facts = {"by": "ann", "taxonomy": "", **({"also": list(also)} if also else {})}
-    return catalogue.reviews.decide(approval(document, label, "ann", routing, sent), facts)
+    data = {"by": "ann", "taxonomy": "", **({"also": list(also)} if also else {})}
+    return catalogue.reviews.decide(approval(document, label, "ann", routing, sent), data)
 
 
 def deliveries(catalogue: Catalogue) -> int:
-    return len(catalogue.ledger.due(Lane.DELIVER))
+    return len(catalogue.ledger.due(QueueName.DELIVER))
 
 
 def test_a_decision_is_the_document_s_and_is_recorded(catalogue: Catalogue, filed: Document) -> None:
@@ -50,11 +49,11 @@ def test_a_decision_is_the_document_s_and_is_recorded(catalogue: Catalogue, file
     assert (found.label, found.probability, found.model, found.state) == ("invoice", 1.0, "person:ann", State.INDEXED)
     assert by_person(found) and not by_person(filed)
     event = catalogue.documents.history(filed.id)[1][-1]
-    assert (event.stage, event.event, event.facts["by"]) == ("review", "approved", "ann")
-    assert (event.facts["from"]["label"], event.facts["to"]["label"]) == ("letter", "invoice")
+    assert (event.stage, event.event, event.data["by"]) == ("review", "approved", "ann")
+    assert (event.data["from"]["label"], event.data["to"]["label"]) == ("letter", "invoice")
     assert deliveries(catalogue) == before + 1
     assert catalogue.reviews.labels() == {"invoice"}
-    assert list(catalogue.reviews.approved(EVERYTHING)) == [filed.number]
+    assert list(catalogue.reviews.approved(ADMINISTRATOR)) == [filed.number]
 
 
 def test_what_was_served_under_the_same_label_is_not_served_again(catalogue: Catalogue, filed: Document) -> None:
@@ -77,7 +76,7 @@ def test_only_whoever_may_read_it_learns_of_it(catalogue: Catalogue, filed: Docu
     assert len(catalogue.reviews.approved(Caller(("user:bob",)))) == 1  # it is everyone's
     assert len(catalogue.reviews.approved(Caller(("user:bob",), tenant="other"))) == 0
     catalogue.documents.delete(filed.id)
-    assert len(catalogue.reviews.approved(EVERYTHING)) == 0
+    assert len(catalogue.reviews.approved(ADMINISTRATOR)) == 0
     assert catalogue.reviews.labels() == frozenset()
 
 
@@ -91,8 +90,8 @@ def test_a_decision_stands_under_today_s_taxonomy(catalogue: Catalogue, filed: D
     decide(catalogue, filed, "invoice")
     document, events = catalogue.documents.get(filed.id), catalogue.documents.history(filed.id)[1]
     renamed = [Operation("1", 0.0, "ann", "rename", ("invoice",), ("bill",))]
-    verdict = standing_decision(document, events, renamed)
-    assert (verdict.label, verdict.model, verdict.sure) == ("bill", "person:ann", True)
+    prediction = standing_decision(document, events, renamed)
+    assert (prediction.label, prediction.model, prediction.confident) == ("bill", "person:ann", True)
 
 
 def test_a_decision_may_give_several_labels(catalogue: Catalogue, filed: Document) -> None:
@@ -106,8 +105,8 @@ def test_a_decision_may_give_several_labels(catalogue: Catalogue, filed: Documen
     ]
     called = labels_today(document, events, operations)
     assert called == {"invoice": "invoice", "urgent": "express", "energy": None}
-    verdict = standing_decision(document, events, operations)
-    assert (verdict.label, verdict.also) == ("invoice", ("express",))
+    prediction = standing_decision(document, events, operations)
+    assert (prediction.label, prediction.also) == ("invoice", ("express",))
     assert present_labels(document, events, operations) == ("invoice", "express")
     assert decide(catalogue, document, "invoice")
     document, events = catalogue.documents.get(filed.id), catalogue.documents.history(filed.id)[1]
@@ -115,8 +114,8 @@ def test_a_decision_may_give_several_labels(catalogue: Catalogue, filed: Documen
 
 
 def test_what_a_classifier_was_sure_of_is_the_document_s_until_a_plan_decides(filed: Document) -> None:
-    def event(stage: str, name: str, **facts: object) -> Event:
-        return Event(filed.id, 0.0, stage, name, facts)
+    def event(stage: str, name: str, **data: object) -> Event:
+        return Event(filed.id, 0.0, stage, name, data)
 
     judged = event("classify", "done", label="letter", also=["urgent"])
     assert present_labels(filed, [judged, event("route", "done")], ()) == ("letter", "urgent")

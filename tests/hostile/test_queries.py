@@ -17,7 +17,7 @@ from pipeline.errors import Refused
 from pipeline.figures import figures
 from pipeline.query import MAX_CHARS, MAX_CLAUSES, MAX_WIDE, parse
 from pipeline.questions import chunk_key
-from tests.support.serving import client, make_house, read_and_index, serving
+from tests.support.serving import client, make_mailroom, read_and_index, serving
 
 SECONDS = 5.0
 TEXT = "The notice period of this lease is three months. Part PPR-9087 costs 1,250.00 EUR since 2026-03-01. שלום עולם"
@@ -137,12 +137,12 @@ def test_figures_of_a_hostile_text_take_linear_time(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    house = make_house(tmp_path_factory.mktemp("queries") / "data")
-    with serving(house) as url, client(url, house) as reader:
+    mailroom = make_mailroom(tmp_path_factory.mktemp("queries") / "data")
+    with serving(mailroom) as url, client(url, mailroom) as reader:
         sent = reader.post("/v1/documents", content=b"lease", headers={"X-Filename": "lease.txt"}).json()
-        read_and_index(house, sent["id"], TEXT)
+        read_and_index(mailroom, sent["id"], TEXT)
         yield reader
-    house.close()
+    mailroom.close()
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "lexical", "vector"])

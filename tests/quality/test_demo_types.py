@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeline.documents import Verdict
+from pipeline.documents import Prediction
 from pipeline.parse.sandbox import SandboxedParser
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.demo.samples_manifest import SAMPLES, Sample, load_manifest
 from workers.settings import load_settings
 
@@ -25,11 +25,11 @@ class Judged(NamedTuple):
 
     name: str
     kinds: tuple[str, ...]
-    verdict: Verdict
+    prediction: Prediction
 
     @property
     def right(self) -> bool:
-        return self.verdict.label in self.kinds
+        return self.prediction.label in self.kinds
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,10 @@ def judged() -> list[Judged]:
         texts = [found for sample in load_manifest().samples for found in _texts(parser, sample)]
     finally:
         parser.close()
-    house = House(load_settings({"models.threads": "2"}, environ={}).settings)
-    verdicts = house.classifiers.current().classify([text for _, _, text in texts])
-    house.close()
-    return [Judged(name, kinds, verdict) for (name, kinds, _), verdict in zip(texts, verdicts, strict=True)]
+    mailroom = Mailroom(load_settings({"models.threads": "2"}, environ={}).settings)
+    predictions = mailroom.classifiers.current().classify([text for _, _, text in texts])
+    mailroom.close()
+    return [Judged(name, kinds, prediction) for (name, kinds, _), prediction in zip(texts, predictions, strict=True)]
 
 
 def _texts(parser: SandboxedParser, sample: Sample) -> Iterator[tuple[str, tuple[str, ...], str]]:
@@ -62,7 +62,7 @@ def _texts(parser: SandboxedParser, sample: Sample) -> Iterator[tuple[str, tuple
 
 def test_nine_of_ten_are_right(judged: list[Judged]) -> None:
     wrong = [
-        f"{j.name}: {j.verdict.label} {j.verdict.probability:.2f}, not {' or '.join(j.kinds)}"
+        f"{j.name}: {j.prediction.label} {j.prediction.probability:.2f}, not {' or '.join(j.kinds)}"
         for j in judged
         if not j.right
     ]
@@ -72,6 +72,8 @@ def test_nine_of_ten_are_right(judged: list[Judged]) -> None:
 
 def test_none_is_sure_and_wrong(judged: list[Judged]) -> None:
     wrong = [
-        f"{j.name}: {j.verdict.label} {j.verdict.probability:.2f}" for j in judged if j.verdict.sure and not j.right
+        f"{j.name}: {j.prediction.label} {j.prediction.probability:.2f}"
+        for j in judged
+        if j.prediction.confident and not j.right
     ]
     assert not wrong, "\n".join(wrong)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
-from pipeline.questions import Caller, SearchRequest
-from tests.support.serving import make_house
-from workers.assemble import House
+from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage, State
+from pipeline.questions import ADMINISTRATOR, SearchRequest
+from tests.support.serving import make_mailroom
+from workers.assemble import Mailroom
 
-ADMIN = Caller((), admin=True)
 THINGS = ("pump", "valve", "filter", "motor", "seal", "gasket", "sensor", "bearing")
 PLACES = ("northern station", "workshop", "boiler room", "harbour depot", "laboratory")
 
@@ -44,39 +43,39 @@ def notes() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, notes: list[tuple[str, str]]) -> Iterator[House]:
-    house = make_house(Path(tmp_path_factory.mktemp("search")) / "data", **{"catalogue.url": "memory:"})
-    vectors = house.embedder.embed([text for _, text in notes])
+def mailroom(tmp_path_factory: pytest.TempPathFactory, notes: list[tuple[str, str]]) -> Iterator[Mailroom]:
+    mailroom = make_mailroom(Path(tmp_path_factory.mktemp("search")) / "data", **{"catalogue.url": "memory:"})
+    vectors = mailroom.embedder.embed([text for _, text in notes])
     for n, (_, text) in enumerate(notes):
-        document, _ = house.catalogue.documents.receive(f"{n:064x}", 1, Sighting("test", f"note {n}.txt", 1.0))
-        job = house.catalogue.ledger.claim(Lane.INGEST, "test", 60)[0]
+        document, _ = mailroom.catalogue.documents.receive(f"{n:064x}", 1, Arrival("test", f"note {n}.txt", 1.0))
+        job = mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 60)[0]
         chunks = (Chunk(0, text, 0, len(text)),)
-        job = house.catalogue.ledger.commit(job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), True, 60)
-        outcome = Outcome("embed", vectors=vectors[n : n + 1], embedder=house.embedder.digest, state=State.INDEXED)
-        house.catalogue.ledger.commit(job, outcome)
-        house.writer.add(document.number, chunks, vectors[n : n + 1], None, document.name)
-    house.writer.publish()
-    yield house
-    house.close()
+        job = mailroom.catalogue.ledger.commit(job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), True, 60)
+        outcome = Outcome("embed", vectors=vectors[n : n + 1], embedder=mailroom.embedder.digest, state=State.INDEXED)
+        mailroom.catalogue.ledger.commit(job, outcome)
+        mailroom.writer.add(document.number, chunks, vectors[n : n + 1], None, document.name)
+    mailroom.writer.publish()
+    yield mailroom
+    mailroom.close()
 
 
-def first(house: House, query: str, mode: str = "hybrid") -> str:
-    found = house.search.search(ADMIN, SearchRequest(query, 1, mode=mode)).passages
+def first(mailroom: Mailroom, query: str, mode: str = "hybrid") -> str:
+    found = mailroom.search.search(ADMINISTRATOR, SearchRequest(query, 1, mode=mode)).passages
     return found[0].text if found else ""
 
 
 @pytest.mark.parametrize("form", ["{}", "{} order", "what was ordered for {}?", '"{}"', "+{}"])
-def test_an_exact_code_comes_first(house: House, notes: list[tuple[str, str]], form: str) -> None:
+def test_an_exact_code_comes_first(mailroom: Mailroom, notes: list[tuple[str, str]], form: str) -> None:
     asked = [(code, text) for code, text in notes if " " not in code or form in ("{}", '"{}"')]
-    missed = [code for code, text in asked if first(house, form.format(code)) != text]
+    missed = [code for code, text in asked if first(mailroom, form.format(code)) != text]
     assert missed == []
 
 
-def test_a_code_that_nobody_has_is_required_in_vain(house: House) -> None:
-    assert first(house, "+PPR-1") == first(house, '"§ 1.99"') == ""
+def test_a_code_that_nobody_has_is_required_in_vain(mailroom: Mailroom) -> None:
+    assert first(mailroom, "+PPR-1") == first(mailroom, '"§ 1.99"') == ""
 
 
 @pytest.mark.parametrize("query", ["motr labratory", "motor~ laboratroy", "moto* labora*"])
-def test_a_misspelt_query_finds_what_was_meant(house: House, query: str) -> None:
-    text = first(house, query, "lexical")
+def test_a_misspelt_query_finds_what_was_meant(mailroom: Mailroom, query: str) -> None:
+    text = first(mailroom, query, "lexical")
     assert "motor" in text and "laboratory" in text

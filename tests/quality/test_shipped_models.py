@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.registry import SHIPPED
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.settings import load_settings
 
 LIMIT_BYTES = 100 * 2**20
@@ -26,35 +26,35 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def house() -> House:
-    return House(load_settings({"models.threads": "2"}, environ={}).settings)
+def mailroom() -> Mailroom:
+    return Mailroom(load_settings({"models.threads": "2"}, environ={}).settings)
 
 
 @pytest.mark.parametrize("label", TEXTS)
-def test_plain_documents_are_recognised(house: House, label: str) -> None:
-    verdict = house.classifiers.current().classify([TEXTS[label]])[0]
-    print(label, verdict)
-    assert verdict.label == label
+def test_plain_documents_are_recognised(mailroom: Mailroom, label: str) -> None:
+    prediction = mailroom.classifiers.current().classify([TEXTS[label]])[0]
+    print(label, prediction)
+    assert prediction.label == label
 
 
-def test_a_verdict_does_not_depend_on_its_neighbours(house: House) -> None:
+def test_a_verdict_does_not_depend_on_its_neighbours(mailroom: Mailroom) -> None:
     texts = [*TEXTS.values(), "x " * 5000, ""]
-    together = house.classifiers.current().probabilities(texts)
-    alone = np.concatenate([house.classifiers.current().probabilities([text]) for text in texts])
+    together = mailroom.classifiers.current().probabilities(texts)
+    alone = np.concatenate([mailroom.classifiers.current().probabilities([text]) for text in texts])
     assert np.abs(together - alone).max() < 0.01
     assert np.allclose(together.sum(1), 1.0)
 
 
-def test_nothing_to_read_is_never_sure(house: House) -> None:
-    assert not any(verdict.sure for verdict in house.classifiers.current().classify(["", "   \n"]))
+def test_nothing_to_read_is_never_sure(mailroom: Mailroom) -> None:
+    assert not any(prediction.confident for prediction in mailroom.classifiers.current().classify(["", "   \n"]))
 
 
-def test_vectors_are_normalised_ordered_and_independent_of_their_batch(house: House) -> None:
+def test_vectors_are_normalised_ordered_and_independent_of_their_batch(mailroom: Mailroom) -> None:
     texts = ["the pump is broken", "a defective pump", "the choir sings on Saturday", "word " * 3000]
-    together = house.embedder.embed(texts)
+    together = mailroom.embedder.embed(texts)
     assert np.allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-3)
     assert together[0] @ together[1] > 0.5 > together[0] @ together[2]
-    alone = np.concatenate([house.embedder.embed([text]) for text in texts])
+    alone = np.concatenate([mailroom.embedder.embed([text]) for text in texts])
     assert (together * alone).sum(1).min() > 0.99
 
 
@@ -67,6 +67,6 @@ def test_every_version_has_its_card_and_all_fit_the_limit() -> None:
 
 def test_the_execution_providers_of_the_settings_reach_the_session(tmp_path: Path) -> None:
     overrides = {"data.path": str(tmp_path), "models.providers": '["CUDAExecutionProvider", "CPUExecutionProvider"]'}
-    house = House(load_settings(overrides, environ={}).settings)
+    mailroom = Mailroom(load_settings(overrides, environ={}).settings)
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):  # this machine has none: said, and the CPU serves
-        assert house.classifiers.current().classify([TEXTS["invoice"]])[0].label == "invoice"
+        assert mailroom.classifiers.current().classify([TEXTS["invoice"]])[0].label == "invoice"

@@ -18,12 +18,11 @@ import redis
 from indexes.open import open_catalogue
 from indexes.reader import IndexReader
 from pipeline.documents import TERMINAL, Document
-from pipeline.questions import Caller, Filters
+from pipeline.questions import ADMINISTRATOR, Filters
 from workers.queue.notify import connect
 from workers.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
-EVERYTHING = Caller((), admin=True)
 LAUNCH = (
     "import sys; from workers.settings import load_settings; from workers.supervisor import up; from pathlib import Path;"
     "o = dict(zip(sys.argv[2::2], sys.argv[3::2]));"
@@ -135,7 +134,7 @@ class Running:
             (aside / name).rename(self.tray / name)
 
     def documents(self) -> dict[str, Document]:
-        found, _ = self.catalogue.documents.find(EVERYTHING, Filters(), limit=10_000)
+        found, _ = self.catalogue.documents.find(ADMINISTRATOR, Filters(), limit=10_000)
         return {document.name: document for document in found}
 
     def await_all(self, names: set[str], seconds: float = 150) -> dict[str, Document]:
@@ -154,9 +153,11 @@ class Running:
             _, events = self.catalogue.documents.history(document.id)
             ended = [event.stage for event in events if event.event == "ended"]
             assert len(ended) == 1, (document.name, [(e.stage, e.event) for e in events])
-        expected = self.catalogue.documents.visible(EVERYTHING, Filters())
+        expected = self.catalogue.documents.visible(ADMINISTRATOR, Filters())
         wait_for(lambda: IndexReader(self.settings.index_path).snapshot().numbers == expected, 180, "the index", self)
-        assert not any(row["state"] == "waiting" and row["lane"] == "ingest" for row in self.catalogue.ledger.backlog())
+        assert not any(
+            row["state"] == "waiting" and row["queue"] == "ingest" for row in self.catalogue.ledger.backlog()
+        )
 
     def story(self) -> str:
         logs = [f"== {p.name}\n{p.read_text(errors='replace')[-1500:]}" for p in (self.home / "logs").glob("*.log")]

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from pipeline.documents import Document
-from tests.support.serving import client, make_house, read_and_index, serving
-from workers.assemble import House
+from tests.support.serving import client, make_mailroom, read_and_index, serving
+from workers.assemble import Mailroom
 
 LIMIT = 1_000_000
 
@@ -24,7 +24,7 @@ LIMIT = 1_000_000
 class Place:
     """A served installation: the operator, Ann and Bob."""
 
-    house: House
+    mailroom: Mailroom
     url: str
     root: httpx.Client
     ann: httpx.Client
@@ -33,13 +33,13 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    house = make_house(tmp_path_factory.mktemp("api"), **{"api.upload_max_bytes": str(LIMIT)})
-    with serving(house) as url:
-        root = client(url, house, admin=True)
-        ann = client(url, house, ["user:ann"], ["read", "write"])
-        bob = client(url, house, ["user:bob"], ["read", "write"])
-        yield Place(house, url, root, ann, bob)
-    house.close()
+    mailroom = make_mailroom(tmp_path_factory.mktemp("api"), **{"api.upload_max_bytes": str(LIMIT)})
+    with serving(mailroom) as url:
+        root = client(url, mailroom, admin=True)
+        ann = client(url, mailroom, ["user:ann"], ["read", "write"])
+        bob = client(url, mailroom, ["user:bob"], ["read", "write"])
+        yield Place(mailroom, url, root, ann, bob)
+    mailroom.close()
 
 
 def send(who: httpx.Client, content: bytes, name: str = "a.txt", **fields: str) -> httpx.Response:
@@ -60,7 +60,7 @@ def lease(place: Place) -> Document:
     """Ann's lease, read and indexed."""
     receipt = send(place.ann, b"lease bytes", "lease.txt", path="legal/2026/lease.txt", labels="signed").json()
     return read_and_index(
-        place.house, receipt["id"], "The tenant may end the lease. The notice period is three months.", "contract"
+        place.mailroom, receipt["id"], "The tenant may end the lease. The notice period is three months.", "contract"
     )
 
 
@@ -71,8 +71,8 @@ class TestUpload:
         assert answer.status_code == 202
         receipt = answer.json()
         assert answer.headers["location"] == receipt["href"]
-        assert receipt["revision"] == hashlib.sha256(content).hexdigest()
-        with place.house.blobs.open(receipt["revision"]) as stored:
+        assert receipt["content_hash"] == hashlib.sha256(content).hexdigest()
+        with place.mailroom.blobs.open(receipt["content_hash"]) as stored:
             assert stored.read() == content
         status = place.ann.get(receipt["href"]).json()
         assert (status["name"], status["state"], status["access"]) == ("räw.txt", "processing", ["user:ann"])
@@ -82,7 +82,7 @@ class TestUpload:
         assert (first.status_code, again.status_code) == (202, 200)
         assert first.json()["id"] == again.json()["id"]
         record = place.ann.get(f"{first.json()['href']}/record").json()
-        assert [sighting["path"] for sighting in record["sightings"]] == ["1.txt", "2.txt"]
+        assert [arrival["path"] for arrival in record["arrivals"]] == ["1.txt", "2.txt"]
 
     def test_twenty_at_once_are_one_document(self, place: Place) -> None:
         answers: list[httpx.Response] = []
@@ -106,25 +106,25 @@ class TestUpload:
         first = place.ann.post("/v1/documents", content=b"keyed", headers=headers)
         again = place.ann.post("/v1/documents", content=b"keyed", headers=headers)
         assert first.json()["id"] == again.json()["id"]
-        assert len(place.ann.get(f"{first.json()['href']}/record").json()["sightings"]) == 1
+        assert len(place.ann.get(f"{first.json()['href']}/record").json()["arrivals"]) == 1
         other = place.ann.post("/v1/documents", content=b"other bytes", headers=headers)
         problem(other, 409, "conflict")
-        assert hashlib.sha256(b"other bytes").hexdigest() not in set(place.house.blobs.digests())
+        assert hashlib.sha256(b"other bytes").hexdigest() not in set(place.mailroom.blobs.digests())
         assert place.bob.post("/v1/documents", content=b"bob's own", headers=headers).status_code == 202
 
     @pytest.mark.parametrize("told", [True, False])
     def test_too_large_is_413_and_leaves_nothing(self, place: Place, told: bool) -> None:
-        before = set(place.house.blobs.digests())
+        before = set(place.mailroom.blobs.digests())
         content = b"x" * (LIMIT * 2)
         body = content if told else iter([content[at : at + 65536] for at in range(0, len(content), 65536)])
         problem(place.ann.post("/v1/documents", content=body, headers={"X-Filename": "big"}), 413, "upload-too-large")
-        assert set(place.house.blobs.digests()) == before
-        assert list((place.house.settings.home / "blobs" / "tmp").iterdir()) == []
+        assert set(place.mailroom.blobs.digests()) == before
+        assert list((place.mailroom.settings.home / "blobs" / "tmp").iterdir()) == []
 
     def test_a_refused_form_leaves_no_bytes(self, place: Place) -> None:
         answer = place.ann.post("/v1/documents", data={"metadata": "{"}, files={"file": ("a", b"orphan")})
         problem(answer, 400, "bad-request")
-        assert hashlib.sha256(b"orphan").hexdigest() not in set(place.house.blobs.digests())
+        assert hashlib.sha256(b"orphan").hexdigest() not in set(place.mailroom.blobs.digests())
 
     def test_an_upload_that_breaks_off_leaves_nothing(self, place: Place) -> None:
         before = place.root.get("/v1/documents").json()["total"]
@@ -193,18 +193,18 @@ class TestReading:
     def test_retry(self, place: Place) -> None:
         receipt = send(place.ann, b"to retry").json()
         problem(place.ann.post(f"{receipt['href']}/retry"), 409, "conflict")
-        read_and_index(place.house, receipt["id"], "Some text to retry.")
+        read_and_index(place.mailroom, receipt["id"], "Some text to retry.")
         assert place.ann.post(f"{receipt['href']}/retry").json()["state"] == "processing"
 
     def test_erasure_is_immediate_and_takes_the_bytes(self, place: Place) -> None:
         receipt = send(place.ann, b"to erase").json()
-        read_and_index(place.house, receipt["id"], "The xylophone is to be erased.")
+        read_and_index(place.mailroom, receipt["id"], "The xylophone is to be erased.")
         assert place.ann.get("/v1/search", params={"query": "xylophone"}).json()["items"]
         assert place.ann.delete(receipt["href"]).status_code == 204
         hits = place.root.get("/v1/search", params={"query": "xylophone", "mode": "lexical"}).json()
         assert (hits["items"], hits["total"]) == ([], 0)
         problem(place.ann.get(receipt["href"]), 404, "not-found")
-        assert receipt["revision"] not in set(place.house.blobs.digests())
+        assert receipt["content_hash"] not in set(place.mailroom.blobs.digests())
         assert send(place.ann, b"to erase").json()["id"] != receipt["id"]
 
 
@@ -232,15 +232,15 @@ class TestAccess:
         assert answer.headers["www-authenticate"] == "Bearer"
 
     def test_a_revoked_key_ends_at_once_and_the_other_header_works(self, place: Place) -> None:
-        key_id, secret = place.house.catalogue.keys.create("short", ["*"], ["read"])
+        key_id, secret = place.mailroom.catalogue.keys.create("short", ["*"], ["read"])
         headers = {"X-API-Key": secret}
         assert httpx.get(f"{place.url}/v1/me", headers=headers).json()["key_id"] == key_id
-        place.house.catalogue.keys.revoke(key_id)
+        place.mailroom.catalogue.keys.revoke(key_id)
         problem(httpx.get(f"{place.url}/v1/me", headers=headers), 401, "unauthorized")
 
     def test_scopes(self, place: Place, lease: Document) -> None:
-        reader = client(place.url, place.house, ["user:ann"], ["read"])
-        scraper = client(place.url, place.house, ["*"], ["admin"])
+        reader = client(place.url, place.mailroom, ["user:ann"], ["read"])
+        scraper = client(place.url, place.mailroom, ["*"], ["admin"])
         problem(send(reader, b"x"), 403, "forbidden")
         problem(reader.delete(f"/v1/documents/{lease.id}"), 403, "forbidden")
         problem(reader.get("/metrics"), 403, "forbidden")
@@ -274,7 +274,7 @@ class TestAccess:
         answer = send(place.bob, b"secret of ann", "bob.txt")
         assert (answer.status_code, answer.json()["created"]) == (202, True)
         record = place.bob.get(f"{answer.json()['href']}/record").json()
-        assert [sighting["path"] for sighting in record["sightings"]] == ["bob.txt"]
+        assert [arrival["path"] for arrival in record["arrivals"]] == ["bob.txt"]
         assert "ann/ann-only-name.txt" not in str(record["events"])
 
 
@@ -333,7 +333,7 @@ class TestBadRequests:
         def broken(*_: object) -> None:
             raise ZeroDivisionError("canary in the trace")
 
-        monkeypatch.setattr(place.house.search, "search", broken)
+        monkeypatch.setattr(place.mailroom.search, "search", broken)
         answer = place.ann.get("/v1/search", params={"query": "a"})
         problem(answer, 500, "internal")
         assert "canary" not in answer.text
@@ -343,7 +343,7 @@ class TestBadRequests:
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(place.house.blobs, "_write", full)
+        monkeypatch.setattr(place.mailroom.blobs, "_write", full)
         problem(send(place.ann, b"no room"), 507, "disk-full")
 
 
@@ -352,7 +352,7 @@ def test_health_metrics_and_jobs(place: Place) -> None:
     assert (health["catalogue"], health["broker"], health["status"]) == ("ok", "unavailable", "degraded")
     jobs = place.root.get("/v1/jobs").json()
     assert jobs["broker"] is None
-    assert {row["lane"] for row in jobs["jobs"]} == {"ingest"}
+    assert {row["queue"] for row in jobs["jobs"]} == {"ingest"}
     metrics = place.root.get("/metrics").text
     assert 'mailroom_requests_total{method="GET",route="/healthz",status="200"}' in metrics
     assert not any(part in metrics for part in ("user:", "lease.txt"))
@@ -381,6 +381,6 @@ def test_an_address_that_is_taken_is_a_sentence(place: Place, tmp_path: Path) ->
     from pipeline.errors import Misconfigured
     from workers.api.serve import bind
 
-    taken = make_house(tmp_path, **{"api.port": str(urlsplit(place.url).port)})
+    taken = make_mailroom(tmp_path, **{"api.port": str(urlsplit(place.url).port)})
     with pytest.raises(Misconfigured, match=r"api\.port"):
         bind(taken.settings)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.serving import client, make_house, read_and_index, serving
-from workers.assemble import House
+from tests.support.serving import client, make_mailroom, read_and_index, serving
+from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 
@@ -24,29 +24,29 @@ Batch = Callable[..., tuple[int, list[dict[str, str]], str]]
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, str]]:
-    house = make_house(tmp_path_factory.mktemp("batch"))
-    with serving(house) as url:
-        root = client(url, house, admin=True)
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Mailroom, str]]:
+    mailroom = make_mailroom(tmp_path_factory.mktemp("batch"))
+    with serving(mailroom) as url:
+        root = client(url, mailroom, admin=True)
         for name, (text, label) in TEXTS.items():
             sent = root.post("/v1/documents", content=name.encode(), params={"path": name, "access": "*"}).json()
-            read_and_index(house, sent["id"], text, label)
-        yield house, url
-    house.close()
+            read_and_index(mailroom, sent["id"], text, label)
+        yield mailroom, url
+    mailroom.close()
 
 
 @pytest.fixture(params=["local", "remote"])
 def batch(
     request: pytest.FixtureRequest,
-    installation: tuple[House, str],
+    installation: tuple[Mailroom, str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> Batch:
     """(exit code, rows of the result, what was said) of a file of queries."""
-    house, url = installation
-    options = ["--data", str(house.settings.home)]
+    mailroom, url = installation
+    options = ["--data", str(mailroom.settings.home)]
     if request.param == "remote":
-        with client(url, house, ["user:ann"], ["read"]) as ann:
+        with client(url, mailroom, ["user:ann"], ["read"]) as ann:
             options = ["--url", url, "--key", ann.headers["authorization"].split()[1]]
 
     def run(content: str | bytes, *words: str) -> tuple[int, list[dict[str, str]], str]:
@@ -147,7 +147,7 @@ def test_the_summary_as_json(batch: Batch) -> None:
 
 
 def test_what_is_no_fault_of_a_row_ends_the_run(
-    installation: tuple[House, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    installation: tuple[Mailroom, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked, found = tmp_path / "queries.csv", tmp_path / "results.csv"
     asked.write_text("query\nlease\n")

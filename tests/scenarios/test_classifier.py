@@ -13,9 +13,9 @@ import pytest
 from pipeline.documents import Document, State
 from pipeline.questions import Filters
 from tests.scenarios.running import Running, letters, wait_for
-from tests.support.serving import client, make_house, read_and_index, serving
+from tests.support.serving import client, make_mailroom, read_and_index, serving
 from tests.support.tiny import make_classifier
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 
@@ -25,18 +25,18 @@ RENAMED = {"bill": ("invoice", "total"), "mail": ("dear", "regards")}
 LETTER = {"tiny@1": "letter", "tiny@2": "mail"}
 
 
-def house_of(home: Path) -> House:
-    house = make_house(home, **{"models.classifier": "tiny"})
-    make_classifier(house.settings.models_root, "1", WORDS)
-    make_classifier(house.settings.models_root, "2", RENAMED)
-    house.promoter.promote("tiny@1")
-    return house
+def mailroom_of(home: Path) -> Mailroom:
+    mailroom = make_mailroom(home, **{"models.classifier": "tiny"})
+    make_classifier(mailroom.settings.models_root, "1", WORDS)
+    make_classifier(mailroom.settings.models_root, "2", RENAMED)
+    mailroom.promoter.promote("tiny@1")
+    return mailroom
 
 
 def versions_of(mailroom: Running, document: Document) -> list[tuple[str, str]]:
     """(stage, model or "again") of the decisions that a version made, in order."""
     _, events = mailroom.catalogue.documents.history(document.id)
-    told = [(e.stage, e.facts.get("model") or e.facts.get("again") or "") for e in events]
+    told = [(e.stage, e.data.get("model") or e.data.get("again") or "") for e in events]
     return [(stage, what) for stage, what in told if stage in ("classify", "route")]
 
 
@@ -44,43 +44,43 @@ def test_workers_follow_a_promotion_between_documents_and_never_inside_one(tmp_p
     """Given workers at work, When versions are promoted to and fro, and one worker is killed between judging and filing,
     Then every document is called and filed by one version, and the workers are the same processes as before."""
     home = tmp_path / "data"
-    house = house_of(home)
+    mailroom = mailroom_of(home)
     mark = tmp_path / "killed"
-    with Running(home, fault=f"route.before:kill:torn-0@{mark}", models__classifier="tiny") as mailroom:
-        mailroom.drop(letters("torn", 1))
-        wait_for(mark.exists, 180, "a worker to be killed between two stages", mailroom)
-        house.promoter.promote("tiny@2", force=True)
-        torn = mailroom.await_all({"torn-0.txt"})["torn-0.txt"]
+    with Running(home, fault=f"route.before:kill:torn-0@{mark}", models__classifier="tiny") as running:
+        running.drop(letters("torn", 1))
+        wait_for(mark.exists, 180, "a worker to be killed between two stages", running)
+        mailroom.promoter.promote("tiny@2", force=True)
+        torn = running.await_all({"torn-0.txt"})["torn-0.txt"]
         assert (torn.label, torn.model) == ("mail", "tiny@2")
-        assert versions_of(mailroom, torn) == [
+        assert versions_of(running, torn) == [
             ("classify", "tiny@1"), ("route", "classify"), ("classify", "tiny@2"), ("route", ""),
         ]  # fmt: skip
-        concurrency = mailroom.settings.workers.concurrency
-        wait_for(lambda: len(mailroom.children()) == concurrency, 180, "a worker in the killed one's place", mailroom)
-        workers = {process.pid for process in mailroom.children()}
+        concurrency = running.settings.workers.concurrency
+        wait_for(lambda: len(running.children()) == concurrency, 180, "a worker in the killed one's place", running)
+        workers = {process.pid for process in running.children()}
         names: set[str] = set()
         for turn in range(4):
             batch = letters(f"turn{turn}", 6)
             names |= set(batch)
-            mailroom.drop(batch)
-            wait_for(lambda: any(d.name in batch for d in mailroom.documents().values()), 180, "documents", mailroom)  # noqa: B023
+            running.drop(batch)
+            wait_for(lambda: any(d.name in batch for d in running.documents().values()), 180, "documents", running)  # noqa: B023
             if turn % 2:
-                house.promoter.promote("tiny@2", force=True)
+                mailroom.promoter.promote("tiny@2", force=True)
             else:
-                house.promoter.rollback("tiny")
-        found = mailroom.await_all(names)
+                mailroom.promoter.rollback("tiny")
+        found = running.await_all(names)
         for name in names:
             document = found[name]
             assert document.state is State.INDEXED and document.label == LETTER[str(document.model)], document
-            assert versions_of(mailroom, document) == [("classify", document.model), ("route", "")]
-            wait_for(lambda: filed(home, name) == [LETTER[str(document.model)]], 180, f"{name} to be filed", mailroom)  # noqa: B023
-        mailroom.drop(letters("last", 2))
-        assert {d.model for n, d in mailroom.await_all({"last-0.txt", "last-1.txt"}).items() if "last" in n} == {
+            assert versions_of(running, document) == [("classify", document.model), ("route", "")]
+            wait_for(lambda: filed(home, name) == [LETTER[str(document.model)]], 180, f"{name} to be filed", running)  # noqa: B023
+        running.drop(letters("last", 2))
+        assert {d.model for n, d in running.await_all({"last-0.txt", "last-1.txt"}).items() if "last" in n} == {
             "tiny@2"
         }
-        assert {process.pid for process in mailroom.children()} == workers
-        mailroom.check_once()
-    house.close()
+        assert {process.pid for process in running.children()} == workers
+        running.check_once()
+    mailroom.close()
 
 
 def filed(home: Path, name: str) -> list[str]:
@@ -89,31 +89,31 @@ def filed(home: Path, name: str) -> list[str]:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = house_of(tmp_path / "data")
-    yield house
-    house.close()
+def mailroom(tmp_path: Path) -> Iterator[Mailroom]:
+    mailroom = mailroom_of(tmp_path / "data")
+    yield mailroom
+    mailroom.close()
 
 
 @pytest.fixture
-def url(house: House) -> Iterator[str]:
-    with serving(house) as url:
+def url(mailroom: Mailroom) -> Iterator[str]:
+    with serving(mailroom) as url:
         yield url
 
 
-def put(who: httpx.Client, house: House, name: str, text: str, label: str, **fields: str) -> str:
+def put(who: httpx.Client, mailroom: Mailroom, name: str, text: str, label: str, **fields: str) -> str:
     headers = {"X-Filename": name}
     document = who.post("/v1/documents", content=text.encode(), headers=headers, params=fields).json()["id"]
-    read_and_index(house, document, text, label)
+    read_and_index(mailroom, document, text, label)
     return document
 
 
-def test_why_names_the_sentence_and_the_examples_that_the_caller_may_see(house: House, url: str) -> None:
-    ann = client(url, house, ["user:ann"])
-    bob = client(url, house, ["user:bob"])
-    secret = put(ann, house, "secret.txt", "The invoice of the merger: the total is huge.", "invoice")
-    shared = put(bob, house, "shared.txt", "An invoice for a pump. The total is 5.", "invoice", access="*")
-    asked = put(bob, house, "asked.txt", "We fixed the pump. The invoice has a total of 7. Regards.", "invoice")
+def test_why_names_the_sentence_and_the_examples_that_the_caller_may_see(mailroom: Mailroom, url: str) -> None:
+    ann = client(url, mailroom, ["user:ann"])
+    bob = client(url, mailroom, ["user:bob"])
+    secret = put(ann, mailroom, "secret.txt", "The invoice of the merger: the total is huge.", "invoice")
+    shared = put(bob, mailroom, "shared.txt", "An invoice for a pump. The total is 5.", "invoice", access="*")
+    asked = put(bob, mailroom, "asked.txt", "We fixed the pump. The invoice has a total of 7. Regards.", "invoice")
     assert bob.get(f"/v1/documents/{asked}/why").json()["examples"] == []  # nobody has labelled anything yet
     for who, each in ((ann, secret), (bob, shared)):
         assert who.post(f"/v1/documents/{each}/approve", json={"label": "invoice"}).json()["state"] == "indexed"
@@ -128,19 +128,19 @@ def test_why_names_the_sentence_and_the_examples_that_the_caller_may_see(house: 
     assert secret not in json.dumps(told)
     assert ann.get(f"/v1/documents/{asked}/why").status_code == 404
     assert ann.post(f"/v1/documents/{asked}/approve", json={}).status_code == 404
-    nobody = client(url, house, ["user:bob"], ["read"])
+    nobody = client(url, mailroom, ["user:bob"], ["read"])
     assert nobody.post(f"/v1/documents/{asked}/approve", json={}).status_code == 403
 
 
-def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(house: House, url: str) -> None:
-    root = client(url, house, admin=True)
-    document = put(root, house, "a.txt", "Dear Ann, regards.", "letter")
-    other = put(root, house, "b.txt", "Dear Bob, regards and more.", "letter")
+def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(mailroom: Mailroom, url: str) -> None:
+    root = client(url, mailroom, admin=True)
+    document = put(root, mailroom, "a.txt", "Dear Ann, regards.", "letter")
+    other = put(root, mailroom, "b.txt", "Dear Bob, regards and more.", "letter")
     assert root.post(f"/v1/documents/{document}/approve", json={"label": "complaint"}).json()["code"] == "bad-request"
     approved = root.post(f"/v1/documents/{document}/approve", json={"label": "complaint", "new": True}).json()
     assert (approved["label"], approved["model"][:11]) == ("complaint", "person:key:")
     record = root.get(f"/v1/documents/{document}/record").json()["events"][-1]
-    assert (record["stage"], record["event"], record["facts"]["proposed"]) == ("review", "approved", "letter")
+    assert (record["stage"], record["event"], record["data"]["proposed"]) == ("review", "approved", "letter")
 
     assert root.get("/v1/taxonomy").json()["labels"] == ["complaint", "invoice", "letter"]
     body = {"kind": "rename", "labels": ["complaint"], "into": ["claim"], "reason": "the law says so"}
@@ -148,14 +148,14 @@ def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(hou
     assert root.get("/v1/taxonomy").json()["labels"] == ["claim", "invoice", "letter"]
     assert (changed["documents"], changed["operation"]["reason"]) == (1, "the law says so")
     root.post("/v1/taxonomy", json={"kind": "rename", "labels": ["letter"], "into": ["mail"]})
-    plan_id, _ = house.reclassify.plan(Filters())
-    house.reclassify.drain(plan_id)
-    items = {i["document_id"]: (i["old"]["label"], i["new"]["label"]) for i in house.catalogue.plans.items(plan_id)}
+    plan_id, _ = mailroom.reclassify.plan(Filters())
+    mailroom.reclassify.drain(plan_id)
+    items = {i["document_id"]: (i["old"]["label"], i["new"]["label"]) for i in mailroom.catalogue.plans.items(plan_id)}
     assert items == {document: ("complaint", "claim"), other: ("letter", "mail")}
-    assert house.catalogue.documents.get(other).label == "letter"  # a plan is only a plan
-    house.reclassify.start(plan_id, "apply")
-    house.reclassify.drain(plan_id)
-    after = house.catalogue.documents.get(document)
+    assert mailroom.catalogue.documents.get(other).label == "letter"  # a plan is only a plan
+    mailroom.reclassify.start(plan_id, "apply")
+    mailroom.reclassify.drain(plan_id)
+    after = mailroom.catalogue.documents.get(document)
     assert (after.label, after.model) == ("claim", approved["model"])
 
     gone = root.post(f"/v1/documents/{other}/approve", json={"label": "complaint", "new": True}).json()
@@ -164,39 +164,39 @@ def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(hou
     undone = root.post("/v1/taxonomy/undo", json={}).json()
     assert (undone["operation"]["kind"], undone["documents"]) == ("undo", 1)
     assert root.get("/v1/taxonomy").json()["labels"] == ["claim", "invoice", "letter"]
-    reader = client(url, house, ["user:ann"], ["read"])
+    reader = client(url, mailroom, ["user:ann"], ["read"])
     assert reader.post("/v1/taxonomy/undo", json={}).status_code == 403
     assert root.post("/v1/taxonomy", json={"kind": "retire", "labels": ["nothing"]}).status_code == 404
 
 
-def test_a_person_gives_several_labels_and_rules_see_them_all(house: House, url: str) -> None:
+def test_a_person_gives_several_labels_and_rules_see_them_all(mailroom: Mailroom, url: str) -> None:
     rule = '[[rule]]\nname = "bills"\nwhen = { label = "invoice" }\ndestinations = ["folder:bills/{name}"]\n'
-    (house.settings.home / "rules.toml").write_text(rule)
-    root = client(url, house, admin=True)
-    document = put(root, house, "a.txt", "Dear Ann, the invoice follows. Regards.", "letter")
+    (mailroom.settings.home / "rules.toml").write_text(rule)
+    root = client(url, mailroom, admin=True)
+    document = put(root, mailroom, "a.txt", "Dear Ann, the invoice follows. Regards.", "letter")
     path = f"/v1/documents/{document}"
     assert root.post(f"{path}/approve", json={"labels": ["letter", "nowhere"]}).json()["code"] == "bad-request"
-    assert not house.catalogue.reviews.labels()  # nothing was changed
+    assert not mailroom.catalogue.reviews.labels()  # nothing was changed
     approved = root.post(f"{path}/approve", json={"labels": ["letter", "invoice", "letter"]}).json()
     assert (approved["label"], approved["state"]) == ("letter", "indexed")
-    facts = root.get(f"{path}/record").json()["events"][-1]["facts"]
-    assert (facts["also"], facts["to"]["rules"]) == (["invoice"], ["bills"])
+    data = root.get(f"{path}/record").json()["events"][-1]["data"]
+    assert (data["also"], data["to"]["rules"]) == (["invoice"], ["bills"])
     assert root.post(f"{path}/approve", json={}).json()["label"] == "letter"
-    assert root.get(f"{path}/record").json()["events"][-1]["facts"]["also"] == ["invoice"]
-    assert house.taxonomy.labels_of(house.catalogue.documents.get(document)) == {
+    assert root.get(f"{path}/record").json()["events"][-1]["data"]["also"] == ["invoice"]
+    assert mailroom.taxonomy.labels_of(mailroom.catalogue.documents.get(document)) == {
         "letter": "letter",
         "invoice": "invoice",
     }
     root.post("/v1/taxonomy", json={"kind": "rename", "labels": ["invoice"], "into": ["bill"]})
     assert root.post(f"{path}/approve", json={}).json()["label"] == "letter"
-    assert root.get(f"{path}/record").json()["events"][-1]["facts"]["also"] == ["bill"]
+    assert root.get(f"{path}/record").json()["events"][-1]["data"]["also"] == ["bill"]
 
 
 class Shell:
     """`mailroom` on the house's stores."""
 
-    def __init__(self, house: House, capsys: pytest.CaptureFixture[str]) -> None:
-        self._options = ["--data", str(house.settings.home), "--set", "models.classifier=tiny"]
+    def __init__(self, mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> None:
+        self._options = ["--data", str(mailroom.settings.home), "--set", "models.classifier=tiny"]
         self._capsys = capsys
 
     def __call__(self, *words: str, code: int = exits.OK) -> str:
@@ -205,14 +205,16 @@ class Shell:
         return told.out if code == exits.OK else told.err
 
 
-def test_the_commands_from_list_to_rollback(house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shell = Shell(house, capsys)
+def test_the_commands_from_list_to_rollback(
+    mailroom: Mailroom, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = Shell(mailroom, capsys)
     golden = tmp_path / "golden.csv"
     golden.write_text("text,label\nthe invoice of the total,invoice\ndear ann,letter\n")
-    make_classifier(house.settings.models_root, "1", WORDS, name="new")
+    make_classifier(mailroom.settings.models_root, "1", WORDS, name="new")
     first = shell("models", "promote", "new@1")
     assert "it was nothing" in first and "To go back" not in first
-    assert {(row["version"], row["in_force"]) for row in json.loads(shell("models", "list", "--json"))} >= {
+    assert {(row["version"], row["active"]) for row in json.loads(shell("models", "list", "--json"))} >= {
         ("1", True), ("2", False),
     }  # fmt: skip
     assert "2 lost" in shell("models", "compare", "tiny@1", "tiny@2", "--labels", str(golden))
@@ -223,21 +225,23 @@ def test_the_commands_from_list_to_rollback(house: House, tmp_path: Path, capsys
     assert "forced" in shell("models", "show", "tiny")
     assert "tiny@1 is in force again" in shell("models", "rollback", "tiny")
     shell("models", "export", "tiny@2", str(tmp_path / "v.tar.gz"))
-    shutil.rmtree(house.settings.models_root / "tiny" / "2")
+    shutil.rmtree(mailroom.settings.models_root / "tiny" / "2")
     assert "models promote tiny@2" in shell("models", "import", str(tmp_path / "v.tar.gz"))
     assert "there already" in shell("models", "import", str(tmp_path / "v.tar.gz"), code=exits.ERROR)
 
 
-def test_the_taxonomy_by_commands(house: House, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shell = Shell(house, capsys)
-    (house.settings.home / "rules.toml").write_text(
+def test_the_taxonomy_by_commands(
+    mailroom: Mailroom, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = Shell(mailroom, capsys)
+    (mailroom.settings.home / "rules.toml").write_text(
         "\n".join(
             f'[[rule]]\nname = "{name}"\nwhen = {{ label = "{label}" }}\ndestinations = ["folder:x"]'
             for name, label in (("letters", "letter"), ("all", "*"))
         )
     )
-    root = client(url, house, admin=True)
-    document = put(root, house, "=1+1.txt", "Dear Ann, regards.", "letter")
+    root = client(url, mailroom, admin=True)
+    document = put(root, mailroom, "=1+1.txt", "Dear Ann, regards.", "letter")
     relabel = tmp_path / "relabel.csv"
     shell("taxonomy", "split", "letter", "--into", "letter", "--list", str(relabel), code=exits.USAGE)
     assert not relabel.exists()
@@ -245,8 +249,8 @@ def test_the_taxonomy_by_commands(house: House, url: str, tmp_path: Path, capsys
     assert "mailroom train --labels" in told and "mailroom reclassify plan --type letter" in told
     assert "Rules that name the old label and not the new one: letters" in told
     assert relabel.read_text().splitlines() == ["document,label,name", f"{document},,'=1+1.txt"]
-    (verdict,) = house.classifiers.current().classify(["Dear Ann, regards."])
-    assert verdict.label == "letter" and not verdict.sure
+    (prediction,) = mailroom.classifiers.current().classify(["Dear Ann, regards."])
+    assert prediction.label == "letter" and not prediction.confident
     assert "complaint" in shell("taxonomy", "list")
     shell("taxonomy", "undo")
     assert "undone" in shell("taxonomy", "history")
@@ -254,8 +258,8 @@ def test_the_taxonomy_by_commands(house: House, url: str, tmp_path: Path, capsys
         "taxonomy", "merge", "letter", "invoice", "--into", "paper", code=exits.ERROR
     )  # nothing would be left to tell
     shell("taxonomy", "rename", "letter", "mail")
-    (verdict,) = house.classifiers.current().classify(["Dear Ann, regards."])
-    assert (verdict.label, verdict.model_label, verdict.sure) == ("mail", "letter", True)
+    (prediction,) = mailroom.classifiers.current().classify(["Dear Ann, regards."])
+    assert (prediction.label, prediction.model_label, prediction.confident) == ("mail", "letter", True)
     told = shell("taxonomy", "rename", "mail", "post")
     assert "1 filed documents" in told and "--type mail --type letter" in told
     shell("taxonomy", "undo")

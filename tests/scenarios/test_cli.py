@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.serving import make_house, read_and_index, serving
-from workers.assemble import House
+from tests.support.serving import make_mailroom, read_and_index, serving
+from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 from workers.services.first_key import first_key
@@ -21,10 +21,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = make_house(tmp_path / "data")
-    yield house
-    house.close()
+def mailroom(tmp_path: Path) -> Iterator[Mailroom]:
+    mailroom = make_mailroom(tmp_path / "data")
+    yield mailroom
+    mailroom.close()
 
 
 @pytest.fixture
@@ -52,22 +52,22 @@ class Shell:
 
 
 @pytest.fixture(params=["local", "remote"])
-def shell(request: pytest.FixtureRequest, house: House, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+def shell(request: pytest.FixtureRequest, mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
     if request.param == "local":
-        yield Shell(["--data", str(house.settings.home)], capsys)
+        yield Shell(["--data", str(mailroom.settings.home)], capsys)
         return
-    secret, _ = first_key(house.catalogue, house.settings.run_path)
-    with serving(house) as url:
+    secret, _ = first_key(mailroom.catalogue, mailroom.settings.run_path)
+    with serving(mailroom) as url:
         yield Shell(["--url", url, "--key", str(secret)], capsys)
 
 
-def test_a_document_s_life(shell: Shell, house: House, files: Path) -> None:
+def test_a_document_s_life(shell: Shell, mailroom: Mailroom, files: Path) -> None:
     """Given a folder, When it is added and read, Then every command tells the same of it, here and by REST."""
     added = shell.json("add", str(files), "--label", "x")["added"]
     assert [each["path"] for each in added] == ["inbox/b.txt", "inbox/legal/lease.txt"]
     assert all(each["created"] for each in added)
     lease = added[1]["id"]
-    read_and_index(house, lease, "The notice period is three months.", "contract")
+    read_and_index(mailroom, lease, "The notice period is three months.", "contract")
 
     assert [d["id"] for d in shell.json("list", "--state", "indexed", "--type", "contract")["items"]] == [lease]
     assert shell.json("list", "--folder", "inbox/legal")["total"] == 1
@@ -88,9 +88,9 @@ def test_a_document_s_life(shell: Shell, house: House, files: Path) -> None:
     assert shell.json("add", str(files / "b.txt"))["added"][0]["created"] is False
 
 
-def test_the_tables_hold_what_json_holds(shell: Shell, house: House, files: Path) -> None:
+def test_the_tables_hold_what_json_holds(shell: Shell, mailroom: Mailroom, files: Path) -> None:
     document = shell.json("add", str(files / "b.txt"))["added"][0]["id"]
-    read_and_index(house, document, "A text with \x1b[31m control characters and [bold]markup[/bold].")
+    read_and_index(mailroom, document, "A text with \x1b[31m control characters and [bold]markup[/bold].")
     assert document in shell("list")[1]
     assert document in shell("show", document)[1]
     code, found = shell("search", "control characters", "--explain")
@@ -100,41 +100,41 @@ def test_the_tables_hold_what_json_holds(shell: Shell, house: House, files: Path
     assert "1 of 1" in found
 
 
-def test_keys(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    shell = Shell(["--data", str(house.settings.home)], capsys)
+def test_keys(mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = Shell(["--data", str(mailroom.settings.home)], capsys)
     made = shell.json("keys", "create", "ann", "--principal", "user:ann", "--scope", "read", "--scope", "write")
-    caller, scopes = house.catalogue.keys.check(made["key"])
+    caller, scopes = mailroom.catalogue.keys.check(made["key"])
     assert (caller.principals, scopes) == (("user:ann",), {"read", "write"})
     listed = shell("keys", "list", "--json")[1]
     assert made["id"] in listed
     assert made["key"] not in listed
     assert shell("keys", "revoke", made["id"])[0] == exits.OK
-    assert house.catalogue.keys.check(made["key"]) is None
+    assert mailroom.catalogue.keys.check(made["key"]) is None
     assert shell("keys", "create", "x", "--scope", "everything")[0] == exits.USAGE
-    stored = (house.settings.home / "catalogue.db").read_bytes()
+    stored = (mailroom.settings.home / "catalogue.db").read_bytes()
     assert made["key"].rsplit("_", 1)[-1].encode() not in stored
 
 
-def test_the_first_key_is_made_once_and_kept_private(house: House) -> None:
-    secret, created = first_key(house.catalogue, house.settings.run_path)
+def test_the_first_key_is_made_once_and_kept_private(mailroom: Mailroom) -> None:
+    secret, created = first_key(mailroom.catalogue, mailroom.settings.run_path)
     assert created
-    again, created = first_key(house.catalogue, house.settings.run_path)
+    again, created = first_key(mailroom.catalogue, mailroom.settings.run_path)
     assert (again, created) == (secret, False)
-    file = house.settings.run_path / "admin.key"
+    file = mailroom.settings.run_path / "admin.key"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     file.unlink()
-    assert first_key(house.catalogue, house.settings.run_path) == (None, False)
+    assert first_key(mailroom.catalogue, mailroom.settings.run_path) == (None, False)
 
 
-def test_status_says_that_nothing_runs(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    shell = Shell(["--data", str(house.settings.home)], capsys)
+def test_status_says_that_nothing_runs(mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = Shell(["--data", str(mailroom.settings.home)], capsys)
     code, told = shell("status", "--json")
     assert (code, json.loads(told)["health"]) == (exits.NOT_RUNNING, None)
 
 
-def test_some_files_may_fail(house: House, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_some_files_may_fail(mailroom: Mailroom, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The others are stored all the same."""
-    shell = Shell(["--data", str(house.settings.home), "--set", "api.upload_max_bytes=20"], capsys)
+    shell = Shell(["--data", str(mailroom.settings.home), "--set", "api.upload_max_bytes=20"], capsys)
     code, told = shell("add", str(files), "--json")
     assert code == exits.SOME_FAILED
     assert [each["path"] for each in json.loads(told)["added"]] == ["inbox/b.txt"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.serving import client, make_house, read_and_index, serving
-from workers.assemble import House
+from tests.support.serving import client, make_mailroom, read_and_index, serving
+from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 
@@ -32,7 +32,7 @@ FILED = [
 
 @dataclass
 class Place:
-    house: House
+    mailroom: Mailroom
     root: httpx.Client
     clerk: httpx.Client
     ids: dict[str, str]
@@ -41,16 +41,16 @@ class Place:
 @contextmanager
 def filed(folder: Path, texts: Sequence[tuple[str, str, str]]) -> Iterator[Place]:
     """A served house with these texts in it: name, who may read it, text."""
-    house = make_house(folder)
-    with serving(house) as url:
-        root = client(url, house, admin=True)
+    mailroom = make_mailroom(folder)
+    with serving(mailroom) as url:
+        root = client(url, mailroom, admin=True)
         ids = {}
         for name, access, text in texts:
             sent = root.post("/v1/documents", content=text.encode(), params={"access": access, "name": name}).json()
-            read_and_index(house, sent["id"], text)
+            read_and_index(mailroom, sent["id"], text)
             ids[name] = sent["id"]
-        yield Place(house, root, client(url, house, ["group:clerks"], ["read"]), ids)
-    house.close()
+        yield Place(mailroom, root, client(url, mailroom, ["group:clerks"], ["read"]), ids)
+    mailroom.close()
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_nothing_of_a_document_that_may_not_be_seen(place: Place) -> None:
 def test_what_is_erased_is_suggested_no_more(place: Place) -> None:
     text = "The quixotic gadget."
     sent = place.root.post("/v1/documents", content=text.encode(), params={"name": "Quixotic plan.txt"}).json()
-    read_and_index(place.house, sent["id"], text)
+    read_and_index(place.mailroom, sent["id"], text)
     assert set(suggested(place.root, "quix")) == {("Quixotic plan.txt", "name"), ("quixotic", "word")}
     assert place.root.delete(f"/v1/documents/{sent['id']}").status_code == 204
     assert suggested(place.root, "quix") == []
@@ -147,7 +147,7 @@ def _status(place: Place, path: str) -> int:
 
 def test_the_command_line_suggests(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: str) -> tuple[int, str]:
-        code = main(["--data", str(place.house.settings.home), "suggest", *words])
+        code = main(["--data", str(place.mailroom.settings.home), "suggest", *words])
         return code, capsys.readouterr().out
 
     page = json.loads(run("pump", "--json")[1])
@@ -219,7 +219,7 @@ def test_a_document_that_may_not_be_seen_has_no_neighbours(alike: Place) -> None
 def test_an_erased_neighbour_is_gone_at_once(alike: Place) -> None:
     text = LEASE + " The cellar is dry."
     sent = alike.root.post("/v1/documents", content=text.encode(), params={"name": "cellar.txt"}).json()
-    read_and_index(alike.house, sent["id"], text)
+    read_and_index(alike.mailroom, sent["id"], text)
     assert neighbours(alike.clerk, alike.ids["flat.txt"], k=1)[0]["document"]["name"] == "cellar.txt"
     assert alike.root.delete(f"/v1/documents/{sent['id']}").status_code == 204
     assert neighbours(alike.clerk, alike.ids["flat.txt"], k=1)[0]["document"]["name"] != "cellar.txt"
@@ -232,7 +232,7 @@ def test_neighbours_out_of_bounds_are_refused(alike: Place, query: dict) -> None
 
 def test_the_command_line_finds_more_like_this(alike: Place, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: str) -> tuple[int, str]:
-        code = main(["--data", str(alike.house.settings.home), "similar", *words])
+        code = main(["--data", str(alike.mailroom.settings.home), "similar", *words])
         return code, capsys.readouterr().out
 
     page = json.loads(run(alike.ids["flat.txt"], "--json")[1])

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from tests.support.serving import client, make_house, read_and_index, serving
-from workers.assemble import House
+from tests.support.serving import client, make_mailroom, read_and_index, serving
+from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 
@@ -25,23 +25,23 @@ FILED = [
 
 @dataclass
 class Place:
-    house: House
+    mailroom: Mailroom
     root: httpx.Client
     clerk: httpx.Client
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    house = make_house(tmp_path_factory.mktemp("facets"))
-    with serving(house) as url:
-        root = client(url, house, admin=True)
+    mailroom = make_mailroom(tmp_path_factory.mktemp("facets"))
+    with serving(mailroom) as url:
+        root = client(url, mailroom, admin=True)
         for name, label, access, metadata in FILED:
             fields = {"access": access, "metadata": json.dumps(metadata)}
             headers = {"X-Filename": name}
             sent = root.post("/v1/documents", content=name.encode(), headers=headers, params=fields).json()
-            read_and_index(house, sent["id"], f"The pump of {name} was paid.", label)
-        yield Place(house, root, client(url, house, ["group:clerks"], ["read"]))
-    house.close()
+            read_and_index(mailroom, sent["id"], f"The pump of {name} was paid.", label)
+        yield Place(mailroom, root, client(url, mailroom, ["group:clerks"], ["read"]))
+    mailroom.close()
 
 
 def names(answer: httpx.Response) -> list[str]:
@@ -132,7 +132,7 @@ def test_an_unknown_field_is_refused_with_those_that_there_are(place: Place) -> 
 
 def test_the_command_line_filters_and_counts(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: str) -> tuple[int, str]:
-        code = main(["--data", str(place.house.settings.home), *words])
+        code = main(["--data", str(place.mailroom.settings.home), *words])
         return code, capsys.readouterr().out
 
     found = json.loads(run("search", "pump", "--owner", "Ana", "--facets", "type,owner", "--json")[1])

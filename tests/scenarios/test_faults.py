@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.documents import Lane, State
+from pipeline.documents import QueueName, State
 from tests.scenarios.running import Running, letters, wait_for
-from workers.queue.notify import Hints
+from workers.queue.notify import Notifier
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +106,13 @@ def test_a_killed_broker_comes_back(mailroom: Running) -> None:
 def test_the_same_hint_many_times(mailroom: Running) -> None:
     texts = letters("double", 6)
     mailroom.drop(texts)
-    hints, ledger = Hints(mailroom.settings), mailroom.catalogue.ledger
+    notifier, ledger = Notifier(mailroom.settings), mailroom.catalogue.ledger
     until = time.monotonic() + 3
     while time.monotonic() < until:
-        for job in ledger.due(Lane.INGEST) * 5:
-            hints.send(Lane.INGEST, job)
+        for job in ledger.due(QueueName.INGEST) * 5:
+            notifier.send(QueueName.INGEST, job)
         time.sleep(0.05)
-    hints.send(Lane.INGEST, "no-such-job")
+    notifier.send(QueueName.INGEST, "no-such-job")
     mailroom.await_all(set(texts))
     mailroom.check_once()
 
@@ -135,7 +135,7 @@ def test_stopping_hands_the_work_back(tmp_path: Path) -> None:
         assert mailroom.stop() == []
         assert time.monotonic() - started < 15  # 8 by design; the rest is for a machine that is busy with other things
         assert leased(mailroom) == 0
-        (job,) = mailroom.catalogue.ledger.claim(Lane.INGEST, "test", 1)
+        (job,) = mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 1)
         assert job.attempt == 1
         mailroom.process = mailroom.launch(tmp_path / "again")
         wait_for((tmp_path / "again").exists, 180, "the second start", mailroom)

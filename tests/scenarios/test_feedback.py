@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.serving import make_house, read_and_index, serving
-from workers.assemble import House
+from tests.support.serving import make_mailroom, read_and_index, serving
+from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 
@@ -22,37 +22,39 @@ TEXTS = {
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = make_house(tmp_path_factory.mktemp("feedback") / "data")
-    yield house
-    house.close()
+def mailroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailroom]:
+    mailroom = make_mailroom(tmp_path_factory.mktemp("feedback") / "data")
+    yield mailroom
+    mailroom.close()
 
 
 @pytest.fixture(scope="module")
-def url(house: House) -> Iterator[str]:
-    with serving(house) as url:
+def url(mailroom: Mailroom) -> Iterator[str]:
+    with serving(mailroom) as url:
         yield url
 
 
-def client(house: House, url: str, name: str, scopes: tuple[str, ...], admin: bool = False) -> httpx.Client:
-    _, secret = house.catalogue.keys.create(name, [f"user:{name}"], scopes, admin)
+def client(mailroom: Mailroom, url: str, name: str, scopes: tuple[str, ...], admin: bool = False) -> httpx.Client:
+    _, secret = mailroom.catalogue.keys.create(name, [f"user:{name}"], scopes, admin)
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"})
 
 
 @pytest.fixture(scope="module")
-def ids(house: House, url: str) -> dict[str, str]:
+def ids(mailroom: Mailroom, url: str) -> dict[str, str]:
     """Documents of Ann's by name."""
     found = {}
-    with client(house, url, "ann", ("read", "write")) as ann:
+    with client(mailroom, url, "ann", ("read", "write")) as ann:
         for name, text in TEXTS.items():
             sent = ann.post("/v1/documents", content=text.encode(), headers={"X-Filename": name}, params={"path": name})
-            found[name] = read_and_index(house, sent.json()["id"], text, "other").id
+            found[name] = read_and_index(mailroom, sent.json()["id"], text, "other").id
     return found
 
 
-def test_feedback_is_stored_told_and_exported(house: House, url: str, ids: dict[str, str], tmp_path: Path) -> None:
+def test_feedback_is_stored_told_and_exported(
+    mailroom: Mailroom, url: str, ids: dict[str, str], tmp_path: Path
+) -> None:
     """Given clicks and votes, When they are exported, Then they are judgements that the search can be measured on."""
-    with client(house, url, "ann", ("read",)) as ann, client(house, url, "root", ("read", "admin"), True) as root:
+    with client(mailroom, url, "ann", ("read",)) as ann, client(mailroom, url, "root", ("read", "admin"), True) as root:
         said = [
             {"query": "notice period", "document_id": ids["lease.txt"], "kind": "useful", "rank": 1},
             {"query": "Notice  period", "document_id": ids["memo.txt"], "kind": "not-useful"},
@@ -66,10 +68,10 @@ def test_feedback_is_stored_told_and_exported(house: House, url: str, ids: dict[
         assert [(each["kind"], each["rank"]) for each in told] == [("useful", 1), ("not-useful", None), ("click", 2)]
         assert rest["next_after"] is None
         assert ann.get("/v1/feedback").status_code == 403
-        with client(house, url, "meter", ("admin",)) as meter:  # of no document, so of nothing that was said of one
+        with client(mailroom, url, "meter", ("admin",)) as meter:  # of no document, so of nothing that was said of one
             assert meter.get("/v1/feedback").json() == {"items": [], "next_after": None}
         remote = ["--url", url, "--key", root.headers["authorization"].split()[1]]
-    for options in (["--data", str(house.settings.home)], remote):
+    for options in (["--data", str(mailroom.settings.home)], remote):
         q, r = tmp_path / "q.tsv", tmp_path / "r.tsv"
         assert main([*options, "eval", "export", "--queries", str(q), "--qrels", str(r)]) == exits.OK
         assert q.read_text() == "1\tnotice period\n2\tpump\n"
@@ -84,23 +86,25 @@ def test_feedback_is_stored_told_and_exported(house: House, url: str, ids: dict[
         ({"rank": 0}, 400), ({"query": "x" * 4001}, 400), ({"surprise": 1}, 400),
     ],
 )  # fmt: skip
-def test_feedback_that_cannot_be_right(house: House, url: str, ids: dict[str, str], body: dict, status: int) -> None:
+def test_feedback_that_cannot_be_right(
+    mailroom: Mailroom, url: str, ids: dict[str, str], body: dict, status: int
+) -> None:
     good = {"query": "pump", "document_id": ids["pump.txt"], "kind": "click"}
-    with client(house, url, "ann", ("read",)) as ann:
+    with client(mailroom, url, "ann", ("read",)) as ann:
         assert ann.post("/v1/feedback", json=good | body).status_code == status
 
 
-def test_nobody_says_anything_of_what_they_may_not_read(house: House, url: str, ids: dict[str, str]) -> None:
-    with client(house, url, "bob", ("read",)) as bob:
+def test_nobody_says_anything_of_what_they_may_not_read(mailroom: Mailroom, url: str, ids: dict[str, str]) -> None:
+    with client(mailroom, url, "bob", ("read",)) as bob:
         said = {"query": "pump", "document_id": ids["pump.txt"], "kind": "useful"}
         assert bob.post("/v1/feedback", json=said).status_code == 404
 
 
 @pytest.fixture(params=["local", "remote"])
-def options(request: pytest.FixtureRequest, house: House, url: str) -> list[str]:
+def options(request: pytest.FixtureRequest, mailroom: Mailroom, url: str) -> list[str]:
     if request.param == "local":
-        return ["--data", str(house.settings.home)]
-    with client(house, url, "ann", ("read",)) as ann:
+        return ["--data", str(mailroom.settings.home)]
+    with client(mailroom, url, "ann", ("read",)) as ann:
         return ["--url", url, "--key", ann.headers["authorization"].split()[1]]
 
 
@@ -152,12 +156,12 @@ def test_judgements_of_other_documents_are_told_from_a_poor_search(
     assert "No judged document" not in capsys.readouterr().err
 
 
-def test_files_that_are_none_are_named(house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_are_none_are_named(mailroom: Mailroom, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     q, r = tmp_path / "q.tsv", tmp_path / "r.tsv"
     r.write_text("a 0 lease.txt 1\n")
     for content in (None, "no tab", "z\tquery"):
         if content is not None:
             q.write_text(content)
-        words = ["--data", str(house.settings.home), "eval", "search", "--queries", str(q), "--qrels", str(r)]
+        words = ["--data", str(mailroom.settings.home), "eval", "search", "--queries", str(q), "--qrels", str(r)]
         assert main(words) == exits.USAGE
         assert "error: bad-request" in capsys.readouterr().err

@@ -19,8 +19,8 @@ import pytest
 from indexes import generations as gen
 from indexes.reader import IndexReader
 from tests.support.embedded import embedded
-from tests.support.serving import client, make_house, serving
-from workers.assemble import House
+from tests.support.serving import client, make_mailroom, serving
+from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 from workers.indexer.writer import Writer
@@ -41,9 +41,9 @@ main(["--data", sys.argv[1], "index", "rebuild"])
 class Place:
     """An installation of five documents that serves, without a writer; ``older`` is its index as it was with two."""
 
-    def __init__(self, house: House, older: Path, http: httpx.Client) -> None:
-        self.house, self.older, self._http = house, older, http
-        self.index = house.settings.index_path
+    def __init__(self, mailroom: Mailroom, older: Path, http: httpx.Client) -> None:
+        self.mailroom, self.older, self._http = mailroom, older, http
+        self.index = mailroom.settings.index_path
 
     def health(self) -> str:
         return self._http.get("/healthz").json()["index"]
@@ -56,14 +56,14 @@ class Place:
 
     def catalogue(self) -> list[str]:
         """What it says of documents, passages and work."""
-        with sqlite3.connect(self.house.settings.home / "catalogue.db") as held:
+        with sqlite3.connect(self.mailroom.settings.home / "catalogue.db") as held:
             tables = ("documents", "chunks", "jobs", "events")
             rows = [line for line in held.iterdump() if line.startswith(tuple(f'INSERT INTO "{t}"' for t in tables))]
         assert len(rows) >= 10
         return rows
 
     def rebuild(self) -> int:
-        return main(["--data", str(self.house.settings.home), "index", "rebuild"])
+        return main(["--data", str(self.mailroom.settings.home), "index", "rebuild"])
 
     def await_health(self, state: str) -> None:
         wait_for(lambda: self.health() == state, f"health to say {state}")
@@ -80,19 +80,19 @@ def wait_for(done: Callable[[], bool], what: str) -> None:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """One for all tests here: a rebuild leaves it as it was."""
     folder = tmp_path_factory.mktemp("faults")
-    house, older = make_house(folder / "data"), folder / "older"
+    mailroom, older = make_mailroom(folder / "data"), folder / "older"
     for numbers in ((1, 2), (3, 4, 5)):
         for number in numbers:
-            embedded(house, number)
-        Writer(house).step()
+            embedded(mailroom, number)
+        Writer(mailroom).step()
         if not older.exists():
-            shutil.copytree(house.settings.index_path, older)
-    house.writer.close()
-    with pytest.MonkeyPatch.context() as sooner, serving(house) as url, client(url, house, admin=True) as http:
+            shutil.copytree(mailroom.settings.index_path, older)
+    mailroom.writer.close()
+    with pytest.MonkeyPatch.context() as sooner, serving(mailroom) as url, client(url, mailroom, admin=True) as http:
         sooner.setattr("workers.api.health.LACK_SECONDS", 0.0)
         sooner.setattr("workers.api.health.KEEP_SECONDS", 0.0)
-        yield Place(house, older, http)
-    house.close()
+        yield Place(mailroom, older, http)
+    mailroom.close()
 
 
 def deleted(place: Place) -> None:
@@ -150,7 +150,7 @@ def test_a_rebuild_brings_every_hit_back(place: Place, fault: Callable[[Place], 
 def test_a_rebuild_that_is_killed_goes_on_while_the_former_index_serves(place: Place) -> None:
     place.await_health("ok")
     hits, catalogue = place.hits(), place.catalogue()
-    command = [sys.executable, "-c", KILLED_AT_THE_SECOND, str(place.house.settings.home)]
+    command = [sys.executable, "-c", KILLED_AT_THE_SECOND, str(place.mailroom.settings.home)]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert (place.health(), place.hits(), place.catalogue()) == ("ok", hits, catalogue)

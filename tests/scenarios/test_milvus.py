@@ -14,22 +14,20 @@ from indexes.milvus.server import Server
 from indexes.open import open_indexes
 from pipeline.documents import Chunk, EmbeddingModel, State
 from pipeline.errors import Misconfigured, Refused, Unavailable
-from pipeline.questions import Caller, SearchRequest
+from pipeline.questions import ADMINISTRATOR, SearchRequest
 from tests.support.embedded import embedded
 from tests.support.milvus import MilvusServer
-from tests.support.serving import client, make_house, read_and_index, serving
-from workers.assemble import House
+from tests.support.serving import client, make_mailroom, read_and_index, serving
+from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 from workers.indexer.writer import REQUEST, Writer
 from workers.services.rebuild import Rebuild, folder_of
 from workers.settings import load_settings
 
-EVERYTHING = Caller((), admin=True)
 
-
-def opened(home: Path, url: str) -> House:
-    return House(load_settings({"data.path": str(home), "index.url": url}, environ={}).settings)
+def opened(home: Path, url: str) -> Mailroom:
+    return Mailroom(load_settings({"data.path": str(home), "index.url": url}, environ={}).settings)
 
 
 @pytest.fixture
@@ -38,41 +36,41 @@ def url(milvus: MilvusServer) -> str:
 
 
 @pytest.fixture
-def house(tmp_path: Path, url: str) -> Iterator[House]:
-    house = opened(tmp_path / "data", url)
-    yield house
-    house.close()
+def mailroom(tmp_path: Path, url: str) -> Iterator[Mailroom]:
+    mailroom = opened(tmp_path / "data", url)
+    yield mailroom
+    mailroom.close()
 
 
-def numbers(house: House) -> set[int]:
-    return set(house.indexes.reader().snapshot().numbers)
+def numbers(mailroom: Mailroom) -> set[int]:
+    return set(mailroom.indexes.reader().snapshot().numbers)
 
 
-def found(house: House, text: str) -> set[str]:
-    return {passage.document_id for passage in house.search.search(EVERYTHING, SearchRequest(text, k=5)).passages}
+def found(mailroom: Mailroom, text: str) -> set[str]:
+    return {passage.document_id for passage in mailroom.search.search(ADMINISTRATOR, SearchRequest(text, k=5)).passages}
 
 
-def test_documents_are_found_until_they_are_deleted(house: House) -> None:
-    one, two = embedded(house, 1), embedded(house, 2)
-    writer = Writer(house)
+def test_documents_are_found_until_they_are_deleted(mailroom: Mailroom) -> None:
+    one, two = embedded(mailroom, 1), embedded(mailroom, 2)
+    writer = Writer(mailroom)
     assert writer.step() == 2
-    assert house.catalogue.documents.get(one).state is State.INDEXED
-    assert found(house, "text number") == {one, two}
-    house.catalogue.documents.delete(one)
-    assert found(house, "text number") == {two}  # at once, before the index knows
+    assert mailroom.catalogue.documents.get(one).state is State.INDEXED
+    assert found(mailroom, "text number") == {one, two}
+    mailroom.catalogue.documents.delete(one)
+    assert found(mailroom, "text number") == {two}  # at once, before the index knows
     writer._compared_at = float("-inf")
     writer.step()
-    assert numbers(house) == {house.catalogue.documents.get(two).number}
-    assert house.indexes.counts() == (1, 1)
+    assert numbers(mailroom) == {mailroom.catalogue.documents.get(two).number}
+    assert mailroom.indexes.counts() == (1, 1)
 
 
 def test_over_rest_a_file_is_found_by_who_may_see_it_until_it_is_deleted(tmp_path: Path, url: str) -> None:
-    house = make_house(tmp_path / "data", **{"index.url": url})
-    with serving(house) as address:
-        root = client(address, house, admin=True)
-        ann, bob = (client(address, house, [f"user:{name}"], ["read", "write"]) for name in ("ann", "bob"))
+    mailroom = make_mailroom(tmp_path / "data", **{"index.url": url})
+    with serving(mailroom) as address:
+        root = client(address, mailroom, admin=True)
+        ann, bob = (client(address, mailroom, [f"user:{name}"], ["read", "write"]) for name in ("ann", "bob"))
         receipt = ann.post("/v1/documents", content=b"a lease", headers={"X-Filename": "lease.txt"}).json()
-        read_and_index(house, receipt["id"], "The notice period of lease PPR-9087 is three months.", "contract")
+        read_and_index(mailroom, receipt["id"], "The notice period of lease PPR-9087 is three months.", "contract")
         asked = ("notice period", '"notice period" -pump', "PPR-9087", "noti*")
         for who, expected in ((ann, [receipt["id"]]), (bob, []), (root, [receipt["id"]])):
             for query in asked:
@@ -80,7 +78,7 @@ def test_over_rest_a_file_is_found_by_who_may_see_it_until_it_is_deleted(tmp_pat
                 assert [passage["document_id"] for passage in passages] == expected, (who, query)
         filed = {"access": "user:ann", "metadata": '{"department": "hr"}'}
         other = ann.post("/v1/documents", content=b"b", headers={"X-Filename": "b.txt"}, params=filed).json()
-        read_and_index(house, other["id"], "The notice period of the flat is a month.", "letter")
+        read_and_index(mailroom, other["id"], "The notice period of the flat is a month.", "letter")
         near = f"/v1/documents/{receipt['id']}/similar"
         narrowed = {"query": "notice period", "metadata": "department=hr", "facets": "type,metadata.department"}
         for who, expected in ((ann, [other["id"]]), (bob, None), (root, [other["id"]])):
@@ -100,42 +98,44 @@ def test_over_rest_a_file_is_found_by_who_may_see_it_until_it_is_deleted(tmp_pat
         assert root.get("/healthz").json()["index"] == "ok"
         assert ann.delete(receipt["href"]).status_code == 204
         assert ann.get("/v1/search", params={"query": "notice period"}).json()["items"] == []
-    house.close()
+    mailroom.close()
 
 
-def test_another_process_goes_on_and_a_request_makes_the_index_anew(house: House, tmp_path: Path, url: str) -> None:
-    embedded(house, 1)
-    Writer(house).step()
+def test_another_process_goes_on_and_a_request_makes_the_index_anew(
+    mailroom: Mailroom, tmp_path: Path, url: str
+) -> None:
+    embedded(mailroom, 1)
+    Writer(mailroom).step()
     with pytest.raises(Refused):
         opened(tmp_path / "data", url).writer  # noqa: B018
-    house.writer.close()
+    mailroom.writer.close()
     again = opened(tmp_path / "data", url)
-    assert again.writer.numbers == numbers(house) and not again.writer.rebuild_needed
+    assert again.writer.numbers == numbers(mailroom) and not again.writer.rebuild_needed
     (again.settings.index_path / REQUEST).touch()
     embedded(again, 2)
     writer = Writer(again)
     while (again.settings.index_path / REQUEST).exists():
         writer.step()
     writer.step()
-    assert len(numbers(again)) == 2 and len(house.reader.snapshot().numbers) >= 1
+    assert len(numbers(again)) == 2 and len(mailroom.reader.snapshot().numbers) >= 1
     again.close()
 
 
 def test_a_publication_that_ends_half_way_is_made_good_by_the_next(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    mailroom: Mailroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.indexer.writer.PAUSE_SECONDS", 0.0)
-    one, writer = embedded(house, 1), Writer(house)
+    one, writer = embedded(mailroom, 1), Writer(mailroom)
     writer.step()
-    two = embedded(house, 2)
+    two = embedded(mailroom, 2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("indexes.milvus.state.write", raising)  # the rows are in, the state is not
         with pytest.raises(Unavailable):
             writer.step()
-    assert len(numbers(house)) == 1 and found(house, "text number") >= {one}
+    assert len(numbers(mailroom)) == 1 and found(mailroom, "text number") >= {one}
     writer._compared_at = float("-inf")
     writer.step()
-    assert house.indexes.counts() == (2, 2) and found(house, "text number") == {one, two}
+    assert mailroom.indexes.counts() == (2, 2) and found(mailroom, "text number") == {one, two}
 
 
 def test_the_index_of_another_model_takes_the_place_of_this_one_and_gives_it_back(tmp_path: Path, url: str) -> None:
@@ -167,12 +167,12 @@ def raising(*_: object) -> None:
 
 def test_a_server_that_is_gone_is_said_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("indexes.milvus.server.TIMEOUT", 1.0)
-    house = opened(tmp_path, "milvus+http://127.0.0.1:9/db")
-    reader = house.reader
+    mailroom = opened(tmp_path, "milvus+http://127.0.0.1:9/db")
+    reader = mailroom.reader
     assert len(reader.snapshot().numbers) == 0 and reader.stale and "127.0.0.1:9" in reader.problem
-    assert house.indexes.look().name == "unavailable"
+    assert mailroom.indexes.look().name == "unavailable"
     with pytest.raises(Unavailable):
-        house.writer  # noqa: B018
+        mailroom.writer  # noqa: B018
 
 
 def test_an_answer_that_does_not_come_in_time_is_the_surroundings_fault(
@@ -189,11 +189,11 @@ def test_an_answer_that_does_not_come_in_time_is_the_surroundings_fault(
 def test_a_wrong_url_and_a_kind_of_the_other_backend_are_mistakes_in_the_settings(tmp_path: Path, url: str) -> None:
     with pytest.raises(Misconfigured, match=r"index\.url"):
         opened(tmp_path, "http://milvus:19530").indexes  # noqa: B018
-    house = House(
+    mailroom = Mailroom(
         load_settings({"data.path": str(tmp_path), "index.url": url, "index.kind": "hnsw-sq8"}, environ={}).settings
     )
     with pytest.raises(Misconfigured, match=r"index\.kind"):
-        house.writer  # noqa: B018
+        mailroom.writer  # noqa: B018
 
 
 def test_an_index_is_copied_there_and_back_without_embedding(
@@ -220,19 +220,19 @@ def test_an_index_is_copied_there_and_back_without_embedding(
 
 def test_a_copy_that_was_interrupted_goes_on(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.services.rebuild.CHECKPOINT", 1)
-    house = opened(tmp_path / "data", "")
+    mailroom = opened(tmp_path / "data", "")
     for number in (1, 2, 3):
-        embedded(house, number)
-    target = open_indexes(url, house.settings.index_path)
-    writer = target.writer(house.embedders.chosen())
-    begun = Rebuild(house.catalogue.passages, target, writer)
+        embedded(mailroom, number)
+    target = open_indexes(url, mailroom.settings.index_path)
+    writer = target.writer(mailroom.embedders.chosen())
+    begun = Rebuild(mailroom.catalogue.passages, target, writer)
     assert not begun.advance(0.0)  # one document and a checkpoint
     begun.close()
-    again = Rebuild(house.catalogue.passages, target, writer)
+    again = Rebuild(mailroom.catalogue.passages, target, writer)
     assert again.done >= 1 and again.begun_at == begun.begun_at
     assert again.advance() and target.counts() == (3, 3)
     writer.close()
-    house.close()
+    mailroom.close()
 
 
 def asked(home: Path, *arguments: str) -> str:

@@ -14,14 +14,14 @@ import pytest
 from indexes.lexical.analysis import stems
 from indexes.lexical.match import is_near
 from pipeline.access import Effect, Rule, Scope
-from pipeline.documents import Sighting
+from pipeline.documents import Arrival
 from pipeline.errors import Refused
-from pipeline.questions import Caller, Filters, SearchRequest
+from pipeline.questions import ADMINISTRATOR, Caller, Filters, SearchRequest
 from pipeline.reclassify import approval, decided
 from pipeline.route import route
 from pipeline.rules import load_rules
 from tests.support.rights import Rights
-from tests.support.serving import make_house
+from tests.support.serving import make_mailroom
 from tests.support.tiny import make_embedder
 
 TRIPLES, BATCHES, DOCUMENTS = 10_000, 20, 200
@@ -37,7 +37,7 @@ CALLERS = [
     Caller(()),
     Caller(("*",)),
     Caller((PEOPLE[1],), tenant="other"),
-    Caller((), admin=True),
+    ADMINISTRATOR,
 ]
 
 
@@ -109,10 +109,10 @@ class Crowd:
         document_id = self._document()
         access = self.rng.choice([(), (self._someone(),)])
         path = f"{self.rng.choice(FOLDERS)}/again.txt".lstrip("/")
-        self.rights.arrive_again(document_id, Sighting(self.rng.choice("st"), path, 2.0, access))
+        self.rights.arrive_again(document_id, Arrival(self.rng.choice("st"), path, 2.0, access))
 
     def _relabel(self) -> None:
-        catalogue, document_id = self.rights.house.catalogue, self._document()
+        catalogue, document_id = self.rights.mailroom.catalogue, self._document()
         document, label = catalogue.documents.get(document_id), self.rng.choice(LABELS)
         routing = route(load_rules(None), decided(label, "ann"), document, "", {})
         assert catalogue.reviews.decide(approval(document, label, "ann", routing, frozenset()), {"by": "ann"})
@@ -159,7 +159,7 @@ class Crowd:
         """All that has the word, and nothing else."""
         request, word, kept = self._request("lexical", 100)
         expected = allowed & kept & self._having(word)
-        result = self.rights.house.search.search(caller, request)
+        result = self.rights.mailroom.search.search(caller, request)
         self._note(caller, f"words {request}", {p.document_id for p in result.passages}, expected, expected)
         if (result.total, result.total_is_exact) != (len(expected), True):
             self.wrong.append(f"{caller}: {result.total} counted of {len(expected)} by {request}")
@@ -172,13 +172,13 @@ class Crowd:
         self._filled(caller, allowed, *self._request("hybrid", 5)[::2])
 
     def _filled(self, caller: Caller, allowed: set[str], request: SearchRequest, kept: set[str]) -> None:
-        passages = self.rights.house.search.search(caller, request).passages
+        passages = self.rights.mailroom.search.search(caller, request).passages
         self._note(caller, f"search {request}", {p.document_id for p in passages}, None, allowed & kept)
         if len(passages) != min(request.k, len(allowed & kept)):
             self.wrong.append(f"{caller} starves: {len(passages)} of {len(allowed & kept)} by {request}")
 
     def _list(self, caller: Caller, allowed: set[str]) -> None:
-        documents = self.rights.house.catalogue.documents
+        documents = self.rights.mailroom.catalogue.documents
         found, total = documents.find(caller, Filters(), 20)
         page = set(sorted(allowed, key=lambda each: -self.rights.held[each].document.number)[:20])
         self._note(caller, "list", {each.id for each in found}, page, page)
@@ -196,7 +196,7 @@ class Crowd:
     def _facets(self, caller: Caller, allowed: set[str]) -> None:
         request, word, kept = self._request("lexical", 10)
         expected = allowed & kept & self._having(word)
-        counted = self.rights.house.search.facets(caller, request, ["type"])
+        counted = self.rights.mailroom.search.facets(caller, request, ["type"])
         labels = Counter(self.rights.held[each].label for each in expected)
         if counted.exact and {each.value: each.count for each in counted.facets[0].values} != labels:
             self.wrong.append(f"{caller} counts {counted} by {request}, not {labels}")
@@ -209,14 +209,14 @@ class Crowd:
         """By the first letters of a word: the word where a document has it that may be read, and such documents' titles."""
         word = self.rng.choice(self.words)
         having = allowed & self._having(word)
-        told = self.rights.house.suggestions.of(caller, word[:6], 10)
+        told = self.rights.mailroom.suggestions.of(caller, word[:6], 10)
         named = {each.document_id for each in told if each.document_id}
         self._note(caller, f"suggest {word}", named, None, having)
         if bool(having) != (word in {each.text for each in told if each.kind == "word"}):
             self.wrong.append(f"{caller} is told {told} by {word}, which {len(having)} have")
 
     def _ask(self, caller: Caller, allowed: set[str]) -> None:
-        answer = self.rights.house.search.ask(caller, " ".join(self.rng.sample(self.words, 3)))
+        answer = self.rights.mailroom.search.ask(caller, " ".join(self.rng.sample(self.words, 3)))
         told = {each.document_id for each in (*answer.quotes, *answer.nearest)}
         self._note(caller, "ask", told, None, allowed)
 
@@ -224,7 +224,7 @@ class Crowd:
         if not allowed:
             return
         of = self.rights.held[self.rng.choice(sorted(allowed))].document
-        found = self.rights.house.similar.documents(caller, of, 10)
+        found = self.rights.mailroom.similar.documents(caller, of, 10)
         told = {each.document.id for each in found}.union(*(each.duplicates for each in found))
         self._note(caller, f"similar to {of.id}", told, None, allowed - {of.id})
 
@@ -234,15 +234,15 @@ def crowd(tmp_path: Path) -> Iterator[Crowd]:
     rng = random.Random(20261125)
     words = made_up(rng, 150)
     model = make_embedder(tmp_path / "models", "1", words)
-    house = make_house(tmp_path / "data", **{"catalogue.url": "memory:", "models.embedder": str(model.path)})
-    rights = Rights(house)
+    mailroom = make_mailroom(tmp_path / "data", **{"catalogue.url": "memory:", "models.embedder": str(model.path)})
+    rights = Rights(mailroom)
     texts = [tuple(rng.sample(words, 4)) for _ in range(DOCUMENTS)]
     lists = [tuple(rng.sample([*PEOPLE, *TEAMS, "*"], rng.choice([0, 0, 1, 1, 2]))) for _ in texts]
     paths = [f"{rng.choice(FOLDERS)}/{number}.txt".lstrip("/") for number in range(DOCUMENTS)]
-    arrivals = [Sighting(rng.choice("st"), path, 1.0, access) for path, access in zip(paths, lists, strict=True)]
+    arrivals = [Arrival(rng.choice("st"), path, 1.0, access) for path, access in zip(paths, lists, strict=True)]
     rights.stock(texts, arrivals, [rng.choice(LABELS) for _ in texts])
     yield Crowd(rights, words, rng)
-    house.close()
+    mailroom.close()
 
 
 @pytest.mark.timeout(900)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from tests.support.serving import client, make_house, read_and_index, serving
-from workers.assemble import House
+from tests.support.serving import client, make_mailroom, read_and_index, serving
+from workers.assemble import Mailroom
 
 
 @dataclass
 class Place:
-    house: House
+    mailroom: Mailroom
     root: httpx.Client
     bob: httpx.Client
     meter: httpx.Client
@@ -33,15 +33,15 @@ class Place:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    house = make_house(tmp_path_factory.mktemp("rights"), **{"catalogue.url": "memory:"})
-    with serving(house) as url:
-        root, bob = client(url, house, admin=True), client(url, house, ["user:bob"], ["read"])
-        meter = client(url, house, ["user:meter"])  # every scope, but no administrator's key
+    mailroom = make_mailroom(tmp_path_factory.mktemp("rights"), **{"catalogue.url": "memory:"})
+    with serving(mailroom) as url:
+        root, bob = client(url, mailroom, admin=True), client(url, mailroom, ["user:bob"], ["read"])
+        meter = client(url, mailroom, ["user:meter"])  # every scope, but no administrator's key
         fields = {"access": "user:ann", "source": "scans", "path": "hr/pay/a.txt"}
         sent = root.post("/v1/documents", content=b"a", headers={"X-Filename": "a.txt"}, params=fields).json()
-        read_and_index(house, sent["id"], "The pump was paid.")
-        yield Place(house, root, bob, meter, sent["id"])
-    house.close()
+        read_and_index(mailroom, sent["id"], "The pump was paid.")
+        yield Place(mailroom, root, bob, meter, sent["id"])
+    mailroom.close()
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from indexes.vectors import kinds
 from pipeline.access import Effect, Rule, Scope
 from pipeline.documents import Chunk, Stage, State
 from pipeline.questions import Caller, SearchRequest
-from tests.support.serving import make_house
+from tests.support.serving import make_mailroom
 from tests.support.tiny import make_embedder
-from workers.assemble import House
+from workers.assemble import Mailroom
 
 DOCUMENTS = 10_000
 #: They lie anywhere among the others.
@@ -31,45 +31,45 @@ def text_of(number: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def mailroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailroom]:
     """Ann is on the lists of the few, Cara may read their folder; the other folder, everyone's by its lists, is closed to Dora."""
     root = Path(tmp_path_factory.mktemp("starvation"))
     model = make_embedder(root / "models", "1", sorted({*ONCE.split(), *OFTEN.split()}))
     settings = {"catalogue.url": "memory:", "models.embedder": str(model.path)}
-    house = make_house(root / "data", **settings)
+    mailroom = make_mailroom(root / "data", **settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kinds, "EXACT_ROWS", DOCUMENTS // 2)  # so that these few rows get an index that only proposes
-        _fill(house)
-    house.catalogue.rules.add(Rule(Scope("tray", "few"), "user:cara", Effect.ALLOW))
-    house.catalogue.rules.add(Rule(Scope("tray", "few"), "user:dora", Effect.ALLOW))
-    house.catalogue.rules.add(Rule(Scope("tray", "many"), "group:staff", Effect.ONLY))
-    yield house
-    house.close()
+        _fill(mailroom)
+    mailroom.catalogue.rules.add(Rule(Scope("tray", "few"), "user:cara", Effect.ALLOW))
+    mailroom.catalogue.rules.add(Rule(Scope("tray", "few"), "user:dora", Effect.ALLOW))
+    mailroom.catalogue.rules.add(Rule(Scope("tray", "many"), "group:staff", Effect.ONLY))
+    yield mailroom
+    mailroom.close()
 
 
-def _fill(house: House) -> None:
+def _fill(mailroom: Mailroom) -> None:
     """Rows as the path in leaves them, and the index by the real writer."""
     numbers = range(1, DOCUMENTS + 1)
-    often, once = house.embedder.embed([OFTEN, ONCE])
-    rows = [_document(number, house.embedder.digest) for number in numbers]
+    often, once = mailroom.embedder.embed([OFTEN, ONCE])
+    rows = [_document(number, mailroom.embedder.digest) for number in numbers]
     texts = [{"number": n, "ordinal": 0, "text": text_of(n), "start": 0, "end": len(text_of(n))} for n in numbers]
     lists = [{"number": n, "principal": "user:ann" if n in FEW else "user:dora"} for n in numbers]
-    with house.catalogue.store.write() as connection:  # type: ignore[attr-defined]
+    with mailroom.catalogue.store.write() as connection:  # type: ignore[attr-defined]
         places = {name: ensure(connection, Scope("tray", name)) for name in ("few", "many")}
         links = [{"number": n, "scope": places["few" if n in FEW else "many"]} for n in numbers]
         for table, values in ((documents, rows), (chunks, texts), (access, lists), (document_scopes, links)):
             connection.execute(sa.insert(table), values)
-        house.catalogue.store.touch(connection)  # type: ignore[attr-defined]
+        mailroom.catalogue.store.touch(connection)  # type: ignore[attr-defined]
     for number, text in zip(numbers, texts, strict=True):
         vector = (once if number in FEW else often)[None, :]
         passage = (Chunk(0, text["text"], 0, text["end"]),)
-        house.writer.add(number, passage, np.ascontiguousarray(vector, np.float32), None, f"{number}.txt")
-    house.writer.publish()
+        mailroom.writer.add(number, passage, np.ascontiguousarray(vector, np.float32), None, f"{number}.txt")
+    mailroom.writer.publish()
 
 
 def _document(number: int, embedder: str) -> dict:
     path = f"{'few' if number in FEW else 'many'}/{number}.txt"
-    row = {"number": number, "id": f"{number:032x}", "tenant": "default", "revision": f"{number:064x}", "size": 1}
+    row = {"number": number, "id": f"{number:032x}", "tenant": "default", "content_hash": f"{number:064x}", "size": 1}
     row |= {"name": f"{number}.txt", "source": "tray", "path": path, "labels": [], "state": State.INDEXED}
     return row | {"stage": Stage.INDEX, "received_at": 1.0, "metadata": {}, "embedder": embedder}
 
@@ -77,10 +77,10 @@ def _document(number: int, embedder: str) -> dict:
 @pytest.mark.parametrize("mode", ["lexical", "vector", "hybrid"])
 @pytest.mark.parametrize("k", [5, 10])
 @pytest.mark.parametrize("caller", [LISTED, RULED, CLOSED], ids=["listed", "ruled", "closed"])
-def test_the_few_are_all_found(house: House, caller: Caller, k: int, mode: str) -> None:
-    segments = house.reader.snapshot().vectors.segments  # type: ignore[attr-defined]
+def test_the_few_are_all_found(mailroom: Mailroom, caller: Caller, k: int, mode: str) -> None:
+    segments = mailroom.reader.snapshot().vectors.segments  # type: ignore[attr-defined]
     assert any(segment.index is not None for segment in segments), "all rows are compared: this shows nothing of FAISS"
     for query in ("pump", OFTEN):
-        result = house.search.search(caller, SearchRequest(query, k, mode=mode, collapse=False))
+        result = mailroom.search.search(caller, SearchRequest(query, k, mode=mode, collapse=False))
         assert {int(passage.document_id, 16) for passage in result.passages} == set(FEW)
         assert result.total == len(FEW)

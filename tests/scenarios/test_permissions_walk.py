@@ -17,9 +17,9 @@ import httpx
 import pytest
 
 from pipeline.questions import Feedback
-from tests.support.serving import client, make_house, read_and_index, serving
+from tests.support.serving import client, make_mailroom, read_and_index, serving
 from tests.support.tiny import make_classifier, make_embedder
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.services.review import approve
 
 #: Stands in the text, name, folder, source, title and metadata of the forbidden document. Its label is one that no other has: labels are
@@ -42,7 +42,7 @@ COUNTS_OF_ALL = {
 }
 #: What differs between two houses of the same documents: moments, names of keys and index generations. And the scores of words,
 #: with the confidence of an answer that is made of them: how rare a word is, is known of the index as a whole (docs/permissions.md).
-DIFFERING = {"received_at", "finished_at", "seen_at", "created_at", "at", "seconds", "key_id", "generation"}
+DIFFERING = {"received_at", "finished_at", "arrived_at", "created_at", "at", "seconds", "key_id", "generation"}
 DIFFERING |= {"score", "explain", "confidence"}
 #: What is sent for a parameter of this name, one after the other. "ID" are documents, the forbidden one among them.
 SENT: dict[str, list[Any]] = {
@@ -89,7 +89,7 @@ LEFT_OUT = {"k", "limit", "offset", "after", "start", "end", "rerank"}
 class Side:
     """A served house as Bob meets it. ``names``: what his documents' and queries' ids stand for."""
 
-    house: House
+    mailroom: Mailroom
     bob: httpx.Client
     described: dict[str, Any]
     names: dict[str, str] = field(default_factory=dict)
@@ -146,7 +146,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         "models.classifier": str(classifier.path),
         "catalogue.url": "memory:",
     }
-    first, second = (make_house(root / name, **settings) for name in ("with", "without"))
+    first, second = (make_mailroom(root / name, **settings) for name in ("with", "without"))
     with serving(first) as url, serving(second) as other_url:
         forbidden = _forbidden(first, client(url, first, admin=True))
         sides = [_side(first, url), _side(second, other_url)]
@@ -155,34 +155,34 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def _send(
-    root: httpx.Client, house: House, name: str, text: str, access: str, label: str, title: str, **fields: str
+    root: httpx.Client, mailroom: Mailroom, name: str, text: str, access: str, label: str, title: str, **fields: str
 ) -> str:
     params = {"access": access, **fields}
     sent = root.post("/v1/documents", content=text.encode(), headers={"X-Filename": name}, params=params)
-    return read_and_index(house, sent.json()["id"], text, label, title).id
+    return read_and_index(mailroom, sent.json()["id"], text, label, title).id
 
 
-def _forbidden(house: House, root: httpx.Client) -> str:
+def _forbidden(mailroom: Mailroom, root: httpx.Client) -> str:
     """Ann's document, labelled by a person, found useful, and looked for by a saved query of hers."""
     metadata = json.dumps({"department": "board", MARK: MARK, "owner": MARK})
     places = {"source": f"{MARK}-source", "path": f"{MARK}-folder/{MARK}.txt", "metadata": metadata}
-    made = _send(root, house, f"{MARK}.txt", FORBIDDEN, "user:ann", "invoice", f"Pump of the {MARK}", **places)
-    approve(house, house.catalogue.documents.get(made), ["invoice"], "ann")
-    house.catalogue.opinions.record(Feedback(f"{MARK} pump", made, "useful", 1.0, "ann"))
+    made = _send(root, mailroom, f"{MARK}.txt", FORBIDDEN, "user:ann", "invoice", f"Pump of the {MARK}", **places)
+    approve(mailroom, mailroom.catalogue.documents.get(made), ["invoice"], "ann")
+    mailroom.catalogue.feedback.record(Feedback(f"{MARK} pump", made, "useful", 1.0, "ann"))
     root.post("/v1/queries", json={"name": MARK, "search": {"query": MARK}})
     return made
 
 
-def _side(house: House, url: str) -> Side:
-    root, bob = client(url, house, admin=True), client(url, house, ["user:bob"])
-    side = Side(house, bob, root.get("/openapi.json").json())
+def _side(mailroom: Mailroom, url: str) -> Side:
+    root, bob = client(url, mailroom, admin=True), client(url, mailroom, ["user:bob"])
+    side = Side(mailroom, bob, root.get("/openapi.json").json())
     for name, text in READABLE.items():
         metadata = json.dumps({"department": "hr", "owner": "Ben"})
         places = {"path": f"in/{name}", "metadata": metadata}
-        made = _send(root, house, name, text, "user:bob", "contract", f"Note on the {name[:4]}", **places)
+        made = _send(root, mailroom, name, text, "user:bob", "contract", f"Note on the {name[:4]}", **places)
         side.names[made] = f"<{name}>"
     lease = next(each for each, name in side.names.items() if "lease" in name)
-    approve(house, house.catalogue.documents.get(lease), ["contract"], "bob")
+    approve(mailroom, mailroom.catalogue.documents.get(lease), ["contract"], "bob")
     bob.post("/v1/feedback", json={"query": "notice", "document_id": lease, "kind": "useful"})
     saved = {"name": "pumps", "search": {"query": "pump", "facets": ["type", "owner"], "mode": "lexical"}}
     side.query_id = bob.post("/v1/queries", json=saved).json()["id"]

@@ -10,17 +10,16 @@ import httpx
 import pytest
 
 from pipeline.access import Effect, Rule, Scope
-from pipeline.questions import Caller
-from tests.support.serving import client, make_house, read_and_index, serving
-from workers.assemble import House
+from pipeline.questions import ADMINISTRATOR, Caller
+from tests.support.serving import client, make_mailroom, read_and_index, serving
+from workers.assemble import Mailroom
 from workers.cli import exits
-from workers.cli.gateway import OPERATOR
 from workers.cli.main import main
 
 
 @dataclass
 class Place:
-    house: House
+    mailroom: Mailroom
     url: str
     ann: httpx.Client
     ben: httpx.Client
@@ -28,15 +27,15 @@ class Place:
 
     def options(self, local: bool) -> list[str]:
         if local:
-            return ["--data", str(self.house.settings.home)]
+            return ["--data", str(self.mailroom.settings.home)]
         return ["--url", self.url, "--key", self.ann.headers["authorization"].split()[1]]
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    house = make_house(tmp_path_factory.mktemp("queries"))
-    with serving(house) as url:
-        root = client(url, house, admin=True)
+    mailroom = make_mailroom(tmp_path_factory.mktemp("queries"))
+    with serving(mailroom) as url:
+        root = client(url, mailroom, admin=True)
         ids = []
         for access, label in (("*", "contract"), ("user:ann", "contract"), ("user:ben", "invoice")):
             sent = root.post(
@@ -44,19 +43,19 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                 content=f"{access}{label}".encode(),
                 params={"access": access, "path": f"{len(ids)}.txt"},
             ).json()
-            ids.append(read_and_index(house, sent["id"], f"The pump number {len(ids)} is paid.", label).id)
-        ann, ben = (client(url, house, [f"user:{name}"], ["read"]) for name in ("ann", "ben"))
-        yield Place(house, url, ann, ben, ids)
-    house.close()
+            ids.append(read_and_index(mailroom, sent["id"], f"The pump number {len(ids)} is paid.", label).id)
+        ann, ben = (client(url, mailroom, [f"user:{name}"], ["read"]) for name in ("ann", "ben"))
+        yield Place(mailroom, url, ann, ben, ids)
+    mailroom.close()
 
 
 @pytest.fixture
 def place(filled: Place) -> Iterator[Place]:
     """The same documents for all; afterwards nobody has a saved query."""
     yield filled
-    for caller in (Caller(("user:ann",)), Caller(("user:ben",)), OPERATOR):
-        for query in filled.house.catalogue.queries.list(caller):
-            filled.house.catalogue.queries.delete(caller, query.id)
+    for caller in (Caller(("user:ann",)), Caller(("user:ben",)), ADMINISTRATOR):
+        for query in filled.mailroom.catalogue.queries.list(caller):
+            filled.mailroom.catalogue.queries.delete(caller, query.id)
 
 
 def found(answer: httpx.Response) -> set[str]:
@@ -88,9 +87,9 @@ def test_a_query_is_saved_run_and_forgotten(place: Place) -> None:
     assert answer.json()["facets"]["fields"]["type"] == [{"value": "contract", "count": 2}]
     assert len(place.ann.get(saved["href"], params={"k": 1, "offset": 1}).json()["items"]) == 1
     denied = Rule(Scope(document_id=place.ids[0]), "user:ann", Effect.DENY)
-    place.house.catalogue.rules.add(denied)
+    place.mailroom.catalogue.rules.add(denied)
     assert found(place.ann.get(saved["href"])) == {place.ids[1]}
-    place.house.catalogue.rules.remove(denied.scope, denied.principal, denied.effect)
+    place.mailroom.catalogue.rules.remove(denied.scope, denied.principal, denied.effect)
     assert place.ann.delete(f"/v1/queries/{saved['id']}").status_code == 204
     assert place.ann.get(saved["href"]).status_code == 404
     assert place.ann.get("/v1/queries").json() == {"items": []}
@@ -99,7 +98,7 @@ def test_a_query_is_saved_run_and_forgotten(place: Place) -> None:
 def test_another_s_is_not_there_and_the_same_query_finds_each_their_own(place: Place) -> None:
     body = {"name": "pumps", "search": {"query": "pump", "mode": "lexical", "collapse": False}}
     mine = place.ann.post("/v1/queries", json=body).json()
-    root = client(place.url, place.house, admin=True)
+    root = client(place.url, place.mailroom, admin=True)
     for other in (place.ben, root):
         assert other.get("/v1/queries").json() == {"items": []}
         theirs, nobodys = other.get(mine["href"]), other.get(f"/v1/queries/{'0' * 32}/results")
@@ -109,7 +108,7 @@ def test_another_s_is_not_there_and_the_same_query_finds_each_their_own(place: P
     assert his.status_code == 201
     assert found(place.ann.get(mine["href"])) == {place.ids[0], place.ids[1]}
     assert found(place.ben.get(his.json()["href"])) == {place.ids[0], place.ids[2]}
-    again = client(place.url, place.house, ["user:ann"], ["read"])
+    again = client(place.url, place.mailroom, ["user:ann"], ["read"])
     assert again.get("/v1/queries").json()["items"] == [mine]
 
 
@@ -142,7 +141,7 @@ def test_a_name_twice_and_what_is_no_id(place: Place) -> None:
     for name in ("n", "%00", "0" * 33, "..%2f.."):
         assert place.ann.get(f"/v1/queries/{name}/results").status_code == 404
         assert place.ann.delete(f"/v1/queries/{name}").status_code == 404
-    writer = client(place.url, place.house, ["user:ann"], ["write"])
+    writer = client(place.url, place.mailroom, ["user:ann"], ["write"])
     assert writer.get("/v1/queries").status_code == 403
 
 

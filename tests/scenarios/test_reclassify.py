@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.documents import Destination, Document, Lane, State, Verdict
+from pipeline.documents import Destination, Document, Prediction, QueueName, State
 from pipeline.errors import Misconfigured, Refused
 from pipeline.questions import Filters
 from pipeline.reclassify import matrix
 from tests.scenarios.running import Running, wait_for
 from tests.support.filed import file_away
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.services.active_classifier import Classifiers
 from workers.settings import Settings, load_settings
 
@@ -48,12 +48,14 @@ class Words:
         self.labels = labels
         self.name, self.digest = f"words@{version}", f"{version:064d}"
 
-    def classify(self, texts: Sequence[str]) -> list[Verdict]:
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
         return [self._verdict(text.split()[0].lower()) for text in texts]
 
-    def _verdict(self, word: str) -> Verdict:
+    def _verdict(self, word: str) -> Prediction:
         known = word in self.labels
-        return Verdict(word if known else "letter", 0.95 if known else 0.3, "letter", 0.1, 0.5, self.name, self.digest)
+        return Prediction(
+            word if known else "letter", 0.95 if known else 0.3, "letter", 0.1, 0.5, self.name, self.digest
+        )
 
 
 class Fixed(Classifiers):
@@ -71,140 +73,140 @@ class Fixed(Classifiers):
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def mailroom(tmp_path: Path) -> Mailroom:
     settings = load_settings({"data.path": str(tmp_path / "data")}, environ={}).settings
     settings.home.mkdir()
     (settings.home / "rules.toml").write_text(RULES)
-    house = House(settings)
-    house.__dict__["classifiers"] = Fixed(Words(("invoice", "letter")))
-    yield house
-    house.close()
+    mailroom = Mailroom(settings)
+    mailroom.__dict__["classifiers"] = Fixed(Words(("invoice", "letter")))
+    yield mailroom
+    mailroom.close()
 
 
-def fill(house: House, count: int = 20) -> list[Document]:
+def fill(mailroom: Mailroom, count: int = 20) -> list[Document]:
     """``count`` letters, of which every other one will turn out to be an invoice."""
     words = ("Invoice", "Letter")
     return [
-        file_away(house.catalogue, house.blobs, f"{n}.txt", f"{words[n % 2]} number {n}", "letter", (FOLDER,))
+        file_away(mailroom.catalogue, mailroom.blobs, f"{n}.txt", f"{words[n % 2]} number {n}", "letter", (FOLDER,))
         for n in range(count)
     ]
 
 
-def compared(house: House, **options: object) -> str:
-    plan_id, _ = house.reclassify.plan(options.pop("filters", Filters()), **options)
-    house.reclassify.drain(plan_id)
+def compared(mailroom: Mailroom, **options: object) -> str:
+    plan_id, _ = mailroom.reclassify.plan(options.pop("filters", Filters()), **options)
+    mailroom.reclassify.drain(plan_id)
     return plan_id
 
 
-def decisions(house: House, document_id: str) -> list[str]:
-    return [e.event for e in house.catalogue.documents.history(document_id)[1] if e.stage == "reclassify"]
+def decisions(mailroom: Mailroom, document_id: str) -> list[str]:
+    return [e.event for e in mailroom.catalogue.documents.history(document_id)[1] if e.stage == "reclassify"]
 
 
-def deliver_all(house: House) -> None:
-    while jobs := house.catalogue.ledger.claim(Lane.DELIVER, "test", 60):
-        house.deliver.run(jobs[0])
+def deliver_all(mailroom: Mailroom) -> None:
+    while jobs := mailroom.catalogue.ledger.claim(QueueName.DELIVER, "test", 60):
+        mailroom.deliver.run(jobs[0])
 
 
-def test_a_plan_touches_nothing_and_names_what_would_change(house: House) -> None:
-    documents = fill(house, 6)
-    plan_id = compared(house)
-    plan = house.catalogue.plans.get(plan_id)
+def test_a_plan_touches_nothing_and_names_what_would_change(mailroom: Mailroom) -> None:
+    documents = fill(mailroom, 6)
+    plan_id = compared(mailroom)
+    plan = mailroom.catalogue.plans.get(plan_id)
     assert (plan["state"], plan["counts"], plan["model"]) == ("ready", {"pending": 3}, "words@2")
-    assert [house.catalogue.documents.get(d.id) for d in documents] == documents
-    items = house.catalogue.plans.items(plan_id)
+    assert [mailroom.catalogue.documents.get(d.id) for d in documents] == documents
+    items = mailroom.catalogue.plans.items(plan_id)
     assert matrix(items) == {("letter", "invoice"): 3}
     assert {i["document_id"] for i in items} == {d.id for d in documents[::2]}
     assert items[0]["new"]["destinations"] == ["folder:{label}/{name}"]
 
 
-def test_apply_delivers_under_the_new_label_and_undo_restores(house: House) -> None:
-    documents = fill(house, 4)
-    deliver_all(house)
-    plan_id = compared(house)
-    house.reclassify.start(plan_id, "apply")
-    house.reclassify.drain(plan_id)
-    deliver_all(house)
-    after = house.catalogue.documents.get(documents[0].id)
+def test_apply_delivers_under_the_new_label_and_undo_restores(mailroom: Mailroom) -> None:
+    documents = fill(mailroom, 4)
+    deliver_all(mailroom)
+    plan_id = compared(mailroom)
+    mailroom.reclassify.start(plan_id, "apply")
+    mailroom.reclassify.drain(plan_id)
+    deliver_all(mailroom)
+    after = mailroom.catalogue.documents.get(documents[0].id)
     assert (after.label, after.model, after.state) == ("invoice", "words@2", State.INDEXED)
-    filed = house.settings.folders_root
+    filed = mailroom.settings.folders_root
     assert sorted(str(p.relative_to(filed)) for p in filed.rglob("*.txt")) == [
         "invoice/0.txt", "invoice/2.txt", "letter/0.txt", "letter/1.txt", "letter/2.txt", "letter/3.txt",
     ]  # fmt: skip
-    house.reclassify.start(plan_id, "undo")
-    house.reclassify.drain(plan_id)
-    assert [house.catalogue.documents.get(d.id) for d in documents] == documents
-    assert decisions(house, documents[0].id) == ["applied", "undone"]
-    assert decisions(house, documents[1].id) == []
+    mailroom.reclassify.start(plan_id, "undo")
+    mailroom.reclassify.drain(plan_id)
+    assert [mailroom.catalogue.documents.get(d.id) for d in documents] == documents
+    assert decisions(mailroom, documents[0].id) == ["applied", "undone"]
+    assert decisions(mailroom, documents[1].id) == []
 
 
-def test_an_unsure_verdict_sends_to_review_and_delivers_nothing(house: House) -> None:
-    document = file_away(house.catalogue, house.blobs, "x.txt", "Riddle of the sphinx", "letter", (FOLDER,))
-    plan_id = compared(house)
-    house.reclassify.start(plan_id, "apply")
-    house.reclassify.drain(plan_id)
-    after = house.catalogue.documents.get(document.id)
+def test_an_unsure_verdict_sends_to_review_and_delivers_nothing(mailroom: Mailroom) -> None:
+    document = file_away(mailroom.catalogue, mailroom.blobs, "x.txt", "Riddle of the sphinx", "letter", (FOLDER,))
+    plan_id = compared(mailroom)
+    mailroom.reclassify.start(plan_id, "apply")
+    mailroom.reclassify.drain(plan_id)
+    after = mailroom.catalogue.documents.get(document.id)
     assert (after.state, after.reason) == (State.REVIEW, "low-confidence")
-    assert house.catalogue.plans.items(plan_id)[0]["new"]["destinations"] == []
+    assert mailroom.catalogue.plans.items(plan_id)[0]["new"]["destinations"] == []
 
 
-def test_new_rules_alone_serve_only_the_new_destination(house: House, tmp_path: Path) -> None:
-    file_away(house.catalogue, house.blobs, "x.txt", "Letter to the mayor", "letter", (FOLDER,))
+def test_new_rules_alone_serve_only_the_new_destination(mailroom: Mailroom, tmp_path: Path) -> None:
+    file_away(mailroom.catalogue, mailroom.blobs, "x.txt", "Letter to the mayor", "letter", (FOLDER,))
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES.replace('"]', '", "folder:copies/{name}"]'))
-    (item,) = house.catalogue.plans.items(compared(house, rules=rules))
+    (item,) = mailroom.catalogue.plans.items(compared(mailroom, rules=rules))
     assert item["new"]["destinations"] == ["folder:copies/{name}"]
 
 
-def test_rules_that_change_under_a_running_comparison_do_not_enter_it(house: House, tmp_path: Path) -> None:
-    fill(house, 4)
+def test_rules_that_change_under_a_running_comparison_do_not_enter_it(mailroom: Mailroom, tmp_path: Path) -> None:
+    fill(mailroom, 4)
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES)
-    plan_id, _ = house.reclassify.plan(Filters(), rules=rules)
+    plan_id, _ = mailroom.reclassify.plan(Filters(), rules=rules)
     rules.write_text('[default]\nreview = "everything"\n')
-    house.reclassify.drain(plan_id)
-    assert matrix(house.catalogue.plans.items(plan_id)) == {("letter", "invoice"): 2}
+    mailroom.reclassify.drain(plan_id)
+    assert matrix(mailroom.catalogue.plans.items(plan_id)) == {("letter", "invoice"): 2}
 
 
-def test_a_model_that_changes_under_a_running_comparison_stops_it(house: House) -> None:
-    fill(house, 2)
-    plan_id, _ = house.reclassify.plan(Filters())
-    fresh = House(house.settings)
+def test_a_model_that_changes_under_a_running_comparison_stops_it(mailroom: Mailroom) -> None:
+    fill(mailroom, 2)
+    plan_id, _ = mailroom.reclassify.plan(Filters())
+    fresh = Mailroom(mailroom.settings)
     fresh.__dict__["classifiers"] = Fixed(Words(("letter",), version=3))
     fresh.reclassify.drain(plan_id)
-    plan = house.catalogue.plans.get(plan_id)
+    plan = mailroom.catalogue.plans.get(plan_id)
     assert (plan["state"], plan["dead_jobs"]) == ("comparing", 1)
     assert "make a new plan" in plan["trouble"]
     with pytest.raises(Refused, match="comparing"):
-        house.reclassify.start(plan_id, "apply")
+        mailroom.reclassify.start(plan_id, "apply")
 
 
-def test_a_document_that_changed_since_is_left_alone(house: House) -> None:
-    documents = fill(house, 4)
-    plan_id = compared(house)
-    assert house.catalogue.ledger.retry(documents[0].id)
-    house.catalogue.documents.delete(documents[2].id)
-    house.reclassify.start(plan_id, "apply")
-    house.reclassify.drain(plan_id)
-    assert house.catalogue.plans.get(plan_id)["counts"] == {"stale": 2}
-    assert house.catalogue.documents.get(documents[0].id).label == "letter"
+def test_a_document_that_changed_since_is_left_alone(mailroom: Mailroom) -> None:
+    documents = fill(mailroom, 4)
+    plan_id = compared(mailroom)
+    assert mailroom.catalogue.ledger.retry(documents[0].id)
+    mailroom.catalogue.documents.delete(documents[2].id)
+    mailroom.reclassify.start(plan_id, "apply")
+    mailroom.reclassify.drain(plan_id)
+    assert mailroom.catalogue.plans.get(plan_id)["counts"] == {"stale": 2}
+    assert mailroom.catalogue.documents.get(documents[0].id).label == "letter"
 
 
-def test_the_selection_is_the_one_asked_for(house: House) -> None:
-    documents = fill(house, 6)
-    assert house.catalogue.plans.get(compared(house, ids=[documents[0].id, documents[1].id]))["counts"] == {
+def test_the_selection_is_the_one_asked_for(mailroom: Mailroom) -> None:
+    documents = fill(mailroom, 6)
+    assert mailroom.catalogue.plans.get(compared(mailroom, ids=[documents[0].id, documents[1].id]))["counts"] == {
         "pending": 1
     }
-    assert house.catalogue.plans.get(compared(house, filters=Filters(labels=("memo",))))["counts"] == {}
+    assert mailroom.catalogue.plans.get(compared(mailroom, filters=Filters(labels=("memo",))))["counts"] == {}
     with pytest.raises(Refused):
-        house.reclassify.plan(Filters(), ids=["nobody"])
+        mailroom.reclassify.plan(Filters(), ids=["nobody"])
     with pytest.raises(Misconfigured):
-        house.reclassify.plan(Filters(), model="no-such-model")
+        mailroom.reclassify.plan(Filters(), model="no-such-model")
 
 
-def test_ten_kills_in_the_middle_of_an_apply(house: House) -> None:
-    documents = fill(house, 60)
-    plan_id = compared(house)
-    url, chance = house.settings.catalogue_url, random.Random(25)
+def test_ten_kills_in_the_middle_of_an_apply(mailroom: Mailroom) -> None:
+    documents = fill(mailroom, 60)
+    plan_id = compared(mailroom)
+    url, chance = mailroom.settings.catalogue_url, random.Random(25)
     for _ in range(10):
         child = subprocess.Popen(
             [sys.executable, "-c", APPLIER, url, plan_id], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -216,71 +218,71 @@ def test_ten_kills_in_the_middle_of_an_apply(house: House) -> None:
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-    assert 0 < house.catalogue.plans.get(plan_id)["counts"]["applied"] < 30, "the kills were not in the middle"
+    assert 0 < mailroom.catalogue.plans.get(plan_id)["counts"]["applied"] < 30, "the kills were not in the middle"
     subprocess.run([sys.executable, "-c", APPLIER, url, plan_id], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    assert house.catalogue.plans.get(plan_id)["state"] == "applied"
-    assert house.catalogue.plans.get(plan_id)["counts"] == {"applied": 30}
-    assert [decisions(house, d.id) for d in documents] == [["applied"], []] * 30
+    assert mailroom.catalogue.plans.get(plan_id)["state"] == "applied"
+    assert mailroom.catalogue.plans.get(plan_id)["counts"] == {"applied": 30}
+    assert [decisions(mailroom, d.id) for d in documents] == [["applied"], []] * 30
 
 
-def test_two_applies_at_once_decide_once(house: House) -> None:
-    documents = fill(house, 40)
-    plan_id = compared(house)
-    again = House(house.settings)
+def test_two_applies_at_once_decide_once(mailroom: Mailroom) -> None:
+    documents = fill(mailroom, 40)
+    plan_id = compared(mailroom)
+    again = Mailroom(mailroom.settings)
 
-    def run(each: House) -> None:
+    def run(each: Mailroom) -> None:
         each.catalogue.plans.start(plan_id, "apply", 1)
         each.reclassify.drain(plan_id)
 
-    threads = [threading.Thread(target=run, args=(each,)) for each in (house, again)]
+    threads = [threading.Thread(target=run, args=(each,)) for each in (mailroom, again)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     again.close()
-    assert house.catalogue.plans.get(plan_id)["state"] == "applied"
-    assert [decisions(house, d.id) for d in documents] == [["applied"], []] * 20
+    assert mailroom.catalogue.plans.get(plan_id)["state"] == "applied"
+    assert [decisions(mailroom, d.id) for d in documents] == [["applied"], []] * 20
 
 
-def command(house: House, *arguments: str) -> str:
+def command(mailroom: Mailroom, *arguments: str) -> str:
     """What `mailroom reclassify ...` prints."""
     from typer.testing import CliRunner
 
     from workers.cli.commands.reclassify import app
     from workers.cli.context import Context
 
-    context = Context(data=str(house.settings.home))
-    context.__dict__["house"] = house
+    context = Context(data=str(mailroom.settings.home))
+    context.__dict__["house"] = mailroom
     result = CliRunner().invoke(app, list(arguments), obj=context, env={"COLUMNS": "200"}, catch_exceptions=False)
     assert result.exit_code == 0
     return result.output
 
 
-def test_the_commands_from_plan_to_undo(house: House, tmp_path: Path) -> None:
-    documents = fill(house, 4)
+def test_the_commands_from_plan_to_undo(mailroom: Mailroom, tmp_path: Path) -> None:
+    documents = fill(mailroom, 4)
     (tmp_path / "ids").write_text("\n".join(d.id for d in documents[:3]) + "\n")
-    said = command(house, "plan", "--inline", "--ids", str(tmp_path / "ids"))
+    said = command(mailroom, "plan", "--inline", "--ids", str(tmp_path / "ids"))
     assert "3 documents, 2 would differ" in said
-    plan_id = house.catalogue.plans.list()[0]["id"]
+    plan_id = mailroom.catalogue.plans.list()[0]["id"]
     assert f"reclassify apply {plan_id}" in said
-    shown = command(house, "show", plan_id)
+    shown = command(mailroom, "show", plan_id)
     assert documents[0].id in shown and "invoice" in shown and "0.90 -> 0.95" in shown
-    assert "2 applied" in command(house, "apply", "--inline", plan_id)
-    assert house.catalogue.documents.get(documents[0].id).label == "invoice"
-    assert "2 undone" in command(house, "undo", "--inline", plan_id)
-    assert house.catalogue.documents.get(documents[0].id) == documents[0]
-    assert "undone" in command(house, "list")
+    assert "2 applied" in command(mailroom, "apply", "--inline", plan_id)
+    assert mailroom.catalogue.documents.get(documents[0].id).label == "invoice"
+    assert "2 undone" in command(mailroom, "undo", "--inline", plan_id)
+    assert mailroom.catalogue.documents.get(documents[0].id) == documents[0]
+    assert "undone" in command(mailroom, "list")
 
 
-def test_real_workers_apply_and_undo(house: House) -> None:
+def test_real_workers_apply_and_undo(mailroom: Mailroom) -> None:
     """The same by Celery: the command only enqueues and watches; the couriers do the work and the deliveries."""
-    documents = fill(house, 30)
-    deliver_all(house)
-    plan_id = compared(house)
-    with Running(house.settings.home):
-        assert "15 applied" in command(house, "apply", plan_id)
-        copies = house.settings.folders_root / "invoice"
+    documents = fill(mailroom, 30)
+    deliver_all(mailroom)
+    plan_id = compared(mailroom)
+    with Running(mailroom.settings.home):
+        assert "15 applied" in command(mailroom, "apply", plan_id)
+        copies = mailroom.settings.folders_root / "invoice"
         wait_for(lambda: copies.is_dir() and len(list(copies.glob("*.txt"))) == 15, 180, "the copies")
-        assert "15 undone" in command(house, "undo", plan_id)
-    assert [house.catalogue.documents.get(d.id) for d in documents] == documents
-    assert [decisions(house, d.id) for d in documents] == [["applied", "undone"], []] * 15
+        assert "15 undone" in command(mailroom, "undo", plan_id)
+    assert [mailroom.catalogue.documents.get(d.id) for d in documents] == documents
+    assert [decisions(mailroom, d.id) for d in documents] == [["applied", "undone"], []] * 15

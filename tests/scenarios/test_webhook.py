@@ -17,11 +17,11 @@ import pytest
 from standardwebhooks import Webhook as Official
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from pipeline.documents import Destination, Document, Event, Job, Lane
+from pipeline.documents import Destination, Document, Event, Job, QueueName
 from pipeline.errors import Misconfigured, Unavailable
 from tests.support.filed import file_away
 from tests.support.needs import program
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.services import webhook
 from workers.services.deliver import SCHEDULE
 from workers.services.webhook import is_allowed, is_public, post, resolve
@@ -77,38 +77,38 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def house(tmp_path: Path, receiver: Receiver) -> Iterator[House]:
+def mailroom(tmp_path: Path, receiver: Receiver) -> Iterator[Mailroom]:
     endpoints = {
         "erp": {"url": receiver.url, "secret": f"{NEW} {OLD}", "allow": LOOPBACK},
         "dms": {"url": receiver.url.replace("hook", "dms"), "secret": OLD, "allow": LOOPBACK},
     }
     given = {"data.path": str(tmp_path / "data"), "webhooks.endpoints": json.dumps(endpoints)}
-    house = House(load_settings(given, environ={}).settings)
-    yield house
-    house.close()
+    mailroom = Mailroom(load_settings(given, environ={}).settings)
+    yield mailroom
+    mailroom.close()
 
 
-def routed(house: House, endpoint: str = "erp", name: str = "bill.txt") -> tuple[Document, Job]:
+def routed(mailroom: Mailroom, endpoint: str = "erp", name: str = "bill.txt") -> tuple[Document, Job]:
     destinations = (Destination("webhook", endpoint),)
-    document = file_away(house.catalogue, house.blobs, name, f"Secret words of {name}", "invoice", destinations)
-    return document, house.catalogue.ledger.claim(Lane.DELIVER, "test", 60)[0]
+    document = file_away(mailroom.catalogue, mailroom.blobs, name, f"Secret words of {name}", "invoice", destinations)
+    return document, mailroom.catalogue.ledger.claim(QueueName.DELIVER, "test", 60)[0]
 
 
-def ended(house: House, document: Document) -> list[Event]:
-    return [e for e in house.catalogue.documents.history(document.id)[1] if e.stage == "deliver"]
+def ended(mailroom: Mailroom, document: Document) -> list[Event]:
+    return [e for e in mailroom.catalogue.documents.history(document.id)[1] if e.stage == "deliver"]
 
 
-def waiting(house: House) -> tuple[float, str]:
+def waiting(mailroom: Mailroom) -> tuple[float, str]:
     """Seconds until the next attempt, and the recorded reason."""
-    with house.catalogue.store.read() as connection:
+    with mailroom.catalogue.store.read() as connection:
         row = connection.exec_driver_sql("SELECT run_after, detail, dead FROM jobs WHERE lane = 'deliver'").one()
     assert not row.dead
     return row.run_after - time.time(), row.detail
 
 
-def test_the_official_library_accepts_the_signature_of_either_key(house: House, receiver: Receiver) -> None:
-    document, job = routed(house)
-    house.deliver.run(job)
+def test_the_official_library_accepts_the_signature_of_either_key(mailroom: Mailroom, receiver: Receiver) -> None:
+    document, job = routed(mailroom)
+    mailroom.deliver.run(job)
     ((headers, body),) = receiver.calls
     for secret in (NEW, OLD):
         message = Official(secret).verify(body, headers)
@@ -117,17 +117,17 @@ def test_the_official_library_accepts_the_signature_of_either_key(house: House, 
     assert (told["id"], told["name"], told["label"], told["probability"]) == (document.id, "bill.txt", "invoice", 0.9)
     assert b"Secret words" not in body
     assert len(body) < 20_000
-    assert ended(house, document)[0].facts["receipt"] == "HTTP 204"
+    assert ended(mailroom, document)[0].data["receipt"] == "HTTP 204"
     with pytest.raises(WebhookVerificationError):
         Official(OLD).verify(body.replace(b"invoice", b"letter!"), headers)
     with pytest.raises(WebhookVerificationError):
         Official(f"whsec_{base64.b64encode(b'3' * 32).decode()}").verify(body, headers)
 
 
-def test_an_attempt_repeated_says_the_same_under_the_same_id(house: House, receiver: Receiver) -> None:
-    _, job = routed(house)
-    house.deliver.run(job)
-    house.deliver.run(job)
+def test_an_attempt_repeated_says_the_same_under_the_same_id(mailroom: Mailroom, receiver: Receiver) -> None:
+    _, job = routed(mailroom)
+    mailroom.deliver.run(job)
+    mailroom.deliver.run(job)
     (first, one), (second, two) = receiver.calls
     assert first["webhook-id"] == second["webhook-id"] == job.id
     assert one == two
@@ -159,52 +159,52 @@ def reset(handler: BaseHTTPRequestHandler) -> None:
     ids=["500", "429", "404", "302", "308", "nonsense", "hang", "drip", "reset"],
 )  # fmt: skip
 def test_a_receiver_that_fails_is_called_again_later(
-    house: House, receiver: Receiver, answer: Callable, monkeypatch: pytest.MonkeyPatch
+    mailroom: Mailroom, receiver: Receiver, answer: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook, "TOTAL_SECONDS", 0.5)
     receiver.answer = answer
-    document, job = routed(house)
+    document, job = routed(mailroom)
     before = time.monotonic()
-    house.deliver.run(job)
+    mailroom.deliver.run(job)
     assert time.monotonic() - before < 2.5
     assert len(receiver.calls) == 1  # no redirect was followed
-    delay, detail = waiting(house)
+    delay, detail = waiting(mailroom)
     assert 3 < delay <= 6
     assert "erp" in detail or "did not answer" in detail
-    assert ended(house, document) == []
+    assert ended(mailroom, document) == []
 
 
-def test_the_schedule_and_the_dead_letter_and_its_replay(house: House, receiver: Receiver) -> None:
+def test_the_schedule_and_the_dead_letter_and_its_replay(mailroom: Mailroom, receiver: Receiver) -> None:
     receiver.answer = lambda h: reply(h, 503)
-    document, job = routed(house)
+    document, job = routed(mailroom)
     for attempt, seconds in enumerate(SCHEDULE, 1):
         assert job.attempt == attempt
-        house.deliver.run(job)
-        assert seconds - 2 < waiting(house)[0] <= seconds * 1.2
-        with house.catalogue.store.write() as connection:  # the clock moves on
+        mailroom.deliver.run(job)
+        assert seconds - 2 < waiting(mailroom)[0] <= seconds * 1.2
+        with mailroom.catalogue.store.write() as connection:  # the clock moves on
             connection.exec_driver_sql("UPDATE jobs SET run_after = 0 WHERE lane = 'deliver'")
-        (job,) = house.catalogue.ledger.claim(Lane.DELIVER, "test", 60)
-    house.deliver.run(job)
+        (job,) = mailroom.catalogue.ledger.claim(QueueName.DELIVER, "test", 60)
+    mailroom.deliver.run(job)
     assert len(receiver.calls) == 10
-    assert ended(house, document)[0].event == "parked"
+    assert ended(mailroom, document)[0].event == "parked"
     receiver.answer = lambda h: reply(h, 200)
-    assert house.catalogue.ledger.retry(document.id)
-    (job,) = house.catalogue.ledger.claim(Lane.DELIVER, "test", 60)
-    house.deliver.run(job)
-    assert [e.event for e in ended(house, document)] == ["parked", "done"]
+    assert mailroom.catalogue.ledger.retry(document.id)
+    (job,) = mailroom.catalogue.ledger.claim(QueueName.DELIVER, "test", 60)
+    mailroom.deliver.run(job)
+    assert [e.event for e in ended(mailroom, document)] == ["parked", "done"]
 
 
-def test_gone_is_parked_at_once_and_the_others_flow(house: House, receiver: Receiver) -> None:
+def test_gone_is_parked_at_once_and_the_others_flow(mailroom: Mailroom, receiver: Receiver) -> None:
     receiver.answer = lambda h: reply(h, 410 if "hook" in h.path else 200)
-    gone, job = routed(house, "erp", "one.txt")
-    house.deliver.run(job)
-    other, job = routed(house, "dms", "two.txt")
-    house.deliver.run(job)
-    assert ended(house, gone)[0].event == "parked"
-    assert ended(house, other)[0].event == "done"
+    gone, job = routed(mailroom, "erp", "one.txt")
+    mailroom.deliver.run(job)
+    other, job = routed(mailroom, "dms", "two.txt")
+    mailroom.deliver.run(job)
+    assert ended(mailroom, gone)[0].event == "parked"
+    assert ended(mailroom, other)[0].event == "done"
 
 
-def test_a_huge_answer_is_not_read(house: House, receiver: Receiver) -> None:
+def test_a_huge_answer_is_not_read(mailroom: Mailroom, receiver: Receiver) -> None:
     sent = 0
 
     def flood(handler: BaseHTTPRequestHandler) -> None:
@@ -219,17 +219,19 @@ def test_a_huge_answer_is_not_read(house: House, receiver: Receiver) -> None:
             handler.close_connection = True
 
     receiver.answer = flood
-    document, job = routed(house)
-    house.deliver.run(job)
-    assert ended(house, document)[0].event == "done"
+    document, job = routed(mailroom)
+    mailroom.deliver.run(job)
+    assert ended(mailroom, document)[0].event == "done"
     assert sent < 50_000_000
 
 
-def test_no_proxy_of_the_environment_is_used(house: House, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_of_the_environment_is_used(
+    mailroom: Mailroom, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    _, job = routed(house)
-    house.deliver.run(job)
+    _, job = routed(mailroom)
+    mailroom.deliver.run(job)
     assert len(receiver.calls) == 1
 
 
@@ -294,8 +296,8 @@ def test_a_name_is_resolved_once_and_that_address_is_called(
         resolve(webhook.checked(url), ("127.0.0.0/8",))
 
 
-def test_a_secret_that_is_none_is_named(house: House) -> None:
-    endpoint = house.settings.webhooks.endpoints["erp"]
+def test_a_secret_that_is_none_is_named(mailroom: Mailroom) -> None:
+    endpoint = mailroom.settings.webhooks.endpoints["erp"]
     with pytest.raises(Misconfigured, match=r"webhooks\.endpoints\.erp"):
         webhook.secrets_of("erp", endpoint.model_copy(update={"secret": "whsec_not base64!"}))
     with pytest.raises(Misconfigured, match="no secret"):

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage
-from workers.assemble import House
+from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage
+from workers.assemble import Mailroom
 
 
-def embedded(house: House, number: int, reason: str | None = None) -> str:
+def embedded(mailroom: Mailroom, number: int, reason: str | None = None) -> str:
     """One of them; its id."""
-    document, _ = house.catalogue.documents.receive(f"{number:064x}", 1, Sighting("tray", f"{number}.txt", 0.0))
-    (job,) = house.catalogue.ledger.claim(Lane.INGEST, "test", 60)
-    vector = np.zeros((1, house.embedder.dimension), np.float32)
+    document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, Arrival("tray", f"{number}.txt", 0.0))
+    (job,) = mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 60)
+    vector = np.zeros((1, mailroom.embedder.dimension), np.float32)
     vector[0, number] = 1.0
     outcome = Outcome(
         Stage.EMBED,
         document={"reason": reason},
         chunks=(Chunk(0, f"text number {number}", 0, 13),),
         vectors=vector,
-        embedder=house.embedder.digest,
+        embedder=mailroom.embedder.digest,
         next_stage=Stage.INDEX,
     )
-    assert house.catalogue.ledger.commit(job, outcome)
+    assert mailroom.catalogue.ledger.commit(job, outcome)
     return document.id

@@ -8,14 +8,14 @@ import numpy as np
 
 from pipeline.codec import encode_parsed
 from pipeline.documents import (
+    Arrival,
     Chunk,
     Destination,
     Document,
     Element,
-    Lane,
     Outcome,
     Parsed,
-    Sighting,
+    QueueName,
     Stage,
     State,
 )
@@ -33,11 +33,11 @@ def file_away(
     source: str = "tray",
 ) -> Document:
     """A document of ``text``, labelled, routed to ``destinations``, searchable; its deliveries wait in the ledger."""
-    revision, size = blobs.put([text.encode()], limit=1 << 20)
-    document, _ = catalogue.documents.receive(revision, size, Sighting(source, name, 1_790_000_000.0))
+    content_hash, size = blobs.put([text.encode()], limit=1 << 20)
+    document, _ = catalogue.documents.receive(content_hash, size, Arrival(source, name, 1_790_000_000.0))
     parsed = Parsed("text/plain", (Element("NarrativeText", text),), pages=1, parser="test")
-    key = cache_key(revision, Stage.PARSE, "test", ".txt")
-    facts = {"rules": ["default"], "destinations": [f"{d.kind}:{d.target}" for d in destinations], "review": None}
+    key = cache_key(content_hash, Stage.PARSE, "test", ".txt")
+    data = {"rules": ["default"], "destinations": [f"{d.kind}:{d.target}" for d in destinations], "review": None}
     decided = {"label": label, "probability": 0.9, "model": "old@1", "rules": ("default",)}
     outcomes = [
         Outcome(
@@ -47,7 +47,7 @@ def file_away(
             chunks=(Chunk(0, text, 0, len(text)),),
             next_stage=Stage.ROUTE,
         ),
-        Outcome(Stage.ROUTE, facts, decided, deliveries=destinations, next_stage=Stage.EMBED),
+        Outcome(Stage.ROUTE, data, decided, deliveries=destinations, next_stage=Stage.EMBED),
         Outcome(
             Stage.EMBED,
             vectors=np.ones((1, 4), np.float32),
@@ -55,7 +55,7 @@ def file_away(
             next_stage=Stage.INDEX,
         ),
     ]
-    (job,) = (job for job in catalogue.ledger.claim(Lane.INGEST, "test", 60) if job.subject == document.id)
+    (job,) = (job for job in catalogue.ledger.claim(QueueName.INGEST, "test", 60) if job.subject == document.id)
     for outcome in outcomes:
         job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
         assert job is not None

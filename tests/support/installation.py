@@ -15,7 +15,7 @@ from types import TracebackType
 import httpx
 import psutil
 
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -66,9 +66,9 @@ class Installation:
         key = (self.folder / "run" / "admin.key").read_text().strip()
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=30, trust_env=False)
 
-    def house(self) -> House:
+    def mailroom(self) -> Mailroom:
         """The same stores, opened from here."""
-        return House(load_settings(self.settings, environ={}).settings)
+        return Mailroom(load_settings(self.settings, environ={}).settings)
 
     def memory_mb(self) -> float:
         """Proportional memory of all its processes: shared pages are counted once."""

@@ -8,11 +8,11 @@ import shutil
 import pytest
 
 
-def lacking(what: str, package: str) -> str:
+def missing_from_index(what: str, package: str) -> str:
     """Why a test is skipped for a program."""
     return f"{what} is missing: sudo apt-get install {package}"
 
 
 def program(name: str, package: str) -> pytest.MarkDecorator:
     """A test that calls a program of the system."""
-    return pytest.mark.skipif(shutil.which(name) is None, reason=lacking(name, package))
+    return pytest.mark.skipif(shutil.which(name) is None, reason=missing_from_index(name, package))

@@ -11,49 +11,49 @@ import httpx
 import uvicorn
 
 from pipeline.codec import encode_parsed
-from pipeline.documents import Chunk, Document, Element, Lane, Outcome, Parsed, Stage, State
+from pipeline.documents import Chunk, Document, Element, Outcome, Parsed, QueueName, Stage, State
 from workers.api.app import create_app
 from workers.api.serve import bind, configuration, url_of
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.indexer.writer import Writer
 from workers.settings import load_settings
 
 ALL = ("read", "write", "admin")
 
 
-def make_house(folder: Path, **overrides: str) -> House:
+def make_mailroom(folder: Path, **overrides: str) -> Mailroom:
     """An installation in ``folder`` without a broker: hints are lost, as they may be."""
-    return House(load_settings({"data.path": str(folder), "api.port": "0", **overrides}, environ={}).settings)
+    return Mailroom(load_settings({"data.path": str(folder), "api.port": "0", **overrides}, environ={}).settings)
 
 
 @contextmanager
-def serving(house: House) -> Iterator[str]:
+def serving(mailroom: Mailroom) -> Iterator[str]:
     """The API's URL, served by uvicorn in this process."""
-    listening = bind(house.settings)
-    server = uvicorn.Server(configuration(create_app(house, warm=False)))
+    listening = bind(mailroom.settings)
+    server = uvicorn.Server(configuration(create_app(mailroom, warm=False)))
     thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
-        yield url_of(house.settings, listening)
+        yield url_of(mailroom.settings, listening)
     finally:
         server.should_exit = True
         thread.join(20)
 
 
 def client(
-    url: str, house: House, principals: Sequence[str] = ("*",), scopes: Sequence[str] = ALL, admin: bool = False
+    url: str, mailroom: Mailroom, principals: Sequence[str] = ("*",), scopes: Sequence[str] = ALL, admin: bool = False
 ) -> httpx.Client:
     """A client with a key of its own."""
-    _, secret = house.catalogue.keys.create("test", principals, scopes, admin)
+    _, secret = mailroom.catalogue.keys.create("test", principals, scopes, admin)
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30)
 
 
 def read_and_index(
-    house: House, document_id: str, text: str, label: str = "invoice", title: str | None = None
+    mailroom: Mailroom, document_id: str, text: str, label: str = "invoice", title: str | None = None
 ) -> Document:
     """Bring a received document to INDEXED with this text: the outcomes of the stages, committed as workers do."""
-    ledger, embedder = house.catalogue.ledger, house.embedder
-    while (jobs := ledger.claim(Lane.INGEST, "test", 60)) and jobs[0].subject != document_id:
+    ledger, embedder = mailroom.catalogue.ledger, mailroom.embedder
+    while (jobs := ledger.claim(QueueName.INGEST, "test", 60)) and jobs[0].subject != document_id:
         ledger.release(jobs[0], 3600, "test", "", counted=False)
     job = jobs[0]
     parsed = Parsed("text/plain", (Element("NarrativeText", text, 1),), 1, "test")
@@ -76,7 +76,7 @@ def read_and_index(
     job = ledger.commit(job, outcome, keep=True, seconds=60)
     vectors = embedder.embed([text])
     ledger.commit(job, Outcome(Stage.EMBED, vectors=vectors, embedder=embedder.digest, next_stage=Stage.INDEX))
-    Writer(house).step()
-    found = house.catalogue.documents.get(document_id)
+    Writer(mailroom).step()
+    found = mailroom.catalogue.documents.get(document_id)
     assert found.state is State.INDEXED
     return found

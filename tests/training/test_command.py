@@ -17,9 +17,9 @@ from models.recipes.finetune.examples import Example
 from models.registry import open_version
 from tests.scenarios.running import wait_for
 from tests.support.filed import file_away
-from tests.support.serving import make_house
+from tests.support.serving import make_mailroom
 from tests.training.conftest import CLASSES, texts
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 from workers.queue.process import OnlyOne
@@ -27,14 +27,14 @@ from workers.services.review import approve
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = make_house(tmp_path / "data")
-    yield house
-    house.close()
+def mailroom(tmp_path: Path) -> Iterator[Mailroom]:
+    mailroom = make_mailroom(tmp_path / "data")
+    yield mailroom
+    mailroom.close()
 
 
-def run(house: House, *words: str) -> int:
-    return main(["--data", str(house.settings.home), *words])
+def run(mailroom: Mailroom, *words: str) -> int:
+    return main(["--data", str(mailroom.settings.home), *words])
 
 
 def write_list(file: Path, per_class: int, header: tuple[str, str] = ("text", "label")) -> Path:
@@ -46,33 +46,35 @@ def write_list(file: Path, per_class: int, header: tuple[str, str] = ("text", "l
 
 
 def test_from_labels_to_an_active_model(
-    house: House, tiny: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mailroom: Mailroom, tiny: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     listed = write_list(tmp_path / "labels.csv", 30)
     arguments = ("train", "--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "2")
-    assert run(house, *arguments, "--json") == exits.OK
+    assert run(mailroom, *arguments, "--json") == exits.OK
     output = capsys.readouterr()
     version = json.loads(output.out)
     assert "classifies" in version["summary"]
     assert not [line for line in output.err.splitlines() if "INFO" in line or "Warning" in line]
     folder = Path(version["folder"])
     assert "mailroom train --name letters --labels labels.csv --base" in (folder / "card.md").read_text()
-    assert folder.parent == house.settings.models_root / "letters"
+    assert folder.parent == mailroom.settings.models_root / "letters"
     assert {"report.html", "report.json", "card.md", "golden.jsonl"} <= {file.name for file in folder.iterdir()}
 
-    assert run(house, "models", "promote", version["title"]) == exits.OK
-    prediction = house.classifiers.open("letters").classify(["press the switch, turn the screw, remove the cable"])[0]
+    assert run(mailroom, "models", "promote", version["title"]) == exits.OK
+    prediction = mailroom.classifiers.open("letters").classify(["press the switch, turn the screw, remove the cable"])[
+        0
+    ]
     assert prediction.label in CLASSES
 
 
-def test_from_approvals_to_a_version_under_the_labels_of_today(house: House, tiny: Callable, capsys) -> None:
+def test_from_approvals_to_a_version_under_the_labels_of_today(mailroom: Mailroom, tiny: Callable, capsys) -> None:
     for example in (*texts(12), Example("A text of a class that nobody wants.", ("spare",), "spare")):
-        filed = file_away(house.catalogue, house.blobs, f"{example.identity}.txt", example.text, "unsorted")
-        approve(house, filed, example.labels, "ann", new=True)
-    house.taxonomy.change("rename", ["manual"], ["handbook"], "ann")
-    house.taxonomy.change("retire", ["spare"], [], "ann")
+        filed = file_away(mailroom.catalogue, mailroom.blobs, f"{example.identity}.txt", example.text, "unsorted")
+        approve(mailroom, filed, example.labels, "ann", new=True)
+    mailroom.taxonomy.change("rename", ["manual"], ["handbook"], "ann")
+    mailroom.taxonomy.change("retire", ["spare"], [], "ann")
     arguments = ("train", "--reviews", "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "1", "--json")
-    assert run(house, *arguments) == exits.OK
+    assert run(mailroom, *arguments) == exits.OK
     version = json.loads(capsys.readouterr().out)
     notes = [note for note in version["warnings"] if "bear" in note]
     assert [note.partition(":")[0] for note in notes] == [
@@ -81,14 +83,14 @@ def test_from_approvals_to_a_version_under_the_labels_of_today(house: House, tin
     ]
     golden = [json.loads(line) for line in (Path(version["folder"]) / "golden.jsonl").read_text("utf-8").splitlines()]
     assert {row["labels"][0] for row in golden} == {"handbook", "invoice", "letter"}
-    filed = [house.catalogue.documents.get(row["document"]) for row in golden]
-    assert [list(house.taxonomy.labels_of(document).values()) for document in filed] == [
+    filed = [mailroom.catalogue.documents.get(row["document"]) for row in golden]
+    assert [list(mailroom.taxonomy.labels_of(document).values()) for document in filed] == [
         row["labels"] for row in golden
     ]
 
 
 def test_several_labels_in_a_cell_make_a_model_that_gives_several(
-    house: House, tiny: Callable, tmp_path: Path, capsys
+    mailroom: Mailroom, tiny: Callable, tmp_path: Path, capsys
 ) -> None:
     listed = tmp_path / "labels.csv"
     with listed.open("w", newline="", encoding="utf-8") as out:
@@ -106,9 +108,9 @@ def test_several_labels_in_a_cell_make_a_model_that_gives_several(
         "1",
         "--json",
     )
-    assert run(house, "train", *arguments) == exits.OK
+    assert run(mailroom, "train", *arguments) == exits.OK
     version = json.loads(capsys.readouterr().out)
-    version = open_version(house.settings.models_root, "letters", version["title"].partition("@")[2])
+    version = open_version(mailroom.settings.models_root, "letters", version["title"].partition("@")[2])
     assert version.manifest.multi
     assert set(version.manifest.labels) == {*CLASSES, "urgent"}
 
@@ -123,13 +125,13 @@ def test_several_labels_in_a_cell_make_a_model_that_gives_several(
     ],
 )
 def test_an_unusable_list_is_reported_with_its_row(
-    house: House, tmp_path: Path, capsys, rows: bytes, message: str
+    mailroom: Mailroom, tmp_path: Path, capsys, rows: bytes, message: str
 ) -> None:
     listed = tmp_path / "labels.csv"
     listed.write_bytes(rows)
-    assert run(house, "train", "--labels", str(listed), "--name", "letters") != exits.OK
+    assert run(mailroom, "train", "--labels", str(listed), "--name", "letters") != exits.OK
     assert message in " ".join(capsys.readouterr().err.split())
-    assert not (house.settings.models_root / "letters").exists()
+    assert not (mailroom.settings.models_root / "letters").exists()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_an_unusable_list_is_reported_with_its_row(
     ],
 )
 def test_labels_that_cannot_be_used_change_nothing(
-    house: House,
+    mailroom: Mailroom,
     tiny: Callable,
     tmp_path: Path,
     capsys,
@@ -150,35 +152,37 @@ def test_labels_that_cannot_be_used_change_nothing(
     message: str,
 ) -> None:
     listed = write_list(tmp_path / "labels.csv", per_class, header)
-    status = run(house, "train", "--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")))
+    status = run(mailroom, "train", "--labels", str(listed), "--name", "letters", "--base", str(tiny("Mistral")))
     assert status != exits.OK
     error = capsys.readouterr().err
     assert f"error: {code}" in error
     assert message in error
-    assert not (house.settings.models_root / "letters").exists()
+    assert not (mailroom.settings.models_root / "letters").exists()
 
 
-def test_a_base_that_could_run_code_is_refused(house: House, tmp_path: Path, capsys) -> None:
+def test_a_base_that_could_run_code_is_refused(mailroom: Mailroom, tmp_path: Path, capsys) -> None:
     base = tmp_path / "base"
     base.mkdir()
     (base / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     listed = write_list(tmp_path / "labels.csv", 12)
-    run(house, "train", "--labels", str(listed), "--name", "letters", "--base", str(base))
+    run(mailroom, "train", "--labels", str(listed), "--name", "letters", "--base", str(base))
     assert "may hold code" in capsys.readouterr().err
-    assert not (house.settings.models_root / "letters").exists()
+    assert not (mailroom.settings.models_root / "letters").exists()
 
 
-def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(house: House, tmp_path: Path, capsys) -> None:
+def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(
+    mailroom: Mailroom, tmp_path: Path, capsys
+) -> None:
     listed = write_list(tmp_path / "labels.csv", 12)
-    assert run(house, "train", "--labels", str(listed), "--name", "a/b") != exits.OK
+    assert run(mailroom, "train", "--labels", str(listed), "--name", "a/b") != exits.OK
     assert "'a/b' is not a model's name" in capsys.readouterr().err
-    assert not (house.settings.home / "training").exists()
+    assert not (mailroom.settings.home / "training").exists()
 
 
-def test_a_second_training_of_the_same_name_is_refused(house: House, tmp_path: Path, capsys) -> None:
+def test_a_second_training_of_the_same_name_is_refused(mailroom: Mailroom, tmp_path: Path, capsys) -> None:
     listed = write_list(tmp_path / "labels.csv", 12)
-    with OnlyOne(house.settings.home / "training" / "letters" / "lock", "The first"):
-        assert run(house, "train", "--labels", str(listed), "--name", "letters") != exits.OK
+    with OnlyOne(mailroom.settings.home / "training" / "letters" / "lock", "The first"):
+        assert run(mailroom, "train", "--labels", str(listed), "--name", "letters") != exits.OK
     assert "A training of letters is running already" in " ".join(capsys.readouterr().err.split())
 
 
@@ -194,6 +198,6 @@ def test_a_training_ends_with_the_command_that_started_it(tmp_path: Path) -> Non
     wait_for(lambda: not running.exists() or not running.read_bytes(), 120, "the training to end")
 
 
-def test_without_any_labels_the_command_names_the_options(house: House, capsys) -> None:
-    assert run(house, "train", "--name", "letters") != exits.OK
+def test_without_any_labels_the_command_names_the_options(mailroom: Mailroom, capsys) -> None:
+    assert run(mailroom, "train", "--name", "letters") != exits.OK
     assert "--reviews" in capsys.readouterr().err

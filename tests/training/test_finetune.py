@@ -53,8 +53,8 @@ def test_every_architecture_is_trained_exported_and_served(
     assert version.report["export"]["full"]["difference"] < 1e-4
     served = version.report["export"][version.report["export"]["served"]]
     assert served["same"] >= 0.995
-    verdicts = OnnxClassifier(folder).classify(["press the switch, remove the cable and turn the screw"])
-    assert verdicts[0].label == "manual"
+    predictions = OnnxClassifier(folder).classify(["press the switch, remove the cable and turn the screw"])
+    assert predictions[0].label == "manual"
 
 
 def test_a_version_brings_its_report(tiny: Callable, embedder, tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from prometheus_client import CollectorRegistry
 
 from workers.api import problems
 from workers.api.health import Health
-from workers.api.metrics import HouseCollector, Requests
+from workers.api.metrics import MailroomCollector, Requests
 from workers.api.middleware import Gate
 from workers.api.routes import access, discovery, documents, feedback, queries, questions, service
-from workers.api.routes import predictions as verdicts
+from workers.api.routes import predictions as predictions
 from workers.api.routes.common import Desk
-from workers.assemble import House
+from workers.assemble import Mailroom
 
 DESCRIPTION = """Sort, route, file and find documents. Every route but `/healthz` and `/problems` needs an API key.
 Errors are RFC 9457 problem details; their `code` is stable. Times are ISO 8601 in UTC."""
@@ -27,9 +27,9 @@ Errors are RFC 9457 problem details; their `code` is stable. Times are ISO 8601 
 NO_PAGES = {"docs_url": None, "redoc_url": None, "openapi_url": None}
 
 
-def create_app(house: House, warm: bool = True) -> FastAPI:
+def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     """The REST API over one House. ``warm`` opens the models in the background at start, not at the first search."""
-    desk = _desk(house)
+    desk = _desk(mailroom)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -41,18 +41,18 @@ def create_app(house: House, warm: bool = True) -> FastAPI:
     app.state.desk = desk
     app.router.redirect_slashes = False
     problems.install(app)
-    for routes in (documents, questions, queries, discovery, feedback, access, service, verdicts):
+    for routes in (documents, questions, queries, discovery, feedback, access, service, predictions):
         app.include_router(routes.router)
-    app.add_middleware(Gate, house=house, requests=desk.requests)
+    app.add_middleware(Gate, mailroom=mailroom, requests=desk.requests)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 
 
-def _desk(house: House) -> Desk:
-    house.catalogue, house.blobs, house.reader  # noqa: B018  (built now: a mistake in the settings shows at start)
-    registry, hints = CollectorRegistry(), house.hints
-    registry.register(HouseCollector(house, hints))
-    return Desk(house, hints, registry, Requests(registry), Health(house, hints))
+def _desk(mailroom: Mailroom) -> Desk:
+    mailroom.catalogue, mailroom.blobs, mailroom.reader  # noqa: B018  (built now: a mistake in the settings shows at start)
+    registry, notifier = CollectorRegistry(), mailroom.notifier
+    registry.register(MailroomCollector(mailroom, notifier))
+    return Desk(mailroom, notifier, registry, Requests(registry), Health(mailroom, notifier))
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from starlette.types import Scope as Connection
 
 from pipeline.access import Effect, Origin, Scope, chain, place
-from pipeline.documents import Document, Sighting
+from pipeline.documents import Arrival, Document
 from pipeline.errors import Refused
 from pipeline.ports import Catalogue, Keys
 from pipeline.questions import Caller
@@ -85,7 +85,7 @@ def readable(catalogue: Catalogue, caller: Caller, document_id: str) -> Document
         raise missing from None
 
 
-def seen(catalogue: Catalogue, caller: Caller, document_id: str, arrivals: Sequence[Sighting]) -> list[Sighting]:
+def seen(catalogue: Catalogue, caller: Caller, document_id: str, arrivals: Sequence[Arrival]) -> list[Arrival]:
     """Those arrivals that were for the caller: one that was for others is not told, though its content is shared."""
     if caller.admin:
         return list(arrivals)

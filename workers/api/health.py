@@ -12,9 +12,9 @@ from pipeline.numbers import Numbers
 from pipeline.parse.sandbox import SandboxedParser
 from pipeline.questions import Caller, Filters
 from workers.api.schemas.documents import Health as Report
-from workers.assemble import House
-from workers.queue.notify import Hints
-from workers.services.missing import lacking
+from workers.assemble import Mailroom
+from workers.queue.notify import Notifier
+from workers.services.missing import missing_from_index
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ class Completeness:
     is not there; what lacks at two looks was taken away (an older copy was put back, the folder emptied) and nobody mends
     it."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, mailroom: Mailroom) -> None:
+        self._mailroom = mailroom
         self._looked_at = float("-inf")
         self._lacking: Numbers | None = None
         self.is_behind = False
@@ -38,7 +38,7 @@ class Completeness:
     def look(self) -> bool:
         """Cheap between two looks."""
         if time.monotonic() - self._looked_at >= LACK_SECONDS:
-            found = lacking(self._house.catalogue.documents, self._house.reader)
+            found = missing_from_index(self._mailroom.catalogue.documents, self._mailroom.reader)
             self.is_behind = self._lacking is not None and len(self._lacking & found) > 0
             self._lacking, self._looked_at = found, time.monotonic()
         return self.is_behind
@@ -47,13 +47,13 @@ class Completeness:
 class Health:
     """`look` tells how things are; `warm` opens what the first search would wait for."""
 
-    def __init__(self, house: House, hints: Hints) -> None:
-        self._house, self._hints = house, hints
+    def __init__(self, mailroom: Mailroom, notifier: Notifier) -> None:
+        self._mailroom, self._hints = mailroom, notifier
         self._sandbox = "unknown"
         self._search = "opening"
         self._lock = threading.Lock()
         self._last: tuple[float, Report] | None = None
-        self._completeness = Completeness(house)
+        self._completeness = Completeness(mailroom)
 
     def look(self) -> Report:
         with self._lock:
@@ -64,8 +64,8 @@ class Health:
     def warm(self) -> None:
         """Open the search's model, and find out how well this machine can lock up the parser. In a thread of its own."""
         try:
-            self._house.search.search  # noqa: B018  (building it loads the model)
-            self._house.embedder.embed(["warm"])
+            self._mailroom.search.search  # noqa: B018  (building it loads the model)
+            self._mailroom.embedder.embed(["warm"])
             self._search = "ok"
         except MailroomError as error:
             self._search = "unavailable"
@@ -80,7 +80,7 @@ class Health:
     def _measure(self) -> Report:
         catalogue = self._catalogue_answers()
         broker = self._hints.waiting() is not None
-        reader = self._house.reader
+        reader = self._mailroom.reader
         generation = reader.snapshot().generation
         index = self._index(reader.stale)
         if catalogue and index == "ok" and self._completeness.look():
@@ -99,16 +99,16 @@ class Health:
 
     def _index(self, stale: bool) -> str:
         """What is wrong with its folder; "stale" where all that is known is that the newest generation cannot be used."""
-        if self._house.settings.index.url:  # a server: whether it answers, the reader has just seen
+        if self._mailroom.settings.index.url:  # a server: whether it answers, the reader has just seen
             return "stale" if stale else "ok"
-        state = self._house.indexes.look().name
+        state = self._mailroom.indexes.look().name
         if state in ("read-only", "full", "damaged"):
             return state
         return "stale" if stale else "ok"  # before the first document there is no folder yet, and all is well
 
     def _catalogue_answers(self) -> bool:
         try:
-            self._house.catalogue.documents.find(_NOBODY, Filters(), limit=1)
+            self._mailroom.catalogue.documents.find(_NOBODY, Filters(), limit=1)
         except MailroomError:
             return False
         return True

@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from pipeline.documents import State
-from workers.assemble import House
-from workers.queue.notify import Hints
+from workers.assemble import Mailroom
+from workers.queue.notify import Notifier
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
@@ -36,11 +36,11 @@ class Requests:
         self._bytes.inc(size)
 
 
-class HouseCollector(Collector):
+class MailroomCollector(Collector):
     """Documents by state, jobs by lane, the broker and the index, as they are now."""
 
-    def __init__(self, house: House, hints: Hints) -> None:
-        self._house, self._hints = house, hints
+    def __init__(self, mailroom: Mailroom, notifier: Notifier) -> None:
+        self._mailroom, self._hints = mailroom, notifier
 
     def describe(self) -> list[GaugeMetricFamily]:
         return []  # or registering would collect
@@ -50,7 +50,7 @@ class HouseCollector(Collector):
         yield from self._jobs()
         waiting = self._hints.waiting()
         yield GaugeMetricFamily("mailroom_broker_up", "1 when the broker answers", value=float(waiting is not None))
-        reader = self._house.reader
+        reader = self._mailroom.reader
         held = len(reader.snapshot().numbers)
         yield GaugeMetricFamily("mailroom_index_documents", "Documents in the index generation in use", value=held)
         yield GaugeMetricFamily(
@@ -58,20 +58,20 @@ class HouseCollector(Collector):
         )
 
     def _documents(self) -> GaugeMetricFamily:
-        counts = self._house.catalogue.documents.counts()
+        counts = self._mailroom.catalogue.documents.counts()
         family = GaugeMetricFamily("mailroom_documents", "Documents by state", labels=("state",))
         for state in State:
             family.add_metric((str(state),), counts.get(state, 0))
         return family
 
     def _jobs(self) -> Iterator[GaugeMetricFamily]:
-        number = GaugeMetricFamily("mailroom_jobs", "Jobs in the ledger", labels=("lane", "stage", "state"))
+        number = GaugeMetricFamily("mailroom_jobs", "Jobs in the ledger", labels=("queue", "stage", "state"))
         age = GaugeMetricFamily(
-            "mailroom_jobs_oldest_seconds", "Age of the oldest job", labels=("lane", "stage", "state")
+            "mailroom_jobs_oldest_seconds", "Age of the oldest job", labels=("queue", "stage", "state")
         )
         now = time.time()
-        for row in self._house.catalogue.ledger.backlog():
-            names = (row["lane"], row["stage"], row["state"])
+        for row in self._mailroom.catalogue.ledger.backlog():
+            names = (row["queue"], row["stage"], row["state"])
             number.add_metric(names, row["count"])
             age.add_metric(names, max(0.0, now - (row["oldest"] or now)))
         yield number

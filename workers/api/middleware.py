@@ -14,7 +14,7 @@ from pipeline.errors import MailroomError, Refused
 from workers.api import problems
 from workers.api.auth import OPEN, authenticate
 from workers.api.metrics import Requests
-from workers.assemble import House
+from workers.assemble import Mailroom
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ HEADERS = {
 class Gate:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, house: House, requests: Requests) -> None:
-        self.app, self._house, self._requests = app, house, requests
+    def __init__(self, app: ASGIApp, mailroom: Mailroom, requests: Requests) -> None:
+        self.app, self._mailroom, self._requests = app, mailroom, requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,7 +58,7 @@ class Gate:
 
     async def _admit(self, scope: Scope) -> None:
         if OPEN.fullmatch(scope["path"]) is None:
-            scope["access"] = await anyio.to_thread.run_sync(authenticate, scope, self._house.catalogue.keys)
+            scope["access"] = await anyio.to_thread.run_sync(authenticate, scope, self._mailroom.catalogue.keys)
 
 
 def route_of(scope: Scope) -> str:

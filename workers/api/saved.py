@@ -12,7 +12,7 @@ from pipeline.errors import Refused
 from pipeline.questions import Caller, SavedQuery
 from workers.api.schemas.documents import K, Offset, Search, SearchPage, moment
 from workers.api.searching import answer
-from workers.assemble import House
+from workers.assemble import Mailroom
 
 #: Without control characters, and with a sign that is no blank.
 Name = Annotated[
@@ -53,27 +53,29 @@ class SavedPage(BaseModel):
     items: list[Saved]
 
 
-def save(house: House, caller: Caller, body: Saving) -> Saved:
+def save(mailroom: Mailroom, caller: Caller, body: Saving) -> Saved:
     """Keep a search that would not be refused. Raises Refused as the search itself does, and "conflict" for a name twice."""
     search = body.search
-    house.search.vouch(caller, search.request(), search.facets, search.facet_limit)
+    mailroom.search.validate(caller, search.request(), search.facets, search.facet_limit)
     told = search.model_dump(mode="json", exclude_defaults=True)
-    return Saved.of(house.catalogue.queries.create(caller, body.name, told))
+    return Saved.of(mailroom.catalogue.queries.create(caller, body.name, told))
 
 
-def listed(house: House, caller: Caller) -> SavedPage:
-    return SavedPage(items=[Saved.of(query) for query in house.catalogue.queries.list(caller)])
+def listed(mailroom: Mailroom, caller: Caller) -> SavedPage:
+    return SavedPage(items=[Saved.of(query) for query in mailroom.catalogue.queries.list(caller)])
 
 
-def run(house: House, caller: Caller, query_id: str, k: K | None = None, offset: Offset | None = None) -> SearchPage:
+def run(
+    mailroom: Mailroom, caller: Caller, query_id: str, k: K | None = None, offset: Offset | None = None
+) -> SearchPage:
     """What the saved search finds now, of what the caller may read now; ``k`` and ``offset`` in place of its own."""
-    search = Search.model_validate(house.catalogue.queries.get(caller, checked(query_id)).search)
+    search = Search.model_validate(mailroom.catalogue.queries.get(caller, checked(query_id)).search)
     page = {name: value for name, value in (("k", k), ("offset", offset)) if value is not None}
-    return answer(house.search, caller, search.model_copy(update=page))
+    return answer(mailroom.search, caller, search.model_copy(update=page))
 
 
-def delete(house: House, caller: Caller, query_id: str) -> None:
-    house.catalogue.queries.delete(caller, checked(query_id))
+def delete(mailroom: Mailroom, caller: Caller, query_id: str) -> None:
+    mailroom.catalogue.queries.delete(caller, checked(query_id))
 
 
 def checked(query_id: str) -> str:

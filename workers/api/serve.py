@@ -10,7 +10,7 @@ import uvicorn
 
 from pipeline.errors import Misconfigured
 from workers.api.app import create_app
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.services.first_key import first_key
 from workers.settings import Settings
 
@@ -21,18 +21,18 @@ MAX_CONNECTIONS = 256
 
 def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises Misconfigured("bad-settings") when the port is taken."""
-    house = House(settings)
-    first_key(house.catalogue, settings.run_path)
+    mailroom = Mailroom(settings)
+    first_key(mailroom.catalogue, settings.run_path)
     listening = bind(settings)
     address = settings.run_path / ADDRESS_FILE
     try:
-        app = create_app(house)
+        app = create_app(mailroom)
         settings.run_path.mkdir(parents=True, exist_ok=True)
         address.write_text(json.dumps({"url": url_of(settings, listening), "pid": os.getpid()}))
         uvicorn.Server(configuration(app)).run(sockets=[listening])
     finally:
         address.unlink(missing_ok=True)
-        house.close()
+        mailroom.close()
 
 
 def configuration(app: object) -> uvicorn.Config:

@@ -17,7 +17,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 from starlette.requests import ClientDisconnect, Request
 
-from pipeline.documents import Sighting
+from pipeline.documents import Arrival
 from pipeline.errors import Refused
 from pipeline.questions import Caller
 from workers.api.schemas.documents import Word, Words
@@ -51,7 +51,7 @@ class Form:
     has_file: bool = False
 
 
-def sighting(form: Form, caller: Caller, reserved_sources: frozenset[str]) -> Sighting:
+def arrival(form: Form, caller: Caller, reserved_sources: frozenset[str]) -> Arrival:
     """The arrival that the form describes. Raises Refused("bad-request") naming the field."""
     try:
         given = UploadFields.model_validate(_values(form))
@@ -65,7 +65,7 @@ def sighting(form: Form, caller: Caller, reserved_sources: frozenset[str]) -> Si
     # Without a list the document is for those who the key stands for; an administrator's is for everyone.
     own = ["*"] if caller.admin else list(caller.principals)
     access = own if given.access is None else given.access
-    return Sighting(given.source, given.path, time.time(), tuple(access), tuple(given.labels), given.metadata)
+    return Arrival(given.source, given.path, time.time(), tuple(access), tuple(given.labels), given.metadata)
 
 
 def _values(form: Form) -> dict[str, object]:

@@ -6,15 +6,15 @@ import logging
 import time
 
 from indexes.open import open_catalogue
-from pipeline.documents import Lane
+from pipeline.documents import QueueName
 from pipeline.errors import MailroomError
-from workers.queue.notify import Hints
+from workers.queue.notify import Notifier
 from workers.queue.process import Stopping
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
-LANES = (Lane.INGEST, Lane.DELIVER, Lane.RECLASSIFY)
+SERVED = (QueueName.INGEST, QueueName.DELIVER, QueueName.RECLASSIFY)
 #: Hints in a queue at most: enough to keep every worker busy, few enough that a flood of jobs stays in the ledger.
 QUEUE_CAP = 64
 #: A job hinted less than this long ago is not hinted again, unless the queue is empty.
@@ -27,7 +27,7 @@ class Sweeper:
     def __init__(self, settings: Settings) -> None:
         # The catalogue alone, not a House: this process is there all the time and should be small.
         self._settings, self._ledger = settings, open_catalogue(settings.catalogue_url).ledger
-        self._hints = Hints(settings)
+        self._hints = Notifier(settings)
         self._hinted: dict[str, float] = {}
 
     def run(self, stopping: Stopping) -> None:
@@ -44,18 +44,18 @@ class Sweeper:
             return 0
         now = time.monotonic()
         self._hinted = {job: at for job, at in self._hinted.items() if now - at < REMEMBER_SECONDS}
-        return sum(self._sweep_lane(lane, waiting[str(lane)], now) for lane in LANES)
+        return sum(self._sweep_lane(queue, waiting[str(queue)], now) for queue in SERVED)
 
-    def _sweep_lane(self, lane: Lane, waiting: int, now: float) -> int:
+    def _sweep_lane(self, queue: QueueName, waiting: int, now: float) -> int:
         room = QUEUE_CAP - waiting
         if room <= 0:
             return 0
-        due = self._ledger.due(lane, room + len(self._hinted))
+        due = self._ledger.due(queue, room + len(self._hinted))
         # With an empty queue what was hinted before is lost (FLUSHALL, a killed worker): say it again.
         fresh = [job for job in due if waiting == 0 or job not in self._hinted][:room]
         sent = 0
         for job in fresh:
-            if not self._hints.send(lane, job):
+            if not self._hints.send(queue, job):
                 break
             self._hinted[job] = now
             sent += 1

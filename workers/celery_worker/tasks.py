@@ -12,18 +12,18 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
 
-from pipeline.documents import Job, Lane
+from pipeline.documents import Job, QueueName
 from pipeline.errors import MailroomError
 from pipeline.faults import fault
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.queue.lease import heartbeat, owner
-from workers.queue.notify import Hints
+from workers.queue.notify import Notifier
 from workers.queue.process import die_with_parent
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
-LANES = (Lane.INGEST, Lane.DELIVER, Lane.RECLASSIFY)
+SERVED = (QueueName.INGEST, QueueName.DELIVER, QueueName.RECLASSIFY)
 #: After its hinted job a worker goes on with due ones for this long, which saves a round trip by the broker for each;
 #: then it answers the broker again, so that other queues get their turn.
 LINGER_SECONDS = 5.0
@@ -32,48 +32,48 @@ LINGER_SECONDS = 5.0
 class Worker:
     """One worker process: its House, built after the fork since ONNX sessions and connections do not survive one."""
 
-    def __init__(self, settings: Settings, lanes: tuple[Lane, ...]) -> None:
-        self.house = House(settings)
-        self._hints = Hints(settings)
-        self._runners: dict[Lane, Any] = {lane: getattr(self.house, lane) for lane in lanes}
+    def __init__(self, settings: Settings, lanes: tuple[QueueName, ...]) -> None:
+        self.mailroom = Mailroom(settings)
+        self._hints = Notifier(settings)
+        self._runners: dict[QueueName, Any] = {queue: getattr(self.mailroom, queue) for queue in lanes}
 
-    def run(self, lane: Lane, job_id: str) -> int:
+    def run(self, queue: QueueName, job_id: str) -> int:
         """The hinted job, and due ones of the same lane after it; returns how many. A hint that is late, double or wrong
         is as good as any other: it wakes."""
         until = time.monotonic() + LINGER_SECONDS
         done = 0
         try:
-            job = self._claim(lane, job_id) or self._claim(lane)
+            job = self._claim(queue, job_id) or self._claim(queue)
             while job is not None:
-                self._execute(lane, job)
+                self._execute(queue, job)
                 done += 1
-                job = self._claim(lane) if time.monotonic() < until else None
+                job = self._claim(queue) if time.monotonic() < until else None
         except MailroomError as error:
-            log.error("lane %s: %s", lane, error)
+            log.error("lane %s: %s", queue, error)
             time.sleep(1.0)  # a wrong setting or a store that is away: not in a tight circle
         return done
 
-    def _claim(self, lane: Lane, job_id: str | None = None) -> Job | None:
-        seconds = self.house.settings.workers.lease_seconds
-        return next(iter(self.house.catalogue.ledger.claim(lane, owner(), seconds, job_id=job_id)), None)
+    def _claim(self, queue: QueueName, job_id: str | None = None) -> Job | None:
+        seconds = self.mailroom.settings.workers.lease_seconds
+        return next(iter(self.mailroom.catalogue.ledger.claim(queue, owner(), seconds, job_id=job_id)), None)
 
-    def _execute(self, lane: Lane, job: Job) -> None:
+    def _execute(self, queue: QueueName, job: Job) -> None:
         fault("claimed", job.subject)
-        ledger = self.house.catalogue.ledger
-        with heartbeat(ledger, job, self.house.settings.workers.lease_seconds):
-            self._runners[lane].run(job)
-        if lane is Lane.INGEST:
-            self._hints.nudge(ledger, Lane.DELIVER)
+        ledger = self.mailroom.catalogue.ledger
+        with heartbeat(ledger, job, self.mailroom.settings.workers.lease_seconds):
+            self._runners[queue].run(job)
+        if queue is QueueName.INGEST:
+            self._hints.notify(ledger, QueueName.DELIVER)
 
     def close(self) -> None:
-        self.house.close()
+        self.mailroom.close()
 
 
 class Loading:
     """A `Worker` on its way: built by a thread, so that a child is there for its Celery parent at once (a child that is
     lost before that takes the whole pool with it), and built before anything is claimed."""
 
-    def __init__(self, settings: Settings, lanes: tuple[Lane, ...]) -> None:
+    def __init__(self, settings: Settings, lanes: tuple[QueueName, ...]) -> None:
         self._settings, self._lanes = settings, lanes
         self._lock = threading.Lock()
         self._worker: Worker | None = None
@@ -108,7 +108,7 @@ def register(app: Celery, settings: Settings, queues: tuple[str, ...], forks: bo
         if forks:
             die_with_parent()  # its Celery parent killed, it ends too: the lease runs out and no one works in the dark
             signal.signal(signal.SIGTERM, _stop_now)
-        _loading = Loading(settings, tuple(Lane(queue) for queue in queues))
+        _loading = Loading(settings, tuple(map(QueueName, queues)))
 
     def stop(**_: Any) -> None:
         if _loading is not None:
@@ -116,8 +116,8 @@ def register(app: Celery, settings: Settings, queues: tuple[str, ...], forks: bo
 
     (worker_process_init if forks else worker_init).connect(start, weak=False)
     (worker_process_shutdown if forks else worker_shutdown).connect(stop, weak=False)
-    for lane in LANES:
-        app.task(name=f"mailroom.{lane}")(_task(lane))
+    for served in SERVED:
+        app.task(name=f"mailroom.{served}")(_task(served))
 
 
 def _stop_now(number: int, frame: FrameType | None) -> None:
@@ -125,11 +125,11 @@ def _stop_now(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-def _task(lane: Lane) -> Any:
+def _task(queue: QueueName) -> Any:
     def task(job_id: str) -> None:
         if _loading is None:
             raise RuntimeError("the worker process was not initialised")
-        _loading.worker().run(lane, job_id)
+        _loading.worker().run(queue, job_id)
 
-    task.__name__ = str(lane)
+    task.__name__ = str(queue)
     return task

@@ -17,7 +17,7 @@ from pipeline.errors import Misconfigured
 from workers.settings import Loaded, Settings, load_settings
 
 if TYPE_CHECKING:  # the composition root imports every runtime; a command that needs none starts at once
-    from workers.assemble import House
+    from workers.assemble import Mailroom
     from workers.cli.gateway import Gateway
 
 #: Figures and tables go to standard output, everything else to standard error.
@@ -53,17 +53,17 @@ class Context:
         return self.loaded.settings
 
     @cached_property
-    def house(self) -> House:
-        from workers.assemble import House
+    def mailroom(self) -> Mailroom:
+        from workers.assemble import Mailroom
 
-        return House(self.settings)
+        return Mailroom(self.settings)
 
     @cached_property
     def gateway(self) -> Gateway:
         """The server that --url names, else the stores of the data folder."""
         from workers.cli.gateway import Local, Remote
 
-        return Remote(self.url, self.key) if self.url else Local(self.house)
+        return Remote(self.url, self.key) if self.url else Local(self.mailroom)
 
     @property
     def running_at(self) -> str | None:

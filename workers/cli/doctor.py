@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import MailroomError
 from pipeline.offline import SWITCHES
-from workers.services.missing import lacking
+from workers.services.missing import missing_from_index
 from workers.settings import Settings
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _behind(settings: Settings, reader: Reader) -> int:
     except MailroomError:
         return 0
     try:
-        return len(lacking(catalogue.documents, reader))
+        return len(missing_from_index(catalogue.documents, reader))
     finally:
         catalogue.close()
 

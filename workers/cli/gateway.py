@@ -10,16 +10,16 @@ from urllib.parse import quote
 
 import httpx
 
-from pipeline.documents import Lane, Sighting
+from pipeline.documents import Arrival, QueueName
 from pipeline.errors import CODES, Refused, Unavailable
 from pipeline.facets import Facets, check
-from pipeline.questions import Caller, Filters, SearchRequest
+from pipeline.questions import ADMINISTRATOR, Filters, SearchRequest
 from workers.api import saved
 from workers.api.auth import readable
 from workers.api.schemas import discovery
 from workers.api.schemas import documents as schemas
-from workers.api.schemas import predictions as verdicts
-from workers.assemble import House
+from workers.api.schemas import predictions as predictions
+from workers.assemble import Mailroom
 from workers.services import intake
 from workers.services.promotion import who
 from workers.services.review import approve
@@ -29,7 +29,6 @@ PIECE = 1 << 20
 #: Values told of each facet.
 FACET_VALUES = 20
 #: The operator at the machine: whoever may read the data folder may see everything in it.
-OPERATOR = Caller((), admin=True)
 
 
 class Gateway(Protocol):
@@ -57,7 +56,7 @@ class Gateway(Protocol):
 
     def delete(self, document_id: str) -> None: ...
 
-    def opinions(self) -> Iterator[Json]: ...
+    def feedback(self) -> Iterator[Json]: ...
 
     def why(self, document_id: str) -> Json: ...
 
@@ -79,27 +78,27 @@ class Gateway(Protocol):
 class Local:
     """Straight to the stores, as the operator. Needs no running server; a running one goes on undisturbed."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, mailroom: Mailroom) -> None:
+        self._mailroom = mailroom
 
     def add(self, file: Path, name: str, fields: Mapping[str, Any]) -> Json:
         source, access, labels = fields.get("source", "cli"), fields.get("access"), fields.get("labels", ())
-        sighting = Sighting(source, name, time.time(), tuple(access or ["*"]), tuple(labels), {})
-        document, created = intake.receive(self._house, self._house.hints, pieces(file), sighting)
+        arrival = Arrival(source, name, time.time(), tuple(access or ["*"]), tuple(labels), {})
+        document, created = intake.receive(self._mailroom, self._mailroom.notifier, pieces(file), arrival)
         return {"id": document.id, "created": created, "state": str(document.state)}
 
     def document(self, document_id: str) -> Json:
-        return _json(schemas.Document.of(readable(self._house.catalogue, OPERATOR, document_id)))
+        return _json(schemas.Document.of(readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)))
 
     def record(self, document_id: str) -> Json:
-        document = readable(self._house.catalogue, OPERATOR, document_id)
-        return _json(schemas.Record.of(document, *self._house.catalogue.documents.history(document_id)))
+        document = readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
+        return _json(schemas.Record.of(document, *self._mailroom.catalogue.documents.history(document_id)))
 
     def documents(self, filters: Mapping[str, Any], limit: int, offset: int, facets: Sequence[str] = ()) -> Json:
         check(facets, FACET_VALUES)
-        held, wanted = self._house.catalogue.documents, _filters(filters)
-        found, total = held.find(OPERATOR, wanted, limit, offset)
-        counted = Facets(held.facets(OPERATOR, wanted, facets, FACET_VALUES), total, True) if facets else None
+        held, wanted = self._mailroom.catalogue.documents, _filters(filters)
+        found, total = held.find(ADMINISTRATOR, wanted, limit, offset)
+        counted = Facets(held.facets(ADMINISTRATOR, wanted, facets, FACET_VALUES), total, True) if facets else None
         items = [_json(schemas.Document.of(document)) for document in found]
         after = offset + len(items)
         more = after if items and after < total else None
@@ -108,61 +107,63 @@ class Local:
 
     def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], **ranking: Any) -> Json:
         names = ranking.pop("facets", ())
-        request, finder = SearchRequest(query, k, 0, mode, _filters(filters), **ranking), self._house.search
-        counted = finder.facets(OPERATOR, request, names, FACET_VALUES) if names else None
-        return _json(schemas.SearchPage.of(request, finder.search(OPERATOR, request), explain, counted))
+        request, finder = SearchRequest(query, k, 0, mode, _filters(filters), **ranking), self._mailroom.search
+        counted = finder.facets(ADMINISTRATOR, request, names, FACET_VALUES) if names else None
+        return _json(schemas.SearchPage.of(request, finder.search(ADMINISTRATOR, request), explain, counted))
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
-        return _json(schemas.Answer.of(self._house.search.ask(OPERATOR, question, _filters(filters))))
+        return _json(schemas.Answer.of(self._mailroom.search.ask(ADMINISTRATOR, question, _filters(filters))))
 
     def suggest(self, prefix: str, limit: int) -> Json:
         asked = discovery.SuggestQuery(prefix=prefix, limit=limit)
-        return _json(discovery.SuggestPage.of(self._house.suggestions.of(OPERATOR, asked.prefix, asked.limit)))
+        return _json(discovery.SuggestPage.of(self._mailroom.suggestions.of(ADMINISTRATOR, asked.prefix, asked.limit)))
 
     def similar(self, document_id: str, k: int) -> Json:
-        document = readable(self._house.catalogue, OPERATOR, document_id)
-        return _json(discovery.SimilarPage.of(self._house.similar.documents(OPERATOR, document, k)))
+        document = readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
+        return _json(discovery.SimilarPage.of(self._mailroom.similar.documents(ADMINISTRATOR, document, k)))
 
     def retry(self, document_id: str) -> None:
-        readable(self._house.catalogue, OPERATOR, document_id)
-        if not self._house.catalogue.ledger.retry(document_id):
+        readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
+        if not self._mailroom.catalogue.ledger.retry(document_id):
             raise Refused("conflict", f"Document {document_id} is still on its way; wait until it has ended.")
-        self._house.hints.nudge(self._house.catalogue.ledger, Lane.INGEST)
+        self._mailroom.notifier.notify(self._mailroom.catalogue.ledger, QueueName.INGEST)
 
     def delete(self, document_id: str) -> None:
-        readable(self._house.catalogue, OPERATOR, document_id)
-        intake.erase(self._house, document_id)
+        readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
+        intake.erase(self._mailroom, document_id)
 
-    def opinions(self) -> Iterator[Json]:
+    def feedback(self) -> Iterator[Json]:
         after = 0
-        while found := self._house.catalogue.opinions.given(OPERATOR, after):
-            yield from (_json(schemas.Opinion.of(feedback)) for _, feedback in found)
+        while found := self._mailroom.catalogue.feedback.given(ADMINISTRATOR, after):
+            yield from (_json(schemas.FeedbackEntry.of(feedback)) for _, feedback in found)
             after = found[-1][0]
 
     def why(self, document_id: str) -> Json:
-        document = readable(self._house.catalogue, OPERATOR, document_id)
-        return _json(verdicts.Why.of(self._house.whys.explain(OPERATOR, document)))
+        document = readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
+        return _json(predictions.Why.of(self._mailroom.explainer.explain(ADMINISTRATOR, document)))
 
     def approve(self, document_id: str, labels: Sequence[str], new: bool) -> Json:
-        document = readable(self._house.catalogue, OPERATOR, document_id)
-        return _json(schemas.Document.of(approve(self._house, document, labels, who(), new)))
+        document = readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
+        return _json(schemas.Document.of(approve(self._mailroom, document, labels, who(), new)))
 
     def save_query(self, name: str, search: Mapping[str, Any]) -> Json:
-        return _json(saved.save(self._house, OPERATOR, saved.Saving.model_validate({"name": name, "search": search})))
+        return _json(
+            saved.save(self._mailroom, ADMINISTRATOR, saved.Saving.model_validate({"name": name, "search": search}))
+        )
 
     def saved_queries(self) -> Json:
-        return _json(saved.listed(self._house, OPERATOR))
+        return _json(saved.listed(self._mailroom, ADMINISTRATOR))
 
     def run_query(self, query_id: str, k: int | None, offset: int | None) -> Json:
-        return _json(saved.run(self._house, OPERATOR, query_id, k, offset))
+        return _json(saved.run(self._mailroom, ADMINISTRATOR, query_id, k, offset))
 
     def delete_query(self, query_id: str) -> None:
-        saved.delete(self._house, OPERATOR, query_id)
+        saved.delete(self._mailroom, ADMINISTRATOR, query_id)
 
     def jobs(self) -> Json:
-        catalogue = self._house.catalogue
+        catalogue = self._mailroom.catalogue
         counts, backlog = dict(catalogue.documents.counts()), schemas.backlog(catalogue.ledger.backlog())
-        return _json(schemas.Jobs(documents=counts, jobs=backlog, broker=self._house.hints.waiting()))
+        return _json(schemas.Jobs(documents=counts, jobs=backlog, broker=self._mailroom.notifier.waiting()))
 
     def close(self) -> None:
         """The House is its owner's to close."""
@@ -213,7 +214,7 @@ class Remote:
     def delete(self, document_id: str) -> None:
         self._send("DELETE", f"/v1/documents/{quote(document_id, safe='')}")
 
-    def opinions(self) -> Iterator[Json]:
+    def feedback(self) -> Iterator[Json]:
         after: int | None = 0
         while after is not None:
             page = self._send("GET", "/v1/feedback", params={"after": after})

@@ -58,7 +58,7 @@ app.add_typer(index.app, name="index")
 
 def _mount_records() -> None:
     from workers.cli.commands import access, models, queries, reclassify, taxonomy, train
-    from workers.cli.commands import predictions as verdicts
+    from workers.cli.commands import predictions as predictions
 
     app.add_typer(access.app, name="access")
     app.add_typer(access.groups_app, name="groups")
@@ -67,8 +67,8 @@ def _mount_records() -> None:
     app.add_typer(models.app, name="models")
     app.add_typer(taxonomy.app, name="taxonomy")
     app.command("train")(train.train)
-    app.command("why")(verdicts.why)
-    app.command("approve")(verdicts.approve)
+    app.command("why")(predictions.why)
+    app.command("approve")(predictions.approve)
 
 
 _mount_records()

@@ -91,14 +91,14 @@ class Demo:
 
     def documents(self) -> dict[str, dict]:
         """All documents by revision."""
-        return {each["revision"]: each for each in self.get("/v1/documents", limit=500)["items"]}
+        return {each["content_hash"]: each for each in self.get("/v1/documents", limit=500)["items"]}
 
     def drop(self, samples: tuple[Sample, ...]) -> int:
         """Copy the samples that are not known yet into the tray, in their sub-folders; returns how many."""
         tray = self.settings.tray_path(self.settings.tray.folders[0])
         known, dropped = self.documents(), 0
         for sample in samples:
-            if revision_of(sample) in known:
+            if content_hash_of(sample) in known:
                 continue
             target = tray / sample.path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -116,20 +116,20 @@ class Demo:
 
 
 @cache
-def revision_of(sample: Sample) -> str:
+def content_hash_of(sample: Sample) -> str:
     return hashlib.sha256((SAMPLES / sample.path).read_bytes()).hexdigest()
 
 
 def wait_for(demo: Demo, samples: tuple[Sample, ...]) -> dict[str, dict]:
     """A live progress bar until every sample, and every attachment found in one, is at rest."""
-    wanted = {revision_of(sample) for sample in samples}
+    wanted = {content_hash_of(sample) for sample in samples}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     deadline = time.monotonic() + WORK_SECONDS
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("working", total=len(wanted))
         while True:
             documents = demo.documents()
-            done = sum(documents.get(revision, {}).get("state") in REST for revision in wanted)
+            done = sum(documents.get(content_hash, {}).get("state") in REST for content_hash in wanted)
             progress.update(task, completed=done)
             moving = any(each["state"] == "processing" for each in documents.values())
             if done == len(wanted) and not moving:
@@ -143,7 +143,7 @@ def deliveries_done(demo: Demo) -> None:
     """Wait for the outbox, so that the table can say where each document went."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        waiting = [job for job in demo.get("/v1/jobs")["jobs"] if job["lane"] == "deliver" and job["state"] != "dead"]
+        waiting = [job for job in demo.get("/v1/jobs")["jobs"] if job["queue"] == "deliver" and job["state"] != "dead"]
         if not waiting:
             return
         time.sleep(0.3)
@@ -160,7 +160,7 @@ def run(demo: Demo, manifest: Manifest, once: bool, picture: Path | None = None)
     documents = wait_for(demo, manifest.samples)
     deliveries_done(demo)
     as_expected = show.table(
-        console, manifest.samples, documents, revision_of, lambda i: demo.get(f"/v1/documents/{i}/record")
+        console, manifest.samples, documents, content_hash_of, lambda i: demo.get(f"/v1/documents/{i}/record")
     )
     for search in manifest.searches:
         show.search(console, search.query, demo.get("/v1/search", query=search.query, k=3))
@@ -176,7 +176,7 @@ def run(demo: Demo, manifest: Manifest, once: bool, picture: Path | None = None)
         console.print("It goes on serving; Ctrl-C stops everything.")
         while demo.alive:
             time.sleep(0.5)
-    states = [documents.get(revision_of(s), {}).get("state") for s in manifest.samples]
+    states = [documents.get(content_hash_of(s), {}).get("state") for s in manifest.samples]
     summary = (
         f"demo: {len(states)} documents, {states.count('indexed')} routed, {states.count('review')} to review, "
         f"{states.count('failed') + states.count('quarantined')} failed, {as_expected} of {len(states)} as expected"

@@ -26,19 +26,21 @@ def table(
     console: Console,
     samples: Sequence[Sample],
     documents: Mapping[str, Json],
-    revision_of: Callable[[Sample], str],
+    content_hash_of: Callable[[Sample], str],
     record_of: Callable[[str], Json],
 ) -> int:
     """One row per sample; returns how many came where the manifest expects them."""
-    shown = Table("file", "state", "type", "sure", "where it went, or why not", "pages", "chunks", "s", "as expected")
+    shown = Table(
+        "file", "state", "type", "confident", "where it went, or why not", "pages", "chunks", "s", "as expected"
+    )
     good = 0
     for sample in samples:
-        document = documents.get(revision_of(sample))
+        document = documents.get(content_hash_of(sample))
         fits = document is not None and expected(sample, document)
         good += fits
         shown.add_row(*_row(sample, document, record_of), "yes" if fits else Text("NO", style="red"))
     console.print(shown)
-    named = [(s, d) for s in samples if s.kinds and (d := documents.get(revision_of(s))) and d["label"]]
+    named = [(s, d) for s in samples if s.kinds and (d := documents.get(content_hash_of(s))) and d["label"]]
     right = sum(document["label"] in sample.kinds for sample, document in named)
     wrong = sum(d["state"] == "indexed" and d["label"] not in s.kinds for s, d in named)
     console.print(f"types: {right} of {len(named)} right; sure and wrong: {wrong}")
@@ -56,12 +58,12 @@ def expected(sample: Sample, document: Json) -> bool:
 def _row(sample: Sample, document: Json | None, record_of: Callable[[str], Json]) -> list[str]:
     if document is None:
         return [sample.path, "not seen", "", "", "", "", "", ""]
-    sure = f"{document['probability']:.2f}" if document["probability"] is not None else ""
+    confident = f"{document['probability']:.2f}" if document["probability"] is not None else ""
     return [
         sample.path,
         document["state"],
         document["label"] or "",
-        sure,
+        confident,
         _place(sample, document, record_of(document["id"])),
         str(document["pages"] or ""),
         str(document["passages"] or ""),
@@ -74,7 +76,7 @@ def _place(sample: Sample, document: Json, record: Json) -> str:
         return f"{document['reason']}: {document['detail']}"
     if sample.duplicate_of:
         return f"the same content as {sample.duplicate_of}"
-    receipts = [e["facts"].get("receipt") for e in record["events"] if e["stage"] == "deliver" and e["event"] == "done"]
+    receipts = [e["data"].get("receipt") for e in record["events"] if e["stage"] == "deliver" and e["event"] == "done"]
     return ", ".join(f"filed/{receipt}" for receipt in receipts if receipt)
 
 

@@ -16,8 +16,8 @@ from pipeline.documents import EmbeddingModel
 from pipeline.errors import MailroomError
 from pipeline.faults import fault
 from pipeline.ingest import passage_text
-from workers.assemble import House
-from workers.services.rebuild import SideIndex, folder_of, read_note
+from workers.assemble import Mailroom
+from workers.services.rebuild import SideIndex, folder_of, read_marker
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +30,16 @@ DOCUMENTS, PASSAGES = 50, 64
 class Embedding(Thread):
     """Embeds what ``model`` lacks, document by document; what was done stays done. ``fresh``: numbers of the documents."""
 
-    def __init__(self, house: House, model: EmbeddingModel) -> None:
+    def __init__(self, mailroom: Mailroom, model: EmbeddingModel) -> None:
         super().__init__(daemon=True, name="embedding")
         self.model = model
         self.fresh: deque[int] = deque()
         self.failed = False
-        self._house, self._over = house, Event()
+        self._mailroom, self._over = mailroom, Event()
 
     def run(self) -> None:
         try:
-            while numbers := self._house.catalogue.embeddings.missing(self.model.digest, DOCUMENTS):
+            while numbers := self._mailroom.catalogue.embeddings.missing(self.model.digest, DOCUMENTS):
                 if not sum(map(self._embed, numbers)):
                     return  # all of them changed meanwhile: they are looked at again later
         except MailroomError as error:
@@ -56,7 +56,7 @@ class Embedding(Thread):
     def _embed(self, number: int) -> bool:
         if self._over.is_set():
             return False
-        embedder, catalogue = self._house.embedders.load(self.model), self._house.catalogue
+        embedder, catalogue = self._mailroom.embedders.load(self.model), self._mailroom.catalogue
         chunks, _ = catalogue.passages.of_document(number)
         texts = [passage_text(chunk.heading, chunk.text) for chunk in chunks]
         rows = []
@@ -70,16 +70,16 @@ class Embedding(Thread):
         return stored
 
 
-class Beside:
+class CandidateIndexBuilder:
     """`advance` in every step of the writer: short, since the work is a thread's or comes in slices."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, mailroom: Mailroom) -> None:
+        self._mailroom = mailroom
         self._embedding: Embedding | None = None
         self._side: SideIndex | None = None
         self._look_at = 0.0
 
-    def advance(self, root: Path, serving: str, lacking: bool, seconds: float) -> list[int]:
+    def advance(self, root: Path, serving: str, missing_from_index: bool, seconds: float) -> list[int]:
         """Go on for about ``seconds``. ``lacking``: the index holds documents without vectors of the ``serving`` model. Returns
         the numbers of those that have them by now."""
         fresh = self._drained(serving)
@@ -92,23 +92,23 @@ class Beside:
             self._build(seconds)
         elif time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_SECONDS
-            self._begin(root, serving, lacking)
+            self._begin(root, serving, missing_from_index)
         return fresh
 
-    def _begin(self, root: Path, serving: str, lacking: bool) -> None:
+    def _begin(self, root: Path, serving: str, missing_from_index: bool) -> None:
         """The next thing to do, if there is one: vectors first, the serving model's before all."""
-        models = self._house.catalogue.embeddings.models()
-        if lacking and all(model.digest != serving for model in models):
-            models.append(self._house.embedders.chosen())
+        models = self._mailroom.catalogue.embeddings.models()
+        if missing_from_index and all(model.digest != serving for model in models):
+            models.append(self._mailroom.embedders.chosen())
         for model in sorted(models, key=lambda model: model.digest != serving):
-            if self._house.catalogue.embeddings.missing(model.digest, 1):
-                self._embedding = Embedding(self._house, model)
+            if self._mailroom.catalogue.embeddings.missing(model.digest, 1):
+                self._embedding = Embedding(self._mailroom, model)
                 self._embedding.start()
                 return
         for model in models:
             if model.digest != serving and not is_ready(root, model):
                 folder = folder_of(root, model.digest)
-                self._side = SideIndex(self._house.catalogue.passages, self._house.indexes, folder, model)
+                self._side = SideIndex(self._mailroom.catalogue.passages, self._mailroom.indexes, folder, model)
                 return
 
     def _build(self, seconds: float) -> None:
@@ -133,5 +133,5 @@ class Beside:
 
 def is_ready(root: Path, model: EmbeddingModel) -> bool:
     """Whether the model's index is built, so that it can serve at once."""
-    note = read_note(folder_of(root, model.digest))
-    return note is not None and note.whole and note.embedder == model.digest
+    marker = read_marker(folder_of(root, model.digest))
+    return marker is not None and marker.whole and marker.embedder == model.digest

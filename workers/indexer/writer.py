@@ -10,15 +10,15 @@ import logging
 import time
 from pathlib import Path
 
-from pipeline.documents import TERMINAL, Document, Job, Lane, Outcome, Stage, State
+from pipeline.documents import TERMINAL, Document, Job, Outcome, QueueName, Stage, State
 from pipeline.errors import MailroomError, Misconfigured, Unavailable
 from pipeline.faults import fault
-from pipeline.questions import Caller, Filters
-from workers.assemble import House
-from workers.indexer.candidate import Beside
+from pipeline.questions import ADMINISTRATOR, Filters
+from workers.assemble import Mailroom
+from workers.indexer.candidate import CandidateIndexBuilder
 from workers.queue.lease import owner
 from workers.queue.process import Stopping
-from workers.services.rebuild import Rebuild, folder_of, read_note, set_aside
+from workers.services.rebuild import Rebuild, folder_of, read_marker, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +34,18 @@ SLICE_SECONDS = 1.0
 CLOCK_SECONDS = 300.0
 #: Seconds before a job is tried again whose index folder could not be written.
 PAUSE_SECONDS = 5.0
-EVERYTHING = Caller((), admin=True)
 
 
 class Writer:
     """`step` once, or `run` until told to stop."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, mailroom: Mailroom) -> None:
+        self._mailroom = mailroom
         self._compared_at = 0.0
         self._compared: frozenset[int] | None = None
-        self._request = Path(house.settings.index_path) / REQUEST
+        self._request = Path(mailroom.settings.index_path) / REQUEST
         self._rebuild: Rebuild | None = None
-        self._beside = Beside(house)
+        self._beside = CandidateIndexBuilder(mailroom)
         self._openings = 0
 
     def run(self, stopping: Stopping) -> None:
@@ -57,7 +56,7 @@ class Writer:
                 self.step()
             except Unavailable as error:
                 log.warning("writer: %s", error)
-            stopping.wait(self._house.settings.index.publish_seconds)
+            stopping.wait(self._mailroom.settings.index.publish_seconds)
         self.close()
 
     def close(self) -> None:
@@ -69,14 +68,14 @@ class Writer:
 
     def step(self) -> int:
         """Publish what is waiting; returns how many documents became searchable."""
-        writer, ledger = self._house.writer, self._house.catalogue.ledger
+        writer, ledger = self._mailroom.writer, self._mailroom.catalogue.ledger
         started = time.monotonic()
         self._look_after_index()
         self._follow_model()
         self._go_on_with_rebuild()
         self._replay()
         self._go_on_beside()
-        jobs = ledger.claim(Lane.INDEX, owner(), self._house.settings.workers.lease_seconds * 3, limit=BATCH)
+        jobs = ledger.claim(QueueName.INDEX, owner(), self._mailroom.settings.workers.lease_seconds * 3, limit=BATCH)
         try:
             added = [(job, document) for job in jobs if (document := self._added(job)) is not None]
             self._compare({document.number for _, document in added})
@@ -93,7 +92,7 @@ class Writer:
     def _look_after_index(self) -> None:
         """A folder that was taken away, exchanged or written to is opened anew, every file checked: an older generation, or
         none, and then the index is made anew."""
-        writer = self._house.writer
+        writer = self._mailroom.writer
         damage = writer.damage if writer.is_open else "the folder"
         if damage is not None:
             log.error("the index in %s was changed by somebody else (%s); every file is checked", writer.root, damage)
@@ -101,7 +100,7 @@ class Writer:
 
     def _follow_model(self) -> None:
         """Another embedding model is to serve: the present index is kept beside, and its own one adopted or made."""
-        writer, chosen = self._house.writer, self._house.embedders.chosen()
+        writer, chosen = self._mailroom.writer, self._mailroom.embedders.chosen()
         if chosen.digest == writer.embedder:
             return
         log.info("the embedding model is now %s", chosen.model)
@@ -113,37 +112,37 @@ class Writer:
 
     def _adopted(self) -> bool:
         """Whether the index of the model that is to serve lay ready beside."""
-        writer = self._house.writer
+        writer = self._mailroom.writer
         folder = folder_of(writer.root, writer.embedder)
-        note = read_note(folder)
-        if note is None or not note.whole or note.embedder != writer.embedder:
+        marker = read_marker(folder)
+        if marker is None or not marker.whole or marker.embedder != writer.embedder:
             return False
         try:
-            writer.adopt(folder, note.at)
+            writer.adopt(folder, marker.at)
         except Misconfigured as error:
             log.error("the index beside cannot be used: %s", error)
-        self._house.indexes.drop(folder)
+        self._mailroom.indexes.drop(folder)
         return not writer.rebuild_needed
 
     def _go_on_beside(self) -> None:
         """Models beside the one that serves; and documents of which it had no vectors get them."""
-        writer = self._house.writer
-        lacking = bool(writer.without_vectors)
-        fresh = self._beside.advance(writer.root, writer.embedder, lacking, SLICE_SECONDS)
-        for document in self._house.catalogue.documents.by_number(fresh).values():
+        writer = self._mailroom.writer
+        missing_from_index = bool(writer.without_vectors)
+        fresh = self._beside.advance(writer.root, writer.embedder, missing_from_index, SLICE_SECONDS)
+        for document in self._mailroom.catalogue.documents.by_number(fresh).values():
             if document.number in writer.without_vectors:
                 self._add(document)
 
     def _go_on_with_rebuild(self) -> None:
         """All of it where nothing usable is there; else a slice, and the present index goes on serving and growing."""
-        writer = self._house.writer
+        writer = self._mailroom.writer
         if self._rebuild is None:
             if writer.rebuild_needed and self._adopted():
                 return
             if not (writer.rebuild_needed or self._request.exists() or folder_of(writer.root).exists()):
                 return
             log.info("rebuilding the index from the catalogue")
-            self._rebuild = Rebuild(self._house.catalogue.passages, self._house.indexes, writer)
+            self._rebuild = Rebuild(self._mailroom.catalogue.passages, self._mailroom.indexes, writer)
         if self._rebuild.advance(None if writer.rebuild_needed else SLICE_SECONDS):
             log.info("the index was rebuilt: %d documents", self._rebuild.done)
             self._rebuild = None
@@ -152,11 +151,11 @@ class Writer:
     def _replay(self) -> None:
         """After the index was opened: what the catalogue finished since that generation was made is added again, since an
         older one may hold a document's former text."""
-        writer = self._house.writer
+        writer = self._mailroom.writer
         if self._openings == writer.openings:
             return
         self._openings, self._compared = writer.openings, None
-        documents = self._house.catalogue.documents
+        documents = self._mailroom.catalogue.documents
         again = documents.finished_since(writer.since - CLOCK_SECONDS) | writer.without_vectors
         for document in documents.by_number(again).values():
             self._add(document)
@@ -164,8 +163,8 @@ class Writer:
     def _added(self, job: Job) -> Document | None:
         """The job's document, added. One that cannot be added harms only itself: its job goes back, counted, and after
         three attempts the document is quarantined."""
-        document = self._house.catalogue.documents.get(job.subject)
-        if job.attempt > self._house.settings.workers.max_attempts:
+        document = self._mailroom.catalogue.documents.get(job.subject)
+        if job.attempt > self._mailroom.settings.workers.max_attempts:
             self._quarantine(job)
             return None
         try:
@@ -176,15 +175,15 @@ class Writer:
         except (MailroomError, ValueError, RuntimeError) as error:
             log.exception("document %s cannot be added to the index", document.id)
             code = error.code if isinstance(error, MailroomError) else "internal"
-            self._house.catalogue.ledger.release(job, 5.0, code, str(error))
+            self._mailroom.catalogue.ledger.release(job, 5.0, code, str(error))
             return None
 
     def _add(self, document: Document) -> bool:
         """False when there is nothing to add: no passages. One embedded by another model is found by its words."""
-        chunks, vectors = self._house.catalogue.passages.of_document(document.number, self._house.writer.embedder)
+        chunks, vectors = self._mailroom.catalogue.passages.of_document(document.number, self._mailroom.writer.embedder)
         if not chunks or document.state is State.DELETED:
             return False
-        self._house.writer.add(document.number, chunks, vectors, document.title, document.name)
+        self._mailroom.writer.add(document.number, chunks, vectors, document.title, document.name)
         return True
 
     def _quarantine(self, job: Job) -> None:
@@ -192,7 +191,7 @@ class Writer:
             f"The document could not be added to the index; see the writer's log, then `mailroom retry {job.subject}`."
         )
         outcome = Outcome(Stage.INDEX, state=State.QUARANTINED, reason="attempts-exhausted", detail=detail)
-        self._house.catalogue.ledger.commit(job, outcome)
+        self._mailroom.catalogue.ledger.commit(job, outcome)
 
     def _end(self, job: Job, document: Document, generation: str, seconds: float) -> bool:
         """A document with a review reason ends there, searchable all the same."""
@@ -204,7 +203,7 @@ class Writer:
             reason=document.reason,
             detail=document.detail,
         )
-        return self._house.catalogue.ledger.commit(job, outcome) is not None
+        return self._mailroom.catalogue.ledger.commit(job, outcome) is not None
 
     def _compare(self, fresh: set[int]) -> None:
         """Drop what was deleted, add what is missing. Search hides a deleted document at once; here its passages leave
@@ -213,22 +212,22 @@ class Writer:
         if time.monotonic() - self._compared_at < COMPARE_SECONDS:
             return
         self._compared_at = time.monotonic()
-        expected = self._house.catalogue.documents.visible(EVERYTHING, Filters())
+        expected = self._mailroom.catalogue.documents.visible(ADMINISTRATOR, Filters())
         if expected is self._compared:
             return
-        held = self._house.writer.numbers
+        held = self._mailroom.writer.numbers
         self._drop(held - expected)
         self._complete(expected - held - fresh)
         self._compared = expected
 
     def _drop(self, numbers: frozenset[int]) -> None:
-        kept = self._house.catalogue.documents.by_number(numbers)  # another tenant's, or embedded anew just now
+        kept = self._mailroom.catalogue.documents.by_number(numbers)  # another tenant's, or embedded anew just now
         for number in numbers - kept.keys():
-            self._house.writer.remove(number)
+            self._mailroom.writer.remove(number)
 
     def _complete(self, numbers: frozenset[int]) -> None:
         """Documents that are through, yet not in the index. Those on their way have jobs of their own."""
-        documents = self._house.catalogue.documents.by_number(numbers)
+        documents = self._mailroom.catalogue.documents.by_number(numbers)
         missing = [d for d in documents.values() if d.state in TERMINAL and self._add(d)]
         if missing:
             log.warning("the index lacked %d documents that the catalogue has; they were added", len(missing))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from pipeline.documents import Job
 from pipeline.errors import MailroomError
-from pipeline.ports import Ledger
+from pipeline.ports import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def owner() -> str:
 
 
 @contextmanager
-def heartbeat(ledger: Ledger, job: Job, seconds: float) -> Iterator[None]:
+def heartbeat(ledger: JobStore, job: Job, seconds: float) -> Iterator[None]:
     """Renew the lease at a third of its length until the block ends.
 
     A lost lease is only logged: the fence in the commit is what keeps a late worker from doing harm. A block that ends
@@ -42,14 +42,14 @@ def heartbeat(ledger: Ledger, job: Job, seconds: float) -> Iterator[None]:
         thread.join()
 
 
-def _hand_back(ledger: Ledger, job: Job) -> None:
+def _hand_back(ledger: JobStore, job: Job) -> None:
     try:
         ledger.release(job, 0.0, "internal", "the worker was stopped", counted=False)
     except MailroomError as error:
         log.warning("job %s not handed back, its lease will run out: %s", job.id, error)
 
 
-def _beat(ledger: Ledger, job: Job, seconds: float, over: threading.Event) -> None:
+def _beat(ledger: JobStore, job: Job, seconds: float, over: threading.Event) -> None:
     while not over.wait(seconds / 3):
         try:
             if not ledger.renew(job, seconds):

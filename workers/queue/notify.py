@@ -10,8 +10,8 @@ import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from pipeline.documents import Lane
-from pipeline.ports import Ledger
+from pipeline.documents import QueueName
+from pipeline.ports import JobStore
 from workers.queue.app import PREFIX, QUEUES, SENDER_PATIENCE, make_app
 from workers.queue.broker import socket_path
 from workers.settings import Settings
@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 #: After a failure the broker is left alone for this long, so that a caller never waits for it twice.
 REST_SECONDS = 5.0
-NUDGE_EVERY = 0.2
+NOTIFY_EVERY = 0.2
 
 
-class Hints:
+class Notifier:
     """Sends job ids; thread-safe. Never raises because of the broker."""
 
     def __init__(self, settings: Settings) -> None:
@@ -32,29 +32,29 @@ class Hints:
         self._client: redis.Redis | None = None
         self._lock = threading.Lock()
         self._rest_until = 0.0
-        self._nudged: dict[Lane, float] = {}
+        self._nudged: dict[QueueName, float] = {}
 
-    def send(self, lane: Lane, job_id: str) -> bool:
+    def send(self, queue: QueueName, job_id: str) -> bool:
         """True when the broker took the hint."""
         if time.monotonic() < self._rest_until:
             return False
         try:
             with self._lock:
-                self._app.send_task(f"mailroom.{lane}", args=[job_id], queue=str(lane), retry=False)
+                self._app.send_task(f"mailroom.{queue}", args=[job_id], queue=str(queue), retry=False)
             return True
         except (OperationalError, redis.RedisError, OSError) as error:
             self._rest_until = time.monotonic() + REST_SECONDS
             log.warning("the broker took no hint (%s); the sweeper will send it", type(error).__name__)
             return False
 
-    def nudge(self, ledger: Ledger, lane: Lane) -> None:
+    def notify(self, ledger: JobStore, queue: QueueName) -> None:
         """Hint at the oldest due jobs, one for each worker process, at most every ``NUDGE_EVERY`` seconds: a worker that
         is awake goes on by itself."""
-        if time.monotonic() - self._nudged.get(lane, 0.0) < NUDGE_EVERY:
+        if time.monotonic() - self._nudged.get(queue, 0.0) < NOTIFY_EVERY:
             return
-        self._nudged[lane] = time.monotonic()
-        for job_id in ledger.due(lane, self._settings.workers.concurrency):
-            self.send(lane, job_id)
+        self._nudged[queue] = time.monotonic()
+        for job_id in ledger.due(queue, self._settings.workers.concurrency):
+            self.send(queue, job_id)
 
     def waiting(self) -> dict[str, int] | None:
         """Hints in each queue, or None when the broker does not answer."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipeline.access import Decision, Effect, Origin, Rule, Scope, clean_folder, decide
 from pipeline.errors import Refused
 from pipeline.ports import Catalogue
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.settings import Settings, SubFolder, TrayFolder
 
 
@@ -44,10 +44,10 @@ def explain(catalogue: Catalogue, document_id: str, principals: Sequence[str], t
     return decide(held, catalogue.rules.on(document_id, tenant))
 
 
-def stand_by(house: House) -> None:
+def stand_by(mailroom: Mailroom) -> None:
     """Let the settings' rules hold, before anything is taken from a tray. What the settings say no more is lifted."""
-    sources = {folder.source for folder in house.settings.tray.folders}
-    house.catalogue.rules.standing(sorted(sources), standing(house.settings))
+    sources = {folder.source for folder in mailroom.settings.tray.folders}
+    mailroom.catalogue.rules.standing(sorted(sources), standing(mailroom.settings))
 
 
 def standing(settings: Settings) -> list[Rule]:

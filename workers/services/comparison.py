@@ -12,12 +12,10 @@ from pipeline.answer import Finder
 from pipeline.documents import EmbeddingModel
 from pipeline.errors import Refused
 from pipeline.evaluate import percentile
-from pipeline.questions import Caller, SearchRequest
-from workers.assemble import House
+from pipeline.questions import ADMINISTRATOR, SearchRequest
+from workers.assemble import Mailroom
 from workers.indexer.candidate import is_ready
 from workers.services.rebuild import folder_of
-
-EVERYTHING = Caller((), admin=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +61,30 @@ class Comparison:
         return {**mean, "models": latency, "queries": dict(zip(self.queries, self.shares, strict=True))}
 
 
-def compare_models(house: House, other: EmbeddingModel, asked: Sequence[SearchRequest], k: int) -> Comparison:
+def compare_models(mailroom: Mailroom, other: EmbeddingModel, asked: Sequence[SearchRequest], k: int) -> Comparison:
     """The ``k`` best hits of the serving model beside the other one's, whose index lies ready. Raises Refused("conflict")
     before that."""
-    root = house.indexes.root
+    root = mailroom.indexes.root
     if not is_ready(root, other):
         raise Refused("conflict", f"The index of {other.model} is not ready; see `mailroom index model status`.")
     requests = [replace(request, k=k, offset=0) for request in asked]
-    ours = _side(house, house.reader, house.embedders.chosen(), requests)
-    theirs = _side(house, house.indexes.reader(folder_of(root, other.digest)), other, requests)
+    ours = _side(mailroom, mailroom.reader, mailroom.embedders.chosen(), requests)
+    theirs = _side(mailroom, mailroom.indexes.reader(folder_of(root, other.digest)), other, requests)
     return Comparison(tuple(request.query for request in requests), (ours, theirs), k)
 
 
-def _side(house: House, reader: Reader, model: EmbeddingModel, asked: Sequence[SearchRequest]) -> Side:
-    catalogue, held = house.catalogue, reader.snapshot().numbers
+def _side(mailroom: Mailroom, reader: Reader, model: EmbeddingModel, asked: Sequence[SearchRequest]) -> Side:
+    catalogue, held = mailroom.catalogue, reader.snapshot().numbers
     if not len(held):
         raise Refused(
             "conflict", f"The index of {model.model} holds nothing that can be read; see `mailroom index status`."
         )
-    finder = Finder(catalogue.documents, catalogue.passages, reader, house.embedders.load(model))
-    finder.search(EVERYTHING, asked[0])  # files and model are opened by the first
+    finder = Finder(catalogue.documents, catalogue.passages, reader, mailroom.embedders.load(model))
+    finder.search(ADMINISTRATOR, asked[0])  # files and model are opened by the first
     tops, times = [], []
     for request in asked:
         started = time.perf_counter()
-        found = finder.search(EVERYTHING, request)
+        found = finder.search(ADMINISTRATOR, request)
         times.append(1000 * (time.perf_counter() - started))
         tops.append(tuple(passage.chunk for passage in found.passages))
     return Side(model.model, tuple(tops), percentile(times, 0.5), percentile(times, 0.95))

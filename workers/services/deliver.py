@@ -68,7 +68,7 @@ class Deliver:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = self._copy(job, document, path.parent)
         try:
-            placed = _place(content, path, document.revision).relative_to(root)
+            placed = _place(content, path, document.content_hash).relative_to(root)
             for folder in placed.parents:
                 sync_folder(root / folder)
             return str(placed)
@@ -95,7 +95,7 @@ class Deliver:
             left.unlink(missing_ok=True)
         path = folder / f".{job.id}.{uuid.uuid4().hex}"
         try:
-            with self._blobs.open(document.revision) as source, path.open("xb") as copy:
+            with self._blobs.open(document.content_hash) as source, path.open("xb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
                 copy.flush()
                 os.fsync(copy.fileno())
@@ -107,9 +107,9 @@ class Deliver:
         return path
 
 
-def _place(content: Path, path: Path, revision: str) -> Path:
+def _place(content: Path, path: Path, content_hash: str) -> Path:
     """Give the complete copy its name; where that name holds another content, a name with the revision in it."""
-    for candidate in (path, path.with_name(f"{path.stem}-{revision[:8]}{path.suffix}")):
+    for candidate in (path, path.with_name(f"{path.stem}-{content_hash[:8]}{path.suffix}")):
         if _linked(content, candidate) or filecmp.cmp(content, candidate, shallow=False):
             return candidate
     raise Refused("conflict", f"Both {path.name} and its numbered name hold other contents; move one of them.")

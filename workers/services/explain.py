@@ -16,18 +16,18 @@ from pipeline.questions import ORDINAL_BITS, Caller, Filters
 from pipeline.why import Example, Why, influences
 
 if TYPE_CHECKING:
-    from workers.assemble import House
+    from workers.assemble import Mailroom
 
 EXAMPLES = 3
 #: Passages asked for, so that three documents are among them although one may have many near ones.
 PASSAGES = 60
 
 
-class Whys:
+class PredictionExplainer:
     """Explains verdicts. One account at a time: each keeps a processor busy for seconds."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, mailroom: Mailroom) -> None:
+        self._mailroom = mailroom
         self._lock = threading.Lock()
         self._older: OnnxClassifier | None = None
 
@@ -39,16 +39,16 @@ class Whys:
         parsed = self._parsed(document)
         with self._lock:
             classifier = self._classifier(document)
-            (verdict,) = classifier.classify([parsed.text])
-            spans, passes = influences(classifier, parsed, verdict.label, self._house.settings.models.why_passes)
+            (prediction,) = classifier.classify([parsed.text])
+            spans, passes = influences(classifier, parsed, prediction.label, self._mailroom.settings.models.why_passes)
         return Why(
             document_id=document.id,
-            label=verdict.label,
-            probability=verdict.probability,
-            runner_up=verdict.runner_up,
-            threshold=verdict.threshold,
-            sure=verdict.sure,
-            model=verdict.model,
+            label=prediction.label,
+            probability=prediction.probability,
+            runner_up=prediction.runner_up,
+            threshold=prediction.threshold,
+            confident=prediction.confident,
+            model=prediction.model,
             recorded=document.label,
             recorded_by=document.model,
             passes=passes,
@@ -59,7 +59,7 @@ class Whys:
     def examples(self, caller: Caller, document: Document) -> tuple[Example, ...]:
         """The documents nearest to this one, the nearest first, among those whose label a person gave and that ``caller``
         may read. Empty where there are none, and before the document is indexed."""
-        catalogue, snapshot = self._house.catalogue, self._house.reader.snapshot()
+        catalogue, snapshot = self._mailroom.catalogue, self._mailroom.reader.snapshot()
         _, vectors = catalogue.passages.of_document(document.number, snapshot.embedder)
         allowed = catalogue.reviews.approved(caller) & catalogue.documents.visible(caller, Filters())
         allowed -= [document.number]
@@ -81,7 +81,7 @@ class Whys:
         )
 
     def _parsed(self, document: Document) -> Parsed:
-        passages = self._house.catalogue.passages
+        passages = self._mailroom.catalogue.passages
         key = passages.parsed_key(document.id)
         payload = passages.result(key) if key else None
         parsed = decode_parsed(payload) if payload is not None else None
@@ -91,7 +91,7 @@ class Whys:
 
     def _classifier(self, document: Document) -> OnnxClassifier:
         """The version that judged the document, where it is still here; else the one in force."""
-        current = self._house.classifiers.current()
+        current = self._mailroom.classifiers.current()
         if document.model and "@" in document.model and (current is None or document.model != current.name):
             if self._older is None or self._older.name != document.model:
                 self._older = self._opened(document.model) or self._older
@@ -103,7 +103,7 @@ class Whys:
 
     def _opened(self, model: str) -> OnnxClassifier | None:
         try:
-            open_version(self._house.settings.models_root, model)
-            return self._house.classifiers.open(model)
+            open_version(self._mailroom.settings.models_root, model)
+            return self._mailroom.classifiers.open(model)
         except MailroomError:
             return None

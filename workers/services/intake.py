@@ -11,51 +11,53 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.documents import Document, Lane, Sighting
+from pipeline.documents import Arrival, Document, QueueName
 from pipeline.errors import Unavailable
-from workers.assemble import House
-from workers.queue.notify import Hints
+from workers.assemble import Mailroom
+from workers.queue.notify import Notifier
 
 
-def receive(house: House, hints: Hints, stream: Iterable[bytes], sighting: Sighting) -> tuple[Document, bool]:
+def receive(mailroom: Mailroom, notifier: Notifier, stream: Iterable[bytes], arrival: Arrival) -> tuple[Document, bool]:
     """Store the bytes durably, commit the row, hint. Returns (document, created).
 
     Raises Refused("upload-too-large") over api.upload_max_bytes and Unavailable("disk-full").
     """
-    revision, size = house.blobs.put(stream, house.settings.api.upload_max_bytes)
-    return record(house, hints, revision, size, sighting)
+    content_hash, size = mailroom.blobs.put(stream, mailroom.settings.api.upload_max_bytes)
+    return record(mailroom, notifier, content_hash, size, arrival)
 
 
-def record(house: House, hints: Hints, revision: str, size: int, sighting: Sighting) -> tuple[Document, bool]:
+def record(
+    mailroom: Mailroom, notifier: Notifier, content_hash: str, size: int, arrival: Arrival
+) -> tuple[Document, bool]:
     """Commit the arrival of bytes that are stored already, and hint."""
-    with _hold(house.settings.run_path, fcntl.LOCK_SH):
-        _still_there(house, revision)
-        document, created = house.catalogue.documents.receive(revision, size, sighting)
+    with _hold(mailroom.settings.run_path, fcntl.LOCK_SH):
+        _still_there(mailroom, content_hash)
+        document, created = mailroom.catalogue.documents.receive(content_hash, size, arrival)
     if created:
-        hints.nudge(house.catalogue.ledger, Lane.INGEST)
+        notifier.notify(mailroom.catalogue.ledger, QueueName.INGEST)
     return document, created
 
 
-def erase(house: House, document_id: str) -> Document:
+def erase(mailroom: Mailroom, document_id: str) -> Document:
     """Hide the document at once, forget what was derived from it, and unlink its bytes unless another one has the same.
     The index writer drops its passages afterwards; search does not show them meanwhile. Returns it as it was."""
-    with _hold(house.settings.run_path, fcntl.LOCK_EX):
-        document = house.catalogue.documents.delete(document_id)
-        if not house.catalogue.documents.holds(document.revision):
-            house.blobs.delete(document.revision)
+    with _hold(mailroom.settings.run_path, fcntl.LOCK_EX):
+        document = mailroom.catalogue.documents.delete(document_id)
+        if not mailroom.catalogue.documents.holds(document.content_hash):
+            mailroom.blobs.delete(document.content_hash)
     return document
 
 
-def drop_unused(house: House, revision: str) -> None:
+def drop_unused(mailroom: Mailroom, content_hash: str) -> None:
     """Unlink bytes that were stored for an upload that was then refused."""
-    with _hold(house.settings.run_path, fcntl.LOCK_EX):
-        if not house.catalogue.documents.holds(revision):
-            house.blobs.delete(revision)
+    with _hold(mailroom.settings.run_path, fcntl.LOCK_EX):
+        if not mailroom.catalogue.documents.holds(content_hash):
+            mailroom.blobs.delete(content_hash)
 
 
-def _still_there(house: House, revision: str) -> None:
+def _still_there(mailroom: Mailroom, content_hash: str) -> None:
     try:
-        house.blobs.open(revision).close()
+        mailroom.blobs.open(content_hash).close()
     except KeyError:
         raise Unavailable(
             "store-unavailable", "The same content was erased while it was sent; send it again."

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 from pipeline.documents import State
 from pipeline.numbers import Numbers
 from pipeline.ports import Documents
-from pipeline.questions import Caller, Filters
+from pipeline.questions import ADMINISTRATOR, Filters
 
 if TYPE_CHECKING:
     from indexes.places import Reader
 
-_EVERYTHING = Caller((), admin=True)
 _SEARCHABLE = Filters(states=(State.INDEXED,))
 
 
-def lacking(documents: Documents, reader: Reader) -> Numbers:
+def missing_from_index(documents: Documents, reader: Reader) -> Numbers:
     """Their numbers. The catalogue is asked first: what it calls indexed was published before."""
-    expected = documents.visible(_EVERYTHING, _SEARCHABLE)
+    expected = documents.visible(ADMINISTRATOR, _SEARCHABLE)
     return expected - reader.snapshot().numbers

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from models.active import Change, move_pointer, read_pointer
 from models.compare import Comparison, compare, figures, worse
 from models.labelled import Labelled, Reading, read_labelled
-from models.registry import in_force, open_version
+from models.registry import active_version, open_version
 from pipeline.classify import OnnxClassifier
 from pipeline.codec import decode_parsed
-from pipeline.documents import Verdict
+from pipeline.documents import Prediction
 from pipeline.errors import MailroomError, Misconfigured, Refused
 from pipeline.onnx import ModelFolder
 
 if TYPE_CHECKING:
-    from workers.assemble import House
+    from workers.assemble import Mailroom
 
 #: A version may bring the texts that its training held back.
 OWN_GOLDEN = "golden.jsonl"
@@ -40,9 +40,9 @@ class Promotion:
 class Promoter:
     """Compares, promotes and rolls back the house's classifiers."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._root = house.settings.models_root
+    def __init__(self, mailroom: Mailroom) -> None:
+        self._mailroom = mailroom
+        self._root = mailroom.settings.models_root
 
     def compare(self, one: str, two: str, labels: Path) -> Comparison:
         """Two versions (NAME, NAME@VERSION or a folder) on the labelled texts of a file."""
@@ -67,7 +67,7 @@ class Promoter:
         if read_pointer(self._root, name).version == version:
             raise Refused("conflict", f"{folder.manifest.title} is in force already.")
         comparison, told = self._examined(folder, before, golden)
-        allowed = self._house.settings.models.golden_margin if margin is None else margin
+        allowed = self._mailroom.settings.models.golden_margin if margin is None else margin
         refusal = self._refusal(folder, before, comparison, allowed)
         if refusal and not force:
             raise Refused("conflict", f"{refusal} Nothing was changed; --force promotes all the same.")
@@ -95,7 +95,7 @@ class Promoter:
 
     def _before(self, name: str) -> str | None:
         try:
-            return in_force(self._root, name)
+            return active_version(self._root, name)
         except Misconfigured:
             if read_pointer(self._root, name).version:
                 raise
@@ -144,24 +144,24 @@ class Promoter:
 
     def _golden(self, folder: ModelFolder, given: Path | None) -> Path | None:
         own = folder.path / OWN_GOLDEN
-        configured = self._house.settings.models.golden
+        configured = self._mailroom.settings.models.golden
         return given or (Path(configured) if configured else own if own.name in folder.manifest.files else None)
 
     def _labelled(self, path: Path, reading: Reading) -> tuple[tuple[Labelled, ...], str]:
         """The texts of a list under the labels of today, since the verdicts are; and the digest of the file. A label that was split
         or retired stays as it is: no verdict names it."""
         texts, digest = read_labelled(path, reading)
-        today = cache(self._house.taxonomy.listed)
+        today = cache(self._mailroom.taxonomy.listed)
         return tuple(
             replace(each, labels=tuple(today(label) or label for label in each.labels)) for each in texts
         ), digest
 
     def _open(self, model: str) -> OnnxClassifier:
-        return self._house.classifiers.open(model)
+        return self._mailroom.classifiers.open(model)
 
-    def _verdicts(self, classifier: OnnxClassifier, texts: Sequence[Labelled]) -> list[Verdict]:
+    def _verdicts(self, classifier: OnnxClassifier, texts: Sequence[Labelled]) -> list[Prediction]:
         parts = [texts[at : at + BATCH] for at in range(0, len(texts), BATCH)]
-        return [verdict for part in parts for verdict in classifier.classify([each.text for each in part])]
+        return [prediction for part in parts for prediction in classifier.classify([each.text for each in part])]
 
     @property
     def reading(self) -> Reading:
@@ -170,7 +170,7 @@ class Promoter:
 
     def _read_file(self, path: Path) -> str:
         with path.open("rb") as content:
-            return self._house.parser.parse(content, path.name).text
+            return self._mailroom.parser.parse(content, path.name).text
 
     def _unless_erased(self, document_id: str, erased: list[str]) -> str | None:
         try:
@@ -180,7 +180,7 @@ class Promoter:
             return None
 
     def _read_document(self, document_id: str) -> str:
-        passages = self._house.catalogue.passages
+        passages = self._mailroom.catalogue.passages
         key = passages.parsed_key(document_id)
         payload = passages.result(key) if key else None
         if payload is None:

@@ -28,7 +28,7 @@ def folder_of(root: Path, digest: str = "") -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class BuildMarker:
     """What a side index is. ``at``: when it was begun (epoch seconds); what was finished later may be missing in it.
     ``whole``: nothing else is."""
 
@@ -37,16 +37,16 @@ class Note:
     whole: bool = False
 
 
-def read_note(root: Path) -> Note | None:
+def read_marker(root: Path) -> BuildMarker | None:
     try:
-        return Note(**json.loads((root / "begun.json").read_text()))
+        return BuildMarker(**json.loads((root / "begun.json").read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def write_note(root: Path, note: Note) -> None:
+def write_marker(root: Path, marker: BuildMarker) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    (root / "begun.json.new").write_text(json.dumps(asdict(note)))
+    (root / "begun.json.new").write_text(json.dumps(asdict(marker)))
     (root / "begun.json.new").rename(root / "begun.json")
 
 
@@ -56,21 +56,21 @@ class SideIndex:
 
     def __init__(self, passages: Passages, indexes: Indexes, root: Path, model: EmbeddingModel) -> None:
         self.root, self._indexes = root, indexes
-        self.note = self._begun(model.digest)
+        self.marker = self._begun(model.digest)
         self._writer = indexes.writer(model, root, compacting=False)
         held = self._writer.numbers
         self.done = len(held)
         self._source = passages.scan(model.digest, int(held.array[-1]) if self.done else 0)
         self._scanned, self._rows = False, 0
 
-    def _begun(self, digest: str) -> Note:
+    def _begun(self, digest: str) -> BuildMarker:
         """When this was begun, by whichever process. One of another model is thrown away."""
-        note = read_note(self.root)
-        if note is None or note.embedder != digest:
+        marker = read_marker(self.root)
+        if marker is None or marker.embedder != digest:
             self._indexes.drop(self.root)
-            note = Note(digest, time.time())
-            write_note(self.root, note)
-        return note
+            marker = BuildMarker(digest, time.time())
+            write_marker(self.root, marker)
+        return marker
 
     def advance(self, seconds: float | None = None) -> bool:
         """Work for about so long (None: to the end); True once it is whole, and closed."""
@@ -83,7 +83,7 @@ class SideIndex:
             return False
         self._writer.publish(anyway=True)
         self._writer.close()
-        write_note(self.root, Note(self.note.embedder, self.note.at, whole=True))
+        write_marker(self.root, BuildMarker(self.marker.embedder, self.marker.at, whole=True))
         return True
 
     def _scan(self, until: float) -> bool:
@@ -121,13 +121,13 @@ class Rebuild:
     @property
     def begun_at(self) -> float:
         """Epoch seconds, of whichever process began it."""
-        return self._side.note.at
+        return self._side.marker.at
 
     def advance(self, seconds: float | None = None) -> bool:
         """As `SideIndex.advance`."""
         if not self._side.advance(seconds):
             return False
-        self._main.adopt(self._side.root, self._side.note.at)
+        self._main.adopt(self._side.root, self._side.marker.at)
         shutil.rmtree(self._side.root, ignore_errors=True)
         return True
 
@@ -141,4 +141,4 @@ def set_aside(main: Writer) -> None:
     target = folder_of(main.root, main.embedder)
     made_at = main.set_aside(target)
     if made_at is not None:
-        write_note(target, Note(main.embedder, made_at, whole=True))
+        write_marker(target, BuildMarker(main.embedder, made_at, whole=True))

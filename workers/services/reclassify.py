@@ -17,33 +17,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.taxonomy import read_operations
-from pipeline.codec import decode_parsed, decode_verdict
-from pipeline.documents import Document, Job, Lane, Parsed, Routing, Stage, Verdict
+from pipeline.codec import decode_parsed, decode_prediction
+from pipeline.documents import Document, Job, Parsed, Prediction, QueueName, Routing, Stage
 from pipeline.errors import MailroomError, Misconfigured, Refused, Unavailable
 from pipeline.ingest import backoff, cache_key
 from pipeline.ports import Classifier
-from pipeline.questions import Caller, Filters
+from pipeline.questions import ADMINISTRATOR, Filters
 from pipeline.reclassify import by_person, delivered, difference, eligible, standing_decision
 from pipeline.route import route
 from pipeline.rules import BUILT_IN, Rules, parse_rules
 from workers.queue.lease import heartbeat, owner
 
 if TYPE_CHECKING:
-    from workers.assemble import House
+    from workers.assemble import Mailroom
 
 log = logging.getLogger(__name__)
 
 #: Documents of one job: a few seconds of work, one transaction.
 BATCH = 50
 WAIT_SECONDS = 0.1
-EVERYTHING = Caller((), admin=True)
 
 
 class Reclassify:
     """Makes plans, and runs claimed jobs of the lane RECLASSIFY."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, mailroom: Mailroom) -> None:
+        self._mailroom = mailroom
         self._classifiers: dict[str, Classifier] = {}  # by digest; a plan keeps to one
         self._rules: dict[str, Rules] = {}
 
@@ -56,7 +55,7 @@ class Reclassify:
         a bad model or bad rules, Refused("not-found") for an unknown document.
         """
         classifier = self._open(model or "")
-        text = rules_text(rules or self._house.settings.rules_path)
+        text = rules_text(rules or self._mailroom.settings.rules_path)
         digest = parse_rules(text).digest
         documents = self._chosen(filters, ids)
         selection = {
@@ -67,17 +66,17 @@ class Reclassify:
             "model_digest": classifier.digest,
             "rules": text,
         }
-        plans = self._house.catalogue.plans
+        plans = self._mailroom.catalogue.plans
         plan_id = plans.create(classifier.name, digest, selection)
         return plan_id, plans.start(plan_id, "compare", BATCH, documents)
 
     def start(self, plan_id: str, action: str) -> list[str]:
         """Enqueue the jobs that "apply" or "undo" the plan; a repeat takes up what is still open."""
-        return self._house.catalogue.plans.start(plan_id, action, BATCH)
+        return self._mailroom.catalogue.plans.start(plan_id, action, BATCH)
 
     def run(self, job: Job) -> None:
         """One batch. A fault of the surroundings gives the job back; one that stays parks it, which the plan shows."""
-        ledger, attempts = self._house.catalogue.ledger, self._house.settings.workers.max_attempts
+        ledger, attempts = self._mailroom.catalogue.ledger, self._mailroom.settings.workers.max_attempts
         if job.attempt > attempts:
             ledger.park(job, "attempts-exhausted", f"A batch of plan {job.subject} failed {attempts} times.")
             return
@@ -85,7 +84,7 @@ class Reclassify:
             if job.stage == "compare":
                 self._compare(job)
             else:
-                self._house.catalogue.plans.execute(job)
+                self._mailroom.catalogue.plans.execute(job)
         except Unavailable as error:
             ledger.release(job, backoff(job.attempt), error.code, error.detail, counted=False)
         except MailroomError as error:
@@ -102,11 +101,11 @@ class Reclassify:
     def steps(self, plan_id: str) -> Iterator[int]:
         """Run due jobs in this process, for installations without a worker; yields the plan's open batches after each.
         What others hold or what waits for its next attempt is waited for."""
-        seconds = self._house.settings.workers.lease_seconds
-        ledger, plans = self._house.catalogue.ledger, self._house.catalogue.plans
+        seconds = self._mailroom.settings.workers.lease_seconds
+        ledger, plans = self._mailroom.catalogue.ledger, self._mailroom.catalogue.plans
         while open_jobs := plans.get(plan_id)["open_jobs"]:
             yield open_jobs
-            claimed = ledger.claim(Lane.RECLASSIFY, owner(), seconds)
+            claimed = ledger.claim(QueueName.RECLASSIFY, owner(), seconds)
             if not claimed:
                 time.sleep(WAIT_SECONDS)
                 continue
@@ -114,24 +113,24 @@ class Reclassify:
                 self.run(claimed[0])
 
     def _compare(self, job: Job) -> None:
-        catalogue = self._house.catalogue
+        catalogue = self._mailroom.catalogue
         selection = catalogue.plans.get(job.subject)["selection"]
         classifier = self._classifier(selection["model"], selection["model_digest"])
         rules = self._parsed_rules(selection["rules"])
         texts = self._texts(job.payload["documents"])
         judged = iter(self._verdicts(classifier, [each for each in texts if not by_person(each[0])]))
-        operations = read_operations(self._house.settings.models_root)
+        operations = read_operations(self._mailroom.settings.models_root)
         items = []
         for document, _, parsed in texts:
             events = catalogue.documents.history(document.id)[1]
-            verdict = standing_decision(document, events, operations) if by_person(document) else next(judged)
-            routing = route(rules, verdict, document, parsed.text, document.metadata)
-            items.append(difference(document, verdict, _heard(document, routing), delivered(events)))
+            prediction = standing_decision(document, events, operations) if by_person(document) else next(judged)
+            routing = route(rules, prediction, document, parsed.text, document.metadata)
+            items.append(difference(document, prediction, _heard(document, routing), delivered(events)))
         catalogue.plans.compared(job, [item for item in items if item is not None])
 
     def _texts(self, ids: Sequence[str]) -> list[tuple[Document, str, Parsed]]:
         """The documents with the key and the content of their stored texts; what has none is left out."""
-        catalogue = self._house.catalogue
+        catalogue = self._mailroom.catalogue
         found = []
         for document_id in ids:
             document = catalogue.documents.get(document_id)
@@ -141,20 +140,20 @@ class Reclassify:
                 found.append((document, key, decode_parsed(payload)))
         return found
 
-    def _verdicts(self, classifier: Classifier, texts: Sequence[tuple[Document, str, Parsed]]) -> list[Verdict]:
+    def _verdicts(self, classifier: Classifier, texts: Sequence[tuple[Document, str, Parsed]]) -> list[Prediction]:
         """The stored verdict where this model has judged this text before, a new one else."""
-        results = self._house.catalogue.passages.result
+        results = self._mailroom.catalogue.passages.result
         stored = [results(cache_key(key, Stage.CLASSIFY, classifier.digest)) for _, key, _ in texts]
         new = [parsed.text for (_, _, parsed), payload in zip(texts, stored, strict=True) if payload is None]
         fresh = iter(classifier.classify(new) if new else ())
-        return [decode_verdict(payload) if payload is not None else next(fresh) for payload in stored]
+        return [decode_prediction(payload) if payload is not None else next(fresh) for payload in stored]
 
     def _classifier(self, model: str, digest: str) -> Classifier:
         """The classifier that the plan was made for. Raises Misconfigured("bad-model") where it is no longer to be had."""
         if digest not in self._classifiers:
-            current = self._house.classifiers.current()
+            current = self._mailroom.classifiers.current()
             same = current is not None and current.digest == digest
-            self._classifiers = {digest: current if same else self._house.classifiers.open(model)}
+            self._classifiers = {digest: current if same else self._mailroom.classifiers.open(model)}
         classifier = self._classifiers[digest]
         if classifier.digest != digest:
             self._classifiers = {}
@@ -165,13 +164,13 @@ class Reclassify:
         return classifier
 
     def _open(self, model: str) -> Classifier:
-        found = self._house.classifiers.open(model) if model else self._house.classifiers.current()
+        found = self._mailroom.classifiers.open(model) if model else self._mailroom.classifiers.current()
         if found is None:
             raise Misconfigured("bad-model", "The configured classifier cannot be used; see `mailroom doctor`.")
         return found
 
     def _pinned(self, classifier: Classifier) -> str:
-        configured = self._house.settings.models.classifier
+        configured = self._mailroom.settings.models.classifier
         return configured if "/" in configured else classifier.name
 
     def _parsed_rules(self, text: str) -> Rules:
@@ -180,8 +179,8 @@ class Reclassify:
         return self._rules[text]
 
     def _chosen(self, filters: Filters, ids: Sequence[str] | None) -> list[str]:
-        documents = self._house.catalogue.documents
-        numbers = documents.visible(EVERYTHING, filters)
+        documents = self._mailroom.catalogue.documents
+        numbers = documents.visible(ADMINISTRATOR, filters)
         if ids is not None:
             numbers &= {documents.get(each).number for each in ids}
         return sorted(document.id for document in documents.by_number(numbers).values())

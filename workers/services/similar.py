@@ -13,13 +13,13 @@ import numpy as np
 
 from indexes.lexical.typed import FUNCTION_WORDS
 from pipeline.documents import Chunk, Document
-from pipeline.fuse import Sayings, few_per_document, fuse
+from pipeline.fuse import NearDuplicates, few_per_document, fuse
 from pipeline.numbers import Numbers
 from pipeline.ports import Vectors
 from pipeline.questions import ORDINAL_BITS, Caller, Filters, Hit, chunk_key
 
 if TYPE_CHECKING:
-    from workers.assemble import House
+    from workers.assemble import Mailroom
 
 #: Passages asked of each index.
 DEPTH = 400
@@ -46,15 +46,15 @@ class Neighbour:
 class Similar:
     """Thread-safe when the House's parts are."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, mailroom: Mailroom) -> None:
+        self._mailroom = mailroom
 
     def documents(self, caller: Caller, document: Document, k: int) -> tuple[Neighbour, ...]:
         """The ``k`` nearest to a document that ``caller`` may read, of those that it may read, the nearest first, without
         the document itself. Empty for one without text."""
-        snapshot = self._house.reader.snapshot()
-        chunks, vectors = self._house.catalogue.passages.of_document(document.number, snapshot.embedder)
-        readable = self._house.catalogue.documents.visible(caller, Filters())
+        snapshot = self._mailroom.reader.snapshot()
+        chunks, vectors = self._mailroom.catalogue.passages.of_document(document.number, snapshot.embedder)
+        readable = self._mailroom.catalogue.documents.visible(caller, Filters())
         allowed = readable - [document.number]
         if not chunks or not len(allowed):
             return ()
@@ -66,10 +66,10 @@ class Similar:
     def _gather(self, hits: Iterator[Hit], allowed: Numbers, k: int) -> tuple[Neighbour, ...]:
         """Best first; what says the same as a nearer one is told with that."""
         found: dict[int, Neighbour] = {}
-        sayings = Sayings()
+        sayings = NearDuplicates()
         while len(found) < k and (batch := list(islice(hits, READ * k))):
             for neighbour, text in self._read(batch, allowed):
-                other = sayings.same_as(neighbour.document.number, text)
+                other = sayings.find(neighbour.document.number, text)
                 if other is None:
                     found[neighbour.document.number] = neighbour
                 elif isinstance(other, int):
@@ -81,8 +81,8 @@ class Similar:
         """With the beginning of each document. What was deleted or forbidden since the snapshot is not in the catalogue."""
         numbers = {hit.document_number for hit in hits if hit.document_number in allowed}
         openings = [chunk_key(number, ordinal) for number in numbers for ordinal in range(OPENING)]
-        chunks = self._house.catalogue.passages.chunks({*openings, *(hit.chunk for hit in hits)})
-        documents = self._house.catalogue.documents.by_number(numbers)
+        chunks = self._mailroom.catalogue.passages.chunks({*openings, *(hit.chunk for hit in hits)})
+        documents = self._mailroom.catalogue.documents.by_number(numbers)
         for hit in hits:
             number = hit.chunk >> ORDINAL_BITS
             if number in documents and hit.chunk in chunks:

@@ -18,7 +18,7 @@ from pipeline.ports import Lexical
 from pipeline.questions import ORDINAL_BITS, Caller, Filters
 
 if TYPE_CHECKING:
-    from workers.assemble import House
+    from workers.assemble import Mailroom
 
 #: Passages whose titles are looked at.
 TITLE_DEPTH = 200
@@ -39,14 +39,14 @@ class Suggestion:
 class Suggestions:
     """Thread-safe when the House's parts are."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, mailroom: Mailroom) -> None:
+        self._mailroom = mailroom
 
     def of(self, caller: Caller, typed: str, limit: int) -> tuple[Suggestion, ...]:
         """At most ``limit``: titles whose first word goes on from ``typed``, then other titles, then words; at least a third
         is left to words where there are as many."""
-        lexical = self._house.reader.snapshot().lexical
-        allowed = self._house.catalogue.documents.visible(caller, Filters())
+        lexical = self._mailroom.reader.snapshot().lexical
+        allowed = self._mailroom.catalogue.documents.visible(caller, Filters())
         if not allowed:
             return ()
         found = list(self._words(lexical, allowed, typed, limit))
@@ -56,8 +56,8 @@ class Suggestions:
     def _titles(self, lexical: Lexical, allowed: Numbers, typed: str) -> list[Suggestion]:
         """Each text once, those that begin with ``typed`` first."""
         keys = [hit.chunk for hit in lexical.titled(typed, TITLE_DEPTH, allowed)]
-        chunks = self._house.catalogue.passages.chunks(keys)
-        documents = self._house.catalogue.documents.by_number({key >> ORDINAL_BITS for key in chunks})
+        chunks = self._mailroom.catalogue.passages.chunks(keys)
+        documents = self._mailroom.catalogue.documents.by_number({key >> ORDINAL_BITS for key in chunks})
         held = [
             (documents[number], chunks[key])
             for key in keys
@@ -74,7 +74,7 @@ class Suggestions:
         before = typed[: len(typed) - len(typed.split()[-1])].lstrip() if typed.split() else ""
         found = lexical.completions(typed, limit, allowed)
         keys = {hit.chunk for _, hits in found for hit in hits if hit.document_number in allowed}
-        chunks = self._house.catalogue.passages.chunks(keys)
+        chunks = self._mailroom.catalogue.passages.chunks(keys)
         for word, hits in found:
             written = Counter(spelt(word, chunks[hit.chunk].text) for hit in hits if hit.chunk in chunks)
             written.pop(None, None)

@@ -14,15 +14,14 @@ from models.durable import translated
 from models.registry import open_version
 from pipeline.documents import Document, State
 from pipeline.errors import MailroomError, Refused
-from pipeline.questions import Caller, Filters
+from pipeline.questions import ADMINISTRATOR, Filters
 from pipeline.reclassify import labels_today
 from pipeline.rules import Rules
 from pipeline.taxonomy import Operation, called_today, in_effect, labelling
 
 if TYPE_CHECKING:
-    from workers.assemble import House
+    from workers.assemble import Mailroom
 
-EVERYTHING = Caller((), admin=True)
 PAGE = 500
 #: A spreadsheet takes a cell that begins with one of these for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -39,12 +38,12 @@ class Changed:
     rules: tuple[str, ...]
 
 
-class HouseTaxonomy:
+class TaxonomyService:
     """Reads and changes the taxonomy. Verdicts follow with the next document; filed documents by a plan."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._root = house.settings.models_root
+    def __init__(self, mailroom: Mailroom) -> None:
+        self._mailroom = mailroom
+        self._root = mailroom.settings.models_root
 
     def operations(self) -> tuple[Operation, ...]:
         """All of them, oldest first."""
@@ -57,7 +56,7 @@ class HouseTaxonomy:
     def labels_of(self, document: Document) -> dict[str, str | None]:
         """The labels that a person gave a document, first the one it is filed under, each with what it is called today; None where
         it was split or retired since."""
-        events = self._house.catalogue.documents.history(document.id)[1]
+        events = self._mailroom.catalogue.documents.history(document.id)[1]
         return labels_today(document, events, self.operations())
 
     def listed(self, label: str) -> str | None:
@@ -68,14 +67,14 @@ class HouseTaxonomy:
 
     def change(self, kind: str, labels: Sequence[str], into: Sequence[str], who: str, reason: str = "") -> Changed:
         """Record an operation. Raises Refused where it does not fit the labels of today."""
-        rules = self._house.rules  # a mistake in them is said before anything is recorded
+        rules = self._mailroom.rules  # a mistake in them is said before anything is recorded
         before = self.operations()
         made = taxonomy.change(self._root, self._labels, kind, labels, into, who, reason)
         return self._told(made, rules, before)
 
     def undo(self, who: str, reason: str = "") -> Changed:
         """Take back the latest operation that stands."""
-        rules, before = self._house.rules, self.operations()
+        rules, before = self._mailroom.rules, self.operations()
         return self._told(taxonomy.undo(self._root, who, reason), rules, before)
 
     def write_list(self, label: str, file: Path) -> int:
@@ -96,10 +95,10 @@ class HouseTaxonomy:
         return count
 
     def _labels(self, operations: Sequence[Operation]) -> list[str]:
-        own = sorted(self._house.catalogue.reviews.labels())
+        own = sorted(self._mailroom.catalogue.reviews.labels())
         given = labelling(own, [0.0] * len(own), operations).labels
         try:
-            manifest = open_version(self._root, self._house.settings.models.classifier).manifest
+            manifest = open_version(self._root, self._mailroom.settings.models.classifier).manifest
         except MailroomError:
             return sorted(given)  # without a model the people's words are all there is
         limits = [manifest.thresholds[label] for label in manifest.labels]
@@ -110,13 +109,15 @@ class HouseTaxonomy:
         borne = tuple(name for label in gone for name in _names(label, before))
         count = 0
         if borne:
-            count = self._house.catalogue.documents.find(EVERYTHING, Filters(labels=borne), limit=1)[1]
+            count = self._mailroom.catalogue.documents.find(ADMINISTRATOR, Filters(labels=borne), limit=1)[1]
         return Changed(operation, count, borne, _naming(rules, gone, operation.into))
 
     def _bearing(self, label: str) -> Iterator[Document]:
         filters = Filters(labels=_names(label, self.operations()), states=(State.INDEXED, State.REVIEW))
         offset = 0
-        while page := self._house.catalogue.documents.find(EVERYTHING, filters, PAGE, offset, newest_first=False)[0]:
+        while page := self._mailroom.catalogue.documents.find(ADMINISTRATOR, filters, PAGE, offset, newest_first=False)[
+            0
+        ]:
             yield from page
             offset += len(page)
 

@@ -20,17 +20,16 @@ from models.registry import check_name
 from pipeline.codec import decode_parsed
 from pipeline.documents import Document
 from pipeline.errors import CODES, MailroomError, Misconfigured, Refused
-from pipeline.questions import Caller
+from pipeline.questions import ADMINISTRATOR
 from workers.queue.process import OnlyOne, die_with_parent
 
 if TYPE_CHECKING:
-    from workers.assemble import House
+    from workers.assemble import Mailroom
 
 RECIPE = "models.recipes.finetune"
 #: What training needs beside what serving has.
 PACKAGES = ("torch", "transformers", "sklearn", "onnx", "onnxscript")
 SOURCE = Path(__file__).parents[2]
-EVERYTHING = Caller((), admin=True)
 
 #: Shows how far a long reading is: what is read, and how many of them there are.
 Follow = Callable[[Iterable[dict[str, Any]], int], Iterable[dict[str, Any]]]
@@ -52,8 +51,8 @@ class Order:
 class Trainer:
     """Gathers examples and runs the recipe; the new version lies beside the others and is not in force."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, mailroom: Mailroom) -> None:
+        self._mailroom = mailroom
 
     def train(self, order: Order, follow: Follow = lambda rows, total: rows) -> dict[str, Any]:
         """The recipe's last word: folder, title, figures, and what to think of them. Its progress goes to standard error.
@@ -63,7 +62,7 @@ class Trainer:
         """
         check_name(order.name)
         python = self._python()
-        work = self._house.settings.home / "training" / order.name
+        work = self._mailroom.settings.home / "training" / order.name
         with translated(work):
             work.mkdir(parents=True, exist_ok=True)
         with OnlyOne(work / "lock", f"A training of {order.name}"):  # two would write over each other's checkpoints
@@ -74,7 +73,7 @@ class Trainer:
     def _write(self, order: Order, file: Path, follow: Follow) -> list[str]:
         """Write the examples under the labels of today; returns what has to be said of those that had others."""
         listed = sum(map(check_list, order.labels))
-        approved = list(self._house.catalogue.reviews.approved(EVERYTHING)) if order.reviews else []
+        approved = list(self._mailroom.catalogue.reviews.approved(ADMINISTRATOR)) if order.reviews else []
         called: Counter[tuple[str, str | None]] = Counter()
         rows = follow(self._examples(order.labels, approved, called), listed + len(approved))
         with translated(file), file.open("w", encoding="utf-8") as out:
@@ -87,19 +86,19 @@ class Trainer:
         self, labels: Sequence[Path], approved: Sequence[int], called: Counter[tuple[str, str | None]]
     ) -> Iterator[dict[str, Any]]:
         """Texts with their labels of today; None is one that was split or retired. ``called`` counts (old, new) on the way."""
-        today = cache(self._house.taxonomy.listed)
+        today = cache(self._mailroom.taxonomy.listed)
         for file in labels:
-            for row in labelled_rows(file, self._house.promoter.reading):
+            for row in labelled_rows(file, self._mailroom.promoter.reading):
                 called.update((label, today(label)) for label in row.labels if today(label) != label)
                 identity = f"document:{row.place}" if row.document else row.place
                 yield {"text": row.text, "labels": list(dict.fromkeys(map(today, row.labels))), "identity": identity}
         for document, text in self._reviewed(approved):
-            labels = self._house.taxonomy.labels_of(document)
+            labels = self._mailroom.taxonomy.labels_of(document)
             called.update((old, new) for old, new in labels.items() if old != new)
             yield {"text": text, "labels": list(dict.fromkeys(labels.values())), "identity": f"document:{document.id}"}
 
     def _reviewed(self, approved: Sequence[int]) -> Iterator[tuple[Document, str]]:
-        catalogue = self._house.catalogue
+        catalogue = self._mailroom.catalogue
         for document in catalogue.documents.by_number(approved).values():
             key = catalogue.passages.parsed_key(document.id)
             payload = catalogue.passages.result(key) if key else None
@@ -108,9 +107,9 @@ class Trainer:
 
     def _arguments(self, order: Order, examples: Path, work: Path, notes: Sequence[str]) -> list[str]:
         flags = [part for name, value in order.options for part in (f"--{name}", value)]
-        places = ["--out", str(self._house.settings.models_root), "--work", str(work)]
+        places = ["--out", str(self._mailroom.settings.models_root), "--work", str(work)]
         said = ["--command", shlex.join(["mailroom", "train", "--name", order.name, *_source(order), *flags])]
-        operations = self._house.taxonomy.operations()
+        operations = self._mailroom.taxonomy.operations()
         follows = ["--taxonomy", operations[-1].id] if operations else []
         resume = ["--resume"] if order.resume else []
         return [
@@ -129,7 +128,7 @@ class Trainer:
         ]
 
     def _python(self) -> str:
-        chosen = self._house.settings.models.trainer or sys.executable
+        chosen = self._mailroom.settings.models.trainer or sys.executable
         # Looked for and not imported: an import of them takes minutes on a machine that is busy.
         probe = f"import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, {PACKAGES})))"
         try:

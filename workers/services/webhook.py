@@ -69,7 +69,7 @@ def message(document: Document, at: float) -> dict[str, Any]:
         "data": {
             "id": document.id,
             "name": document.name[:500],
-            "revision": document.revision,
+            "content_hash": document.content_hash,
             "label": document.label,
             "probability": document.probability,
             "model": document.model,

@@ -17,11 +17,11 @@ import uuid
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from pipeline.documents import Document, Lane, Sighting, State
+from pipeline.documents import Arrival, Document, QueueName, State
 from pipeline.errors import MailroomError, Rejected
 from pipeline.faults import fault
-from workers.assemble import House
-from workers.queue.notify import Hints
+from workers.assemble import Mailroom
+from workers.queue.notify import Notifier
 from workers.services.failed_folder import FAILED, put_failed
 from workers.services.intake import record
 from workers.settings import TrayFolder
@@ -39,10 +39,10 @@ AGAIN_SECONDS = 5.0
 class Tray:
     """One watched folder. `scan` takes what is complete; `recover` finishes what a crash, or a full disk, left."""
 
-    def __init__(self, house: House, folder: TrayFolder, hints: Hints | None = None) -> None:
-        self._house, self._folder = house, folder
-        self.root = house.settings.tray_path(folder)
-        self._hints = hints or Hints(house.settings)
+    def __init__(self, mailroom: Mailroom, folder: TrayFolder, notifier: Notifier | None = None) -> None:
+        self._mailroom, self._folder = mailroom, folder
+        self.root = mailroom.settings.tray_path(folder)
+        self._hints = notifier or Notifier(mailroom.settings)
         self._claims = self.root / CLAIMS
         self._seen: dict[Path, Candidate] = {}
         self._again_at = 0.0
@@ -83,7 +83,7 @@ class Tray:
 
     def _is_ready(self, path: Path, candidate: Candidate, now: float) -> bool:
         """What cannot be opened waits until patience ends; then it goes to failed/, told of, whoever it belongs to."""
-        settings = self._house.settings.tray
+        settings = self._mailroom.settings.tray
         try:
             return is_ready(path, candidate, now, settings.stable_seconds, settings.patience_seconds)
         except OSError:
@@ -109,13 +109,13 @@ class Tray:
         place, before = self._place_of(claim), look_at(claim)
         try:
             with opened(claim) as file:
-                limit = self._house.settings.api.upload_max_bytes
-                revision, size = self._house.blobs.put(iter(lambda: file.read(PIECE), b""), limit)
+                limit = self._mailroom.settings.api.upload_max_bytes
+                content_hash, size = self._mailroom.blobs.put(iter(lambda: file.read(PIECE), b""), limit)
             fault("tray.stored", place)
             if look_at(claim) != before:
                 self._give_back(claim)
                 return False
-            document, created = record(self._house, self._hints, revision, size, self._sighting(place))
+            document, created = record(self._mailroom, self._hints, content_hash, size, self._sighting(place))
         except (MailroomError, OSError) as error:
             self._refuse(claim, place, error)
             return False
@@ -128,8 +128,8 @@ class Tray:
 
     def _once_more(self, document: Document) -> None:
         """A content that failed before and is dropped in again is tried again: a file never vanishes without an answer."""
-        if document.state in (State.FAILED, State.QUARANTINED) and self._house.catalogue.ledger.retry(document.id):
-            self._hints.nudge(self._house.catalogue.ledger, Lane.INGEST)
+        if document.state in (State.FAILED, State.QUARANTINED) and self._mailroom.catalogue.ledger.retry(document.id):
+            self._hints.notify(self._mailroom.catalogue.ledger, QueueName.INGEST)
 
     def _refuse(self, claim: Path, place: str, error: MailroomError | OSError) -> None:
         """Too large, or not ours to read: into failed/ with its reason. Anything else is the surroundings', and the claim
@@ -170,14 +170,14 @@ class Tray:
         text = raw.decode("utf-8", "replace")
         return "".join(c if c.isprintable() else " " for c in text)
 
-    def _sighting(self, place: str) -> Sighting:
+    def _sighting(self, place: str) -> Arrival:
         """Labels add up on the way down the sub-folders; the access list is the nearest one configured."""
         labels, access = list(self._folder.labels), self._folder.access
         for parent in reversed(PurePosixPath(place).parents):
             if sub := self._folder.subfolders.get(str(parent)):
                 labels += [label for label in sub.labels if label not in labels]
                 access = access if sub.access is None else sub.access
-        return Sighting(self._folder.source, place, time.time(), access, tuple(labels))
+        return Arrival(self._folder.source, place, time.time(), access, tuple(labels))
 
 
 def opened(path: Path) -> BinaryIO:

@@ -12,8 +12,8 @@ from pathlib import Path
 from watchfiles import watch
 
 from pipeline.errors import MailroomError
-from workers.assemble import House
-from workers.queue.notify import Hints
+from workers.assemble import Mailroom
+from workers.queue.notify import Notifier
 from workers.queue.process import OnlyOne, Stopping
 from workers.services.access import stand_by
 from workers.tray.completeness import needs_polling
@@ -30,10 +30,10 @@ POLL_SECONDS = 1.0
 class Watcher:
     """All trays of one installation. Only one watcher has a tray at a time: a lock in it tells."""
 
-    def __init__(self, house: House) -> None:
-        hints = Hints(house.settings)
-        self._house = house
-        self._trays = [Tray(house, folder, hints) for folder in house.settings.tray.folders]
+    def __init__(self, mailroom: Mailroom) -> None:
+        notifier = Notifier(mailroom.settings)
+        self._mailroom = mailroom
+        self._trays = [Tray(mailroom, folder, notifier) for folder in mailroom.settings.tray.folders]
         self._stirred = threading.Event()
         self._events_work = threading.Event()
 
@@ -43,7 +43,7 @@ class Watcher:
         for lock in locks:
             lock.__enter__()
         try:
-            stand_by(self._house)
+            stand_by(self._mailroom)
             self._listen(stopping)
             ready()
             while not stopping:
@@ -62,7 +62,7 @@ class Watcher:
 
     def _pause(self) -> float:
         """While something settles the folder is looked at often; otherwise an event or the clock wakes us."""
-        settings = self._house.settings.tray
+        settings = self._mailroom.settings.tray
         longest = settings.scan_seconds if self._events_work.is_set() else min(settings.scan_seconds, POLL_SECONDS)
         if any(tray.settling for tray in self._trays):
             return min(longest, max(0.1, settings.stable_seconds / 3))

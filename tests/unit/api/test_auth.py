@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexes.open import open_catalogue
-from pipeline.documents import Sighting
+from pipeline.documents import Arrival
 from pipeline.errors import Refused
-from pipeline.questions import Caller, Filters
+from pipeline.questions import ADMINISTRATOR, Caller, Filters
 from workers.api.auth import readable
 
 PRINCIPALS = st.lists(st.sampled_from(["user:a", "user:b", "group:hr", "*"]), max_size=3, unique=True)
@@ -27,8 +27,8 @@ def may_read(caller: Caller, document_id: str) -> bool:
 def test_may_read_is_the_rule_of_the_catalogue(
     access: list[str], principals: list[str], admin: bool, other: bool
 ) -> None:
-    number = CATALOGUE.documents.find(Caller((), admin=True), Filters(), limit=1)[1]
-    document, _ = CATALOGUE.documents.receive(f"{number:064x}", 1, Sighting("api", "x", 1.0, tuple(access)))
+    number = CATALOGUE.documents.find(ADMINISTRATOR, Filters(), limit=1)[1]
+    document, _ = CATALOGUE.documents.receive(f"{number:064x}", 1, Arrival("api", "x", 1.0, tuple(access)))
     caller = Caller(tuple(principals), tenant="other" if other else "default", admin=admin)
     found = {each.id for each in CATALOGUE.documents.find(caller, Filters(), limit=500)[0]}
     assert may_read(caller, document.id) == (document.id in found)

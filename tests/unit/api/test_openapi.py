@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.serving import make_house
+from tests.support.serving import make_mailroom
 from workers.api.app import create_app
 from workers.api.problems import MEDIA_TYPE
 
@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "rest.md"
 
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return create_app(make_house(tmp_path_factory.mktemp("data")), warm=False).openapi()
+    return create_app(make_mailroom(tmp_path_factory.mktemp("data")), warm=False).openapi()
 
 
 def operations(described: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Refused
 from pipeline.questions import Caller
-from workers.api.upload import Form, MultipartReader, boundary_of, sighting
+from workers.api.upload import Form, MultipartReader, arrival, boundary_of
 
 ANN = Caller(("user:ann",))
 
@@ -27,9 +27,9 @@ def test_the_file_comes_out_as_it_went_in(content: bytes, step: int) -> None:
     pieces = [piece for at in range(0, len(sent), step) for piece in reader.feed(sent[at : at + step])]
     reader.finish()
     assert b"".join(pieces) == content
-    arrival = sighting(form, ANN, frozenset())
-    assert (arrival.path, arrival.labels, dict(arrival.metadata)) == ("a.txt", ("x", "y"), {"a": "b"})
-    assert arrival.access == ("user:ann",)
+    record = arrival(form, ANN, frozenset())
+    assert (record.path, record.labels, dict(record.metadata)) == ("a.txt", ("x", "y"), {"a": "b"})
+    assert record.access == ("user:ann",)
 
 
 def test_a_body_that_breaks_off_is_refused() -> None:
@@ -62,12 +62,12 @@ def test_a_form_of_endless_parts_is_refused() -> None:
 def test_a_field_that_is_wrong_is_named(fields: dict[str, str], word: str) -> None:
     form = Form({name: [value] for name, value in fields.items()}, "a.txt", has_file=True)
     with pytest.raises(Refused, match=word):
-        sighting(form, ANN, frozenset({"tray"}))
+        arrival(form, ANN, frozenset({"tray"}))
 
 
 @pytest.mark.parametrize("name", ["C:\\temp\\a.txt", "../../a.txt", "x/y/a.txt"])
 def test_a_client_s_folders_are_not_taken_over(name: str) -> None:
-    assert sighting(Form({}, name, has_file=True), ANN, frozenset()).path == "a.txt"
+    assert arrival(Form({}, name, has_file=True), ANN, frozenset()).path == "a.txt"
 
 
 def test_a_boundary_is_bounded() -> None:

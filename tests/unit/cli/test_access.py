@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.documents import Sighting
+from pipeline.documents import Arrival
 from pipeline.questions import Caller, Filters
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 from workers.services.access import stand_by
@@ -20,47 +20,47 @@ FOLDERS = '[{"subfolders": {"hr": {"deny": ["user:bob"]}, "law": {"access": [], 
 
 
 @pytest.fixture
-def house(tmp_path: Path):
-    house = House(load_settings({"data.path": str(tmp_path), "tray.folders": FOLDERS}, environ={}).settings)
-    yield house
-    house.close()
+def mailroom(tmp_path: Path):
+    mailroom = Mailroom(load_settings({"data.path": str(tmp_path), "tray.folders": FOLDERS}, environ={}).settings)
+    yield mailroom
+    mailroom.close()
 
 
-def run(house: House, *arguments: str) -> int:
-    return main(["--data", str(house.settings.home), *arguments])
+def run(mailroom: Mailroom, *arguments: str) -> int:
+    return main(["--data", str(mailroom.settings.home), *arguments])
 
 
-def test_rules_and_groups_from_the_command_line(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    made, _ = house.catalogue.documents.receive("1" * 64, 1, Sighting("scans", "hr/a.txt", 1.0, ()))
-    assert run(house, "groups", "add", "group:hr", "user:bob") == exits.OK
-    assert run(house, "access", "allow", "group:hr", "--source", "scans", "--folder", "/hr/") == exits.OK
-    assert house.catalogue.documents.find(BOB, Filters())[1] == 1
+def test_rules_and_groups_from_the_command_line(mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> None:
+    made, _ = mailroom.catalogue.documents.receive("1" * 64, 1, Arrival("scans", "hr/a.txt", 1.0, ()))
+    assert run(mailroom, "groups", "add", "group:hr", "user:bob") == exits.OK
+    assert run(mailroom, "access", "allow", "group:hr", "--source", "scans", "--folder", "/hr/") == exits.OK
+    assert mailroom.catalogue.documents.find(BOB, Filters())[1] == 1
     capsys.readouterr()
-    assert run(house, "access", "explain", made.id, "user:bob", "--json") == exits.OK
+    assert run(mailroom, "access", "explain", made.id, "user:bob", "--json") == exits.OK
     told = json.loads(capsys.readouterr().out)
     assert told["allowed"] and told["rule"]["principal"] == "group:hr"
     assert told["rule"]["scope"] == "source scans, folder hr"
-    assert run(house, "access", "deny", "user:bob", "--document", made.id) == exits.OK
-    assert run(house, "access", "explain", made.id, "user:bob") == exits.OK
+    assert run(mailroom, "access", "deny", "user:bob", "--document", made.id) == exits.OK
+    assert run(mailroom, "access", "explain", made.id, "user:bob") == exits.OK
     assert "may not read it: deny user:bob" in capsys.readouterr().out
-    assert run(house, "access", "remove", "deny", "user:bob", "--document", made.id) == exits.OK
-    assert house.catalogue.documents.find(BOB, Filters())[1] == 1
-    assert run(house, "groups", "remove", "group:hr", "user:bob") == exits.OK
-    assert house.catalogue.documents.find(BOB, Filters())[1] == 0
-    assert run(house, "access", "remove", "deny", "user:bob", "--source", "scans") == exits.NOT_FOUND
-    assert run(house, "access", "allow", "user:bob") == exits.USAGE
-    assert run(house, "groups", "add", "group:hr", "group:hr") != exits.OK
+    assert run(mailroom, "access", "remove", "deny", "user:bob", "--document", made.id) == exits.OK
+    assert mailroom.catalogue.documents.find(BOB, Filters())[1] == 1
+    assert run(mailroom, "groups", "remove", "group:hr", "user:bob") == exits.OK
+    assert mailroom.catalogue.documents.find(BOB, Filters())[1] == 0
+    assert run(mailroom, "access", "remove", "deny", "user:bob", "--source", "scans") == exits.NOT_FOUND
+    assert run(mailroom, "access", "allow", "user:bob") == exits.USAGE
+    assert run(mailroom, "groups", "add", "group:hr", "group:hr") != exits.OK
 
 
-def test_a_tray_s_rules_stand_before_and_after_arrival(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    house.catalogue.documents.receive("2" * 64, 1, Sighting("tray", "hr/pay/b.txt", 1.0, ("*",)))
-    assert house.catalogue.documents.find(BOB, Filters())[1] == 1
-    stand_by(house)
-    assert house.catalogue.documents.find(BOB, Filters())[1] == 0
-    assert run(house, "access", "remove", "deny", "user:bob", "--source", "tray", "--folder", "hr") != exits.OK
+def test_a_tray_s_rules_stand_before_and_after_arrival(mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> None:
+    mailroom.catalogue.documents.receive("2" * 64, 1, Arrival("tray", "hr/pay/b.txt", 1.0, ("*",)))
+    assert mailroom.catalogue.documents.find(BOB, Filters())[1] == 1
+    stand_by(mailroom)
+    assert mailroom.catalogue.documents.find(BOB, Filters())[1] == 0
+    assert run(mailroom, "access", "remove", "deny", "user:bob", "--source", "tray", "--folder", "hr") != exits.OK
     assert "settings" in capsys.readouterr().err
     for number in (3, 4):  # one that is there when the rule comes, one that comes later
-        house.catalogue.documents.receive(f"{number}" * 64, 1, Sighting("tray", f"law/{number}.txt", 1.0, ()))
-        assert house.catalogue.documents.find(BOB, Filters())[1] == number - 2
-    house.catalogue.rules.standing(["tray"], [])  # as when the settings name them no more
-    assert [each.path for each in house.catalogue.documents.find(BOB, Filters())[0]] == ["hr/pay/b.txt"]
+        mailroom.catalogue.documents.receive(f"{number}" * 64, 1, Arrival("tray", f"law/{number}.txt", 1.0, ()))
+        assert mailroom.catalogue.documents.find(BOB, Filters())[1] == number - 2
+    mailroom.catalogue.rules.standing(["tray"], [])  # as when the settings name them no more
+    assert [each.path for each in mailroom.catalogue.documents.find(BOB, Filters())[0]] == ["hr/pay/b.txt"]

@@ -9,7 +9,7 @@ import pytest
 
 from models.compare import calibration_error, compare, figures, mcnemar, worse
 from models.labelled import Labelled, Reading, read_labelled
-from pipeline.documents import Verdict
+from pipeline.documents import Prediction
 from pipeline.errors import MailroomError, Refused
 
 
@@ -22,8 +22,8 @@ def document(name: str) -> str:
 READING = Reading(Path.read_text, document)
 
 
-def verdict(label: str, probability: float = 0.9, threshold: float = 0.8) -> Verdict:
-    return Verdict(label, probability, "z", 0.05, threshold, "m@1", "d")
+def prediction(label: str, probability: float = 0.9, threshold: float = 0.8) -> Prediction:
+    return Prediction(label, probability, "z", 0.05, threshold, "m@1", "d")
 
 
 def texts(*labels: str) -> list[Labelled]:
@@ -32,7 +32,9 @@ def texts(*labels: str) -> list[Labelled]:
 
 def test_figures_by_hand() -> None:
     """Four texts: a told a, a told b, b told b, b told b but unsure."""
-    found = figures(texts("a", "a", "b", "b"), [verdict("a"), verdict("b"), verdict("b"), verdict("b", 0.5)])
+    found = figures(
+        texts("a", "a", "b", "b"), [prediction("a"), prediction("b"), prediction("b"), prediction("b", 0.5)]
+    )
     assert (found.accuracy, found.coverage) == (0.75, 0.75)
     assert found.sure_accuracy == pytest.approx(2 / 3)
     a, b = found.classes["a"], found.classes["b"]
@@ -42,7 +44,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_a_text_with_two_labels_is_right_by_either() -> None:
-    found = figures(texts("a+b", "b"), [verdict("a"), verdict("b")])
+    found = figures(texts("a+b", "b"), [prediction("a"), prediction("b")])
     assert found.accuracy == found.macro_f1 == 1.0
 
 
@@ -61,8 +63,8 @@ def test_mcnemar_of_thousands_is_a_number() -> None:
 
 def test_the_difference_of_two() -> None:
     labelled = texts(*["a"] * 90, *["b"] * 10)
-    one = [verdict("a")] * 100
-    two = [verdict("b")] * 2 + [verdict("a")] * 88 + [verdict("b")] * 10
+    one = [prediction("a")] * 100
+    two = [prediction("b")] * 2 + [prediction("a")] * 88 + [prediction("b")] * 10
     found = compare(labelled, one, two)
     assert (found.gained, found.lost, len(found.flips)) == (10, 2, 12)
     assert found.flips[0].place == "line 0" and (found.flips[0].before, found.flips[0].after) == ("a", "b")

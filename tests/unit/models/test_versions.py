@@ -11,10 +11,10 @@ import pytest
 
 from models.active import Change, move_pointer, pointer_path, read_pointer
 from models.archive import export_version, import_version
-from models.registry import in_force, names, open_version, versions, write_manifest
+from models.registry import active_version, names, open_version, versions, write_manifest
 from pipeline.errors import MailroomError, Misconfigured, Refused
 from tests.support.tiny import make_classifier
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.settings import load_settings
 
 WORDS = {"invoice": ("invoice", "total"), "letter": ("dear", "regards")}
@@ -24,42 +24,44 @@ LIMIT = 10_000_000
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def mailroom(tmp_path: Path) -> Mailroom:
     (tmp_path / "golden.csv").write_text(GOLDEN)
     overrides = {"data.path": str(tmp_path / "data"), "models.classifier": "tiny"}
-    house = House(load_settings({**overrides, "models.golden": str(tmp_path / "golden.csv")}, environ={}).settings)
+    mailroom = Mailroom(
+        load_settings({**overrides, "models.golden": str(tmp_path / "golden.csv")}, environ={}).settings
+    )
     for version, words in (("1", WORDS), ("2", WORDS), ("3", SWAPPED)):
-        make_classifier(house.settings.models_root, version, words)
-    yield house
-    house.close()
+        make_classifier(mailroom.settings.models_root, version, words)
+    yield mailroom
+    mailroom.close()
 
 
 @pytest.fixture
-def bare(house: House) -> House:
+def bare(mailroom: Mailroom) -> Mailroom:
     """The same house without a golden set of its own."""
-    bare = House(load_settings({"data.path": str(house.settings.home)}, environ={}).settings)
+    bare = Mailroom(load_settings({"data.path": str(mailroom.settings.home)}, environ={}).settings)
     yield bare
     bare.close()
 
 
-def label_of(house: House, text: str) -> tuple[str, str]:
-    (verdict,) = house.classifiers.current().classify([text])
-    return verdict.model, verdict.label
+def label_of(mailroom: Mailroom, text: str) -> tuple[str, str]:
+    (prediction,) = mailroom.classifiers.current().classify([text])
+    return prediction.model, prediction.label
 
 
-def test_a_version_is_in_force_only_once_it_was_promoted(house: House) -> None:
-    root = house.settings.models_root
+def test_a_version_is_in_force_only_once_it_was_promoted(mailroom: Mailroom) -> None:
+    root = mailroom.settings.models_root
     with pytest.raises(Misconfigured, match="mailroom models promote tiny@3"):
-        in_force(root, "tiny")
+        active_version(root, "tiny")
     assert versions(root, "tiny") == ["1", "2", "3"]
     assert {"all-minilm-l6-v2", "document-type", "tiny"} <= set(names(root))
-    house.promoter.promote("tiny@1")
+    mailroom.promoter.promote("tiny@1")
     assert open_version(root, "tiny").manifest.title == "tiny@1"
     assert open_version(root, "document-type").path.parts[-3] == "shipped"
 
 
-def test_what_is_no_classifier_is_named_with_its_version_in_the_settings(house: House, tmp_path: Path) -> None:
-    root, shipped = house.settings.models_root, open_version(tmp_path, "all-minilm-l6-v2")
+def test_what_is_no_classifier_is_named_with_its_version_in_the_settings(mailroom: Mailroom, tmp_path: Path) -> None:
+    root, shipped = mailroom.settings.models_root, open_version(tmp_path, "all-minilm-l6-v2")
     own = root / "own" / "1"
     shutil.copytree(shipped.path, own)
     manifest = (own / "model.toml").read_text()
@@ -69,27 +71,27 @@ def test_what_is_no_classifier_is_named_with_its_version_in_the_settings(house: 
         open_version(root, "own")
     assert open_version(root, "own@1").manifest.kind == "embedder"
     with pytest.raises(Refused, match=r"models\.embedder"):
-        house.promoter.promote("own@1")
+        mailroom.promoter.promote("own@1")
 
 
-def test_promotion_and_rollback_are_followed_and_recorded(house: House) -> None:
-    assert house.classifiers.current() is None
-    house.promoter.promote("tiny@1")
-    assert label_of(house, "Invoice, total 5") == ("tiny@1", "invoice")
-    house.promoter.promote("tiny@2", reason="new labels")
-    first = house.classifiers.current()
-    assert first is house.classifiers.current()
+def test_promotion_and_rollback_are_followed_and_recorded(mailroom: Mailroom) -> None:
+    assert mailroom.classifiers.current() is None
+    mailroom.promoter.promote("tiny@1")
+    assert label_of(mailroom, "Invoice, total 5") == ("tiny@1", "invoice")
+    mailroom.promoter.promote("tiny@2", reason="new labels")
+    first = mailroom.classifiers.current()
+    assert first is mailroom.classifiers.current()
     with pytest.raises(Refused, match=r"worse than 2 .* accuracy 0.0000 instead of 1.0000"):
-        house.promoter.promote("tiny@3")
-    assert house.classifiers.current() is first
-    house.promoter.promote("tiny@3", force=True, reason="a test")
-    assert label_of(house, "Invoice, total 5") == ("tiny@3", "letter")
-    assert house.promoter.rollback("tiny").after == "2"
-    assert label_of(house, "Invoice, total 5") == ("tiny@2", "invoice")
-    assert house.promoter.rollback("tiny").after == "1"
+        mailroom.promoter.promote("tiny@3")
+    assert mailroom.classifiers.current() is first
+    mailroom.promoter.promote("tiny@3", force=True, reason="a test")
+    assert label_of(mailroom, "Invoice, total 5") == ("tiny@3", "letter")
+    assert mailroom.promoter.rollback("tiny").after == "2"
+    assert label_of(mailroom, "Invoice, total 5") == ("tiny@2", "invoice")
+    assert mailroom.promoter.rollback("tiny").after == "1"
     with pytest.raises(Refused, match="nothing to go back to"):
-        house.promoter.rollback("tiny")
-    history = read_pointer(house.settings.models_root, "tiny").history
+        mailroom.promoter.rollback("tiny")
+    history = read_pointer(mailroom.settings.models_root, "tiny").history
     told = [(c.action, c.before, c.after, c.forced) for c in history]
     assert told == [
         ("promote", None, "1", False),
@@ -102,13 +104,13 @@ def test_promotion_and_rollback_are_followed_and_recorded(house: House) -> None:
     assert history[2].reason == "a test" and history[2].who
 
 
-def test_the_margin_lets_a_worse_version_through(house: House) -> None:
-    house.promoter.promote("tiny@1")
-    assert not house.promoter.promote("tiny@3", margin=1.0).change.forced
+def test_the_margin_lets_a_worse_version_through(mailroom: Mailroom) -> None:
+    mailroom.promoter.promote("tiny@1")
+    assert not mailroom.promoter.promote("tiny@3", margin=1.0).change.forced
 
 
-def test_without_a_golden_set_nothing_is_replaced_unforced(house: House, tmp_path: Path) -> None:
-    bare = House(load_settings({"data.path": str(house.settings.home)}, environ={}).settings)
+def test_without_a_golden_set_nothing_is_replaced_unforced(mailroom: Mailroom, tmp_path: Path) -> None:
+    bare = Mailroom(load_settings({"data.path": str(mailroom.settings.home)}, environ={}).settings)
     bare.promoter.promote("tiny@1")
     with pytest.raises(Refused, match="--golden"):
         bare.promoter.promote("tiny@2")
@@ -117,30 +119,30 @@ def test_without_a_golden_set_nothing_is_replaced_unforced(house: House, tmp_pat
         bare.promoter.promote("tiny@2", force=True)
 
 
-def test_a_damaged_version_is_not_promoted_and_the_one_before_serves_on(house: House) -> None:
-    root = house.settings.models_root
-    house.promoter.promote("tiny@1")
-    before = house.classifiers.current()
+def test_a_damaged_version_is_not_promoted_and_the_one_before_serves_on(mailroom: Mailroom) -> None:
+    root = mailroom.settings.models_root
+    mailroom.promoter.promote("tiny@1")
+    before = mailroom.classifiers.current()
     (root / "tiny" / "2" / "model.onnx").write_bytes(b"nothing")
     with pytest.raises(Misconfigured, match="altered"):
-        house.promoter.promote("tiny@2", force=True)
+        mailroom.promoter.promote("tiny@2", force=True)
     # Another machine's folder may lack what was promoted here.
     pointer = json.loads(pointer_path(root, "tiny").read_text())
     pointer["active"] = pointer["history"][-1]["after"] = "2"
     pointer_path(root, "tiny").write_text(json.dumps(pointer))
-    assert house.classifiers.current() is before
+    assert mailroom.classifiers.current() is before
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"active": "9"}', '{"active": "9", "history": []}', "[" * 100_000])
-def test_a_damaged_pointer_is_said(house: House, content: str) -> None:
-    pointer_path(house.settings.models_root, "tiny").write_text(content)
+def test_a_damaged_pointer_is_said(mailroom: Mailroom, content: str) -> None:
+    pointer_path(mailroom.settings.models_root, "tiny").write_text(content)
     with pytest.raises(Misconfigured, match=r"active\.json"):
-        in_force(house.settings.models_root, "tiny")
+        active_version(mailroom.settings.models_root, "tiny")
 
 
 @pytest.mark.parametrize("name", ["v.tar", "v.tar.gz", "v.tgz"])
-def test_a_version_travels(house: House, tmp_path: Path, name: str) -> None:
-    root = house.settings.models_root
+def test_a_version_travels(mailroom: Mailroom, tmp_path: Path, name: str) -> None:
+    root = mailroom.settings.models_root
     folder = open_version(root, "tiny@1")
     export_version(folder, tmp_path / name)
     export_version(folder, tmp_path / f"again-{name}")
@@ -153,15 +155,15 @@ def test_a_version_travels(house: House, tmp_path: Path, name: str) -> None:
     with pytest.raises(Refused, match="the same to the byte"):
         import_version(other, tmp_path / name, LIMIT)
     with pytest.raises(Misconfigured):
-        in_force(other, "tiny")
+        active_version(other, "tiny")
     with pytest.raises(MailroomError, match="Another tiny@1"):
         make_classifier(tmp_path / "third", "1", SWAPPED)
         import_version(tmp_path / "third", tmp_path / name, LIMIT)
 
 
-def test_of_many_promotions_at_once_one_is_done(house: House) -> None:
-    root = house.settings.models_root
-    house.promoter.promote("tiny@1")
+def test_of_many_promotions_at_once_one_is_done(mailroom: Mailroom) -> None:
+    root = mailroom.settings.models_root
+    mailroom.promoter.promote("tiny@1")
 
     def promote(number: int) -> str:
         try:
@@ -184,22 +186,22 @@ def with_golden(root: Path, *rows: dict) -> Path:
     return golden
 
 
-def test_a_golden_set_is_read_under_the_labels_of_today(house: House) -> None:
-    house.promoter.promote("tiny@1")
-    house.taxonomy.change("rename", ["letter"], ["mail"], "ann")
-    done = house.promoter.promote("tiny@2")
+def test_a_golden_set_is_read_under_the_labels_of_today(mailroom: Mailroom) -> None:
+    mailroom.promoter.promote("tiny@1")
+    mailroom.taxonomy.change("rename", ["letter"], ["mail"], "ann")
+    done = mailroom.promoter.promote("tiny@2")
     assert (done.comparison.after.accuracy, set(done.comparison.after.classes)) == (1.0, {"invoice", "mail"})
 
 
-def test_a_golden_set_of_other_labels_proves_nothing(house: House, tmp_path: Path) -> None:
-    house.promoter.promote("tiny@1")
+def test_a_golden_set_of_other_labels_proves_nothing(mailroom: Mailroom, tmp_path: Path) -> None:
+    mailroom.promoter.promote("tiny@1")
     (tmp_path / "golden.csv").write_text("text,label\nInvoice with a total,bill\n")
     with pytest.raises(Refused, match=r"Neither tiny@2 nor 1 is right on any text"):
-        house.promoter.promote("tiny@2")
-    assert house.promoter.promote("tiny@2", force=True).change.forced
+        mailroom.promoter.promote("tiny@2")
+    assert mailroom.promoter.promote("tiny@2", force=True).change.forced
 
 
-def test_a_version_s_own_golden_set_may_name_documents_that_were_erased(bare: House, tmp_path: Path) -> None:
+def test_a_version_s_own_golden_set_may_name_documents_that_were_erased(bare: Mailroom, tmp_path: Path) -> None:
     bare.promoter.promote("tiny@1")
     rows = [{"text": "the invoice", "labels": ["invoice"]}, {"document": "0" * 32, "labels": ["letter"]}]
     copy = tmp_path / "list.jsonl"
@@ -210,7 +212,7 @@ def test_a_version_s_own_golden_set_may_name_documents_that_were_erased(bare: Ho
     assert (change.figures["erased"], change.figures["after"]["texts"], change.forced) == (1, 1, False)
 
 
-def test_a_golden_set_of_documents_that_another_house_has_compares_nothing(bare: House) -> None:
+def test_a_golden_set_of_documents_that_another_house_has_compares_nothing(bare: Mailroom) -> None:
     bare.promoter.promote("tiny@1")
     with_golden(bare.settings.models_root, {"document": "0" * 32, "labels": ["letter"]})
     with pytest.raises(Refused, match="could not be compared with 1"):
@@ -219,11 +221,11 @@ def test_a_golden_set_of_documents_that_another_house_has_compares_nothing(bare:
     assert change.forced and change.figures == {"erased": 1, "margin": 0.0}
 
 
-def test_a_damaged_taxonomy_leaves_the_classifier_as_it_was(house: House) -> None:
-    root = house.settings.models_root
-    house.promoter.promote("tiny@1")
-    before = house.classifiers.current()
+def test_a_damaged_taxonomy_leaves_the_classifier_as_it_was(mailroom: Mailroom) -> None:
+    root = mailroom.settings.models_root
+    mailroom.promoter.promote("tiny@1")
+    before = mailroom.classifiers.current()
     (root / "taxonomy.json").write_text("{")
-    assert house.classifiers.current() is before
+    assert mailroom.classifiers.current() is before
     with pytest.raises(Misconfigured, match=r"taxonomy\.json"):
-        house.taxonomy.labels()
+        mailroom.taxonomy.labels()

@@ -11,8 +11,8 @@ from indexes.lexical.memory import MemoryLexical
 from indexes.open import open_catalogue
 from indexes.reader import Snapshot
 from indexes.vectors.memory import MemoryVectors
-from pipeline.answer import MAX_DEPTH, Finder, SecondLook
-from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
+from pipeline.answer import MAX_DEPTH, Finder, Reranking
+from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage, State
 from pipeline.errors import Refused
 from pipeline.questions import Caller, Hit, SearchRequest, chunk_key
 from tests.unit.pipeline.test_read import Hashed
@@ -38,18 +38,18 @@ def text_of(number: int, ordinal: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory):
+def mailroom(tmp_path_factory: pytest.TempPathFactory):
     """A catalogue with every third document for Ana alone, and a finder over it."""
     catalogue = open_catalogue(f"sqlite:///{tmp_path_factory.mktemp('house') / 'catalogue.db'}")
     texts: dict[int, str] = {}
     ids: dict[int, str] = {}
     for n in range(DOCUMENTS):
         access = ("user:ana",) if n % 3 == 0 else ("*",)
-        sighting = Sighting("test", f"{n}.txt", 1.0, access=access)
-        document, _ = catalogue.documents.receive(f"{n:064x}", 1, sighting)
+        arrival = Arrival("test", f"{n}.txt", 1.0, access=access)
+        document, _ = catalogue.documents.receive(f"{n:064x}", 1, arrival)
         held = [text_of(n, ordinal) for ordinal in range(EACH)]
         chunks = tuple(Chunk(i, text, 0, len(text)) for i, text in enumerate(held))
-        job = catalogue.ledger.claim(Lane.INGEST, "test", 60)[0]
+        job = catalogue.ledger.claim(QueueName.INGEST, "test", 60)[0]
         outcome = Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED)
         job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
         vectors = Hashed().embed(held)
@@ -76,8 +76,8 @@ class Shuffled:
         return ()
 
 
-def test_small_pages_make_up_the_large_one(house) -> None:
-    catalogue, _, ids = house
+def test_small_pages_make_up_the_large_one(mailroom) -> None:
+    catalogue, _, ids = mailroom
     keys = [chunk_key(number, ordinal) for number in ids for ordinal in range(EACH)]
     snapshot = Snapshot("1", "hashed", Shuffled(keys, 1), Shuffled(keys, 2), frozenset(ids))
     finder = Finder(catalogue.documents, catalogue.passages, Fixed(snapshot), Hashed())
@@ -88,15 +88,15 @@ def test_small_pages_make_up_the_large_one(house) -> None:
     assert small == large
 
 
-def test_a_document_gives_no_more_than_its_share(house) -> None:
-    _, finder, _ = house
+def test_a_document_gives_no_more_than_its_share(mailroom) -> None:
+    _, finder, _ = mailroom
     found = [p.document_id for p in finder.search(ANA, SearchRequest("invoice", 100)).passages]
     assert found and max(map(found.count, found)) <= 3
 
 
 @pytest.mark.parametrize("share", [1, 5])
-def test_the_share_can_be_asked_for(house, share: int) -> None:
-    found = [p.document_id for p in house[1].search(ANA, SearchRequest("invoice", 100, per_document=share)).passages]
+def test_the_share_can_be_asked_for(mailroom, share: int) -> None:
+    found = [p.document_id for p in mailroom[1].search(ANA, SearchRequest("invoice", 100, per_document=share)).passages]
     assert max(map(found.count, found)) == share
 
 
@@ -108,19 +108,19 @@ def test_the_share_can_be_asked_for(house, share: int) -> None:
         ("+part 8..8 2..9", lambda text: "8" in text.replace(":", " ").split()),
     ],
 )  # fmt: skip
-def test_what_is_required_holds_for_every_passage_however_it_was_found(house, mode: str, query: str, holds) -> None:
-    found = house[1].search(ANA, SearchRequest(query, 50, mode=mode)).passages
+def test_what_is_required_holds_for_every_passage_however_it_was_found(mailroom, mode: str, query: str, holds) -> None:
+    found = mailroom[1].search(ANA, SearchRequest(query, 50, mode=mode)).passages
     assert found and all(holds(passage.text) for passage in found)
 
 
-def finder_of(texts: list[str], embedder: object, look: SecondLook | None = None) -> tuple[Finder, dict[str, str]]:
+def finder_of(texts: list[str], embedder: object, look: Reranking | None = None) -> tuple[Finder, dict[str, str]]:
     """Each text a document; the finder, and the texts by document id."""
     catalogue = open_catalogue("memory:")
     held: dict[int, str] = {}
     ids: dict[str, str] = {}
     for n, text in enumerate(texts):
-        document, _ = catalogue.documents.receive(f"{n:064x}", 1, Sighting("test", f"{n}.txt", 1.0))
-        job = catalogue.ledger.claim(Lane.INGEST, "test", 60)[0]
+        document, _ = catalogue.documents.receive(f"{n:064x}", 1, Arrival("test", f"{n}.txt", 1.0))
+        job = catalogue.ledger.claim(QueueName.INGEST, "test", 60)[0]
         outcome = Outcome("chunk", chunks=(Chunk(0, text, 0, len(text)),), next_stage=Stage.EMBED)
         job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
         outcome = Outcome("embed", vectors=Hashed().embed([text]), embedder="hashed", state=State.INDEXED)
@@ -153,14 +153,14 @@ def test_a_reranker_has_the_last_word_but_not_on_codes() -> None:
             return np.array([10.0 ** len(text) for text in texts], np.float32) / 1e30
 
     texts = ["pump PX-1", "pump again and again", "a pump"]
-    finder, _ = finder_of(texts, Hashed(), SecondLook(Longest()))
+    finder, _ = finder_of(texts, Hashed(), Reranking(Longest()))
     best = finder.search(ANA, SearchRequest("pump"))
     assert best.passages[0].text == "pump again and again"
     assert best.passages[0].scores["rerank"] > 0
     assert finder.search(ANA, SearchRequest("PX-1")).passages[0].text == "pump PX-1"
     asked = SearchRequest("pump", rerank=False)
     assert "rerank" not in finder.search(ANA, asked).passages[0].scores
-    seldom, _ = finder_of(texts, Hashed(), SecondLook(Longest(), passages=2, unasked=False))
+    seldom, _ = finder_of(texts, Hashed(), Reranking(Longest(), passages=2, unasked=False))
     assert "rerank" not in seldom.search(ANA, SearchRequest("pump")).passages[0].scores
     found = seldom.search(ANA, replace(asked, rerank=True)).passages
     assert ["rerank" in passage.scores for passage in found] == [True, True, False]
@@ -187,8 +187,8 @@ def test_the_vector_is_of_the_words_without_their_signs() -> None:
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "lexical", "vector"])
-def test_nothing_forbidden_is_found(house, mode: str) -> None:
-    _, finder, ids = house
+def test_nothing_forbidden_is_found(mailroom, mode: str) -> None:
+    _, finder, ids = mailroom
     secret = {document_id for number, document_id in ids.items() if document_id and (number - min(ids)) % 3 == 0}
     seen = {p.document_id for p in finder.search(ANYONE, SearchRequest("invoice", 100, mode=mode)).passages}
     assert seen and not seen & secret
@@ -197,15 +197,15 @@ def test_nothing_forbidden_is_found(house, mode: str) -> None:
     assert finder.search(elsewhere, SearchRequest("invoice", mode=mode)).passages == ()
 
 
-def test_a_deleted_document_is_gone_at_once(house) -> None:
-    catalogue, finder, _ = house
+def test_a_deleted_document_is_gone_at_once(mailroom) -> None:
+    catalogue, finder, _ = mailroom
     gone = finder.search(ANA, SearchRequest("invoice word3")).passages[0].document_id
     catalogue.documents.delete(gone)
     assert gone not in {p.document_id for p in finder.search(ANA, SearchRequest("invoice word3", 100)).passages}
 
 
-def test_highlights_and_score_parts(house) -> None:
-    _, finder, _ = house
+def test_highlights_and_score_parts(mailroom) -> None:
+    _, finder, _ = mailroom
     best = finder.search(ANA, SearchRequest("invoices")).passages[0]
     assert [best.text[a:b] for a, b in best.highlights] == ["Invoice"]
     assert set(best.scores) >= {"lexical", "fused"}
@@ -213,13 +213,13 @@ def test_highlights_and_score_parts(house) -> None:
 
 @pytest.mark.parametrize("bad", [{"k": 0}, {"k": 10**9}, {"offset": -1}, {"offset": MAX_DEPTH}, {"mode": "psychic"},
                                  {"per_document": 0}, {"per_document": 101}])  # fmt: skip
-def test_a_request_out_of_bounds_is_refused(house, bad: dict) -> None:
+def test_a_request_out_of_bounds_is_refused(mailroom, bad: dict) -> None:
     with pytest.raises(Refused, match="bad-request"):
-        house[1].search(ANA, SearchRequest("invoice", **bad))
+        mailroom[1].search(ANA, SearchRequest("invoice", **bad))
 
 
-def test_every_quote_stands_in_the_text(house) -> None:
-    _, finder, _ = house
+def test_every_quote_stands_in_the_text(mailroom) -> None:
+    _, finder, _ = mailroom
     answer = finder.ask(ANA, "What is invoice 7 part 2?")
     assert 0.0 <= answer.confidence <= 1.0
     assert all(text_of_name(q.document_name, q.start, q.end, q.text) for q in answer.quotes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.fuse import Sayings, few_per_document, fuse, rerank
+from pipeline.fuse import NearDuplicates, few_per_document, fuse, rerank
 from pipeline.questions import Hit, Hits, chunk_key
 
 
@@ -55,11 +55,11 @@ def test_hits_are_a_sequence_of_hits() -> None:
 
 
 def test_texts_that_say_the_same() -> None:
-    sayings = Sayings()
+    sayings = NearDuplicates()
     body = " ".join(f"word{'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]}" for n in range(100))
-    assert sayings.same_as("first", body) is None
-    assert sayings.same_as("again", body.upper() + "!") == "first"
-    assert sayings.same_as("longer", body + " and one more") == "first"
-    assert sayings.same_as("other figure", body + " 17") is None
-    assert sayings.same_as("half", body[: len(body) // 2]) is None
-    assert [sayings.same_as(text, text) for text in ("pump 1", "pump 2", "pump")] == [None, None, None]
+    assert sayings.find("first", body) is None
+    assert sayings.find("again", body.upper() + "!") == "first"
+    assert sayings.find("longer", body + " and one more") == "first"
+    assert sayings.find("other figure", body + " 17") is None
+    assert sayings.find("half", body[: len(body) // 2]) is None
+    assert [sayings.find(text, text) for text in ("pump 1", "pump 2", "pump")] == [None, None, None]

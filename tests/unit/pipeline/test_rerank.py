@@ -15,7 +15,7 @@ from tokenizers.processors import TemplateProcessing
 
 from models.registry import open_version, write_manifest
 from pipeline.rerank import OnnxReranker
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.settings import load_settings
 
 NETWORK = base64.b64decode(
@@ -61,10 +61,10 @@ def test_a_long_question_leaves_room_for_the_passage(root: Path) -> None:
 
 
 def test_it_is_off_unless_configured_and_search_goes_on_without_a_broken_one(root: Path, tmp_path: Path) -> None:
-    def house(name: str) -> House:
+    def mailroom(name: str) -> Mailroom:
         chosen = {"data.path": str(tmp_path / "data"), "models.root": str(root), "models.reranker": name}
-        return House(load_settings(chosen, environ={}).settings)
+        return Mailroom(load_settings(chosen, environ={}).settings)
 
-    assert house("").reranker is None
-    assert house("second-look@1").reranker.name == "second-look@1"
-    assert house("nothing").reranker is None
+    assert mailroom("").reranker is None
+    assert mailroom("second-look@1").reranker.name == "second-look@1"
+    assert mailroom("nothing").reranker is None

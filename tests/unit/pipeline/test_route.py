@@ -9,25 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.documents import Destination, Document, Routing, Stage, State, Verdict
+from pipeline.documents import Destination, Document, Prediction, Routing, Stage, State
 from pipeline.errors import Misconfigured
 from pipeline.names import MAX_PART_BYTES, filled, safe_part
 from pipeline.route import route
 from pipeline.rules import load_rules, parse_rules
 
 DOCUMENT = Document(
-    id="d1", number=1, tenant="default", revision="ab" * 32, size=9, name="bill.pdf", source="tray", path="in/bill.pdf",
+    id="d1", number=1, tenant="default", content_hash="ab" * 32, size=9, name="bill.pdf", source="tray", path="in/bill.pdf",
     access=("*",), labels=(), state=State.PROCESSING, stage=Stage.ROUTE, received_at=1_790_000_000.0,
     media_type="application/pdf", pages=3, flags=("ocr",),
 )  # fmt: skip
-SURE = Verdict("invoice", 0.9, "letter", 0.05, 0.5, "m@1", "0" * 64)
-UNSURE = replace(SURE, probability=0.4)
+CONFIDENT = Prediction("invoice", 0.9, "letter", 0.05, 0.5, "m@1", "0" * 64)
+NOT_CONFIDENT = replace(CONFIDENT, probability=0.4)
 MAIL = {"from": "Jane Doe <jane@billing.acme.example>", "department": "Sales"}
 TEXT = "Please pay the TOTAL\n amount of 42 EUR, order AB-1234."
 
 
-def decide(rules: str, verdict: Verdict | None = SURE, document: Document = DOCUMENT, text: str = TEXT) -> Routing:
-    return route(parse_rules(rules), verdict, document, text, MAIL)
+def decide(
+    rules: str, prediction: Prediction | None = CONFIDENT, document: Document = DOCUMENT, text: str = TEXT
+) -> Routing:
+    return route(parse_rules(rules), prediction, document, text, MAIL)
 
 
 def rule(when: str, more: str = "") -> str:
@@ -74,9 +76,11 @@ def test_first_match_and_all_matches() -> None:
     assert every.destinations == (Destination("folder", "x/{name}"), Destination("webhook", "erp"))
 
 
-@pytest.mark.parametrize(("verdict", "reason"), [(SURE, None), (UNSURE, "low-confidence"), (None, "no-verdict")])
-def test_only_a_sure_verdict_routes(verdict: Verdict | None, reason: str | None) -> None:
-    assert route(load_rules(None), verdict, DOCUMENT, TEXT, {}).review_reason == reason
+@pytest.mark.parametrize(
+    ("prediction", "reason"), [(CONFIDENT, None), (NOT_CONFIDENT, "low-confidence"), (None, "no-prediction")]
+)
+def test_only_a_sure_verdict_routes(prediction: Prediction | None, reason: str | None) -> None:
+    assert route(load_rules(None), prediction, DOCUMENT, TEXT, {}).review_reason == reason
 
 
 def test_a_trusted_rule_needs_no_verdict_and_a_sensitive_one_needs_a_person() -> None:
@@ -143,7 +147,7 @@ def test_hostile_texts_cost_little(pattern: str, text: str) -> None:
     """B15: among the slowest patterns that are accepted, on a million characters."""
     rules = parse_rules(rule(f"pattern = '{pattern}'"))
     before = time.process_time()
-    assert route(rules, SURE, DOCUMENT, text, {}).rules == ("default",)
+    assert route(rules, CONFIDENT, DOCUMENT, text, {}).rules == ("default",)
     assert time.process_time() - before < 1.0
 
 

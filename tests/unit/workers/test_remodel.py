@@ -11,13 +11,13 @@ import pytest
 
 from indexes.catalogue.verify import verify
 from indexes.reader import IndexReader, Snapshot
-from pipeline.documents import Chunk, Lane, Outcome, Sighting, Stage, State
+from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage, State
 from pipeline.errors import Misconfigured, Refused
 from pipeline.faults import arm
-from pipeline.questions import Caller, SearchRequest
-from tests.support.serving import make_house
+from pipeline.questions import ADMINISTRATOR, Caller, SearchRequest
+from tests.support.serving import make_mailroom
 from tests.support.tiny import make_embedder
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 from workers.indexer.candidate import is_ready
@@ -27,7 +27,6 @@ from workers.services.rebuild import folder_of
 
 STEMS = "pump gate lease office tenant motor valve notice clerk ledger boiler fence roof".split()
 WORDS = [f"{stem}{end}" for stem in STEMS for end in ("ing", "er", "age", "ful", "s")]
-ADMIN = Caller((), admin=True)
 OTHER = "tiny-e@2"
 
 
@@ -39,22 +38,22 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def house(home: Path) -> Iterator[House]:
-    house = make_house(home, **{"models.embedder": "tiny-e@1"})
-    yield house
-    house.close()
+def mailroom(home: Path) -> Iterator[Mailroom]:
+    mailroom = make_mailroom(home, **{"models.embedder": "tiny-e@1"})
+    yield mailroom
+    mailroom.close()
 
 
 def text_of(number: int) -> str:
     return " ".join(WORDS[(number * step) % len(WORDS)] for step in (1, 3, 7))
 
 
-def arrive(house: House, number: int, text: str | None = None) -> str:
+def arrive(mailroom: Mailroom, number: int, text: str | None = None) -> str:
     """A document embedded by the model in force, that waits for the writer; its id."""
     text = text or text_of(number)
-    document, _ = house.catalogue.documents.receive(f"{number:064x}", 1, Sighting("tray", f"{number}.txt", 0.0))
-    (job,) = house.catalogue.ledger.claim(Lane.INGEST, "test", 60)
-    embedder = house.embedders.current()
+    document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, Arrival("tray", f"{number}.txt", 0.0))
+    (job,) = mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 60)
+    embedder = mailroom.embedders.current()
     outcome = Outcome(
         Stage.EMBED,
         chunks=(Chunk(0, text, 0, len(text)),),
@@ -62,13 +61,13 @@ def arrive(house: House, number: int, text: str | None = None) -> str:
         embedder=embedder.digest,
         next_stage=Stage.INDEX,
     )
-    assert house.catalogue.ledger.commit(job, outcome)
+    assert mailroom.catalogue.ledger.commit(job, outcome)
     return document.id
 
 
-def found(house: House, text: str) -> list[str]:
+def found(mailroom: Mailroom, text: str) -> list[str]:
     request = SearchRequest(text, 5, mode="vector", plain=True)
-    return [passage.document_name for passage in house.search.search(ADMIN, request).passages]
+    return [passage.document_name for passage in mailroom.search.search(ADMINISTRATOR, request).passages]
 
 
 def settle(writer: Writer, rounds: int = 400) -> None:
@@ -87,89 +86,93 @@ def settle(writer: Writer, rounds: int = 400) -> None:
     raise AssertionError("the background never comes to an end")
 
 
-def serve(house: House, name: str, writer: Writer) -> None:
-    model = house.embedders.describe(name)
-    house.catalogue.embeddings.serve(model.digest, house.embedders.chosen(), house.settings.models.embedder)
-    house.embedders._looked_at = float("-inf")  # as after a second
+def serve(mailroom: Mailroom, name: str, writer: Writer) -> None:
+    model = mailroom.embedders.describe(name)
+    mailroom.catalogue.embeddings.serve(model.digest, mailroom.embedders.chosen(), mailroom.settings.models.embedder)
+    mailroom.embedders._looked_at = float("-inf")  # as after a second
     settle(writer)
-    fresh_reader(house)
+    fresh_reader(mailroom)
 
 
-def fresh_reader(house: House) -> None:
-    house.reader._looked_at = float("-inf")
-    house.reader.snapshot()
+def fresh_reader(mailroom: Mailroom) -> None:
+    mailroom.reader._looked_at = float("-inf")
+    mailroom.reader.snapshot()
 
 
 def test_a_model_is_built_beside_swapped_in_and_back_without_embedding_again(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    mailroom: Mailroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = Writer(house)
+    writer = Writer(mailroom)
     for number in range(1, 31):
-        arrive(house, number)
+        arrive(mailroom, number)
     writer.step()
-    first, other = house.embedders.chosen(), house.embedders.describe(OTHER)
-    house.catalogue.embeddings.keep(other)
+    first, other = mailroom.embedders.chosen(), mailroom.embedders.describe(OTHER)
+    mailroom.catalogue.embeddings.keep(other)
     settle(writer)
-    assert is_ready(house.settings.index_path, other) and house.catalogue.embeddings.count_missing(other.digest) == 0
-    assert house.reader.snapshot().embedder == first.digest  # the one that serves goes on serving
-    late = arrive(house, 31)  # comes after the other one's index was built
+    assert (
+        is_ready(mailroom.settings.index_path, other) and mailroom.catalogue.embeddings.count_missing(other.digest) == 0
+    )
+    assert mailroom.reader.snapshot().embedder == first.digest  # the one that serves goes on serving
+    late = arrive(mailroom, 31)  # comes after the other one's index was built
     settle(writer)
 
-    serve(house, OTHER, writer)
-    snapshot = house.reader.snapshot()
+    serve(mailroom, OTHER, writer)
+    snapshot = mailroom.reader.snapshot()
     assert snapshot.embedder == other.digest and snapshot.model == OTHER and len(snapshot.numbers) == 31
     assert len(snapshot.vectors) == 31 and snapshot.without_vectors == 0
-    assert found(house, text_of(7))[0] == "7.txt" and found(house, text_of(31))[0] == "31.txt"
-    newest = arrive(house, 32)  # embedded by the new one; the former one is kept up to date
+    assert found(mailroom, text_of(7))[0] == "7.txt" and found(mailroom, text_of(31))[0] == "31.txt"
+    newest = arrive(mailroom, 32)  # embedded by the new one; the former one is kept up to date
     settle(writer)
 
     embedded = []
-    real = house.embedders.load(first).embed
-    monkeypatch.setattr(house.embedders.load(first), "embed", lambda texts: embedded.append(texts) or real(texts))
-    serve(house, "tiny-e@1", writer)
-    snapshot = house.reader.snapshot()
+    real = mailroom.embedders.load(first).embed
+    monkeypatch.setattr(mailroom.embedders.load(first), "embed", lambda texts: embedded.append(texts) or real(texts))
+    serve(mailroom, "tiny-e@1", writer)
+    snapshot = mailroom.reader.snapshot()
     assert snapshot.embedder == first.digest and len(snapshot.vectors) == 32 and embedded == []
-    assert found(house, text_of(32))[0] == "32.txt"
-    assert {house.catalogue.documents.get(each).state for each in (late, newest)} == {State.INDEXED}
-    assert [breach for breach in verify(house.catalogue, house.blobs, snapshot.numbers) if "index" in breach] == []
+    assert found(mailroom, text_of(32))[0] == "32.txt"
+    assert {mailroom.catalogue.documents.get(each).state for each in (late, newest)} == {State.INDEXED}
+    assert [
+        breach for breach in verify(mailroom.catalogue, mailroom.blobs, snapshot.numbers) if "index" in breach
+    ] == []
 
 
-def test_what_changes_meanwhile_is_in_the_index_that_is_swapped_in(house: House) -> None:
-    writer = Writer(house)
-    ids = [arrive(house, number) for number in range(1, 11)]
+def test_what_changes_meanwhile_is_in_the_index_that_is_swapped_in(mailroom: Mailroom) -> None:
+    writer = Writer(mailroom)
+    ids = [arrive(mailroom, number) for number in range(1, 11)]
     writer.step()
-    other = house.embedders.describe(OTHER)
-    house.catalogue.embeddings.keep(other)
+    other = mailroom.embedders.describe(OTHER)
+    mailroom.catalogue.embeddings.keep(other)
     settle(writer)
-    house.catalogue.documents.delete(ids[0])
-    kept = house.catalogue.documents.get(ids[1])
-    house.catalogue.ledger.retry(kept.id)  # cut anew: other passages, whose vectors both models have to make
-    (job,) = house.catalogue.ledger.claim(Lane.INGEST, "test", 60)
+    mailroom.catalogue.documents.delete(ids[0])
+    kept = mailroom.catalogue.documents.get(ids[1])
+    mailroom.catalogue.ledger.retry(kept.id)  # cut anew: other passages, whose vectors both models have to make
+    (job,) = mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 60)
     text = "leaseage leaseage tenantful"
-    vectors = house.embedders.current().embed([text])
+    vectors = mailroom.embedders.current().embed([text])
     chunks = (Chunk(0, text, 0, len(text)),)
-    digest = house.embedders.current().digest
+    digest = mailroom.embedders.current().digest
     outcome = Outcome(Stage.EMBED, chunks=chunks, vectors=vectors, embedder=digest, next_stage=Stage.INDEX)
-    house.catalogue.ledger.commit(job, outcome)
+    mailroom.catalogue.ledger.commit(job, outcome)
     writer.step()
-    serve(house, OTHER, writer)
+    serve(mailroom, OTHER, writer)
     writer._compared_at = float("-inf")
     settle(writer)
-    fresh_reader(house)
-    snapshot = house.reader.snapshot()
+    fresh_reader(mailroom)
+    snapshot = mailroom.reader.snapshot()
     assert len(snapshot.numbers) == len(snapshot.vectors) == 9
-    assert found(house, text)[0] == kept.name
+    assert found(mailroom, text)[0] == kept.name
 
 
-def test_documents_that_the_serving_model_never_saw_get_their_vectors(house: House, home: Path) -> None:
+def test_documents_that_the_serving_model_never_saw_get_their_vectors(mailroom: Mailroom, home: Path) -> None:
     """The setting was changed without building beside: found by words at once, by meaning once they are embedded."""
-    writer = Writer(house)
+    writer = Writer(mailroom)
     for number in range(1, 6):
-        arrive(house, number)
+        arrive(mailroom, number)
     writer.step()
     writer.close()
-    house.close()
-    changed = make_house(home, **{"models.embedder": OTHER})
+    mailroom.close()
+    changed = make_mailroom(home, **{"models.embedder": OTHER})
     writer = Writer(changed)
     writer.step()
     settle(writer)
@@ -181,13 +184,13 @@ def test_documents_that_the_serving_model_never_saw_get_their_vectors(house: Hou
     changed.close()
 
 
-def test_building_goes_on_after_a_crash(house: House) -> None:
-    writer = Writer(house)
+def test_building_goes_on_after_a_crash(mailroom: Mailroom) -> None:
+    writer = Writer(mailroom)
     for number in range(1, 13):
-        arrive(house, number)
+        arrive(mailroom, number)
     writer.step()
-    other = house.embedders.describe(OTHER)
-    house.catalogue.embeddings.keep(other)
+    other = mailroom.embedders.describe(OTHER)
+    mailroom.catalogue.embeddings.keep(other)
     arm("embedding.stored:error:5")
     try:
         while (thread := writer._beside._embedding) is None:
@@ -195,25 +198,25 @@ def test_building_goes_on_after_a_crash(house: House) -> None:
         thread.join()
     finally:
         arm("")
-    missing = house.catalogue.embeddings.count_missing(other.digest)
+    missing = mailroom.catalogue.embeddings.count_missing(other.digest)
     assert 0 < missing < 12
     settle(writer)
-    assert house.catalogue.embeddings.count_missing(other.digest) == 0
-    assert is_ready(house.settings.index_path, other)
+    assert mailroom.catalogue.embeddings.count_missing(other.digest) == 0
+    assert is_ready(mailroom.settings.index_path, other)
 
 
-def test_a_swap_survives_the_death_of_the_writer(house: House, home: Path) -> None:
-    writer = Writer(house)
+def test_a_swap_survives_the_death_of_the_writer(mailroom: Mailroom, home: Path) -> None:
+    writer = Writer(mailroom)
     for number in range(1, 6):
-        arrive(house, number)
+        arrive(mailroom, number)
     writer.step()
-    other, first = house.embedders.describe(OTHER), house.embedders.chosen()
-    house.catalogue.embeddings.keep(other)
+    other, first = mailroom.embedders.describe(OTHER), mailroom.embedders.chosen()
+    mailroom.catalogue.embeddings.keep(other)
     settle(writer)
-    house.catalogue.embeddings.serve(other.digest, first, house.settings.models.embedder)
+    mailroom.catalogue.embeddings.serve(other.digest, first, mailroom.settings.models.embedder)
     writer.close()
-    house.close()
-    again = make_house(home, **{"models.embedder": "tiny-e@1"})
+    mailroom.close()
+    again = make_mailroom(home, **{"models.embedder": "tiny-e@1"})
     writer = Writer(again)
     writer.step()
     assert again.reader.snapshot().embedder == other.digest and len(again.reader.snapshot().vectors) == 5
@@ -222,93 +225,95 @@ def test_a_swap_survives_the_death_of_the_writer(house: House, home: Path) -> No
     again.close()
 
 
-def test_another_setting_overrules_a_swap(house: House, home: Path) -> None:
-    arrive(house, 1)
-    Writer(house).step()
-    other = house.embedders.describe(OTHER)
-    house.catalogue.embeddings.keep(other)
-    house.catalogue.embeddings.serve(other.digest, house.embedders.chosen(), "tiny-e@1")
+def test_another_setting_overrules_a_swap(mailroom: Mailroom, home: Path) -> None:
+    arrive(mailroom, 1)
+    Writer(mailroom).step()
+    other = mailroom.embedders.describe(OTHER)
+    mailroom.catalogue.embeddings.keep(other)
+    mailroom.catalogue.embeddings.serve(other.digest, mailroom.embedders.chosen(), "tiny-e@1")
     make_embedder(home / "models", "3", WORDS)
-    elsewhere = make_house(home, **{"models.embedder": "tiny-e@3"})
+    elsewhere = make_mailroom(home, **{"models.embedder": "tiny-e@3"})
     assert elsewhere.embedders.chosen().model == "tiny-e@3"
     elsewhere.close()
 
 
-def test_questions_are_embedded_by_the_model_of_the_index(house: House) -> None:
-    writer = Writer(house)
+def test_questions_are_embedded_by_the_model_of_the_index(mailroom: Mailroom) -> None:
+    writer = Writer(mailroom)
     for number in range(1, 11):
-        arrive(house, number)
+        arrive(mailroom, number)
     writer.step()
-    house.catalogue.embeddings.keep(house.embedders.describe(OTHER))
+    mailroom.catalogue.embeddings.keep(mailroom.embedders.describe(OTHER))
     settle(writer)
     over, wrong = threading.Event(), []
 
     def search() -> None:
         while not over.is_set():
-            names = found(house, text_of(4))
+            names = found(mailroom, text_of(4))
             if names[:1] != ["4.txt"]:
                 wrong.append(names)
 
     thread = threading.Thread(target=search)
     thread.start()
-    serve(house, OTHER, writer)
-    serve(house, "tiny-e@1", writer)
+    serve(mailroom, OTHER, writer)
+    serve(mailroom, "tiny-e@1", writer)
     over.set()
     thread.join()
     assert wrong == []
 
 
-def test_the_comparison_counts_what_is_common(house: House) -> None:
-    writer = Writer(house)
+def test_the_comparison_counts_what_is_common(mailroom: Mailroom) -> None:
+    writer = Writer(mailroom)
     for number in range(1, 41):
-        arrive(house, number)
+        arrive(mailroom, number)
     writer.step()
-    other = house.embedders.describe(OTHER)
-    house.catalogue.embeddings.keep(other)
+    other = mailroom.embedders.describe(OTHER)
+    mailroom.catalogue.embeddings.keep(other)
     settle(writer)
     queries = [text_of(number) for number in range(1, 9)]
 
     def asked(mode: str) -> list[SearchRequest]:
         return [SearchRequest(query, 3, 2, mode=mode, plain=True) for query in queries]
 
-    result = compare_models(house, other, asked("vector"), 10)  # the best ten, whatever page a query asks for
-    ours = [house.search.search(ADMIN, SearchRequest(q, 10, mode="vector", plain=True)).passages for q in queries]
+    result = compare_models(mailroom, other, asked("vector"), 10)  # the best ten, whatever page a query asks for
+    ours = [
+        mailroom.search.search(ADMINISTRATOR, SearchRequest(q, 10, mode="vector", plain=True)).passages for q in queries
+    ]
     assert [list(top) for top in result.sides[0].tops] == [[p.chunk for p in each] for each in ours]
     assert 0 < result.overlap < 1 and result.same_first == 1.0 and result.sides[1].p50_ms > 0
-    lexical = compare_models(house, other, asked("lexical"), 10)
+    lexical = compare_models(mailroom, other, asked("lexical"), 10)
     assert lexical.overlap == 1.0
 
 
-def test_an_index_that_holds_nothing_is_not_compared(house: House) -> None:
+def test_an_index_that_holds_nothing_is_not_compared(mailroom: Mailroom) -> None:
     with pytest.raises(Refused, match="nothing that can be read"):
-        _side(house, house.reader, house.embedders.chosen(), [SearchRequest("pump")])
+        _side(mailroom, mailroom.reader, mailroom.embedders.chosen(), [SearchRequest("pump")])
 
 
-def test_a_model_that_is_no_embedder_or_was_altered_is_refused(house: House, home: Path) -> None:
+def test_a_model_that_is_no_embedder_or_was_altered_is_refused(mailroom: Mailroom, home: Path) -> None:
     with pytest.raises(Misconfigured, match="no embedder"):
-        house.embedders.describe("document-type")
-    model = house.embedders.describe(OTHER)
-    house.catalogue.embeddings.keep(model)
+        mailroom.embedders.describe("document-type")
+    model = mailroom.embedders.describe(OTHER)
+    mailroom.catalogue.embeddings.keep(model)
     (home / "models" / "tiny-e" / "2" / "tokenizer.json").write_text("{}")
-    assert house.embedders.of(model.digest) is None  # words alone are searched
+    assert mailroom.embedders.of(model.digest) is None  # words alone are searched
     with pytest.raises(Misconfigured):
-        house.embedders.load(model)
+        mailroom.embedders.load(model)
 
 
 def test_the_commands(
-    house: House,
+    mailroom: Mailroom,
     home: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for number in range(1, 11):
-        arrive(house, number)
+        arrive(mailroom, number)
     for who in ("user:ann", "user:ben"):  # each its own, of the same name
-        house.catalogue.queries.create(
+        mailroom.catalogue.queries.create(
             Caller((who,)), "mine", {"query": f"+{WORDS[7]} {who[5:]}", "k": 3, "plain": False}
         )
-    house.close()
+    mailroom.close()
     queries = tmp_path / "queries.tsv"
     queries.write_text(f"1\t{text_of(2)}\n{text_of(5)}\n")
 

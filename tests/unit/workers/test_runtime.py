@@ -14,13 +14,13 @@ import pytest
 import redis
 
 from indexes.open import open_catalogue
-from pipeline.documents import Lane, Sighting
+from pipeline.documents import Arrival, QueueName
 from pipeline.faults import arm, fault
 from workers.celery_worker.sweep import QUEUE_CAP, Sweeper
 from workers.celery_worker.watchdog import IDLE_SECONDS, Watchdog
 from workers.queue.broker import broker_url, server_command, socket_path
 from workers.queue.lease import heartbeat
-from workers.queue.notify import Hints, connect
+from workers.queue.notify import Notifier, connect
 from workers.queue.process import OnlyOne
 from workers.settings import Settings, load_settings
 
@@ -54,14 +54,14 @@ def broker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
 def receive(settings: Settings, count: int) -> list[str]:
     catalogue = open_catalogue(settings.catalogue_url)
     for number in range(count):
-        catalogue.documents.receive(f"{number:064x}", 1, Sighting("tray", f"{number}.txt", 0.0))
-    return catalogue.ledger.due(Lane.INGEST)
+        catalogue.documents.receive(f"{number:064x}", 1, Arrival("tray", f"{number}.txt", 0.0))
+    return catalogue.ledger.due(QueueName.INGEST)
 
 
 def test_hints_arrive_however_long_the_path(settings: Settings, broker: subprocess.Popen[bytes]) -> None:
-    hints = Hints(settings)
-    assert hints.send(Lane.INGEST, "one")
-    assert hints.waiting() == {"ingest": 1, "deliver": 0, "reclassify": 0}
+    notifier = Notifier(settings)
+    assert notifier.send(QueueName.INGEST, "one")
+    assert notifier.waiting() == {"ingest": 1, "deliver": 0, "reclassify": 0}
     assert len(os.fsencode(socket_path(settings))) <= 100
     assert broker_url(settings).startswith("redis+socket:///")
     assert (settings.home / "broker.sock").is_socket()
@@ -70,21 +70,21 @@ def test_hints_arrive_however_long_the_path(settings: Settings, broker: subproce
 
 
 def test_a_lost_broker_never_fails_or_holds_the_sender(tmp_path: Path) -> None:
-    hints = Hints(settings_of(tmp_path / "nothing"))
-    hints.send(Lane.INGEST, "zero")  # the first one imports the transport
+    notifier = Notifier(settings_of(tmp_path / "nothing"))
+    notifier.send(QueueName.INGEST, "zero")  # the first one imports the transport
     started = time.monotonic()
-    assert not any(hints.send(Lane.INGEST, "one") for _ in range(20))
-    assert hints.waiting() is None
+    assert not any(notifier.send(QueueName.INGEST, "one") for _ in range(20))
+    assert notifier.waiting() is None
     assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize("settings", ["short"], indirect=True)
 def test_a_stalled_broker_is_left_alone_for_a_while(settings: Settings, broker: subprocess.Popen[bytes]) -> None:
-    hints = Hints(settings)
-    assert hints.send(Lane.INGEST, "one")
+    notifier = Notifier(settings)
+    assert notifier.send(QueueName.INGEST, "one")
     broker.send_signal(signal.SIGSTOP)
     started = time.monotonic()
-    assert not any(hints.send(Lane.INGEST, "two") for _ in range(20))
+    assert not any(notifier.send(QueueName.INGEST, "two") for _ in range(20))
     assert time.monotonic() - started < 4
 
 
@@ -105,22 +105,22 @@ def test_the_sweeper_hints_all_without_a_flood_and_again_after_a_loss(
 def test_a_heartbeat_keeps_a_short_lease(settings: Settings) -> None:
     receive(settings, 1)
     ledger = open_catalogue(settings.catalogue_url).ledger
-    (job,) = ledger.claim(Lane.INGEST, "one", 0.6)
+    (job,) = ledger.claim(QueueName.INGEST, "one", 0.6)
     with heartbeat(ledger, job, 0.6):
         time.sleep(1.2)
-        assert ledger.claim(Lane.INGEST, "two", 60) == []
+        assert ledger.claim(QueueName.INGEST, "two", 60) == []
     time.sleep(0.7)
-    assert len(ledger.claim(Lane.INGEST, "two", 60)) == 1
+    assert len(ledger.claim(QueueName.INGEST, "two", 60)) == 1
 
 
 @pytest.mark.parametrize("settings", ["short"], indirect=True)
 def test_a_stopped_worker_hands_its_job_back_uncounted(settings: Settings) -> None:
     receive(settings, 1)
     ledger = open_catalogue(settings.catalogue_url).ledger
-    (job,) = ledger.claim(Lane.INGEST, "one", 60)
+    (job,) = ledger.claim(QueueName.INGEST, "one", 60)
     with pytest.raises(SystemExit), heartbeat(ledger, job, 60):
         sys.exit(0)
-    (again,) = ledger.claim(Lane.INGEST, "two", 60)
+    (again,) = ledger.claim(QueueName.INGEST, "two", 60)
     assert again.attempt == 1
     assert not ledger.renew(job, 60)
 

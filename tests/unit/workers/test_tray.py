@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.documents import Document, State
 from pipeline.faults import arm
-from pipeline.questions import Caller, Filters
-from workers.assemble import House
+from pipeline.questions import ADMINISTRATOR, Filters
+from workers.assemble import Mailroom
 from workers.settings import Settings, load_settings
 from workers.tray.completeness import needs_polling, written_by_someone
 from workers.tray.tray import CLAIMS, Tray
@@ -40,16 +40,16 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def house(settings: Settings) -> Iterator[House]:
-    house = House(settings)
-    yield house
+def mailroom(settings: Settings) -> Iterator[Mailroom]:
+    mailroom = Mailroom(settings)
+    yield mailroom
     arm("")
-    house.close()
+    mailroom.close()
 
 
 @pytest.fixture
-def tray(house: House) -> Tray:
-    return Tray(house, house.settings.tray.folders[0])
+def tray(mailroom: Mailroom) -> Tray:
+    return Tray(mailroom, mailroom.settings.tray.folders[0])
 
 
 def settle(tray: Tray, seconds: float = STABLE * 1.5) -> int:
@@ -59,22 +59,22 @@ def settle(tray: Tray, seconds: float = STABLE * 1.5) -> int:
     return first + tray.scan()
 
 
-def arrived(house: House) -> dict[str, Document]:
-    return {d.path: d for d in house.catalogue.documents.find(Caller((), admin=True), Filters())[0]}
+def arrived(mailroom: Mailroom) -> dict[str, Document]:
+    return {d.path: d for d in mailroom.catalogue.documents.find(ADMINISTRATOR, Filters())[0]}
 
 
-def test_a_stable_file_is_received_and_let_go_of(house: House, tray: Tray) -> None:
+def test_a_stable_file_is_received_and_let_go_of(mailroom: Mailroom, tray: Tray) -> None:
     (tray.root / "a.txt").write_bytes(TEXT)
     assert tray.scan() == 0
     assert settle(tray) == 1
-    document = arrived(house)["a.txt"]
-    with house.blobs.open(document.revision) as stored:
+    document = arrived(mailroom)["a.txt"]
+    with mailroom.blobs.open(document.content_hash) as stored:
         assert stored.read() == TEXT
     assert not (tray.root / "a.txt").exists()
     assert list((tray.root / CLAIMS).iterdir()) == []
 
 
-def test_a_growing_file_waits(house: House, tray: Tray) -> None:
+def test_a_growing_file_waits(mailroom: Mailroom, tray: Tray) -> None:
     with (tray.root / "slow.txt").open("wb") as file:
         for _ in range(4):
             file.write(TEXT)
@@ -83,28 +83,28 @@ def test_a_growing_file_waits(house: House, tray: Tray) -> None:
         # Unchanged for long enough, and still open for writing.
         assert settle(tray) == 0
     assert settle(tray) == 1
-    assert next(iter(arrived(house).values())).size == 4 * len(TEXT)
+    assert next(iter(arrived(mailroom).values())).size == 4 * len(TEXT)
 
 
-def test_an_incomplete_file_waits_until_it_is_whole(house: House, tray: Tray) -> None:
+def test_an_incomplete_file_waits_until_it_is_whole(mailroom: Mailroom, tray: Tray) -> None:
     path = tray.root / "half.pdf"
     path.write_bytes(PDF)
     assert settle(tray) == 0
     with path.open("ab") as file:
         file.write(b"startxref\n0\n%%EOF\n")
     assert settle(tray) == 1
-    assert arrived(house)["half.pdf"].size == len(PDF) + 18
+    assert arrived(mailroom)["half.pdf"].size == len(PDF) + 18
 
 
-def test_a_file_that_stays_incomplete_or_empty_is_taken_as_it_is(house: House, tray: Tray) -> None:
+def test_a_file_that_stays_incomplete_or_empty_is_taken_as_it_is(mailroom: Mailroom, tray: Tray) -> None:
     (tray.root / "broken.pdf").write_bytes(PDF)
     (tray.root / "empty.txt").touch()
     assert settle(tray) == 0
     assert settle(tray, STABLE * 11) == 2
-    assert set(arrived(house)) == {"broken.pdf", "empty.txt"}
+    assert set(arrived(mailroom)) == {"broken.pdf", "empty.txt"}
 
 
-def test_what_is_no_document_is_left_alone(house: House, tray: Tray, tmp_path: Path) -> None:
+def test_what_is_no_document_is_left_alone(mailroom: Mailroom, tray: Tray, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_bytes(TEXT)
     (tray.root / "link.txt").symlink_to(tmp_path / "secret.txt")
     os.mkfifo(tray.root / "pipe.txt")
@@ -113,28 +113,28 @@ def test_what_is_no_document_is_left_alone(house: House, tray: Tray, tmp_path: P
     (tray.root / "folder.pdf").mkdir()
     (tray.root / "failed" / "old.txt").write_bytes(TEXT)
     assert settle(tray) == 0
-    assert arrived(house) == {}
+    assert arrived(mailroom) == {}
 
 
 @pytest.mark.parametrize(
     "name", [b"two\nlines.txt", b"x" * 251 + b".txt", b"caf\xe9.txt", "caf\u0065\u0301.txt".encode()]
 )
-def test_strange_names_are_received(house: House, tray: Tray, name: bytes) -> None:
+def test_strange_names_are_received(mailroom: Mailroom, tray: Tray, name: bytes) -> None:
     with open(os.path.join(os.fsencode(tray.root), name), "wb") as file:  # noqa: PTH118, PTH123 (bytes)
         file.write(TEXT)
     assert settle(tray) == 1
-    (path,) = arrived(house)
+    (path,) = arrived(mailroom)
     path.encode("utf-8")
     assert path.isprintable()
 
 
-def test_subfolders_give_labels_and_access(house: House, tray: Tray) -> None:
+def test_subfolders_give_labels_and_access(mailroom: Mailroom, tray: Tray) -> None:
     for number, place in enumerate(("top.txt", "other/b.txt", "hr/c.txt", "hr/deep/d.txt", "hr/open/e.txt")):
         path = tray.root / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(TEXT * (number + 1))
     assert settle(tray) == 5
-    found = {path: (d.access, d.labels) for path, d in arrived(house).items()}
+    found = {path: (d.access, d.labels) for path, d in arrived(mailroom).items()}
     assert found == {
         "top.txt": (("*",), ()),
         "other/b.txt": (("*",), ()),
@@ -144,25 +144,25 @@ def test_subfolders_give_labels_and_access(house: House, tray: Tray) -> None:
     }
 
 
-def test_the_same_name_twice_is_two_documents_and_the_same_content_one(house: House, tray: Tray) -> None:
+def test_the_same_name_twice_is_two_documents_and_the_same_content_one(mailroom: Mailroom, tray: Tray) -> None:
     for content in (TEXT, TEXT * 2, TEXT):
         (tray.root / "a.txt").write_bytes(content)
         assert settle(tray) == 1
-    found, total = house.catalogue.documents.find(Caller((), admin=True), Filters())
+    found, total = mailroom.catalogue.documents.find(ADMINISTRATOR, Filters())
     assert total == 2
     first = next(d for d in found if d.size == len(TEXT))
-    assert len(house.catalogue.documents.history(first.id)[0]) == 2
+    assert len(mailroom.catalogue.documents.history(first.id)[0]) == 2
 
 
-def test_too_large_goes_to_failed_with_a_reason(house: House, tray: Tray) -> None:
+def test_too_large_goes_to_failed_with_a_reason(mailroom: Mailroom, tray: Tray) -> None:
     (tray.root / "large.txt").write_bytes(b"x" * 200_000)
     assert settle(tray) == 0
     assert (tray.root / "failed" / "large.txt").stat().st_size == 200_000
     assert "code: too-large" in (tray.root / "failed" / "large.txt.reason.txt").read_text()
-    assert arrived(house) == {}
+    assert arrived(mailroom) == {}
 
 
-def test_a_full_disk_is_waited_out(house: House, tray: Tray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_waited_out(mailroom: Mailroom, tray: Tray, monkeypatch: pytest.MonkeyPatch) -> None:
     (tray.root / "a.txt").write_bytes(TEXT)
     arm("tray.stored:eio")
     assert settle(tray) == 0
@@ -170,13 +170,13 @@ def test_a_full_disk_is_waited_out(house: House, tray: Tray, monkeypatch: pytest
     arm("")
     monkeypatch.setattr(tray, "_again_at", 0.0)
     assert tray.recover() == 1
-    assert set(arrived(house)) == {"a.txt"}
+    assert set(arrived(mailroom)) == {"a.txt"}
 
 
 @pytest.mark.parametrize("point", ["tray.claimed", "tray.stored", "tray.received"])
-def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(house: House, point: str) -> None:
+def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(mailroom: Mailroom, point: str) -> None:
     """Another process takes the file and is killed; the next one finishes its claims."""
-    root = house.settings.tray_path(house.settings.tray.folders[0])
+    root = mailroom.settings.tray_path(mailroom.settings.tray.folders[0])
     (root / "hr").mkdir(parents=True)
     (root / "hr" / "a.txt").write_bytes(TEXT)
     code = (
@@ -185,21 +185,21 @@ def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(house: House, po
         "house = House(Settings.model_validate_json(sys.argv[1])); arm(sys.argv[2]);"
         "tray = Tray(house, house.settings.tray.folders[0]); tray.scan(); time.sleep(0.2); tray.scan()"
     )
-    command = [sys.executable, "-c", code, house.settings.model_dump_json(), f"{point}:kill"]
+    command = [sys.executable, "-c", code, mailroom.settings.model_dump_json(), f"{point}:kill"]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
-    tray = Tray(house, house.settings.tray.folders[0])
+    tray = Tray(mailroom, mailroom.settings.tray.folders[0])
     assert tray.recover() == 1
-    found = arrived(house)
+    found = arrived(mailroom)
     assert {path: (d.access, d.size) for path, d in found.items()} == {"hr/a.txt": (("group:hr",), len(TEXT))}
     assert list((tray.root / CLAIMS).iterdir()) == []
-    assert len(house.catalogue.ledger.due("ingest")) == 1
+    assert len(mailroom.catalogue.ledger.due("ingest")) == 1
 
 
 def test_a_file_that_changes_while_it_is_read_goes_back(
-    house: House, tray: Tray, monkeypatch: pytest.MonkeyPatch
+    mailroom: Mailroom, tray: Tray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tray.root / "a.txt").write_bytes(TEXT)
-    put = house.blobs.put
+    put = mailroom.blobs.put
 
     def put_and_change(stream, limit):
         (claim,) = [p for p in (tray.root / CLAIMS).iterdir() if p.suffix != ".path"]
@@ -208,24 +208,24 @@ def test_a_file_that_changes_while_it_is_read_goes_back(
             file.write(b"more")
         return stored
 
-    monkeypatch.setattr(house.blobs, "put", put_and_change)
+    monkeypatch.setattr(mailroom.blobs, "put", put_and_change)
     assert settle(tray) == 0
     assert (tray.root / "a.txt").read_bytes() == TEXT + b"more"
-    assert arrived(house) == {}
-    monkeypatch.setattr(house.blobs, "put", put)
+    assert arrived(mailroom) == {}
+    monkeypatch.setattr(mailroom.blobs, "put", put)
     assert settle(tray) == 1
 
 
-def test_a_failed_content_dropped_in_again_is_tried_again(house: House, tray: Tray) -> None:
+def test_a_failed_content_dropped_in_again_is_tried_again(mailroom: Mailroom, tray: Tray) -> None:
     (tray.root / "a.txt").write_bytes(TEXT)
     assert settle(tray) == 1
-    (job,) = house.catalogue.ledger.claim("ingest", "test", 60)
+    (job,) = mailroom.catalogue.ledger.claim("ingest", "test", 60)
     from pipeline.documents import Outcome
 
-    house.catalogue.ledger.commit(job, Outcome("parse", state=State.FAILED, reason="damaged"))
+    mailroom.catalogue.ledger.commit(job, Outcome("parse", state=State.FAILED, reason="damaged"))
     (tray.root / "a.txt").write_bytes(TEXT)
     assert settle(tray) == 1
-    assert arrived(house)["a.txt"].state is State.PROCESSING
+    assert arrived(mailroom)["a.txt"].state is State.PROCESSING
 
 
 def test_the_kernel_tells_who_writes(tmp_path: Path) -> None:

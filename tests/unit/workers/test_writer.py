@@ -11,7 +11,7 @@ import pytest
 from indexes.reader import IndexReader
 from pipeline.documents import State
 from tests.support.embedded import embedded
-from workers.assemble import House
+from workers.assemble import Mailroom
 from workers.indexer.writer import REQUEST, Writer
 from workers.settings import load_settings
 
@@ -22,18 +22,18 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def house(home: Path) -> Iterator[House]:
-    house = opened(home)
-    yield house
-    house.close()
+def mailroom(home: Path) -> Iterator[Mailroom]:
+    mailroom = opened(home)
+    yield mailroom
+    mailroom.close()
 
 
-def opened(home: Path) -> House:
-    return House(load_settings({"data.path": str(home)}, environ={}).settings)
+def opened(home: Path) -> Mailroom:
+    return Mailroom(load_settings({"data.path": str(home)}, environ={}).settings)
 
 
-def numbers(house: House) -> frozenset[int]:
-    return IndexReader(house.settings.index_path).snapshot().numbers
+def numbers(mailroom: Mailroom) -> frozenset[int]:
+    return IndexReader(mailroom.settings.index_path).snapshot().numbers
 
 
 def compare_now(writer: Writer) -> None:
@@ -41,36 +41,36 @@ def compare_now(writer: Writer) -> None:
     writer.step()
 
 
-def test_embedded_documents_become_searchable_and_end(house: House) -> None:
-    one, two = embedded(house, 1), embedded(house, 2, reason="low-confidence")
-    assert Writer(house).step() == 2
-    found = [house.catalogue.documents.get(each) for each in (one, two)]
+def test_embedded_documents_become_searchable_and_end(mailroom: Mailroom) -> None:
+    one, two = embedded(mailroom, 1), embedded(mailroom, 2, reason="low-confidence")
+    assert Writer(mailroom).step() == 2
+    found = [mailroom.catalogue.documents.get(each) for each in (one, two)]
     assert [(d.state, d.reason) for d in found] == [(State.INDEXED, None), (State.REVIEW, "low-confidence")]
-    assert numbers(house) == {d.number for d in found}
+    assert numbers(mailroom) == {d.number for d in found}
 
 
-def test_deleted_documents_leave_the_next_generation(house: House) -> None:
-    one, two = embedded(house, 1), embedded(house, 2)
-    writer = Writer(house)
+def test_deleted_documents_leave_the_next_generation(mailroom: Mailroom) -> None:
+    one, two = embedded(mailroom, 1), embedded(mailroom, 2)
+    writer = Writer(mailroom)
     writer.step()
-    house.catalogue.documents.delete(one)
+    mailroom.catalogue.documents.delete(one)
     compare_now(writer)
-    assert numbers(house) == {house.catalogue.documents.get(two).number}
+    assert numbers(mailroom) == {mailroom.catalogue.documents.get(two).number}
 
 
-def test_an_older_index_is_completed_from_the_catalogue(house: House, home: Path) -> None:
-    embedded(house, 1)
-    Writer(house).step()
-    house.writer.close()
-    shutil.copytree(house.settings.index_path, home / "older")
-    embedded(house, 2)
+def test_an_older_index_is_completed_from_the_catalogue(mailroom: Mailroom, home: Path) -> None:
+    embedded(mailroom, 1)
+    Writer(mailroom).step()
+    mailroom.writer.close()
+    shutil.copytree(mailroom.settings.index_path, home / "older")
+    embedded(mailroom, 2)
     again = opened(home)
     Writer(again).step()
     expected = numbers(again)
     assert len(expected) == 2
     again.close()
-    shutil.rmtree(house.settings.index_path)
-    (home / "older").rename(house.settings.index_path)
+    shutil.rmtree(mailroom.settings.index_path)
+    (home / "older").rename(mailroom.settings.index_path)
     third = opened(home)
     compare_now(Writer(third))
     assert numbers(third) == expected
@@ -78,12 +78,12 @@ def test_an_older_index_is_completed_from_the_catalogue(house: House, home: Path
 
 
 @pytest.mark.parametrize("damage", ["gone", "flipped", "asked"])
-def test_a_damaged_or_unwanted_index_is_made_anew(house: House, home: Path, damage: str) -> None:
-    embedded(house, 1)
-    Writer(house).step()
-    expected = numbers(house)
-    house.writer.close()
-    root = house.settings.index_path
+def test_a_damaged_or_unwanted_index_is_made_anew(mailroom: Mailroom, home: Path, damage: str) -> None:
+    embedded(mailroom, 1)
+    Writer(mailroom).step()
+    expected = numbers(mailroom)
+    mailroom.writer.close()
+    root = mailroom.settings.index_path
     if damage == "gone":
         shutil.rmtree(root)
     elif damage == "flipped":
@@ -100,19 +100,19 @@ def test_a_damaged_or_unwanted_index_is_made_anew(house: House, home: Path, dama
     again.close()
 
 
-def test_a_document_that_cannot_be_added_harms_only_itself(house: House) -> None:
-    writer = Writer(house)
+def test_a_document_that_cannot_be_added_harms_only_itself(mailroom: Mailroom) -> None:
+    writer = Writer(mailroom)
     writer.step()
-    bad, good = embedded(house, 1), embedded(house, 2)
-    number = house.catalogue.documents.get(bad).number
-    add = house.writer.add
+    bad, good = embedded(mailroom, 1), embedded(mailroom, 2)
+    number = mailroom.catalogue.documents.get(bad).number
+    add = mailroom.writer.add
 
     def refuse_one(given: int, *rest: object, **more: object) -> None:
         if given == number:
             raise ValueError("not this one")
         add(given, *rest, **more)
 
-    house.writer.add = refuse_one  # type: ignore[method-assign]
+    mailroom.writer.add = refuse_one  # type: ignore[method-assign]
     assert writer.step() == 1
-    assert house.catalogue.documents.get(good).state is State.INDEXED
-    assert house.catalogue.documents.get(bad).state is State.PROCESSING
+    assert mailroom.catalogue.documents.get(good).state is State.INDEXED
+    assert mailroom.catalogue.documents.get(bad).state is State.PROCESSING

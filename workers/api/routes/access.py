@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from workers.api.auth import Keeper
 from workers.api.problems import responses
 from workers.api.routes.common import At
-from workers.api.schemas.access import Asked, Count, Given, Group, Groups, Leaving, Line, Place, Rules, Verdict
+from workers.api.schemas.access import Asked, Count, Given, Group, Groups, Leaving, Line, Place, Prediction, Rules
 from workers.services import access as rights
 
 router = APIRouter(prefix="/v1", tags=["access"])
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1", tags=["access"])
 @router.get("/access", responses=responses(404))
 def list_rules(at: At, access: Keeper, place: Annotated[Place, Query()]) -> Rules:
     """The rules, all or of one place; of a document also the list that it arrived with."""
-    return Rules.of(at.house.catalogue.rules.list(place.named(), access.caller.tenant))
+    return Rules.of(at.mailroom.catalogue.rules.list(place.named(), access.caller.tenant))
 
 
 @router.post(
@@ -28,7 +28,7 @@ def list_rules(at: At, access: Keeper, place: Annotated[Place, Query()]) -> Rule
 )
 def give_rule(body: Line, at: At, access: Keeper, response: Response) -> Given:
     """Let a rule hold, from the next query on, everywhere. Deny wins, wherever it stands."""
-    created = rights.give(at.house.catalogue, body.rule(f"key:{access.caller.key_id}"), access.caller.tenant)
+    created = rights.give(at.mailroom.catalogue, body.rule(f"key:{access.caller.key_id}"), access.caller.tenant)
     response.status_code = 201 if created else 200
     return Given(created=created)
 
@@ -36,29 +36,31 @@ def give_rule(body: Line, at: At, access: Keeper, response: Response) -> Given:
 @router.delete("/access", status_code=204, responses=responses(404, 409))
 def take_rule(at: At, access: Keeper, line: Annotated[Line, Query()]) -> None:
     """Take a rule away, or a principal off the list that a document arrived with."""
-    rights.take(at.house.catalogue, line.scope(), line.principal, line.effect, access.caller.tenant)
+    rights.take(at.mailroom.catalogue, line.scope(), line.principal, line.effect, access.caller.tenant)
 
 
 @router.get("/access/explain", responses=responses(404))
-def explain(at: At, access: Keeper, asked: Annotated[Asked, Query()]) -> Verdict:
+def explain(at: At, access: Keeper, asked: Annotated[Asked, Query()]) -> Prediction:
     """Whether someone of these principals may read a document, and the rule that decides."""
-    return Verdict.of(rights.explain(at.house.catalogue, asked.document_id, asked.principal, access.caller.tenant))
+    return Prediction.of(
+        rights.explain(at.mailroom.catalogue, asked.document_id, asked.principal, access.caller.tenant)
+    )
 
 
 @router.get("/groups", responses=responses())
 def list_groups(at: At, access: Keeper) -> Groups:
     """The groups and who is in them."""
-    return Groups.of(at.house.catalogue.groups.all(access.caller.tenant))
+    return Groups.of(at.mailroom.catalogue.groups.all(access.caller.tenant))
 
 
 @router.post("/groups", responses=responses(409))
 def join_group(body: Group, at: At, access: Keeper) -> Count:
     """Put principals, or other groups, into a group; how many were not in it."""
-    return Count(members=at.house.catalogue.groups.add(body.name, body.members, access.caller.tenant))
+    return Count(members=at.mailroom.catalogue.groups.add(body.name, body.members, access.caller.tenant))
 
 
 @router.delete("/groups", responses=responses(404))
 def leave_group(at: At, access: Keeper, leaving: Annotated[Leaving, Query()]) -> Count:
     """Take principals out of a group; one that is empty is gone."""
-    gone = rights.leave(at.house.catalogue, leaving.name, leaving.member, access.caller.tenant)
+    gone = rights.leave(at.mailroom.catalogue, leaving.name, leaving.member, access.caller.tenant)
     return Count(members=gone)

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from workers.api.health import Health
 from workers.api.metrics import Requests
-from workers.assemble import House
-from workers.queue.notify import Hints
+from workers.assemble import Mailroom
+from workers.queue.notify import Notifier
 
 #: Uploads at once; each holds a thread while its bytes arrive, and no other route waits for them.
 UPLOADS = 16
@@ -22,8 +22,8 @@ UPLOADS = 16
 class Desk:
     """What one application works with."""
 
-    house: House
-    hints: Hints
+    mailroom: Mailroom
+    notifier: Notifier
     registry: CollectorRegistry
     requests: Requests
     health: Health

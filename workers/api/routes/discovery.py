@@ -17,11 +17,11 @@ router = APIRouter(prefix="/v1", tags=["discovery"])
 @router.get("/suggest", responses=responses())
 def suggest(at: At, access: Reader, query: Annotated[SuggestQuery, Query()]) -> SuggestPage:
     """Titles, headings, file names and words that go on from what was typed, of documents that the key may read."""
-    return SuggestPage.of(at.house.suggestions.of(access.caller, query.prefix, query.limit))
+    return SuggestPage.of(at.mailroom.suggestions.of(access.caller, query.prefix, query.limit))
 
 
 @router.get("/documents/{document_id}/similar", responses=responses(404))
 def similar(document_id: str, at: At, access: Reader, query: Annotated[SimilarQuery, Query()]) -> SimilarPage:
     """The documents nearest to this one, of those that the key may read; what says the same is told once."""
-    document = readable(at.house.catalogue, access.caller, document_id)
-    return SimilarPage.of(at.house.similar.documents(access.caller, document, query.k))
+    document = readable(at.mailroom.catalogue, access.caller, document_id)
+    return SimilarPage.of(at.mailroom.similar.documents(access.caller, document, query.k))

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from pipeline.codec import decode_parsed
-from pipeline.documents import Document, Lane, Sighting, State
+from pipeline.documents import Arrival, Document, QueueName, State
 from pipeline.errors import Refused, Unavailable
 from pipeline.facets import Facets, check
 from workers.api import upload
@@ -75,18 +75,18 @@ async def send_document(
     """
     boundary = upload.boundary_of(request.headers.get("content-type", ""))
     form = upload.Form() if boundary else upload.raw_form(request)
-    trays = frozenset(folder.source for folder in at.house.settings.tray.folders)
-    described = None if boundary else upload.sighting(form, access.caller, trays)
+    trays = frozenset(folder.source for folder in at.mailroom.settings.tray.folders)
+    described = None if boundary else upload.arrival(form, access.caller, trays)
     reader = upload.MultipartReader(boundary, form) if boundary else None
-    put = partial(at.house.blobs.put, limit=at.house.settings.api.upload_max_bytes)
-    _check_length(request, at.house.settings.api.upload_max_bytes)
-    revision, size = await upload.into(put, upload.pieces(request, reader), at.uploads)
+    put = partial(at.mailroom.blobs.put, limit=at.mailroom.settings.api.upload_max_bytes)
+    _check_length(request, at.mailroom.settings.api.upload_max_bytes)
+    content_hash, size = await upload.into(put, upload.pieces(request, reader), at.uploads)
     try:
-        described = described or upload.sighting(form, access.caller, trays)
-        arrival = _Arrival(at, access, revision, size, described, idempotency_key)
+        described = described or upload.arrival(form, access.caller, trays)
+        arrival = _Arrival(at, access, content_hash, size, described, idempotency_key)
         return await anyio.to_thread.run_sync(arrival.record)
     except Refused:
-        await anyio.to_thread.run_sync(intake.drop_unused, at.house, revision)
+        await anyio.to_thread.run_sync(intake.drop_unused, at.mailroom, content_hash)
         raise
 
 
@@ -101,48 +101,48 @@ class _Arrival:
     """Stored bytes on their way to a row."""
 
     def __init__(
-        self, at: Desk, access: Access, revision: str, size: int, sighting: Sighting, name: str | None
+        self, at: Desk, access: Access, content_hash: str, size: int, arrival: Arrival, name: str | None
     ) -> None:
-        self.at, self.access, self.revision, self.size = at, access, revision, size
-        self.sighting, self.name = sighting, name
+        self.at, self.access, self.content_hash, self.size = at, access, content_hash, size
+        self.arrival, self.name = arrival, name
 
     def record(self) -> JSONResponse:
-        house, caller = self.at.house, self.access.caller
+        mailroom, caller = self.at.mailroom, self.access.caller
         repeated = self._repeated()
         if repeated is not None:
             return self._answer(repeated, created=False)
-        document, created = intake.record(house, self.at.hints, self.revision, self.size, self.sighting)
+        document, created = intake.record(mailroom, self.at.notifier, self.content_hash, self.size, self.arrival)
         if self.name:
-            house.catalogue.requests.remember(caller.key_id, self.name, self.revision, document.id)
+            mailroom.catalogue.requests.remember(caller.key_id, self.name, self.content_hash, document.id)
         self.at.requests.uploaded(self.size)
         if not created:
             # Whoever could not see it before does not learn that it was here.
-            before = house.catalogue.documents.history(document.id)[0][:-1]
-            created = not (self._may_read(document) and seen(house.catalogue, caller, document.id, before))
+            before = mailroom.catalogue.documents.history(document.id)[0][:-1]
+            created = not (self._may_read(document) and seen(mailroom.catalogue, caller, document.id, before))
         return self._answer(document, created)
 
     def _repeated(self) -> Document | None:
         """The document of an earlier request with this Idempotency-Key, if it is still there."""
-        found = self.at.house.catalogue.requests.recall(self.access.caller.key_id, self.name) if self.name else None
+        found = self.at.mailroom.catalogue.requests.recall(self.access.caller.key_id, self.name) if self.name else None
         if found is None:
             return None
-        revision, document_id = found
-        if revision != self.revision:
+        content_hash, document_id = found
+        if content_hash != self.content_hash:
             raise Refused("conflict", "This Idempotency-Key was used with other content; use a new one.")
-        document = self.at.house.catalogue.documents.get(document_id)
+        document = self.at.mailroom.catalogue.documents.get(document_id)
         return document if document.state is not State.DELETED else None
 
     def _answer(self, document: Document, created: bool) -> JSONResponse:
         href = f"/v1/documents/{document.id}"
         state = document.state if self._may_read(document) else State.PROCESSING
         receipt = Received(
-            id=document.id, href=href, revision=self.revision, size=self.size, created=created, state=state
+            id=document.id, href=href, content_hash=self.content_hash, size=self.size, created=created, state=state
         )
         return JSONResponse(receipt.model_dump(mode="json"), 202 if created else 200, {"Location": href})
 
     def _may_read(self, document: Document) -> bool:
         try:
-            readable(self.at.house.catalogue, self.access.caller, document.id)
+            readable(self.at.mailroom.catalogue, self.access.caller, document.id)
         except Refused:
             return False
         return True
@@ -151,7 +151,7 @@ class _Arrival:
 @router.get("", responses=responses())
 def list_documents(at: At, access: Reader, query: Annotated[DocumentQuery, Query()]) -> DocumentPage:
     """The documents that the key may read, newest first."""
-    held, filters = at.house.catalogue.documents, query.filters()
+    held, filters = at.mailroom.catalogue.documents, query.filters()
     check(query.facets, query.facet_limit)
     found, total = held.find(access.caller, filters, query.limit, query.offset, query.order == "newest")
     counted = held.facets(access.caller, filters, query.facets, query.facet_limit) if query.facets else ()
@@ -169,7 +169,7 @@ def list_documents(at: At, access: Reader, query: Annotated[DocumentQuery, Query
 @router.get("/{document_id}", responses=responses(404))
 def document_status(document_id: str, at: At, access: Reader) -> DocumentOut:
     """Where a document stands."""
-    return DocumentOut.of(readable(at.house.catalogue, access.caller, document_id))
+    return DocumentOut.of(readable(at.mailroom.catalogue, access.caller, document_id))
 
 
 @router.get(
@@ -182,16 +182,16 @@ def document_status(document_id: str, at: At, access: Reader) -> DocumentOut:
 )
 def document_content(document_id: str, at: At, access: Reader) -> StreamingResponse:
     """The original bytes, as an attachment that a browser neither opens nor runs."""
-    document = readable(at.house.catalogue, access.caller, document_id)
+    document = readable(at.mailroom.catalogue, access.caller, document_id)
     try:
-        file = at.house.blobs.open(document.revision)
+        file = at.mailroom.blobs.open(document.content_hash)
     except KeyError:
         raise Unavailable("store-unavailable", f"The content of document {document_id} is missing.") from None
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.name, safe='')}",
         "Content-Length": str(document.size),
         "Content-Security-Policy": "sandbox; default-src 'none'",
-        "ETag": f'"{document.revision}"',
+        "ETag": f'"{document.content_hash}"',
     }
     return StreamingResponse(
         _pieces(file), headers=headers, media_type=document.media_type or "application/octet-stream"
@@ -213,14 +213,14 @@ def document_text(
     end: Annotated[int | None, Query(ge=0, le=2**31)] = None,
 ) -> Text:
     """The text as it was read, or a part of it: what quotes and passages point into."""
-    document = readable(at.house.catalogue, access.caller, document_id)
+    document = readable(at.mailroom.catalogue, access.caller, document_id)
     text = stored_text(at, document)
     start, end = min(start, len(text)), len(text) if end is None else min(end, len(text))
     return Text(document_id=document.id, start=start, end=max(start, end), characters=len(text), text=text[start:end])
 
 
 def stored_text(at: At, document: Document) -> str:
-    passages = at.house.catalogue.passages
+    passages = at.mailroom.catalogue.passages
     key = passages.parsed_key(document.id)
     payload = passages.result(key) if key else None
     return decode_parsed(payload).text if payload is not None else ""
@@ -229,27 +229,27 @@ def stored_text(at: At, document: Document) -> str:
 @router.get("/{document_id}/record", responses=responses(404))
 def document_record(document_id: str, at: At, access: Reader) -> Record:
     """Every arrival that the key may see, and every decision, with the versions that made it."""
-    document = readable(at.house.catalogue, access.caller, document_id)
-    sightings, events = at.house.catalogue.documents.history(document_id)
-    told_of = seen(at.house.catalogue, access.caller, document_id, sightings)
-    places = {(sighting.source, sighting.path) for sighting in told_of}
-    told = [e for e in events if e.event != "received" or (e.facts.get("source"), e.facts.get("path")) in places]
+    document = readable(at.mailroom.catalogue, access.caller, document_id)
+    arrivals, events = at.mailroom.catalogue.documents.history(document_id)
+    told_of = seen(at.mailroom.catalogue, access.caller, document_id, arrivals)
+    places = {(arrival.source, arrival.path) for arrival in told_of}
+    told = [e for e in events if e.event != "received" or (e.data.get("source"), e.data.get("path")) in places]
     return Record.of(document, told_of, told)
 
 
 @router.post("/{document_id}/retry", status_code=202, responses=responses(404, 409))
 def retry_document(document_id: str, at: At, access: Uploader) -> DocumentOut:
     """Send a failed, quarantined or reviewed document through the path again."""
-    readable(at.house.catalogue, access.caller, document_id)
-    if not at.house.catalogue.ledger.retry(document_id):
+    readable(at.mailroom.catalogue, access.caller, document_id)
+    if not at.mailroom.catalogue.ledger.retry(document_id):
         raise Refused("conflict", f"Document {document_id} is still on its way; wait until it has ended.")
-    at.hints.nudge(at.house.catalogue.ledger, Lane.INGEST)
-    return DocumentOut.of(at.house.catalogue.documents.get(document_id))
+    at.notifier.notify(at.mailroom.catalogue.ledger, QueueName.INGEST)
+    return DocumentOut.of(at.mailroom.catalogue.documents.get(document_id))
 
 
 @router.delete("/{document_id}", status_code=204, responses=responses(404))
 def delete_document(document_id: str, at: At, access: Uploader) -> Response:
     """Erase a document: hidden at once, its texts, vectors and bytes forgotten."""
-    readable(at.house.catalogue, access.caller, document_id)
-    intake.erase(at.house, document_id)
+    readable(at.mailroom.catalogue, access.caller, document_id)
+    intake.erase(at.mailroom, document_id)
     return Response(status_code=204)

@@ -19,13 +19,13 @@ router = APIRouter(prefix="/v1/queries", tags=["queries"])
 @router.post("", status_code=201, responses=responses(409))
 def create(body: Saving, at: At, access: Reader) -> Saved:
     """Save a search under a name. It belongs to the user that the key stands for, or to the key where it stands for none."""
-    return saved.save(at.house, access.caller, body)
+    return saved.save(at.mailroom, access.caller, body)
 
 
 @router.get("", responses=responses())
 def listed(at: At, access: Reader) -> SavedPage:
     """The caller's saved queries, by name."""
-    return saved.listed(at.house, access.caller)
+    return saved.listed(at.mailroom, access.caller)
 
 
 @router.get("/{query_id}/results", responses=responses(404))
@@ -37,10 +37,10 @@ def run(
     offset: Annotated[Offset | None, Query(description="in place of the saved one")] = None,
 ) -> SearchPage:
     """Search again: what there is now, of documents that the key may read now."""
-    return saved.run(at.house, access.caller, query_id, k, offset)
+    return saved.run(at.mailroom, access.caller, query_id, k, offset)
 
 
 @router.delete("/{query_id}", status_code=204, responses=responses(404))
 def delete(query_id: str, at: At, access: Reader) -> None:
     """Forget a saved query."""
-    saved.delete(at.house, access.caller, query_id)
+    saved.delete(at.mailroom, access.caller, query_id)

@@ -18,16 +18,16 @@ router = APIRouter(prefix="/v1", tags=["questions"])
 @router.post("/search", responses=responses())
 def search(body: Search, at: At, access: Reader) -> SearchPage:
     """Passages that answer the query, of documents that the key may read. The filter comes before the search."""
-    return answer(at.house.search, access.caller, body)
+    return answer(at.mailroom.search, access.caller, body)
 
 
 @router.get("/search", responses=responses())
 def search_by_link(at: At, access: Reader, query: Annotated[SearchLink, Query()]) -> SearchPage:
     """The same, as a link."""
-    return answer(at.house.search, access.caller, query)
+    return answer(at.mailroom.search, access.caller, query)
 
 
 @router.post("/ask", responses=responses())
 def ask(body: Question, at: At, access: Reader) -> Answer:
     """An answer made of verbatim quotes with their places, or `found: false` with the nearest passages."""
-    return Answer.of(at.house.search.ask(access.caller, body.question, body.filters.filters(), body.k))
+    return Answer.of(at.mailroom.search.ask(access.caller, body.question, body.filters.filters(), body.k))

@@ -35,11 +35,11 @@ def metrics(at: At, _: Administrator) -> Response:
 @router.get("/v1/jobs", responses=responses())
 def jobs(at: At, _: Administrator) -> Jobs:
     """What is waiting, what is being worked on, and what was given up. For administrators: the counts are of all."""
-    catalogue = at.house.catalogue
+    catalogue = at.mailroom.catalogue
     return Jobs(
         documents=dict(catalogue.documents.counts()),
         jobs=backlog(catalogue.ledger.backlog()),
-        broker=at.hints.waiting(),
+        broker=at.notifier.waiting(),
     )
 
 

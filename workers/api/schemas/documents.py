@@ -112,7 +112,7 @@ class Document(BaseModel):
     name: str
     state: str = Field(examples=["indexed"], description="processing, indexed, review, failed, quarantined")
     stage: str
-    revision: str = Field(description="SHA-256 of the bytes")
+    content_hash: str = Field(description="SHA-256 of the bytes")
     size: int
     source: str
     path: str
@@ -142,7 +142,7 @@ class Document(BaseModel):
             name=document.name,
             state=document.state,
             stage=document.stage,
-            revision=document.revision,
+            content_hash=document.content_hash,
             size=document.size,
             source=document.source,
             path=document.path,
@@ -185,7 +185,7 @@ class Received(BaseModel):
     href: str = Field(examples=["/v1/documents/019d3c5d2f00c0ffee00c0ffee00c0ff"])
     created: bool
     state: documents.State
-    revision: str = Field(description="SHA-256 of the bytes")
+    content_hash: str = Field(description="SHA-256 of the bytes")
     size: int
 
 
@@ -199,10 +199,10 @@ class Text(BaseModel):
     text: str
 
 
-class Sighting(BaseModel):
+class Arrival(BaseModel):
     source: str
     path: str
-    seen_at: datetime.datetime
+    arrived_at: datetime.datetime
     access: list[str]
     labels: list[str]
     metadata: dict[str, str]
@@ -212,34 +212,34 @@ class Event(BaseModel):
     at: datetime.datetime
     stage: str
     event: str
-    facts: dict[str, Any]
+    data: dict[str, Any]
 
 
 class Record(BaseModel):
     """The decision record: every arrival, every decision, with the versions that made them, oldest first."""
 
     document: Document
-    sightings: list[Sighting]
+    arrivals: list[Arrival]
     events: list[Event]
 
     @classmethod
     def of(
-        cls, document: documents.Document, arrivals: Sequence[documents.Sighting], events: Sequence[documents.Event]
+        cls, document: documents.Document, arrivals: Sequence[documents.Arrival], events: Sequence[documents.Event]
     ) -> Record:
         return cls(
             document=Document.of(document),
-            sightings=[
-                Sighting(
+            arrivals=[
+                Arrival(
                     source=a.source,
                     path=a.path,
-                    seen_at=moment(a.seen_at),
+                    arrived_at=moment(a.arrived_at),
                     access=list(a.access),
                     labels=list(a.labels),
                     metadata=dict(a.metadata),
                 )
                 for a in arrivals
             ],
-            events=[Event(at=moment(e.at), stage=e.stage, event=e.event, facts=dict(e.facts)) for e in events],
+            events=[Event(at=moment(e.at), stage=e.stage, event=e.event, data=dict(e.data)) for e in events],
         )
 
 
@@ -503,7 +503,7 @@ class Said(BaseModel):
     rank: int | None = Field(None, ge=1, le=1000, description="the place where it stood, from 1")
 
 
-class Opinion(BaseModel):
+class FeedbackEntry(BaseModel):
     query: str
     document_id: str
     kind: str
@@ -512,20 +512,20 @@ class Opinion(BaseModel):
     key_id: str
 
     @classmethod
-    def of(cls, feedback: questions.Feedback) -> Opinion:
+    def of(cls, feedback: questions.Feedback) -> FeedbackEntry:
         same = {name: getattr(feedback, name) for name in cls.model_fields if name != "at"}
         return cls(**same, at=moment(feedback.at))
 
 
-class OpinionPage(BaseModel):
+class FeedbackPage(BaseModel):
     """``next_after`` is null on the last page."""
 
-    items: list[Opinion]
+    items: list[FeedbackEntry]
     next_after: int | None
 
 
 class Backlog(BaseModel):
-    lane: str
+    queue: str
     stage: str
     state: str
     count: int

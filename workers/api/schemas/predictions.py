@@ -50,7 +50,7 @@ class Why(BaseModel):
     probability: float
     runner_up: str
     threshold: float
-    sure: bool
+    confident: bool
     model: str
     recorded: str | None
     recorded_by: str | None

@@ -33,7 +33,7 @@ def _add(context: typer.Context, effect: Effect, principal: str, scope: Scope) -
     from workers.services.access import give
     from workers.services.promotion import who
 
-    new = give(given(context).house.catalogue, Rule(scope, principal, effect, by=who()))
+    new = give(given(context).mailroom.catalogue, Rule(scope, principal, effect, by=who()))
     out.print(show.plain(f"{effect} {principal}: {scope}" + ("" if new else " (it was so already)")))
 
 
@@ -74,7 +74,7 @@ def remove(
     from workers.services.access import take
 
     scope = scope_of(source, folder, document)
-    take(given(context).house.catalogue, scope, principal, effect)
+    take(given(context).mailroom.catalogue, scope, principal, effect)
     out.print(show.plain(f"removed: {effect} {principal}: {scope}"))
 
 
@@ -88,7 +88,7 @@ def list_(
 ) -> None:
     """The rules, all or of one place; of a document also the list that it arrived with."""
     scope = scope_of(source, folder, document) if source or folder or document else None
-    rules = [_row(rule) for rule in given(context).house.catalogue.rules.list(scope)]
+    rules = [_row(rule) for rule in given(context).mailroom.catalogue.rules.list(scope)]
     if as_json:
         show.print_json(rules)
         return
@@ -105,14 +105,14 @@ def explain(
     """Whether someone may read a document, and the rule that decides."""
     from workers.services.access import explain as decided
 
-    decision = decided(given(context).house.catalogue, document_id, principal)
+    decision = decided(given(context).mailroom.catalogue, document_id, principal)
     if as_json:
         show.print_json({"allowed": decision.allowed, "rule": _row(decision.rule) if decision.rule else None})
         return
-    verdict = "may read it" if decision.allowed else "may not read it"
+    prediction = "may read it" if decision.allowed else "may not read it"
     reason = "nothing allows it" if decision.rule is None else "{effect} {principal}: {scope} ({origin})"
     told = reason.format(**_row(decision.rule)) if decision.rule else reason
-    out.print(show.plain(f"{', '.join(principal)} {verdict}: {told}"))
+    out.print(show.plain(f"{', '.join(principal)} {prediction}: {told}"))
 
 
 def _row(rule: Rule) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _row(rule: Rule) -> dict[str, Any]:
 @groups_app.command("list")
 def list_groups(context: typer.Context, as_json: AsJson = False) -> None:
     """The groups and who is in them."""
-    groups = given(context).house.catalogue.groups.all()
+    groups = given(context).mailroom.catalogue.groups.all()
     if as_json:
         show.print_json({name: list(members) for name, members in groups.items()})
         return
@@ -133,7 +133,7 @@ def list_groups(context: typer.Context, as_json: AsJson = False) -> None:
 @groups_app.command("add")
 def add_members(context: typer.Context, group: str, members: list[str]) -> None:
     """Put principals, or other groups, into a group."""
-    added = given(context).house.catalogue.groups.add(group, members)
+    added = given(context).mailroom.catalogue.groups.add(group, members)
     out.print(show.plain(f"{added} added to {group}"))
 
 
@@ -142,5 +142,5 @@ def remove_members(context: typer.Context, group: str, members: list[str]) -> No
     """Take principals out of a group; one that is empty is gone."""
     from workers.services.access import leave
 
-    gone = leave(given(context).house.catalogue, group, members)
+    gone = leave(given(context).mailroom.catalogue, group, members)
     out.print(show.plain(f"{gone} removed from {group}"))

@@ -53,7 +53,7 @@ def advise(
     now = kind_for(total, shared.settings.index.kind)
     if as_json:
         facts = {"vectors": total, "measured": len(rows), "origin": origin, "recommended": kind, "reason": reason}
-        show.print_json({**facts, "in_force": now, "kinds": [asdict(line) for line in lines]})
+        show.print_json({**facts, "active": now, "kinds": [asdict(line) for line in lines]})
         return
     show.table(COLUMNS, map(_cells, lines), f"{len(rows):,} {origin} vectors of {rows.shape[1]} dimensions")
     out.print(f"\nFor {total:,} vectors: {kind}. Reason: {reason}.", soft_wrap=True)
@@ -75,7 +75,7 @@ def _vectors(
 
     if synthetic:
         return *made(synthetic, _dimension(shared), queries), synthetic, "made"
-    vectors = shared.house.reader.snapshot().vectors
+    vectors = shared.mailroom.reader.snapshot().vectors
     if len(vectors) < FEWEST:
         text = (
             f"The index holds {len(vectors)} vectors, too few to measure; give --synthetic and how many there will be."

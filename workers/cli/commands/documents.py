@@ -100,11 +100,11 @@ def show_(context: typer.Context, document_id: str, as_json: AsJson = False) -> 
         return
     show.facts(record["document"])
     out.print()
-    show.table(("arrived", "source", "path"), ((s["seen_at"], s["source"], s["path"]) for s in record["sightings"]))
+    show.table(("arrived", "source", "path"), ((s["arrived_at"], s["source"], s["path"]) for s in record["arrivals"]))
     out.print()
     for event in record["events"]:
         out.print(show.plain(f"{event['at']}  {event['stage']}  {event['event']}"), style="bold")
-        show.facts(event["facts"])
+        show.facts(event["data"])
 
 
 def retry(

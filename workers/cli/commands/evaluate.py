@@ -94,7 +94,7 @@ def export(
 
 
 def _feedback(gateway: Gateway) -> Iterator[Feedback]:
-    for said in gateway.opinions():
+    for said in gateway.feedback():
         yield Feedback(said["query"], said["document_id"], said["kind"], 0.0)
 
 

@@ -12,7 +12,7 @@ from workers.cli.commands import advise, migrate, remodel
 from workers.cli.commands.documents import AsJson, progress
 from workers.cli.context import Context, given, out
 from workers.cli.output import show
-from workers.services.missing import lacking
+from workers.services.missing import missing_from_index
 
 if TYPE_CHECKING:
     from indexes.places import Writer
@@ -32,7 +32,7 @@ def rebuild(context: typer.Context, no_wait: NoWait = False) -> None:
     rebuild that was interrupted goes on where it was."""
     shared = given(context)
     try:
-        writer = shared.house.writer
+        writer = shared.mailroom.writer
     except Refused:  # a running writer holds the index: it does the work
         generation = _ask_the_writer(shared, no_wait)
     else:
@@ -44,15 +44,15 @@ def _rebuild_here(shared: Context, writer: Writer) -> str:
     from workers.indexer.writer import Writer
     from workers.services.rebuild import Rebuild
 
-    catalogue = shared.house.catalogue
+    catalogue = shared.mailroom.catalogue
     with progress() as bar:
         task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
-        again = Rebuild(catalogue.passages, shared.house.indexes, writer)
+        again = Rebuild(catalogue.passages, shared.mailroom.indexes, writer)
         while not again.advance(1.0):
             bar.update(task, completed=again.done)
         bar.update(task, completed=again.done)
-    Writer(shared.house).step()  # what the catalogue finished meanwhile
-    return shared.house.indexes.reader().snapshot().generation
+    Writer(shared.mailroom).step()  # what the catalogue finished meanwhile
+    return shared.mailroom.indexes.reader().snapshot().generation
 
 
 def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
@@ -67,7 +67,7 @@ def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
         bar.add_task("the running writer rebuilds", total=None)
         while time.monotonic() < deadline:
             if not request.exists():
-                return shared.house.reader.snapshot().generation
+                return shared.mailroom.reader.snapshot().generation
             time.sleep(0.2)
     raise Refused("conflict", "The writer did not finish; see logs/writer.log in the data folder.")
 
@@ -76,8 +76,10 @@ def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
 def status(context: typer.Context, as_json: AsJson = False) -> None:
     """The current generation: its segments, their kinds and sizes, and what is wrong with it, if anything is. ``behind``: how
     many documents it lacks that the catalogue calls searchable."""
-    house = given(context).house
-    facts = house.indexes.facts() | {"behind": len(lacking(house.catalogue.documents, house.reader))}
+    mailroom = given(context).mailroom
+    facts = mailroom.indexes.facts() | {
+        "behind": len(missing_from_index(mailroom.catalogue.documents, mailroom.reader))
+    }
     if as_json:
         show.print_json(facts)
         return

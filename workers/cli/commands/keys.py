@@ -31,7 +31,7 @@ def create(
     scopes = list(SCOPES) if admin else scope or ["read"]
     if unknown := set(scopes) - set(SCOPES):
         raise typer.BadParameter(f"unknown scope {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
-    key_id, secret = given(context).house.catalogue.keys.create(name, principal or [], scopes, admin)
+    key_id, secret = given(context).mailroom.catalogue.keys.create(name, principal or [], scopes, admin)
     if as_json:
         show.print_json({"id": key_id, "key": secret, "scopes": scopes, "principals": principal or [], "admin": admin})
         return
@@ -42,7 +42,7 @@ def create(
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """The keys, without their secrets."""
-    rows = [dict(row) for row in given(context).house.catalogue.keys.list()]
+    rows = [dict(row) for row in given(context).mailroom.catalogue.keys.list()]
     for row in rows:
         row |= {name: _time(row[name]) for name in ("created_at", "revoked_at")}
     if as_json:
@@ -56,7 +56,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command()
 def revoke(context: typer.Context, key_id: str) -> None:
     """End a key, at once."""
-    if not given(context).house.catalogue.keys.revoke(key_id):
+    if not given(context).mailroom.catalogue.keys.revoke(key_id):
         raise Refused("not-found", f"There is no key {key_id} that could be revoked; `mailroom keys list` shows them.")
     out.print(f"revoked {key_id}")
 

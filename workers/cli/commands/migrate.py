@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.errors import Misconfigured, Refused
-from pipeline.questions import Caller, Filters
+from pipeline.questions import ADMINISTRATOR, Filters
 from workers.cli.commands.documents import progress
 from workers.cli.context import Context, given, out
 from workers.cli.output import show
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 #: What stands for FAISS and Tantivy in the folder of the settings.
 FOLDER = "folder"
-EVERYTHING = Caller((), admin=True)
 To = Annotated[str, typer.Option("--to", help="milvus+http://HOST:19530/DATABASE, or `folder` for FAISS and Tantivy.")]
 
 
@@ -42,8 +41,8 @@ def _copy(shared: Context, target: Indexes) -> float:
     """Returns when it was begun: what the catalogue finished later may be missing."""
     from workers.services.rebuild import Rebuild
 
-    catalogue = shared.house.catalogue
-    writer = target.writer(shared.house.embedders.chosen())
+    catalogue = shared.mailroom.catalogue
+    writer = target.writer(shared.mailroom.embedders.chosen())
     try:
         with progress() as bar:
             task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
@@ -63,8 +62,8 @@ def _verified(shared: Context, target: Indexes, begun: float) -> tuple[int, int]
     """(documents, passages) that are there. Raises Misconfigured("bad-index") where that is not all."""
     from workers.indexer.writer import CLOCK_SECONDS
 
-    documents = shared.house.catalogue.documents
-    expected = documents.visible(EVERYTHING, Filters()) - documents.finished_since(begun - CLOCK_SECONDS)
+    documents = shared.mailroom.catalogue.documents
+    expected = documents.visible(ADMINISTRATOR, Filters()) - documents.finished_since(begun - CLOCK_SECONDS)
     snapshot = target.reader().snapshot()
     missing = expected - snapshot.numbers
     counted, told = target.counts(), (len(snapshot.numbers), len(snapshot.lexical))

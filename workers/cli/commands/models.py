@@ -34,7 +34,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         show.print_json(rows)
         return
-    columns = ("name", "version", "kind", "in_force", "from", "accuracy", "state")
+    columns = ("name", "version", "kind", "active", "from", "accuracy", "state")
     show.table(columns, (["*" if row[c] is True else row[c] or "" for c in columns] for row in rows))
 
 
@@ -44,11 +44,11 @@ def _versions(shared: Context) -> Any:
     root = shared.settings.models_root
     for name in registry.names(root):
         try:
-            active = registry.in_force(root, name)
+            active = registry.active_version(root, name)
         except MailroomError:
             active = None
         for version in registry.versions(root, name):
-            row: dict[str, Any] = {"name": name, "version": version, "in_force": version == active}
+            row: dict[str, Any] = {"name": name, "version": version, "active": version == active}
             row["from"] = "house" if (root / name / version).exists() else "shipped"
             try:
                 manifest = registry.open_version(root, name, version).manifest
@@ -94,7 +94,7 @@ def compare(
     shared = given(context)
     root = shared.settings.models_root
     said = manifest_differences(open_version(root, one).manifest, open_version(root, two).manifest)
-    measured = shared.house.promoter.compare(one, two, labels) if labels else None
+    measured = shared.mailroom.promoter.compare(one, two, labels) if labels else None
     if as_json:
         show.print_json({"manifests": said, "measured": asdict(measured) if measured else None})
         return
@@ -116,7 +116,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Put a version into force, if it is not worse than the one before. Running workers follow with their next document."""
-    done = given(context).house.promoter.promote(model, golden, margin, force, reason)
+    done = given(context).mailroom.promoter.promote(model, golden, margin, force, reason)
     if as_json:
         measured = asdict(done.comparison) if done.comparison else None
         show.print_json({"change": asdict(done.change), "measured": measured})
@@ -144,7 +144,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Back to the version that was in force before."""
-    change = given(context).house.promoter.rollback(name, to, reason)
+    change = given(context).mailroom.promoter.rollback(name, to, reason)
     if as_json:
         show.print_json(asdict(change))
         return

@@ -17,11 +17,11 @@ def why(context: typer.Context, document_id: str, as_json: AsJson = False) -> No
     if as_json:
         show.print_json(found)
         return
-    sure = "sure" if found["sure"] else "not sure"
+    confident = "confident" if found["confident"] else "not sure"
     limit = "never" if found["threshold"] > 1 else f"from {found['threshold']:.4g}"
     show.facts(
         {
-            "verdict": f"{found['label']} at {found['probability']:.4f} ({sure}; sure {limit})",
+            "prediction": f"{found['label']} at {found['probability']:.4f} ({confident}; sure {limit})",
             "next": found["runner_up"],
             "model": found["model"],
             "recorded": f"{found['recorded']} by {found['recorded_by'] or 'nobody'}",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.documents import Lane
+from pipeline.documents import QueueName
 from pipeline.errors import Refused
 from workers.api.schemas.documents import FilterFields
 from workers.cli import exits
@@ -43,7 +43,9 @@ def plan(
     """Save the difference that a model or rule version would make. Nothing is changed."""
     shared = given(context)
     chosen = None if ids is None else [line.strip() for line in ids.read_text().splitlines() if line.strip()]
-    plan_id, jobs = shared.house.reclassify.plan(FilterFields.model_validate(filters).filters(), chosen, model, rules)
+    plan_id, jobs = shared.mailroom.reclassify.plan(
+        FilterFields.model_validate(filters).filters(), chosen, model, rules
+    )
     _follow(shared, plan_id, "comparing", len(jobs), inline)
     _print(shared, plan_id, as_json)
     if not as_json:
@@ -76,7 +78,7 @@ def show_(
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """The plans, oldest first."""
-    plans = given(context).house.catalogue.plans.list()
+    plans = given(context).mailroom.catalogue.plans.list()
     if as_json:
         show.print_json(plans)
         return
@@ -87,8 +89,8 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _start(shared: Context, plan_id: str, action: str, inline: bool, as_json: bool) -> None:
-    plans = shared.house.catalogue.plans
-    jobs = shared.house.reclassify.start(plan_id, action)
+    plans = shared.mailroom.catalogue.plans
+    jobs = shared.mailroom.reclassify.start(plan_id, action)
     _follow(shared, plan_id, action, len(jobs), inline)
     plan = plans.get(plan_id)
     if as_json:
@@ -103,24 +105,24 @@ def _follow(shared: Context, plan_id: str, word: str, jobs: int, inline: bool) -
     """A progress bar over the plan's jobs; an interruption of watching stops the looking, not the work."""
     from workers.services.reclassify import settled
 
-    house = shared.house
-    if not inline and shared.running_at is None and house.settings.broker_is_embedded and jobs:
+    mailroom = shared.mailroom
+    if not inline and shared.running_at is None and mailroom.settings.broker_is_embedded and jobs:
         err.print("No Mailroom runs on this data folder; the work waits for `mailroom up`, or repeat with --inline.")
         raise typer.Exit(exits.NOT_RUNNING)
     with progress() as bar:
         task = bar.add_task(f"{word} (batches)", total=jobs)
-        for left in house.reclassify.steps(plan_id) if inline else _watched(shared, plan_id):
+        for left in mailroom.reclassify.steps(plan_id) if inline else _watched(shared, plan_id):
             bar.update(task, completed=jobs - left)
         bar.update(task, completed=jobs)
-    settled(house.catalogue.plans.get(plan_id))
+    settled(mailroom.catalogue.plans.get(plan_id))
 
 
 def _watched(shared: Context, plan_id: str) -> Iterator[int]:
     """The number of open batches while workers do them. Raises Refused("conflict") where none takes them up."""
-    house = shared.house
-    house.hints.nudge(house.catalogue.ledger, Lane.RECLASSIFY)
+    mailroom = shared.mailroom
+    mailroom.notifier.notify(mailroom.catalogue.ledger, QueueName.RECLASSIFY)
     last, since = -1, time.monotonic()
-    while left := house.catalogue.plans.get(plan_id)["open_jobs"]:
+    while left := mailroom.catalogue.plans.get(plan_id)["open_jobs"]:
         if left != last:
             last, since = left, time.monotonic()
         elif time.monotonic() - since > PATIENCE_SECONDS:
@@ -133,7 +135,7 @@ def _watched(shared: Context, plan_id: str) -> Iterator[int]:
 def _print(shared: Context, plan_id: str, as_json: bool, limit: int = 50) -> None:
     from pipeline.reclassify import matrix
 
-    found = dict(shared.house.catalogue.plans.get(plan_id))
+    found = dict(shared.mailroom.catalogue.plans.get(plan_id))
     items = list(_items(shared, plan_id))
     if as_json:
         show.print_json({**found, "items": items[:limit]})
@@ -151,7 +153,7 @@ def _print(shared: Context, plan_id: str, as_json: bool, limit: int = 50) -> Non
 
 def _items(shared: Context, plan_id: str) -> Iterator[Mapping[str, Any]]:
     after = ""
-    while page := shared.house.catalogue.plans.items(plan_id, limit=1000, after=after):
+    while page := shared.mailroom.catalogue.plans.items(plan_id, limit=1000, after=after):
         yield from page
         after = page[-1]["document_id"]
 
@@ -160,7 +162,7 @@ def _row(shared: Context, item: Mapping[str, Any]) -> tuple[str, ...]:
     from pipeline.reclassify import place
 
     sides = (item["old"], item["new"])
-    name = shared.house.catalogue.documents.get(item["document_id"]).name
+    name = shared.mailroom.catalogue.documents.get(item["document_id"]).name
     probabilities = " -> ".join("-" if s["probability"] is None else f"{s['probability']:.2f}" for s in sides)
     rules = " -> ".join(", ".join(s["rules"]) or "-" for s in sides)
     return (item["document_id"], name, place(sides[0]), place(sides[1]), probabilities, rules, item["state"])

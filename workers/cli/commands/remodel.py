@@ -19,7 +19,7 @@ from workers.cli.output.lines import lines_of
 if TYPE_CHECKING:
     from indexes.places import Reader
     from pipeline.documents import EmbeddingModel
-    from workers.assemble import House
+    from workers.assemble import Mailroom
 
 app = typer.Typer(help="The embedding model: build another one beside, compare, swap, swap back.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="NAME, NAME@VERSION or a folder of an embedding model.")]
@@ -37,9 +37,9 @@ def build(context: typer.Context, name: Name, no_wait: NoWait = False) -> None:
     from workers.indexer.candidate import is_ready
 
     shared = given(context)
-    model = shared.house.embedders.describe(name)
+    model = shared.mailroom.embedders.describe(name)
     _check_other(shared, model)
-    embeddings = shared.house.catalogue.embeddings
+    embeddings = shared.mailroom.catalogue.embeddings
     embeddings.keep(model)
     with progress() as bar:
         total = embeddings.count_missing(model.digest)
@@ -48,7 +48,7 @@ def build(context: typer.Context, name: Name, no_wait: NoWait = False) -> None:
         def done() -> bool:
             missing = embeddings.count_missing(model.digest)
             bar.update(task, completed=total - missing)
-            return not missing and is_ready(shared.house.indexes.root, model)
+            return not missing and is_ready(shared.mailroom.indexes.root, model)
 
         finished = _drive(shared, done, no_wait)
     out.print(f"{model.model} is ready to serve" if finished else "the running writer builds it")
@@ -60,7 +60,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     from workers.indexer.candidate import is_ready
 
     shared = given(context)
-    embeddings, serving = shared.house.catalogue.embeddings, shared.house.embedders.chosen()
+    embeddings, serving = shared.mailroom.catalogue.embeddings, shared.mailroom.embedders.chosen()
     beside = [model for model in embeddings.models() if model.digest != serving.digest]
     rows = [
         {
@@ -68,7 +68,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
             "role": "serves" if model.digest == serving.digest else "gave way" if model.served_until else "beside",
             "dimension": model.dimension,
             "documents_missing": embeddings.count_missing(model.digest),
-            "ready": model.digest == serving.digest or is_ready(shared.house.indexes.root, model),
+            "ready": model.digest == serving.digest or is_ready(shared.mailroom.indexes.root, model),
         }
         for model in (serving, *beside)
     ]
@@ -97,12 +97,14 @@ def compare(
 
     if (queries is None) is not saved:
         raise typer.BadParameter("give --queries FILE or --saved")
-    house = given(context).house
-    other = house.embedders.describe(name)
+    mailroom = given(context).mailroom
+    other = mailroom.embedders.describe(name)
     asked = (
-        _saved(house) if queries is None else [SearchRequest(text, mode=mode, plain=True) for text in _texts(queries)]
+        _saved(mailroom)
+        if queries is None
+        else [SearchRequest(text, mode=mode, plain=True) for text in _texts(queries)]
     )
-    result = compare_models(house, other, asked, k)
+    result = compare_models(mailroom, other, asked, k)
     if as_json:
         show.print_json(result.as_json())
         return
@@ -128,9 +130,9 @@ def swap(
     from workers.indexer.candidate import is_ready
 
     shared = given(context)
-    model = shared.house.embedders.describe(name)
+    model = shared.mailroom.embedders.describe(name)
     _check_other(shared, model)
-    if not anyway and not is_ready(shared.house.indexes.root, model):
+    if not anyway and not is_ready(shared.mailroom.indexes.root, model):
         raise Refused("conflict", f"The index of {model.model} is not ready; see `mailroom index model status`.")
     _serve(shared, model, no_wait)
 
@@ -139,8 +141,8 @@ def swap(
 def back(context: typer.Context, no_wait: NoWait = False) -> None:
     """Let the model serve again that served before the last swap, without embedding anything again."""
     shared = given(context)
-    serving = shared.house.embedders.chosen()
-    former = [m for m in shared.house.catalogue.embeddings.models() if m.served_until and m.digest != serving.digest]
+    serving = shared.mailroom.embedders.chosen()
+    former = [m for m in shared.mailroom.catalogue.embeddings.models() if m.served_until and m.digest != serving.digest]
     if not former:
         raise Refused("conflict", "No model gave way to the one that serves: there is nothing to go back to.")
     _serve(shared, max(former, key=lambda model: model.served_until or 0.0), no_wait)
@@ -154,24 +156,24 @@ def drop(
     from workers.services.rebuild import folder_of
 
     shared = given(context)
-    model = shared.house.embedders.describe(name)
+    model = shared.mailroom.embedders.describe(name)
     _check_other(shared, model)
     if not yes:
         typer.confirm(f"Forget the vectors of {model.model}?", abort=True, err=True)
-    shared.house.catalogue.embeddings.drop(model.digest)
-    shared.house.indexes.drop(folder_of(shared.house.indexes.root, model.digest))
+    shared.mailroom.catalogue.embeddings.drop(model.digest)
+    shared.mailroom.indexes.drop(folder_of(shared.mailroom.indexes.root, model.digest))
     out.print(show.plain(f"dropped {model.model}"))
 
 
 def _check_other(shared: Context, model: EmbeddingModel) -> None:
-    if model.digest == shared.house.embedders.chosen().digest:
+    if model.digest == shared.mailroom.embedders.chosen().digest:
         raise Refused("conflict", f"{model.model} is the model that serves.")
 
 
 def _serve(shared: Context, model: EmbeddingModel, no_wait: bool) -> None:
-    house = shared.house
-    house.catalogue.embeddings.serve(model.digest, house.embedders.chosen(), shared.settings.models.embedder)
-    done = _drive(shared, Served(house.reader, model).look, no_wait)
+    mailroom = shared.mailroom
+    mailroom.catalogue.embeddings.serve(model.digest, mailroom.embedders.chosen(), shared.settings.models.embedder)
+    done = _drive(shared, Served(mailroom.reader, model).look, no_wait)
     out.print(f"{model.model} serves" if done else f"the running writer lets {model.model} serve")
 
 
@@ -200,7 +202,7 @@ def _drive(shared: Context, done: Callable[[], bool], no_wait: bool) -> bool:
     from workers.indexer.writer import Writer
 
     try:
-        writer = Writer(shared.house) if shared.house.writer else None
+        writer = Writer(shared.mailroom) if shared.mailroom.writer else None
     except Refused:  # a running one holds the index
         if no_wait:
             return False
@@ -220,10 +222,10 @@ def _drive(shared: Context, done: Callable[[], bool], no_wait: bool) -> bool:
         writer.close()
 
 
-def _saved(house: House) -> list[SearchRequest]:
+def _saved(mailroom: Mailroom) -> list[SearchRequest]:
     from workers.api.schemas.documents import Search
 
-    asked = [Search.model_validate(each.search).request() for each in house.catalogue.queries.everyones()]
+    asked = [Search.model_validate(each.search).request() for each in mailroom.catalogue.queries.everyones()]
     if not asked:
         raise Refused("bad-request", "No query is saved; `mailroom queries create` saves one, --queries takes a file.")
     return asked

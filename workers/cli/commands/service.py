@@ -32,7 +32,7 @@ def up(
     from workers.services.first_key import first_key
     from workers.supervisor import Supervisor
 
-    _, created = first_key(shared.house.catalogue, shared.settings.run_path)
+    _, created = first_key(shared.mailroom.catalogue, shared.settings.run_path)
     shared.close()
     supervisor = Supervisor(shared.settings, shared.arguments)
     raise typer.Exit(supervisor.run(ready=lambda: _announce(shared, created)))
@@ -81,8 +81,8 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         out.print(show.plain(f"serves at {url}" if health else "not running; `mailroom up` starts it"))
         show.facts({"health": health or {}, "documents": jobs["documents"]})
         show.table(
-            ("lane", "stage", "state", "jobs", "oldest"),
-            ((j["lane"], j["stage"], j["state"], j["count"], j["oldest"]) for j in jobs["jobs"]),
+            ("queue", "stage", "state", "jobs", "oldest"),
+            ((j["queue"], j["stage"], j["state"], j["count"], j["oldest"]) for j in jobs["jobs"]),
         )
     if health is None:
         raise typer.Exit(exits.NOT_RUNNING)

@@ -25,7 +25,7 @@ Reason = Annotated[str, typer.Option(help="For the record.")]
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """The labels of today."""
-    labels = given(context).house.taxonomy.labels()
+    labels = given(context).mailroom.taxonomy.labels()
     if as_json:
         show.print_json(labels)
         return
@@ -62,7 +62,7 @@ def split(
 ) -> None:
     """Make one label several. Until a model that knows them is in force, its documents go to review."""
     shared = given(context)
-    taxonomy = shared.house.taxonomy
+    taxonomy = shared.mailroom.taxonomy
     listed = taxonomy.write_list(label, relabel)
     try:
         changed = taxonomy.change("split", [label], into, _who(), reason)
@@ -90,13 +90,13 @@ def retire(context: typer.Context, label: str, reason: Reason = "", as_json: AsJ
 @app.command()
 def undo(context: typer.Context, reason: Reason = "", as_json: AsJson = False) -> None:
     """Take back the latest operation that stands; a repeat takes back the one before."""
-    _print(given(context).house.taxonomy.undo(_who(), reason), as_json)
+    _print(given(context).mailroom.taxonomy.undo(_who(), reason), as_json)
 
 
 @app.command()
 def history(context: typer.Context, as_json: AsJson = False) -> None:
     """Every operation, oldest first."""
-    operations = given(context).house.taxonomy.operations()
+    operations = given(context).mailroom.taxonomy.operations()
     if as_json:
         show.print_json([asdict(operation) for operation in operations])
         return
@@ -110,7 +110,7 @@ def history(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _change(shared: Context, kind: str, labels: Sequence[str], into: Sequence[str], reason: str, as_json: bool) -> None:
-    _print(shared.house.taxonomy.change(kind, labels, into, _who(), reason), as_json)
+    _print(shared.mailroom.taxonomy.change(kind, labels, into, _who(), reason), as_json)
 
 
 def _print(changed: Changed, as_json: bool) -> None:

@@ -49,7 +49,7 @@ def train(
     chosen = name or shared.settings.models.classifier.partition("@")[0]
     asked = {"tune": tune, "epochs": epochs, "lora": lora, "precision": precision}
     options = [(flag, str(value)) for flag, value in asked.items() if value is not None]
-    made = Trainer(shared.house).train(Order(chosen, labels or (), reviews, base, options, resume), _follow)
+    made = Trainer(shared.mailroom).train(Order(chosen, labels or (), reviews, base, options, resume), _follow)
     if as_json:
         show.print_json(made)
         return

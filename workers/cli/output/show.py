@@ -41,7 +41,7 @@ def state(word: str) -> Text:
 def documents(items: Sequence[Mapping[str, Any]]) -> None:
     """One line for each document."""
     table(
-        ("id", "name", "state", "type", "sure", "reason"),
+        ("id", "name", "state", "type", "confident", "reason"),
         (
             (d["id"], d["name"], state(d["state"]), d["label"], _share(d["probability"]), d["reason"] or "")
             for d in items

@@ -130,7 +130,7 @@ def _set_facts(properties: Any, source: Source) -> None:
     properties.author = source.facts.get("author", "Larkspindle Pump Works Ltd")
     properties.title, properties.comments = source.title, ""
     properties.created = properties.modified = _WHEN
-    properties.last_modified_by, properties.revision = properties.author, 1
+    properties.last_modified_by, properties.content_hash = properties.author, 1
 
 
 def _saved(document: Any) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from indexes.catalogue.tables import documents, facts
+from indexes.catalogue.tables import attributes, documents
 from pipeline import facets as words
 from pipeline.facets import CUSTOM, Count, Facet, field_of
 from pipeline.questions import Filters
@@ -19,19 +19,19 @@ _TOLD = 50
 
 
 def store(connection: sa.Connection, number: int, languages: Sequence[str], metadata: Mapping[str, Any]) -> None:
-    """Put the document's facts in the place of those that it had."""
+    """Put the document's attributes in the place of those that it had."""
     forget(connection, number)
-    rows = [{"number": number, "field": name, "value": value} for name, value in words.facts(languages, metadata)]
+    rows = [{"number": number, "field": name, "value": value} for name, value in words.attributes(languages, metadata)]
     if rows:
-        connection.execute(sa.insert(facts), rows)
+        connection.execute(sa.insert(attributes), rows)
 
 
 def forget(connection: sa.Connection, number: int) -> None:
-    connection.execute(sa.delete(facts).where(facts.c.number == number))
+    connection.execute(sa.delete(attributes).where(attributes.c.number == number))
 
 
 def conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
-    """The part of a filter that is about facts."""
+    """The part of a filter that is about attributes."""
     asked = {"language": filters.languages, "owner": filters.owners}
     asked |= {CUSTOM + name: values for name, values in filters.metadata}
     return [_having(name, values) for name, values in asked.items() if values]
@@ -39,7 +39,9 @@ def conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
 
 def _having(name: str, values: Sequence[str]) -> sa.ColumnElement[bool]:
     # IN and not EXISTS: the index gives the few that have the value, and no document is looked at.
-    chosen = sa.select(facts.c.number).where(facts.c.field == name, facts.c.value.in_([words.cut(v) for v in values]))
+    chosen = sa.select(attributes.c.number).where(
+        attributes.c.field == name, attributes.c.value.in_([words.cut(v) for v in values])
+    )
     return documents.c.number.in_(chosen)
 
 
@@ -50,15 +52,17 @@ def counts(connection: sa.Connection, name: str, where: Sequence[sa.ColumnElemen
     query = (
         sa.select(value.label("value"), sa.func.count().label("n")).where(*where, value.is_not(None)).group_by("value")
     )
-    if value is facts.c.value:
-        query = query.join_from(documents, facts, facts.c.number == documents.c.number).where(facts.c.field == field)
+    if value is attributes.c.value:
+        query = query.join_from(documents, attributes, attributes.c.number == documents.c.number).where(
+            attributes.c.field == field
+        )
     return Counter({str(row.value): int(row.n) for row in connection.execute(query)})
 
 
 def _value(connection: sa.Connection, field: str) -> sa.ColumnElement[Any]:
     if field in _COLUMNS:
         return _COLUMNS[field]
-    return _time(connection, field) if field in ("year", "month") else facts.c.value
+    return _time(connection, field) if field in ("year", "month") else attributes.c.value
 
 
 def _time(connection: sa.Connection, field: str) -> sa.ColumnElement[str]:
@@ -87,7 +91,9 @@ def known(connection: sa.Connection, readable: Sequence[sa.ColumnElement[bool]])
     found: list[str] = []
     last = CUSTOM
     while len(found) < _TOLD:
-        query = sa.select(sa.func.min(facts.c.field)).where(facts.c.field > last, facts.c.field < CUSTOM + "\U0010ffff")
+        query = sa.select(sa.func.min(attributes.c.field)).where(
+            attributes.c.field > last, attributes.c.field < CUSTOM + "\U0010ffff"
+        )
         after = connection.scalar(query)
         if after is None:
             break
@@ -98,5 +104,5 @@ def known(connection: sa.Connection, readable: Sequence[sa.ColumnElement[bool]])
 
 
 def _is_held(connection: sa.Connection, field: str, readable: Sequence[sa.ColumnElement[bool]]) -> bool:
-    joined = sa.select(facts.c.number).join_from(facts, documents, facts.c.number == documents.c.number)
-    return connection.scalar(joined.where(facts.c.field == field, *readable).limit(1)) is not None
+    joined = sa.select(attributes.c.number).join_from(attributes, documents, attributes.c.number == documents.c.number)
+    return connection.scalar(joined.where(attributes.c.field == field, *readable).limit(1)) is not None

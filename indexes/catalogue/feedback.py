@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from indexes.catalogue.rule import readable
 from indexes.catalogue.store import Store
-from indexes.catalogue.tables import documents, opinions
+from indexes.catalogue.tables import documents, feedback
 from pipeline.questions import Caller, Feedback
 
 
-class SqlOpinions:
+class SqlFeedback:
     """Implements `pipeline.ports.Opinions`."""
 
     def __init__(self, store: Store) -> None:
@@ -28,16 +28,16 @@ class SqlOpinions:
 
     def _put(self, row: dict[str, Any]) -> None:
         once = ("key_id", "query_digest", "document_id", "sort")
-        same = [opinions.c[name] == row[name] for name in once]
+        same = [feedback.c[name] == row[name] for name in once]
         changed = {name: row[name] for name in ("kind", "rank", "at")}
         with self.store.write() as connection:
-            if not connection.execute(sa.update(opinions).where(*same).values(changed)).rowcount:
-                connection.execute(sa.insert(opinions).values(row))
+            if not connection.execute(sa.update(feedback).where(*same).values(changed)).rowcount:
+                connection.execute(sa.insert(feedback).values(row))
 
     def given(self, caller: Caller, after: int = 0, limit: int = 1000) -> list[tuple[int, Feedback]]:
-        where = (opinions.c.tenant == caller.tenant, opinions.c.id > after, *readable(caller))
-        of_documents = sa.select(opinions).join(documents, documents.c.id == opinions.c.document_id)
-        query = of_documents.where(*where).order_by(opinions.c.id).limit(limit)
+        where = (feedback.c.tenant == caller.tenant, feedback.c.id > after, *readable(caller))
+        of_documents = sa.select(feedback).join(documents, documents.c.id == feedback.c.document_id)
+        query = of_documents.where(*where).order_by(feedback.c.id).limit(limit)
         with self.store.read() as connection:
             return [(row.id, _feedback(row)) for row in connection.execute(query)]
 
