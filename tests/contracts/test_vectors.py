@@ -135,13 +135,13 @@ def test_no_forbidden_hit_and_no_starved_k(quick: Make, allowed: frozenset[int],
 
 
 @pytest.mark.parametrize(
-    ("looked_at", "kept"), [({21}, {21}), ({3}, set()), ({4}, {4}), ({4, 21}, {4, 21}), ({3, 4}, {4})]
+    ("checked", "kept"), [({21}, {21}), ({3}, set()), ({4}, {4}), ({4, 21}, {4, 21}), ({3, 4}, {4})]
 )
-def test_a_filter_that_was_made_of_another_one(quick: Make, looked_at: set[int], kept: set[int]) -> None:
+def test_a_filter_that_was_made_of_another_one(quick: Make, checked: set[int], kept: set[int]) -> None:
     keys, rows = some(20)
     vectors, before = quick(keys, rows), Numbers([1, 2, 3])
     assert {hit.document_number for hit in vectors.search(rows[0], 60, before)} == set(before)
-    after = before.altered(Numbers(looked_at), Numbers(kept))
+    after = before.updated(Numbers(checked), Numbers(kept))
     assert {hit.document_number for hit in vectors.search(rows[0], 60, after)} == set(after) - {21}
 
 

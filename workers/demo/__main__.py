@@ -189,7 +189,7 @@ def run(demo: Demo, manifest: Manifest, once: bool, picture: Path | None = None)
 def draw_extract(recorder: Console, demo: Demo, manifest: Manifest, documents: dict[str, dict]) -> None:
     """Print every fourth row of the table, the first search and the first answer."""
     samples = manifest.samples[::4]
-    show.table(recorder, samples, documents, revision_of, lambda i: demo.get(f"/v1/documents/{i}/record"))
+    show.table(recorder, samples, documents, content_hash_of, lambda i: demo.get(f"/v1/documents/{i}/record"))
     search, question = manifest.searches[0], manifest.questions[0]
     show.search(recorder, search.query, demo.get("/v1/search", query=search.query, k=3))
     show.answer(recorder, demo.ask(question.question))

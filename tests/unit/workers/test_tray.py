@@ -180,10 +180,10 @@ def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(mailroom: Mailro
     (root / "hr").mkdir(parents=True)
     (root / "hr" / "a.txt").write_bytes(TEXT)
     code = (
-        "import sys, time; from pathlib import Path; from pipeline.faults import arm; from workers.assemble import House;"
+        "import sys, time; from pathlib import Path; from pipeline.faults import arm; from workers.assemble import Mailroom;"
         "from workers.settings import Settings; from workers.tray.tray import Tray;"
-        "house = House(Settings.model_validate_json(sys.argv[1])); arm(sys.argv[2]);"
-        "tray = Tray(house, house.settings.tray.folders[0]); tray.scan(); time.sleep(0.2); tray.scan()"
+        "mailroom = Mailroom(Settings.model_validate_json(sys.argv[1])); arm(sys.argv[2]);"
+        "tray = Tray(mailroom, mailroom.settings.tray.folders[0]); tray.scan(); time.sleep(0.2); tray.scan()"
     )
     command = [sys.executable, "-c", code, mailroom.settings.model_dump_json(), f"{point}:kill"]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
