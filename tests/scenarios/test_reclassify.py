@@ -252,7 +252,7 @@ def command(mailroom: Mailroom, *arguments: str) -> str:
     from workers.cli.context import Context
 
     context = Context(data=str(mailroom.settings.home))
-    context.__dict__["house"] = mailroom
+    context.__dict__["mailroom"] = mailroom
     result = CliRunner().invoke(app, list(arguments), obj=context, env={"COLUMNS": "200"}, catch_exceptions=False)
     assert result.exit_code == 0
     return result.output

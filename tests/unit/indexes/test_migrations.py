@@ -22,5 +22,5 @@ def test_opening_twice_migrates_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'c.db'}"
     Store(url).close()
     store = Store(url)
-    assert store.epoch() == (0, 0, 0)
+    assert store.visibility() == (0, 0, 0)
     store.close()
