@@ -83,7 +83,7 @@ class Context:
         return given + (["--config", str(self.config)] if self.config else [])
 
     def close(self) -> None:
-        for name in ("gateway", "house"):
+        for name in ("gateway", "mailroom"):
             if name in self.__dict__:
                 self.__dict__[name].close()
 
