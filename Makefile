@@ -23,8 +23,9 @@ test-serve: .venv/test system-packages ## the same without the trainings (ARGS="
 
 trainer: .venv-train/ready ## make the environment that `mailroom train` needs (models.trainer=.venv-train/bin/python)
 
-lint: .venv/test ## style and imports
+check: .venv/test ## style, imports and the hygiene of code and documentation
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q tests/hygiene
 
 bench: .venv/test ## the slower campaigns; MAILROOM_DATA names the folder of public data sets
 	$(BIN)/python -m tests.benchmarks all
@@ -66,4 +67,4 @@ lock: ## resolve the dependencies anew (needs uv)
 system-packages:
 	@bash tests/support/system_packages.sh
 
-.PHONY: help demo up test test-serve trainer lint bench figures lock system-packages
+.PHONY: help demo up test test-serve trainer check bench figures lock system-packages

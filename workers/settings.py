@@ -44,6 +44,9 @@ class BrokerSettings(Section):
     url: str = Field(
         "", description="redis://, rediss:// or redis+socket://; empty: a Valkey server of our own in the data folder"
     )
+    program: str = Field(
+        "", description="path of the server to start instead of the pinned Valkey; it must read the files already there"
+    )
 
 
 class BlobSettings(Section):

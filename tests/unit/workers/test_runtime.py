@@ -15,10 +15,11 @@ import redis
 
 from indexes.open import open_catalogue
 from pipeline.documents import Arrival, QueueName
+from pipeline.errors import Misconfigured
 from pipeline.faults import arm, fault
 from workers.celery_worker.sweep import QUEUE_CAP, Sweeper
 from workers.celery_worker.watchdog import IDLE_SECONDS, Watchdog
-from workers.queue.broker import broker_url, server_command, socket_path
+from workers.queue.broker import broker_url, server_command, server_program, socket_path
 from workers.queue.lease import heartbeat
 from workers.queue.notify import Notifier, connect
 from workers.queue.process import OnlyOne
@@ -49,6 +50,22 @@ def broker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     server.send_signal(signal.SIGCONT)
     server.kill()
     server.wait()
+
+
+def test_the_pinned_server_comes_before_one_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a redis-server on the PATH, which may be unable to read the pinned server's file, Then it is started only where
+    a setting names it; and a name of nothing is an error that names the setting."""
+    other = tmp_path / "bin" / "redis-server"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{other.parent}:{os.environ['PATH']}")
+    assert server_program(settings_of(tmp_path)) != str(other)
+    for program in ("redis-server", str(other)):
+        chosen = load_settings({"data.path": str(tmp_path), "broker.program": program}, environ={}).settings
+        assert server_program(chosen) == str(other)
+    with pytest.raises(Misconfigured, match=r"broker\.program: nowhere"):
+        server_program(load_settings({"broker.program": "nowhere"}, environ={}).settings)
 
 
 def receive(settings: Settings, count: int) -> list[str]:
