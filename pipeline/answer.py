@@ -1,7 +1,7 @@
-"""THE PATH OUT. What happens to a question, readable top to bottom.
+"""Search and question answering: the path of a query, readable from top to bottom.
 
 search: who may see what (from the catalogue, before retrieval, deny by default) -> vector hits + lexical hits from one
-immutable snapshot -> fusion -> passages whose texts come from the catalogue -> a second look, where a reranker is set.
+immutable snapshot -> fusion -> passages whose texts come from the catalogue -> rerank, if a reranker is configured.
 ask: search -> read (quote only) -> check every quote -> an answer, or "not found" with the nearest passages.
 """
 
@@ -38,9 +38,9 @@ from pipeline.read import FLOOR, read
 MODES = ("hybrid", "lexical", "vector")
 MAX_K = 100
 MAX_DEPTH = 1000
-#: Passages that facets are counted over, the best ones: up to here the counts are exact.
+#: Facets are counted over this many of the best passages: up to this number the counts are exact.
 FACET_DEPTH = 50_000
-#: Texts fetched at a time while a page fills: at least, and at most; between them half as many again as are missing.
+#: Texts fetched at a time while a page fills, at least and at most; between these, 1.5 times the missing number.
 FEWEST_TEXTS, MOST_TEXTS = 16, 128
 #: Passages that the reader looks at.
 READ_PASSAGES = 12
@@ -66,7 +66,7 @@ class IndexReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reranking:
-    """A reranker, how many of the best passages it reads again, and whether it does so where a request says nothing."""
+    """A reranker, how many of the best passages it reads again, and whether it does so by default."""
 
     reranker: Reranker
     passages: int = 20
@@ -82,9 +82,9 @@ class Visibility:
 
 
 class Finder:
-    """Search and answers for one installation. Thread-safe when its parts are. Without a ``second_look`` the fused ranking
-    stands. ``embedder_of`` gives the model of an index that another one than ``embedder`` made, by its digest; without it
-    such an index is searched by words alone."""
+    """Search and answers for one installation. Thread-safe when its parts are. Without ``reranking`` the fused ranking is
+    final. ``embedder_of`` returns, by digest, the model of an index that was not built with ``embedder``; without it such
+    an index is searched by words alone."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Finder:
         self._second_look = reranking
 
     def search(self, caller: Caller, request: SearchRequest) -> SearchResult:
-        """A page of passages that the caller may read. Raises Refused for a request out of bounds or a bad query."""
+        """Return a page of passages that the caller may read. Raises Refused for a request out of bounds or a bad query."""
         check(request)
         clauses = parse(request.query, request.plain)
         index = self._reader.snapshot()
@@ -109,27 +109,28 @@ class Finder:
         hits = fuse(parts, spelling(clauses))
         end = request.offset + request.k
         gathered = Gathered(request, None if request.plain or not strict(clauses) else index.lexical)
-        # A query of codes and phrases asks for a spelling; a second look would ask for the meaning.
+        # A query of codes and phrases asks for a spelling; a reranker would judge the meaning.
         look = self._look(request) if spelling(clauses) < 1.0 else None
         # The ranking never depends on the page asked for, or a passage would be on two pages or on none.
         unread = self._gather(gathered, hits, parts, sight.allowed, max(end, look.passages) if look else end)
-        found = _reranked(look, request.query, gathered.found) if look else gathered.found
-        texts = (each.chunk.text for each in found[request.offset : end])
+        ranked = _reranked(look, request.query, gathered.found) if look else gathered.found
+        texts = (hit.chunk.text for hit in ranked[request.offset : end])
         marks = [index.lexical.highlights(request.query, text, request.plain, sight.readable) for text in texts]
-        page = [each.passage(marked) for each, marked in zip(found[request.offset : end], marks, strict=True)]
+        page = [hit.passage(marked) for hit, marked in zip(ranked[request.offset : end], marks, strict=True)]
         whole = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
-        return SearchResult(tuple(page), len(found), whole, index.generation, self._reader.stale)
+        return SearchResult(tuple(page), len(ranked), whole, index.generation, self._reader.stale)
 
     def validate(self, caller: Caller, request: SearchRequest, names: Sequence[str] = (), limit: int = 20) -> None:
-        """Raises what a search with these facets would be refused for, without searching."""
+        """Raise Refused as a search with these facets would, without searching."""
         check(request)
         facets.check(names, limit)
         parse(request.query, request.plain)
         self._documents.visible(caller, request.filters)
 
     def facets(self, caller: Caller, request: SearchRequest, names: Sequence[str], limit: int = 20) -> Facets:
-        """Counts over the documents that the caller may read, the filters keep and the query's words are in, all of them up
-        to FACET_DEPTH passages; with mode "vector", or where no document has the words, over those of the nearest passages."""
+        """Count facet values over the documents that the caller may read, that pass the filters and that contain the query's
+        words, up to FACET_DEPTH passages. With mode "vector", or if no document has the words, count over the documents
+        of the nearest passages."""
         check(request)
         facets.check(names, limit)
         clauses = parse(request.query, request.plain)
@@ -146,7 +147,7 @@ class Finder:
         return Facets(counted, len(numbers), worded and len(hits) < FACET_DEPTH)
 
     def ask(self, caller: Caller, question: str, filters: Filters | None = None, k: int = 5) -> Answer:
-        """Quotes that answer, or found=False with the ``k`` nearest passages."""
+        """Return quotes that answer the question, or found=False with the ``k`` nearest passages."""
         request = SearchRequest(question, READ_PASSAGES, filters=filters or Filters(), plain=True)
         passages = self.search(caller, request).passages
         quotes, confidence = read(question, passages, self._embedder)
@@ -188,24 +189,28 @@ class Finder:
                 return False
             keys = [hit.chunk for hit in batch]
             texts = self._passages.found(keys)
-            scores = {part: Hits.of(held).among(keys).score_of for part, held in parts.items()}
+            scores = {part: Hits.of(ranking).among(keys).score_of for part, ranking in parts.items()}
             for hit in batch:
                 if hit.chunk in texts and hit.document_number in allowed:
-                    explained = {part: held[hit.chunk] for part, held in scores.items() if hit.chunk in held}
+                    explained = {
+                        part: chunk_scores[hit.chunk]
+                        for part, chunk_scores in scores.items()
+                        if hit.chunk in chunk_scores
+                    }
                     gathered.add(Found(hit, *texts[hit.chunk], {**explained, "fused": hit.score}))
         return next(worth_reading, None) is not None
 
     def _look(self, request: SearchRequest) -> Reranking | None:
-        """The second look where this request gets one. Raises Refused("bad-request") for one asked for that is not to be had."""
+        """The reranking for this request, if any. Raises Refused("bad-request") if it requires one and none is configured."""
         if request.rerank and self._second_look is None:
             raise Refused("bad-request", "rerank: no reranker serves here; the setting models.reranker names one.")
         look = self._second_look
-        wanted = look is not None and (look.unasked if request.rerank is None else request.rerank)
-        return look if wanted else None
+        enabled = look is not None and (look.unasked if request.rerank is None else request.rerank)
+        return look if enabled else None
 
 
 def check(request: SearchRequest) -> None:
-    """Raises Refused("bad-request") for a request out of bounds."""
+    """Raise Refused("bad-request") for a request out of bounds."""
     if request.mode not in MODES:
         raise Refused("bad-request", f"mode is {request.mode!r}; it is one of {', '.join(MODES)}.")
     if not 1 <= request.per_document <= MAX_K:
@@ -215,15 +220,15 @@ def check(request: SearchRequest) -> None:
 
 
 def check_quotes(quotes: Sequence[Quote], passages: Sequence[Passage]) -> tuple[Quote, ...]:
-    """Only quotes that stand, letter for letter, where they say."""
+    """Return only the quotes whose text matches a passage exactly at the stated position."""
     return tuple(q for q in quotes if any(_stands(q, p) for p in passages if p.document_id == q.document_id))
 
 
 def _reranked(look: Reranking, query: str, found: list[Found]) -> list[Found]:
-    """The head read again, question and passage together. The hit's score stays the fused one."""
+    """Rerank the best passages, question and passage read together. The hit's score stays the fused one."""
     head, tail = found[: look.passages], found[look.passages :]
-    again = look.reranker.scores(query, [passage_text(each.chunk.heading, each.chunk.text) for each in head])
-    places = rerank([each.hit.score for each in head], again.tolist())
+    again = look.reranker.scores(query, [passage_text(hit.chunk.heading, hit.chunk.text) for hit in head])
+    places = rerank([passage.hit.score for passage in head], again.tolist())
     return [replace(head[i], scores={**head[i].scores, "rerank": float(again[i])}) for i in places] + tail
 
 

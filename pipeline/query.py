@@ -5,14 +5,14 @@
     +lease -office             must occur; must not occur
     title:lease  name:invoice  in a title or heading; in the file name; required
     title:"notice period"      the same with a phrase
-    invo*                      words that begin so, after two letters or more
-    recieve~                   words like it: one letter other, two in a word of eight or more; ~1 and ~2 say how many
+    invo*                      words with this beginning, of two letters or more
+    recieve~                   similar words: one letter differs, two in a word of eight or more; ~1 and ~2 set how many
     100..250  1000..  ..12.5   a number in this range stands in the passage; required; +-5..5 begins below zero
-    2026-01-01..2026-03-31     a date in this range does; 2026-01 is the month
+    2026-01-01..2026-03-31     a date in this range; 2026-01 is the month
     PPR-9087  § 12.3           codes are found as they are written
 
-A word that occurs nowhere is looked for with a letter or two other. Mistakes are Refused("bad-query") with the place:
-a quotation mark that is never closed, a field with nothing behind it, an unknown field, a range that is none,
+A word that occurs nowhere is matched with one or two letters changed. Mistakes raise Refused("bad-query") with the place:
+a quotation mark that is never closed, a field with nothing behind it, an unknown field, an invalid range,
 more clauses than the limits. Anything else is a word, and in a plain text (``plain=True``) everything is.
 """
 
@@ -59,24 +59,25 @@ class Clause:
 
     @property
     def required(self) -> bool:
-        """A passage without it is no hit."""
+        """True if a passage without this clause is not a hit."""
         return self.sign == "+" or (self.sign == "" and (self.phrase or bool(self.field) or self.ranged))
 
     @property
     def code(self) -> bool:
-        """Whether it is a word of more than letters, so that its exact spelling matters: PPR-9087, ana@example.org."""
+        """True for a word with digits or signs, whose exact spelling matters: PPR-9087, ana@example.org."""
         bare = self.text.strip(".,;:!?()[]{}'")
         return self.kind == "word" and (any(map(str.isdigit, bare)) or any(sign in bare for sign in "@/_#&.-§"))
 
     @property
     def ranged(self) -> bool:
+        """True for a range of numbers or dates."""
         return self.kind in ("number", "date")
 
 
 @lru_cache(maxsize=64)  # a search asks for it in several places
 def parse(query: str, plain: bool = False) -> tuple[Clause, ...]:
-    """The clauses of a query in their order, a repeated word repeated; at least one of them is not excluded. A ``plain``
-    text is words and nothing else."""
+    """Return the clauses of a query in order, repeated words included; at least one of them is not excluded. With ``plain``
+    every clause is a word. Raises Refused("bad-query")."""
     if len(query) > MAX_CHARS:
         raise Refused("bad-query", f"The query has {len(query):,} characters; the limit is {MAX_CHARS:,}.")
     text = _CONTROL.sub(" ", query)
@@ -95,19 +96,19 @@ def parse(query: str, plain: bool = False) -> tuple[Clause, ...]:
 
 
 def meaning(clauses: Sequence[Clause]) -> str:
-    """The words of the query without its signs, as a sentence to embed; "" when it is all ranges."""
+    """Return the words of the query without its signs, as a sentence to embed; "" when it has only ranges."""
     return " ".join(clause.text for clause in clauses if clause.sign != "-" and not clause.ranged)
 
 
 def spelling(clauses: Sequence[Clause]) -> float:
-    """How much of the query asks for a spelling rather than for a meaning: the share of codes, phrases and the like among
-    its clauses, 1.0 when there is nothing else."""
+    """Return the share of clauses (0.0 to 1.0) that ask for an exact spelling rather than a meaning: codes, phrases, fields,
+    prefixes and ranges."""
     exact = [clause.code or clause.phrase or bool(clause.field) or clause.kind != "word" for clause in clauses]
     return sum(exact) / len(exact)
 
 
 def strict(clauses: Sequence[Clause]) -> bool:
-    """Whether anything is required or excluded, so that a hit by meaning alone has to be looked at."""
+    """Return True if any clause is required or excluded, so that vector hits must be checked against the text."""
     return any(clause.required or clause.sign == "-" for clause in clauses)
 
 
@@ -115,7 +116,7 @@ def _check_limits(clauses: set[Clause], clause: Clause, start: int) -> None:
     place = f"At character {start + 1}"
     if len(clauses) > MAX_CLAUSES:
         raise Refused("bad-query", f"{place}: the query has more than {MAX_CLAUSES} different words.")
-    if clause.kind != "word" and sum(each.kind != "word" for each in clauses) > MAX_WIDE:
+    if clause.kind != "word" and sum(other.kind != "word" for other in clauses) > MAX_WIDE:
         raise Refused("bad-query", f"{place}: the query has more than {MAX_WIDE} prefixes, like words and ranges.")
 
 
@@ -153,23 +154,23 @@ def _field(text: str, at: int) -> str:
     for field in FIELDS:  # with nothing behind it, too: that is a mistake of its own
         if text.startswith(f"{field}:", at):
             return field
-    if found := _FIELD.match(text, at):
-        known = " and ".join(f"{field}:" for field in FIELDS)
-        detail = f"At character {at + 1}: there is no field {found[1]!r}; there are {known}. In quotation marks it is a word."
+    if match := _FIELD.match(text, at):
+        names = " and ".join(f"{field}:" for field in FIELDS)
+        detail = f"At character {at + 1}: there is no field {match[1]!r}; there are {names}. In quotation marks it is a word."
         raise Refused("bad-query", detail)
     return ""
 
 
 def _kind(word: str, at: int, field: str) -> Clause:
-    if found := _PREFIX.fullmatch(word):
-        if sum(map(str.isalnum, found[1])) < 2:
+    if match := _PREFIX.fullmatch(word):
+        if sum(map(str.isalnum, match[1])) < 2:
             raise Refused("bad-query", f"At character {at + 1}: a prefix has two letters or more.")
-        return Clause(found[1], kind="prefix")
-    if found := _LIKE.fullmatch(word):
-        return Clause(found[1], kind="like", distance=int(found[2] or 0))
-    found = _RANGE.fullmatch(word)
-    if found and not field and (_is_bound(found[1]) or _is_bound(found[2])):
-        return _range(word, found[1], found[2], at)
+        return Clause(match[1], kind="prefix")
+    if match := _LIKE.fullmatch(word):
+        return Clause(match[1], kind="like", distance=int(match[2] or 0))
+    match = _RANGE.fullmatch(word)
+    if match and not field and (_is_bound(match[1]) or _is_bound(match[2])):
+        return _range(word, match[1], match[2], at)
     return Clause(word)
 
 
@@ -178,13 +179,13 @@ def _is_bound(text: str) -> bool:
 
 
 def _range(word: str, low: str, high: str, at: int) -> Clause:
-    dates = [days(each) for each in (low, high)]
-    if all(found or not each for found, each in zip(dates, (low, high), strict=True)):
+    dates = [days(bound) for bound in (low, high)]
+    if all(span or not bound for span, bound in zip(dates, (low, high), strict=True)):
         first, last = dates[0][0] if dates[0] else None, dates[1][1] if dates[1] else None
         clause = Clause(word, kind="date", low=first, high=last)
     else:
-        bounds = [number(each) for each in (low, high)]
-        if any(found is None and each for found, each in zip(bounds, (low, high), strict=True)):
+        bounds = [number(bound) for bound in (low, high)]
+        if any(value is None and bound for value, bound in zip(bounds, (low, high), strict=True)):
             raise Refused(
                 "bad-query", f"At character {at + 1}: a range is of two numbers or of two dates like 2026-11-24."
             )

@@ -1,4 +1,4 @@
-"""What a reader has found so far; it stops taking text at the limit instead of failing."""
+"""The output that a reader collects; at the text limit it stops reading instead of failing."""
 
 from __future__ import annotations
 
@@ -46,32 +46,33 @@ class Findings:
         html: str | None = None,
         links: Iterable[str] = (),
     ) -> None:
-        """Raises Full when the limit of characters is reached (the text is cut there)."""
+        """Add an element. Raises Full when the limit of characters is reached (the text is cut there)."""
         text = clean(text)
         if not text:
             return
         room = self.limits.max_text_chars - self.characters
         self.characters += len(text)
         html = html if html and len(html) <= _MAX_HTML else None
-        kept = [link[:2000] for link in links][:_MAX_LINKS]
-        self.elements.append((category, text[:room], page, depth, html, kept))
+        short_links = [link[:2000] for link in links][:_MAX_LINKS]
+        self.elements.append((category, text[:room], page, depth, html, short_links))
         if len(text) >= room:
             self.flags.add("truncated")
             raise Full
 
     def note(self, **facts: Any) -> None:
-        """Keep small facts; empty ones are left out."""
+        """Store short metadata values; empty ones are left out."""
         for key, value in facts.items():
             text = clean(str(value)) if value else ""
             if text:
                 self.metadata[key] = text[:2000]
 
     def ocr_deadline(self) -> float:
+        """Return the monotonic time, in seconds, at which OCR stops."""
         return self.started + self.limits.wall_seconds * self.limits.ocr_share
 
 
 def clean(text: str) -> str:
-    """Valid text without NULs, lone surrogates, and the odd control characters; outer blanks gone."""
+    """Return the text without NULs, lone surrogates, most control characters and surrounding whitespace."""
     if "\0" in text or not text.isprintable():
         text = text.encode("utf-8", "replace").decode("utf-8").translate(_CONTROLS)
     return text.strip()

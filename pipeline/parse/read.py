@@ -1,4 +1,4 @@
-"""What the child does with its one document: find out what it is, let the reader of that kind read it, answer."""
+"""The work of the sandboxed child on its one document: detect the kind, run the reader of that kind, send the answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PLACEHOLDERS = frozenset(
 
 
 def warm_up() -> None:
-    """Import every reader and what it uses, once, before any document is there."""
+    """Import every reader and what it uses, once, before the first document arrives."""
     shim.install()
     import olefile  # noqa: F401
     import PIL.Image
@@ -42,7 +42,7 @@ def warm_up() -> None:
 
 
 def answer(request: dict[str, Any], content: int, output: int) -> int:
-    """Read the document behind the handle ``content``, write one answer to ``output``; the exit status."""
+    """Read the document behind the handle ``content``, write one answer to ``output``, and return the exit status."""
     limits = ParseLimits(**{**request["limits"], "languages": tuple(request["limits"]["languages"])})
     if request["faults"]:
         from pipeline.parse import faults
@@ -58,8 +58,8 @@ def answer(request: dict[str, Any], content: int, output: int) -> int:
 def _outcome(name: str, content: int, limits: ParseLimits) -> tuple[dict[str, Any], list[bytes]]:
     try:
         with os.fdopen(content, "rb") as file:
-            found = read(file, name, limits)
-        return _report(found), [body for _, _, body in found.attachments]
+            findings = read(file, name, limits)
+        return _report(findings), [body for _, _, body in findings.attachments]
     except Rejected as error:
         return {"error": {"code": error.code, "detail": error.detail}}, []
     except MemoryError:
@@ -74,30 +74,30 @@ def _outcome(name: str, content: int, limits: ParseLimits) -> tuple[dict[str, An
 
 
 def read(file: BinaryIO, name: str, limits: ParseLimits) -> Findings:
-    """Kind, then elements. Raises Rejected."""
+    """Detect the kind of ``file`` and return what its reader extracts. Raises Rejected."""
     from pipeline.parse import readers_by_kind
     from pipeline.parse.archive import check_archive
     from pipeline.parse.readers import language
 
     kind, flags = detect(file, name)
-    found = Findings(limits, name, kind, ocr_available=limits.ocr and shutil.which("tesseract") is not None)
-    found.flags |= flags
+    findings = Findings(limits, name, kind, ocr_available=limits.ocr and shutil.which("tesseract") is not None)
+    findings.flags |= flags
     if kind in ZIPPED:
         entries = check_archive(file, limits, refuse_doctype=kind in {"docx", "pptx", "xlsx", "xlsb"})
-        _flag_parts(found, [entry.name.lower() for entry in entries])
+        _flag_parts(findings, [entry.name.lower() for entry in entries])
     file.seek(0)
     reader: Callable[[BinaryIO, Findings], None] = readers_by_kind.READERS[kind]
     with contextlib.suppress(Full):
-        reader(file, found)
-    found.title = _title(found)
-    if not any(text for _, text, *_ in found.elements):
-        found.flags.add("no-text")
-    found.languages = limits.languages or language.detect("\n".join(text for _, text, *_ in found.elements[:400]))
-    return found
+        reader(file, findings)
+    findings.title = _title(findings)
+    if not any(text for _, text, *_ in findings.elements):
+        findings.flags.add("no-text")
+    findings.languages = limits.languages or language.detect("\n".join(text for _, text, *_ in findings.elements[:400]))
+    return findings
 
 
 def _title(found: Findings) -> str | None:
-    """The title that the file states, unless a program made it up; else the first heading near its beginning."""
+    """The title that the file states, unless it is a program's placeholder; otherwise the first heading near the beginning."""
     if found.title and found.title.strip().lower() not in _PLACEHOLDERS:
         return found.title
     if found.kind in _SHEETS:

@@ -26,6 +26,7 @@ _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 
 
 def read_eml(file: BinaryIO, found: Findings) -> None:
+    """Read an EML message: headers, body and attachments. Raises Rejected."""
     found.parser = "mailroom mail 1"
     found.pages = 1
     data = file.read()
@@ -34,7 +35,7 @@ def read_eml(file: BinaryIO, found: Findings) -> None:
     _check_nesting(data, found)
     message = email.message_from_bytes(data.lstrip(b"\r\n\t "))
     if not message.keys():
-        # A mail cut out of a mailbox, or none at all: its text is still worth finding.
+        # Part of a mailbox, or not a mail at all: its text should still be searchable.
         found.flags.add("malformed")
         return add_text(found, decode(data), 1)
     _add_headers(found, {name: _header(message, name) for name in _HEADERS})
@@ -44,14 +45,14 @@ def read_eml(file: BinaryIO, found: Findings) -> None:
 
 
 def _check_nesting(data: bytes, found: Findings) -> None:
-    """Python's parser recurses for each multipart inside a multipart, and rescans the rest at each level."""
+    """Reject deep nesting: Python's parser recurses once per nested multipart and rescans the rest at every level."""
     nested = len(re.findall(rb"(?im)^content-type:\s*(?:multipart|message)/", data))
     if nested > 10 * found.limits.max_depth:
         raise Rejected("too-deep", f"The mail has {nested} nested parts; the limit is {10 * found.limits.max_depth}.")
 
 
 def _header(message: email.message.Message, name: str) -> str:
-    """A header as people read it; what cannot be decoded stays as it stands."""
+    """Return a header decoded for display; undecodable text stays unchanged."""
     raw = message.get(name)
     if raw is None:
         return ""
@@ -122,7 +123,7 @@ def _file_name(part: email.message.Message) -> str:
 
 
 def _is_decoration(part: email.message.Message, name: str) -> bool:
-    """A picture that the HTML body shows (a logo, mostly), a signature: no document of its own."""
+    """A picture that the HTML body shows (a logo, mostly), or a signature: not a document of its own."""
     if part.get_content_type() in (
         "application/pkcs7-signature",
         "application/pgp-signature",
@@ -145,7 +146,7 @@ def _attach_message(part: email.message.Message, found: Findings, name: str) -> 
 
 
 def attach(found: Findings, name: str, kind: str, content: bytes) -> None:
-    """Keep an attachment, within the limits; the name loses its folders."""
+    """Store an attachment, within the limits, under its file name without folders."""
     if not content:
         return
     room = found.limits.max_attachment_bytes - sum(len(body) for _, _, body in found.attachments)
@@ -157,7 +158,7 @@ def attach(found: Findings, name: str, kind: str, content: bytes) -> None:
 
 
 def _add_body(found: Findings, bodies: list[tuple[str, str]]) -> None:
-    """The plain text; the HTML where there is none."""
+    """Add the plain text, or the HTML if there is none."""
     plain = [text for kind, text in bodies if kind == "text/plain" and text.strip()]
     for text in plain:
         add_text(found, text, 1)
@@ -170,7 +171,7 @@ def _add_body(found: Findings, bodies: list[tuple[str, str]]) -> None:
 
 
 def read_msg(file: BinaryIO, found: Findings) -> None:
-    """Outlook's format, by oxmsg."""
+    """Read an Outlook MSG file with oxmsg. Raises Rejected."""
     from oxmsg import Message
 
     found.pages = 1
@@ -195,5 +196,5 @@ def read_msg(file: BinaryIO, found: Findings) -> None:
 def _msg_headers(message: Any, headers: dict[str, str]) -> dict[str, str]:
     people = ", ".join(f"{r.name} <{r.email_address}>" for r in message.recipients[:100])
     date = message.sent_date.isoformat() if message.sent_date else ""
-    known = {"subject": message.subject, "from": message.sender, "to": people, "date": headers.get("date") or date}
-    return {name: " ".join(str(known.get(name) or headers.get(name) or "").split()) for name in _HEADERS}
+    fields = {"subject": message.subject, "from": message.sender, "to": people, "date": headers.get("date") or date}
+    return {name: " ".join(str(fields.get(name) or headers.get(name) or "").split()) for name in _HEADERS}

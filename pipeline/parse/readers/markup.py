@@ -17,7 +17,7 @@ from pipeline.errors import Rejected
 from pipeline.parse.findings import Findings
 from pipeline.parse.readers.text import add_text, decode
 
-#: libxml2 silently drops what is nested 256 deep, and everything after it
+#: libxml2 silently drops elements nested 256 deep, and everything after them
 MAX_HTML_DEPTH = 250
 #: the converter's patterns are quadratic in the length of a paragraph
 _MAX_MARKDOWN_BLOCK = 30_000
@@ -26,13 +26,14 @@ _TITLE = re.compile(r"<title[^>]*>(.{1,500}?)</title", re.I | re.S)
 
 
 def read_html(file: BinaryIO, found: Findings) -> None:
+    """Read an HTML file in its declared encoding. Raises Rejected."""
     data = file.read(found.limits.max_expanded)
     declared = _CHARSET.search(data[:4096])
     add_html(found, decode(data, declared[1].decode("ascii") if declared else None))
 
 
 def add_html(found: Findings, text: str, page: int | None = None) -> None:
-    """Elements of one HTML text. Raises Rejected("too-deep")."""
+    """Add the elements of one HTML text. Raises Rejected("too-deep")."""
     from unstructured.partition.html import partition_html
 
     if not text.strip():
@@ -46,7 +47,7 @@ def add_html(found: Findings, text: str, page: int | None = None) -> None:
 
 
 def add_elements(found: Findings, elements: Iterable[Any], page: int | None = None) -> None:
-    """unstructured's elements as rows of ours."""
+    """Add unstructured's elements to the findings."""
     found.parser = found.parser or f"unstructured {version('unstructured')}"
     for element in elements:
         facts = element.metadata
@@ -75,6 +76,7 @@ def _plain(markup: str) -> str:
 
 
 def read_markdown(file: BinaryIO, found: Findings) -> None:
+    """Read Markdown; a text with a very long paragraph is read as plain text. Raises Rejected."""
     from unstructured.partition.md import partition_md
 
     text = re.sub(r"\n[ \t]*\n\s*\n", "\n\n", decode(file.read(4 * found.limits.max_text_chars)).replace("\r\n", "\n"))
@@ -86,13 +88,13 @@ def read_markdown(file: BinaryIO, found: Findings) -> None:
 
 
 def _check_markdown(text: str) -> None:
-    """Quotes in quotes in quotes: the converter recurses for each level."""
+    """Reject deeply nested quotes: the converter recurses once per level."""
     if re.search(r"^(?:[ \t]*>){100}", text, re.M):
         raise Rejected("too-deep", "The text quotes more than 100 levels deep.")
 
 
 def read_xml(file: BinaryIO, found: Findings) -> None:
-    """The text of the elements; one piece for each element whose children hold nothing but text."""
+    """Read the text of the elements, one piece per element whose children contain only text. Raises Rejected."""
     data = file.read(found.limits.max_expanded)
     if b"<!ENTITY" in data[:1_000_000].replace(b"\0", b""):
         raise Rejected("unsafe", "The XML declares entities, which are never expanded; send it without them.")
@@ -105,7 +107,7 @@ def read_xml(file: BinaryIO, found: Findings) -> None:
     except etree.XMLSyntaxError as error:
         if "depth" in str(error):
             raise Rejected("too-deep", f"The XML is nested more than {found.limits.max_depth} levels deep.") from error
-        # Not well-formed: a person still wants to find it, so it is kept as it stands.
+        # Not well-formed, but it should still be searchable: read it as plain text.
         found.flags.add("malformed")
         found.elements.clear()
         add_text(found, decode(data))
@@ -144,7 +146,7 @@ def _flush(texts: list[str], found: Findings) -> None:
 
 
 def read_epub(file: BinaryIO, found: Findings) -> None:
-    """The chapters in the order of the spine; a chapter's number stands for its page."""
+    """Read the chapters in the order of the spine; a chapter's number stands for its page."""
     with zipfile.ZipFile(file) as archive:
         try:
             package = _package_path(archive)
@@ -179,13 +181,13 @@ def _epub_facts(tree: Any, found: Findings) -> None:
 
 
 def _xml(data: bytes) -> Any:
-    """A small XML part, parsed with nothing expanded and nothing fetched."""
+    """Parse a small XML part without expanding entities or fetching anything."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     return etree.fromstring(data, parser)
 
 
 def read_rtf(file: BinaryIO, found: Findings) -> None:
-    """By pandoc, in its own sandbox inside ours, to HTML."""
+    """Convert RTF to HTML with pandoc, in its own sandbox inside ours, and read that. Raises Rejected."""
     import pypandoc
 
     data = file.read()
@@ -196,13 +198,13 @@ def read_rtf(file: BinaryIO, found: Findings) -> None:
     if deepest > found.limits.max_depth:
         raise Rejected("too-deep", f"The file's groups are nested more than {found.limits.max_depth} levels deep.")
     command = [pypandoc.get_pandoc_path(), "+RTS", "-M768m", "-RTS", "--sandbox", "-f", "rtf", "-t", "html"]
-    done = subprocess.run(command, input=data, capture_output=True, check=False)
-    if done.returncode == 251:
+    process = subprocess.run(command, input=data, capture_output=True, check=False)
+    if process.returncode == 251:
         raise Rejected("memory", "Reading the RTF file needed too much memory; save it as PDF and send that.")
-    if done.returncode:
+    if process.returncode:
         raise Rejected("damaged", "The RTF file cannot be read; open it in its own program and save it anew.")
     found.parser = f"pandoc, unstructured {version('unstructured')}"
     title = re.search(rb"{\\title ([^{}\\]{1,300})}", data[:20000])
     if title:
         found.title = decode(title[1])
-    add_html(found, done.stdout.decode("utf-8", "replace"))
+    add_html(found, process.stdout.decode("utf-8", "replace"))

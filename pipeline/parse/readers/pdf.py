@@ -38,6 +38,7 @@ _PASSWORD = "The PDF is protected by a password; remove it and send the file aga
 
 
 def read(file: BinaryIO, found: Findings) -> None:
+    """Read a PDF: text by layout, form fields, and OCR for pages without text. Raises Rejected."""
     found.parser = f"pypdfium2 {version('pypdfium2')}"
     data = file.read()
     if _ACTIVE.search(data):
@@ -89,7 +90,7 @@ def _facts(document: pdfium.PdfDocument, found: Findings) -> None:
 
 
 def _date(text: str) -> str:
-    """D:YYYYMMDDHHmmSS to ISO, as far as it goes."""
+    """Convert D:YYYYMMDDHHmmSS to ISO; other text is returned unchanged."""
     match = re.match(r"(?:D:)?(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?", text)
     if not match:
         return text
@@ -152,7 +153,7 @@ def _ordinary(text: str) -> str:
 
 
 def _add_fields(document: pdfium.PdfDocument, found: Findings) -> None:
-    """What was filled into a form: field names with their values, which are not part of the pages' text."""
+    """Add the names and values of filled form fields, which are not part of the pages' text."""
     if document.get_formtype() != raw.FORMTYPE_ACRO_FORM:
         return
     document.init_forms()
@@ -183,7 +184,7 @@ def _field(document: pdfium.PdfDocument, page: pdfium.PdfPage, number: int) -> t
 
 
 def _wide(reader: Any, form: Any, annotation: Any) -> str:
-    """A UTF-16 text that PDFium writes into a buffer of ours."""
+    """Return a UTF-16 text that PDFium writes into a local buffer."""
     buffer = ctypes.create_string_buffer(2 * _MAX_FIELD)
     length = reader(form, annotation, ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), len(buffer))
     return buffer.raw[: max(0, length - 2)].decode("utf-16-le", "replace") if length <= len(buffer) else ""
@@ -193,7 +194,7 @@ def _wide(reader: Any, form: Any, annotation: Any) -> str:
 
 
 def _read_picture(document: pdfium.PdfDocument, index: int, found: Findings) -> bool:
-    """Read a page by OCR if there is a picture or a drawing on it. False when nothing was found."""
+    """Read a page by OCR if there is a picture or a drawing on it. Return False when there is no text."""
     page = document[index]
     try:
         if not any(True for _ in page.get_objects(max_depth=3)):
@@ -211,7 +212,7 @@ def _read_picture(document: pdfium.PdfDocument, index: int, found: Findings) -> 
 
 
 def _render_scale(page: Any, found: Findings) -> float:
-    """Pixels per point: the OCR resolution, less where the page is so large that the image would not fit."""
+    """Return pixels per point: the OCR resolution, reduced for pages whose image would be too large."""
     width, height = max(page.get_width(), 1.0), max(page.get_height(), 1.0)
     most = min(found.limits.max_image_pixels, 25_000_000)
     return min(found.limits.ocr_dpi / 72, (most / (width * height)) ** 0.5)

@@ -1,6 +1,6 @@
 """Spreadsheets and separated values: calamine and the csv module; a Table element for each block of rows.
 
-A sheet's number stands for its page. Formulas are not evaluated: the stored values are read, and kept as they are.
+A sheet's number stands for its page. Formulas are not evaluated: the stored values are read unchanged.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _DELIMITERS = ",;\t|"
 
 
 def read_csv(file: BinaryIO, found: Findings) -> None:
+    """Read comma- or tab-separated values into Table elements."""
     found.parser = "mailroom csv 1"
     found.pages = 1
     data = file.read(4 * found.limits.max_text_chars + 4)
@@ -46,14 +47,14 @@ def read_csv(file: BinaryIO, found: Findings) -> None:
     try:
         add_rows(found, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 1)
     except csv.Error:
-        # An unbalanced quote swallows the rest into one field: read the lines as they stand.
+        # An unbalanced quote puts the rest into one field: split the lines without quoting rules.
         found.flags.add("malformed")
         found.elements.clear()
         add_rows(found, (line.split(delimiter) for line in text.splitlines()), 1)
 
 
 def sniff(head: str) -> str:
-    """The delimiter that cuts the first lines into the same number of fields; the comma when none does."""
+    """Return the delimiter that every one of the first lines has most of; if none is in all, the most frequent."""
     lines = [line for line in head.splitlines()[:50] if line.strip()][:20]
     scores = {d: min((line.count(d) for line in lines), default=0) for d in _DELIMITERS}
     best = max(_DELIMITERS, key=lambda d: scores[d])
@@ -61,6 +62,7 @@ def sniff(head: str) -> str:
 
 
 def read_xlsx(file: BinaryIO, found: Findings) -> None:
+    """Read an XLSX workbook, by the sparse reader if its rectangle is very large."""
     package_facts(file, found)
     found.pages = 0
     if _is_sparse(file):
@@ -70,7 +72,7 @@ def read_xlsx(file: BinaryIO, found: Findings) -> None:
 
 
 def read_workbook(file: BinaryIO, found: Findings) -> None:
-    """Any workbook that calamine reads, sheet by sheet."""
+    """Read any workbook that calamine supports, sheet by sheet. Raises Rejected."""
     from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
 
     found.parser = f"calamine {version('python-calamine')}"
@@ -93,7 +95,7 @@ def read_workbook(file: BinaryIO, found: Findings) -> None:
 
 
 def _read_otherwise(file: BinaryIO, found: Findings, error: Exception) -> None:
-    """What calamine does not know: worksheets of before 1993 and protected ones by xlrd, odd packages by openpyxl."""
+    """Read what calamine cannot: worksheets from before 1993 and protected ones by xlrd, unusual packages by openpyxl."""
     if found.kind == "xls":
         return _read_old(file, found)
     if found.kind == "xlsx":
@@ -135,12 +137,12 @@ def _add_sheet(found: Findings, name: str, rows: Iterable[Sequence[Any]], number
     found.add("Title", name, number, 0)
     add_rows(found, rows, number)
     if len(found.elements) == before + 1:
-        dropped = found.elements.pop()  # an empty sheet's name is no text
+        dropped = found.elements.pop()  # the name alone is not text worth indexing
         found.characters -= len(dropped[1])
 
 
 def add_rows(found: Findings, rows: Iterable[Sequence[Any]], page: int | None) -> None:
-    """Blocks of rows as Table elements: cells joined by " | ", and HTML."""
+    """Add blocks of rows as Table elements: cells joined by " | ", and HTML."""
     block: list[list[str]] = []
     characters = cells = 0
     for row in rows:
@@ -187,7 +189,7 @@ def _add_table(found: Findings, block: list[list[str]], page: int | None) -> Non
 
 
 def _is_sparse(file: BinaryIO) -> bool:
-    """Whether a sheet's rectangle is so much larger than its cells that a dense reader would need gigabytes."""
+    """Return True if a sheet's rectangle is so large that a dense reader would need gigabytes."""
     with zipfile.ZipFile(file) as archive:
         parts = [n for n in archive.namelist() if re.match(r"xl/worksheets/[^/]+\.xml$", n)]
         sparse = any(_extent(archive, name) > _DENSE_CELLS for name in parts)
@@ -196,7 +198,7 @@ def _is_sparse(file: BinaryIO) -> bool:
 
 
 def _extent(archive: zipfile.ZipFile, name: str) -> int:
-    """Rows times columns spanned by the cells that are there."""
+    """Return rows times columns of the rectangle that contains all cells."""
     top = right = 0
     tail = b""
     with archive.open(name) as part:
@@ -215,7 +217,7 @@ def _column(letters: bytes) -> int:
 
 
 def _read_sparse(file: BinaryIO, found: Findings) -> None:
-    """By openpyxl, row by row, which keeps no rectangle."""
+    """Read row by row with openpyxl, which does not allocate the rectangle."""
     import openpyxl
 
     found.parser = f"openpyxl {version('openpyxl')}"
@@ -232,7 +234,7 @@ def _read_sparse(file: BinaryIO, found: Findings) -> None:
 
 
 def _present(sheet: Any, found: Findings) -> Iterable[list[Any]]:
-    """The values of cells that exist; what lies between them is not laid out."""
+    """Yield the values of non-empty cells, row by row."""
     for row in sheet.iter_rows():
         values = [cell.value for cell in row if cell.value is not None]
         if values:
