@@ -91,14 +91,16 @@ def chain(scope: Scope) -> list[Scope]:
 
 def groups_of(principals: Iterable[str], groups: Mapping[str, Collection[str]]) -> frozenset[str]:
     """The principals, every group that holds one of them, however deeply, and "*". ``groups``: members by name."""
-    held = {*principals, EVERYONE}
-    while more := {name for name, members in groups.items() if name not in held and not held.isdisjoint(members)}:
-        held |= more
-    return frozenset(held)
+    all_names = {*principals, EVERYONE}
+    while more := {
+        name for name, members in groups.items() if name not in all_names and not all_names.isdisjoint(members)
+    }:
+        all_names |= more
+    return frozenset(all_names)
 
 
 def decide(held: Collection[str], rules: Sequence[Rule]) -> Decision:
-    """The verdict for a caller who stands for ``held``, on a document under whose scopes ``rules`` are."""
+    """Return the decision for a caller with the principals ``held``, on a document whose scopes have these ``rules``."""
     for rule in rules:
         if rule.effect is Effect.DENY and rule.principal in held:
             return Decision(False, rule)

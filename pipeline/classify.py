@@ -1,4 +1,4 @@
-"""Text to a calibrated verdict, and the gate before it: is there a text at all?"""
+"""Turn text into a calibrated prediction, and check first that there is a text at all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CAMEL = re.compile(r"[a-zà-öø-ÿ][A-ZÀ-ÖØ-Þ]")
 class OnnxClassifier:
     """Implements `pipeline.ports.Classifier` with a network whose output is ``logits`` of shape (batch, labels).
 
-    ``operations`` are the house's taxonomy: verdicts, labels and thresholds are the house's, see `pipeline.taxonomy`.
+    ``operations`` are the organisation's taxonomy: predictions, labels and thresholds follow it, see `pipeline.taxonomy`.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class OnnxClassifier:
         return self._model.providers
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
-        """One verdict per text, in order. A text without any token gets equal probabilities: no guess, never sure."""
+        """Return one prediction per text, in order. A text without tokens gets equal probabilities and is never confident."""
         own = self._outputs(texts)
         mailroom = self._mailroom.probabilities(own, self._manifest.multi)
         return [self._verdict(*rows) for rows in zip(texts, own, mailroom, strict=True)]
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Calibrated probabilities of the house's labels, float64, shape (len(texts), labels). Rows sum to 1, or to less
+        """Return calibrated probabilities of the current labels, float64, shape (len(texts), labels). Rows sum to 1, or to less
         where a label was retired; each stands for itself where the model gives several labels."""
         return self._mailroom.probabilities(self._outputs(texts), self._manifest.multi)
 

@@ -26,7 +26,7 @@ def decode_parsed(payload: bytes) -> Parsed:
 
 
 def encode_prediction(prediction: Prediction) -> bytes:
-    """A verdict."""
+    """Return a prediction in its stored form."""
     return _dump(asdict(prediction))
 
 

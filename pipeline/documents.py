@@ -1,4 +1,4 @@
-"""The words of the path in, as frozen records. They import nothing of ours and carry no client and no lock.
+"""The records of ingestion, all frozen. They import no other module of the project and hold no client and no lock.
 
 Vocabulary: a *document* is a tenant's content (one revision, however often it arrived); each arrival is a *sighting*;
 a *revision* is the SHA-256 of the bytes in lower-case hex; *elements* and *chunks* are as in unstructured.

@@ -81,16 +81,16 @@ def read_judgements(lines: Iterable[str]) -> dict[str, dict[str, int]]:
 
 def evaluate(judgements: Judgements, run: Run) -> Evaluation:
     """Measure the queries that are both judged and run."""
-    asked = {
+    judged = {
         query: {d: max(0, gain) for d, gain in judgements[query].items()} for query in run if judgements.get(query)
     }
-    if not asked:
+    if not judged:
         raise Refused("bad-request", "None of the queries has a judgement: do the ids of both files agree?")
-    scored = {query: {d: float(-rank) for rank, d in enumerate(run[query][:DEPTH])} for query in asked if run[query]}
-    found = _trec_eval(asked, scored)
+    scored = {query: {d: float(-rank) for rank, d in enumerate(run[query][:DEPTH])} for query in judged if run[query]}
+    measures = _trec_eval(judged, scored)
     nothing = dict.fromkeys(MEASURES.values(), 0.0)
     queries = {
-        query: {name: found.get(query, nothing)[trec] for name, trec in MEASURES.items()} for query in sorted(asked)
+        query: {name: measures.get(query, nothing)[trec] for name, trec in MEASURES.items()} for query in sorted(judged)
     }
     mean = {name: statistics.fmean(values[name] for values in queries.values()) for name in MEASURES}
     return Evaluation(mean, queries)
@@ -109,17 +109,17 @@ def _trec_eval(judgements: Judgements, scored: Mapping[str, Mapping[str, float]]
 
 
 def from_feedback(said: Iterable[Feedback]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-    """Queries and judgements that people's feedback amounts to, a query's id being its rank of appearance.
+    """Return queries and judgements derived from people's feedback; a query's id is its rank of appearance.
 
     Votes go before clicks: useful by majority is 2, not useful 0, a tie leaves the pair out; a click alone is 1.
     Queries that differ only in case and spacing are one.
     """
     votes: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     texts: dict[str, str] = {}
-    for each in said:
-        same = " ".join(each.query.lower().split())
-        texts.setdefault(same, " ".join(each.query.split()))
-        votes[same][each.document_id][each.kind] += 1
+    for opinion in said:
+        same = " ".join(opinion.query.lower().split())
+        texts.setdefault(same, " ".join(opinion.query.split()))
+        votes[same][opinion.document_id][opinion.kind] += 1
     queries: dict[str, str] = {}
     judgements: dict[str, dict[str, int]] = {}
     for same, documents in votes.items():

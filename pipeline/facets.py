@@ -19,7 +19,7 @@ FIELDS: Mapping[str, str] = {
     "year": "year",
     "month": "month",
 }
-#: Before the name of a field of the house's own: metadata.department.
+#: Before the name of a field of the organisation's own: metadata.department.
 CUSTOM = "metadata."
 #: Facets of one request.
 MAX_FACETS = 12

@@ -61,35 +61,35 @@ def number(text: str) -> float | None:
 
 
 def day(date: datetime.date) -> int:
-    """Days since 1970-01-01."""
+    """Return the days since 1970-01-01."""
     return (date - _FIRST).days
 
 
 def days(text: str) -> tuple[int, int] | None:
-    """The first and last day of "2026-11-24" or "2026-11"; None for anything else."""
-    found = _ISO.fullmatch(text)
-    if not found:
+    """Return the first and last day of "2026-11-24" or "2026-11"; None for anything else."""
+    match = _ISO.fullmatch(text)
+    if not match:
         return None
-    year, month = int(found[1]), int(found[2])
+    year, month = int(match[1]), int(match[2])
     if year < 1 or not 1 <= month <= 12:
         return None
     last = calendar.monthrange(year, month)[1]
-    if found[3] is None:
+    if match[3] is None:
         return day(datetime.date(year, month, 1)), day(datetime.date(year, month, last))
-    if not 1 <= int(found[3]) <= last:
+    if not 1 <= int(match[3]) <= last:
         return None
-    exact = day(datetime.date(year, month, int(found[3])))
+    exact = day(datetime.date(year, month, int(match[3])))
     return exact, exact
 
 
 def figures(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """(numbers, days) that stand in the text, each once. A date is no number, but its year is."""
+    """Return (numbers, days) in the text, without repeats. A date does not count as a number, but its year does."""
     if not _DIGIT.search(text):
         return (), ()
-    found: dict[int, None] = {}
+    day_numbers: dict[int, None] = {}
     numbers: dict[float, None] = {}
     for date in _dates(text):
-        found[day(date)] = None
+        day_numbers[day(date)] = None
         numbers[float(date.year)] = None
     rest = _DATE.sub(" ", text)
     for match in _NUMBER.finditer(rest):
@@ -98,12 +98,12 @@ def figures(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
             numbers[value] = None
         if len(numbers) >= MAX_FIGURES:
             break
-    return tuple(numbers)[:MAX_FIGURES], tuple(found)[:MAX_FIGURES]
+    return tuple(numbers)[:MAX_FIGURES], tuple(day_numbers)[:MAX_FIGURES]
 
 
 def _dates(text: str) -> Iterator[datetime.date]:
     for match in _DATE.finditer(text):
-        which = next(each for each in "1234" if match[f"y{each}"])
+        which = next(digit for digit in "1234" if match[f"y{digit}"])
         year, month, date = (match[f"{part}{which}"] for part in "ymd")
         with contextlib.suppress(ValueError):  # 31.02.2026
             yield datetime.date(int(year), _month(month), int(date))

@@ -46,33 +46,33 @@ def _spread(hits: Hits, keys: np.ndarray, otherwise: float) -> np.ndarray:
 
 
 def rerank(fused: Sequence[float], again: Sequence[float]) -> list[int]:
-    """Places, best first, by the fused scores and a reranker's together, each as a share of its best."""
+    """Return the places, best first, by the fused scores and a reranker's together, each as a share of its best."""
     first, second = max(fused, default=0.0) or 1.0, max(again, default=0.0) or 1.0
     mixed = [(1 - RERANK) * one / first + RERANK * two / second for one, two in zip(fused, again, strict=True)]
     return sorted(range(len(mixed)), key=lambda place: (-mixed[place], place))
 
 
 def few_per_document(hits: Iterable[Hit], limit: int) -> Iterator[Hit]:
-    """No more than ``limit`` hits of one document, the first ones."""
-    seen: Counter[int] = Counter()
+    """Yield at most the first ``limit`` hits of every document."""
+    counts: Counter[int] = Counter()
     for hit in hits:
         number = hit.document_number
-        seen[number] += 1
-        if seen[number] <= limit:
+        counts[number] += 1
+        if counts[number] <= limit:
             yield hit
 
 
 class NearDuplicates:
-    """Texts seen so far; tells of a new one whether it says nearly the same as one of them. Texts that differ in a figure
-    never do: two invoices of one form are two."""
+    """Collects texts and finds an earlier one that a new text nearly repeats. Texts with different figures are never
+    duplicates: two invoices of one form are two."""
 
     def __init__(self) -> None:
         self._held: dict[Hashable, tuple[list[str], set[int]]] = {}
         self._any: set[int] = set()
 
     def find(self, name: Hashable, text: str) -> Hashable | None:
-        """The name of an earlier text that this one repeats, by the Jaccard measure over its sequences of five words; else
-        None, and the text is remembered under ``name``."""
+        """Return the name of an earlier text that this one repeats, by Jaccard similarity of five-word sequences; otherwise
+        return None and store the text under ``name``."""
         words = _WORD.findall(text.lower())
         mine = _sequences(words)
         # What all earlier texts have together is less than what one of them must have: so it is with nearly every text.
@@ -83,11 +83,11 @@ class NearDuplicates:
         return None
 
     def _nearest(self, words: Sequence[str], mine: set[int]) -> Hashable | None:
-        """The one with most in common, of those that say the same."""
+        """Return the name of the most similar duplicate, if any."""
         figures, best, most = _figures(words), None, 0
-        for name, (others, held) in self._held.items():
-            common = len(mine & held)
-            same = common >= SAME * (len(mine) + len(held) - common)
+        for name, (others, theirs) in self._held.items():
+            common = len(mine & theirs)
+            same = common >= SAME * (len(mine) + len(theirs) - common)
             if common > most and same and figures == _figures(others):
                 best, most = name, common
         return best
@@ -98,7 +98,7 @@ def _figures(words: Sequence[str]) -> frozenset[str]:
 
 
 def _sequences(words: Sequence[str]) -> set[int]:
-    """A number for each; a shorter text is one. Numbers, since so many tuples would call the garbage collector."""
+    """Return a hash per sequence; a shorter text is one. So many tuples would trigger the garbage collector."""
     if len(words) < _SEQUENCE:
         return {hash(tuple(words))}
     return set(map(hash, zip(*(words[start:] for start in range(_SEQUENCE)), strict=False)))

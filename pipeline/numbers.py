@@ -21,19 +21,19 @@ class Numbers(Set[int]):
     lives, or its ``mark``: the same answer of the catalogue is the same object.
     """
 
-    #: the mark of the set that this one was made of by `altered`, and the numbers that only one of the two has
+    #: the `mark` of the set that `updated` derived this one from, and the numbers that only one of the two has
     before: tuple[IdentityToken, np.ndarray] | None = None
 
     def __init__(self, numbers: Iterable[int] | np.ndarray = ()) -> None:
-        given = numbers if isinstance(numbers, np.ndarray) else np.fromiter(numbers, np.int64)
-        array = np.array(given, dtype=np.int64)  # a copy: the giver may change his own
-        # A look first: most are sorted and unique already, and sorting a million takes as long as a search.
+        values = numbers if isinstance(numbers, np.ndarray) else np.fromiter(numbers, np.int64)
+        array = np.array(values, dtype=np.int64)  # a copy: the caller may change the original
+        # Checked first: most are sorted and unique already, and sorting a million takes as long as a search.
         self.array: np.ndarray = array if np.all(array[1:] > array[:-1]) else np.unique(array)
         self.array.setflags(write=False)
 
     @classmethod
     def of(cls, numbers: Iterable[int]) -> Numbers:
-        """The same object where it is one already."""
+        """Return ``numbers`` as Numbers: the same object if it is one already."""
         return numbers if isinstance(numbers, Numbers) else cls(numbers)
 
     @classmethod
@@ -67,25 +67,25 @@ class Numbers(Set[int]):
         return Numbers(both[np.concatenate([[True], both[1:] > both[:-1]])])
 
     def updated(self, checked: Numbers, kept: Numbers) -> Numbers:
-        """With ``kept``, and without the others of ``looked_at``, which are few; the same object where that changes nothing.
-        A million numbers cost a copy; ``before`` tells what the new set was made of."""
+        """Return this set with ``kept`` added and the rest of ``checked`` removed; the same object if nothing changes.
+        A million numbers cost a copy; ``before`` records which set the new one was derived from."""
         here = self.member(checked.array)
         gone = checked.array[here & ~kept.member(checked.array)]
         come = kept.array[~self.member(kept.array)]
         if not len(gone) and not len(come):
             return self
         array = np.delete(self.array, np.searchsorted(self.array, gone))
-        made = Numbers._sorted(np.insert(array, np.searchsorted(array, come), come))
-        made.before = self.mark, np.concatenate([gone, come])
-        return made
+        result = Numbers._sorted(np.insert(array, np.searchsorted(array, come), come))
+        result.before = self.mark, np.concatenate([gone, come])
+        return result
 
     @classmethod
     def _sorted(cls, array: np.ndarray) -> Numbers:
-        """Of an array that is sorted, unique and nobody else's."""
-        made = cls.__new__(cls)
-        made.array = array
-        made.array.setflags(write=False)
-        return made
+        """Wrap an array that is sorted, unique and not shared."""
+        result = cls.__new__(cls)
+        result.array = array
+        result.array.setflags(write=False)
+        return result
 
     def __hash__(self) -> int:
         return self._hash()
@@ -95,7 +95,7 @@ class Numbers(Set[int]):
 
     @cached_property
     def mark(self) -> IdentityToken:
-        """Stands for this very object, for weak references to it; lives on with a set that was made of this one."""
+        """The identity of this object, for weak references; it lives on with a set derived from this one."""
         return IdentityToken()
 
     def member(self, documents: np.ndarray) -> np.ndarray:

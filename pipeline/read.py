@@ -47,20 +47,20 @@ class Candidate:
 
 
 def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> tuple[tuple[Quote, ...], float]:
-    """The best sentences as quotes, and the confidence (0..1) that they answer."""
+    """Return the best sentences as quotes, and the confidence (0 to 1) that they answer the question."""
     candidates = rank(question, passages, embedder)
     if not candidates:
         return (), 0.0
     best = candidates[0]
     chosen = [best]
-    for each in candidates[1:]:
+    for candidate in candidates[1:]:
         if (
             len(chosen) < MAX_QUOTES
-            and each.score >= NEAR_BEST * best.score
-            and all(each.text != c.text for c in chosen)
+            and candidate.score >= NEAR_BEST * best.score
+            and all(candidate.text != c.text for c in chosen)
         ):
-            chosen.append(each)
-    return tuple(_quote(each, passages[each.passage]) for each in chosen), confidence(best)
+            chosen.append(candidate)
+    return tuple(_quote(candidate, passages[candidate.passage]) for candidate in chosen), confidence(best)
 
 
 def confidence(best: Candidate) -> float:
@@ -103,12 +103,12 @@ def rank(question: str, passages: Sequence[Passage], embedder: Embedder) -> list
 
 def overlap(question: str, sentences: Sequence[str]) -> np.ndarray:
     """For each sentence, the share of the question's content words in it, each word weighted by its rarity here."""
-    wanted = set(words(question)) - STOP_WORDS
-    held = [set(words(sentence)) for sentence in sentences]
-    counts = Counter(word for each in held for word in each & wanted)
-    weights = {word: math.log(1 + (len(held) + 1) / (counts[word] + 0.5)) for word in wanted}
+    question_words = set(words(question)) - STOP_WORDS
+    word_sets = [set(words(sentence)) for sentence in sentences]
+    counts = Counter(word for word_set in word_sets for word in word_set & question_words)
+    weights = {word: math.log(1 + (len(word_sets) + 1) / (counts[word] + 0.5)) for word in question_words}
     total = sum(weights.values()) or 1.0
-    return np.array([sum(weights[word] for word in each & wanted) / total for each in held])
+    return np.array([sum(weights[word] for word in word_set & question_words) / total for word_set in word_sets])
 
 
 def words(text: str) -> list[str]:

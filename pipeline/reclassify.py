@@ -34,16 +34,16 @@ def standing(document: Document) -> dict[str, Any]:
 
 
 def proposed(document: Document, prediction: Prediction, routing: Routing) -> dict[str, Any]:
-    """The decision that verdict and routing make, as JSON values."""
+    """Return the decision of prediction and routing, as JSON values."""
     reason = routing.review_reason
-    seen = replace(document, label=prediction.label, probability=prediction.probability)
+    relabelled = replace(document, label=prediction.label, probability=prediction.probability)
     return {
         "label": prediction.label,
         "probability": prediction.probability,
         "model": prediction.model,
         "rules": list(routing.rules),
         "reason": reason,
-        "detail": review_detail(seen, reason) if reason else None,
+        "detail": review_detail(relabelled, reason) if reason else None,
         "state": str(State.REVIEW if reason else State.INDEXED),
     }
 
@@ -65,10 +65,10 @@ def difference(
 def change(document: Document, prediction: Prediction, routing: Routing, delivered: frozenset[str]) -> dict[str, Any]:
     """An item of a plan, whether anything would change or not."""
     old, new = standing(document), proposed(document, prediction, routing)
-    wanted = [] if routing.review_reason else [f"{d.kind}:{d.target}" for d in routing.destinations]
+    targets = [] if routing.review_reason else [f"{d.kind}:{d.target}" for d in routing.destinations]
     if old["label"] == new["label"]:
-        wanted = [each for each in wanted if each not in delivered]
-    return {"document_id": document.id, "old": old, "new": {**new, "destinations": wanted}}
+        targets = [target for target in targets if target not in delivered]
+    return {"document_id": document.id, "old": old, "new": {**new, "destinations": targets}}
 
 
 def delivered(events: Iterable[Event]) -> frozenset[str]:
@@ -79,8 +79,8 @@ def delivered(events: Iterable[Event]) -> frozenset[str]:
             sent = set() if event.data.get("review") else set(event.data.get("destinations", ()))
         elif (event.stage, event.event) in (("reclassify", "applied"), (REVIEW, APPROVED)):
             new, old = event.data["to"], event.data["from"]
-            kept = sent if new["label"] == old["label"] else set()
-            sent = kept | set(new.get("destinations", ()))
+            earlier = sent if new["label"] == old["label"] else set()
+            sent = earlier | set(new.get("destinations", ()))
     return frozenset(sent)
 
 
@@ -99,7 +99,7 @@ def standing_decision(document: Document, events: Iterable[Event], operations: S
     called what it is called now. One that was split or retired stays, until a person decides anew."""
     first, *also = labels_today(document, events, operations).values()
     label = first or document.label or ""
-    further = [each for each in dict.fromkeys(also) if each not in (None, label)]
+    further = [other for other in dict.fromkeys(also) if other not in (None, label)]
     return decided(label, (document.model or "").removeprefix(PERSON), further)
 
 
@@ -107,8 +107,8 @@ def labels_today(document: Document, events: Iterable[Event], operations: Sequen
     """The labels that a person gave a document, first the one it is filed under, each with what it is called now; None where it
     was split or retired since."""
     data = next((e.data for e in reversed(list(events)) if (e.stage, e.event) == (REVIEW, APPROVED)), {})
-    since, given = str(data.get("taxonomy", "")), (document.label or "", *data.get("also", ()))
-    return {label: called_today(label, operations, since) for label in given}
+    since, labels = str(data.get("taxonomy", "")), (document.label or "", *data.get("also", ()))
+    return {label: called_today(label, operations, since) for label in labels}
 
 
 def present_labels(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> tuple[str, ...]:

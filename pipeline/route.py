@@ -1,4 +1,4 @@
-"""Verdict and rules to destinations. Pure: nothing is moved here."""
+"""Turn a prediction and the rules into destinations. Pure: nothing is moved here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXT_LIMIT = 200_000
 
 
 class _Facts:
-    """What conditions look at, made once for all rules."""
+    """The values that conditions test, computed once for all rules."""
 
     def __init__(
         self, prediction: Prediction | None, document: Document, text: str, metadata: Mapping[str, str]
@@ -38,22 +38,22 @@ class _Facts:
 def route(
     rules: Rules, prediction: Prediction | None, document: Document, text: str, metadata: Mapping[str, str]
 ) -> Routing:
-    """Which rules hold for a document, and what follows.
+    """Return the rules that match a document, and the resulting destinations or review.
 
-    A verdict that is missing or not sure sends the document to review, unless a rule that holds is trusted without one.
+    A missing or unconfident prediction sends the document to review, unless a rule that holds is trusted without one.
     A rule's own review reason wins over its destinations.
     """
     facts = _Facts(prediction, document, text, metadata)
     confident = prediction is not None and prediction.confident
-    held = [rule for rule in rules.rules if holds(rule, facts)]
+    matching = [rule for rule in rules.rules if holds(rule, facts)]
     if rules.first_only:
-        held = held[:1]
-    held = held or [rules.default]
-    destinations = tuple(dict.fromkeys(d for rule in held for d in rule.destinations))
-    reason = next((rule.review for rule in held if rule.review), None)
-    if reason is None and not confident and not any(rule.trust for rule in held):
+        matching = matching[:1]
+    matching = matching or [rules.default]
+    destinations = tuple(dict.fromkeys(d for rule in matching for d in rule.destinations))
+    reason = next((rule.review for rule in matching if rule.review), None)
+    if reason is None and not confident and not any(rule.trust for rule in matching):
         reason = "low-confidence" if prediction is not None else "no-prediction"
-    return Routing(destinations, tuple(rule.name for rule in held), rules.digest, reason)
+    return Routing(destinations, tuple(rule.name for rule in matching), rules.digest, reason)
 
 
 def holds(rule: Rule, facts: _Facts) -> bool:

@@ -1,15 +1,15 @@
-"""The house's labels over a model's: what a verdict is called once labels were renamed, merged, split or retired.
+"""Map a model's labels to the organisation's current ones after labels were renamed, merged, split or retired.
 
-A model knows the labels it was trained with. The house goes on changing its mind: each change is an `Operation`, kept
-for ever, undone only by another one. `labelling` replays the operations that came after a model's labels were made and
-says, for each label of the house, which of the model's outputs speak for it and from which probability on it is sure.
+A model has the labels it was trained with, and the organisation changes its own: every change is an `Operation`, stored
+for ever and undone only by another one. `labelling` replays the operations later than a model's labels and returns, for
+every current label, the model's outputs that count for it and its confidence threshold.
 
-    rename    the output speaks for the new name; its threshold goes with it
+    rename    the output counts for the new name, with the same threshold
     merge     the outputs' probabilities are added up (where a text may have several labels, the largest counts); the
               highest of their thresholds holds
-    split     the model cannot tell the parts apart: its label is proposed, but never sure, until one that was trained on
-              the parts is in force
-    retire    what the model gives to the label counts for no other; the next best is proposed
+    split     the model cannot tell the parts apart: its label is proposed, but never confident, until a model trained on the
+              parts is active
+    retire    the label's probability goes to no other label; the next best is proposed
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """The house's labels, in order; for each the model's outputs that speak for it (none: a label that only a later model
-    will know) and its threshold. ``taxonomy`` is the id of the last operation that was taken into account."""
+    """The current labels, in order; for each label the model's outputs that count for it (none: only a later model will have
+    this label) and its threshold. ``taxonomy`` is the id of the last operation that was taken into account."""
 
     labels: tuple[str, ...]
     outputs: tuple[tuple[int, ...], ...]
@@ -55,12 +55,12 @@ class Labelling:
 
     @property
     def digest(self) -> str:
-        """Of what it does to probabilities: the same for histories that come to the same."""
+        """SHA-256 of the mapping: equal for histories with the same result."""
         parts = [self.labels, self.outputs, self.thresholds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def probabilities(self, model: np.ndarray, multi: bool = False) -> np.ndarray:
-        """The house's probabilities, shape (rows, labels), from the model's, shape (rows, outputs). Where a text may have
+        """Return the probabilities of the current labels, shape (rows, labels), from the model's, shape (rows, outputs). Where a text may have
         several labels (``multi``), merged ones are as probable as the most probable of them."""
         parts = [model[:, list(outputs)] for outputs in self.outputs]
         columns = [part.max(axis=1, initial=0.0) if multi else part.sum(axis=1) for part in parts]
@@ -76,27 +76,29 @@ class _Part:
 def labelling(
     labels: Sequence[str], thresholds: Sequence[float], operations: Sequence[Operation], since: str = ""
 ) -> Labelling:
-    """The house's view of a model's ``labels``.
+    """Return the mapping from a model's ``labels`` to the current ones.
 
     ``since`` is the id of the last operation that the labels follow already; an unknown one, such as a foreign or a
     shipped model's, means that all operations come after it.
     """
-    held = {label: _Part((i,), limit) for i, (label, limit) in enumerate(zip(labels, thresholds, strict=True))}
+    parts_by_label = {
+        label: _Part((i,), limit) for i, (label, limit) in enumerate(zip(labels, thresholds, strict=True))
+    }
     for operation in _steps(operations, since):
-        _take(held, operation)
+        _take(parts_by_label, operation)
     last = operations[-1].id if operations else ""
-    parts = held.values()
-    return Labelling(tuple(held), tuple(p.outputs for p in parts), tuple(p.threshold for p in parts), last)
+    parts = parts_by_label.values()
+    return Labelling(tuple(parts_by_label), tuple(p.outputs for p in parts), tuple(p.threshold for p in parts), last)
 
 
 def in_effect(operations: Sequence[Operation]) -> list[Operation]:
-    """The operations that were not undone, oldest first."""
+    """Return the operations that were not undone, oldest first."""
     undone = {operation.undoes for operation in operations if operation.kind == "undo"}
-    return [each for each in operations if each.kind != "undo" and each.id not in undone]
+    return [operation for operation in operations if operation.kind != "undo" and operation.id not in undone]
 
 
 def called_today(label: str, operations: Sequence[Operation], since: str = "") -> str | None:
-    """What a label that was given at ``since`` is called now; None where it was split or retired: then a person has to look."""
+    """Return the current name of a label assigned at ``since``; None if it was split or retired, which needs a person."""
     for operation in _steps(operations, since):
         if label in operation.labels:
             if operation.kind not in ("rename", "merge"):
@@ -106,7 +108,7 @@ def called_today(label: str, operations: Sequence[Operation], since: str = "") -
 
 
 def require(kind: str, labels: Sequence[str], into: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The two sides of an operation of this kind. Raises Refused("bad-request") where there are too few or too many."""
+    """Return both sides of an operation of this kind. Raises Refused("bad-request") for too few or too many labels."""
     fits = {
         "rename": len(labels) == len(into) == 1,
         "merge": len(labels) >= 1 == len(into),
@@ -120,7 +122,7 @@ def require(kind: str, labels: Sequence[str], into: Sequence[str]) -> tuple[tupl
 
 
 def checked(operation: Operation, labels: Sequence[str]) -> Operation:
-    """The operation, made whole, if the house's present ``labels`` allow it. Raises Refused naming what does not fit."""
+    """Return the completed operation if the current ``labels`` allow it. Raises Refused with the label that does not fit."""
     for label in (*operation.labels, *operation.into):
         if not label.strip() or label != label.strip() or len(label) > MAX_LABEL or not label.isprintable():
             raise Refused("bad-request", f"A label is 1 to {MAX_LABEL} printable characters without space around them.")
@@ -152,7 +154,7 @@ def _with(operation: Operation, labels: tuple[str, ...]) -> Operation:
 
 
 def _steps(operations: Sequence[Operation], since: str) -> list[Operation]:
-    """What has to be done to labels made at ``since``: later operations that stand, and the inverse of earlier ones that
+    """Return what to apply to labels of ``since``: later operations still in effect, and the inverse of earlier ones that
     were undone later."""
     ids = [operation.id for operation in operations]
     start = ids.index(since) + 1 if since in ids else 0
@@ -173,13 +175,13 @@ def _inverse(operation: Operation, undo: Operation) -> Operation:
 
 
 def _take(held: dict[str, _Part], operation: Operation) -> None:
-    """Change the house's parts as the operation says; labels that the model does not know change nothing."""
-    known = [held.pop(label) for label in operation.labels if label in held and operation.kind != "split"]
-    if operation.kind in ("rename", "merge") and known:
+    """Apply the operation to the parts in place; labels that the model does not have change nothing."""
+    affected = [held.pop(label) for label in operation.labels if label in held and operation.kind != "split"]
+    if operation.kind in ("rename", "merge") and affected:
         target = operation.into[0]
-        known += [held.pop(target)] if target in held else []
-        outputs = tuple(sorted(output for part in known for output in part.outputs))
-        held[target] = _Part(outputs, max(part.threshold for part in known))
+        affected += [held.pop(target)] if target in held else []
+        outputs = tuple(sorted(output for part in affected for output in part.outputs))
+        held[target] = _Part(outputs, max(part.threshold for part in affected))
     elif operation.kind == "split":
         whole = held.get(operation.labels[0])
         if whole is not None:

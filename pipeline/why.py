@@ -1,9 +1,9 @@
-"""Why a document got its verdict: the sentences that moved it most, found by leaving each out in turn. Pure.
+"""Explain a prediction: the sentences that influenced it most, measured by leaving each one out in turn. Pure.
 
-Nothing of the network is looked into, so the account holds for any classifier: a sentence matters as much as the log-odds
-of the verdict's label fall when the classifier reads the text without it. Only what the classifier sees is cut up (of a
-long text its head and its tail), and what is left out is not filled up from elsewhere. A text of more sentences than
-there are passes is looked at in runs of sentences first, and the run that matters most then in ever smaller parts.
+The network's internals are not used, so this works for any classifier: a sentence's influence is the drop of the label's
+log-odds when the classifier reads the text without it. Only the text that the classifier sees is divided (the head and
+the tail of a long text), and removed text is not replaced. A text with more sentences than passes is divided into runs
+of sentences first; then the most influential run is divided further.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 from pipeline.documents import Parsed
 from pipeline.sentences import split_sentences
 
-#: Spans told for the label, and against it.
+#: Spans reported for the label, and against it.
 FOR, AGAINST = 5, 2
-#: A change of the log-odds under this is noise.
+#: A smaller change of the log-odds is noise.
 LEAST = 0.05
-#: A run of sentences that matters is looked at in this many parts.
+#: An influential run of sentences is divided into this many parts.
 PARTS = 6
 _EDGE = 1e-9
 
@@ -29,7 +29,7 @@ Place = tuple[int, int]
 
 
 class Probabilities(Protocol):
-    """What is asked of a classifier."""
+    """The methods of a classifier that this module uses."""
 
     labels: tuple[str, ...]
 
@@ -85,8 +85,8 @@ class Why:
 
 
 def influences(judge: Probabilities, parsed: Parsed, label: str, passes: int) -> tuple[tuple[Span, ...], int]:
-    """The spans that moved the verdict for ``label`` most, the strongest first, those against it last; and the number of
-    texts that were judged, at most ``passes`` (2 at least)."""
+    """Return the spans that influence the prediction of ``label`` most, strongest first and those against it last; and the
+    number of texts classified, at most ``passes`` (at least 2)."""
     text = parsed.text
     reader = _Reader(judge, text, label)
     pieces = _pieces(text, reader.window)
@@ -94,17 +94,17 @@ def influences(judge: Probabilities, parsed: Parsed, label: str, passes: int) ->
         return (), 0
     whole = reader.judged([()])[0]
     if len(pieces) <= passes - 1:
-        found = list(zip(pieces, reader.judged([(p,) for p in pieces]), strict=True))
+        probabilities = list(zip(pieces, reader.judged([(p,) for p in pieces]), strict=True))
     else:
-        found = _coarse_to_fine(reader, pieces, whole, passes - 1)
-    spans = [_span(parsed, place, whole, without) for place, without in found]
+        probabilities = _coarse_to_fine(reader, pieces, whole, passes - 1)
+    spans = [_span(parsed, place, whole, without) for place, without in probabilities]
     spans = sorted((s for s in spans if abs(s.influence) >= LEAST), key=lambda s: -s.influence)
     against = [s for s in spans if s.influence < 0][-AGAINST:]
     return (*[s for s in spans if s.influence > 0][:FOR], *against), reader.passes
 
 
 class _Reader:
-    """Shows a classifier a text with parts left out."""
+    """Classifies a text with parts left out."""
 
     def __init__(self, judge: Probabilities, text: str, label: str) -> None:
         self._judge, self._text = judge, text
@@ -113,7 +113,7 @@ class _Reader:
         self.passes = 0
 
     def judged(self, left_out: Sequence[tuple[Place, ...]]) -> list[float]:
-        """The label's probability for the text without each of these."""
+        """Return the label's probability for the text, once without each of these tuples of places."""
         self.passes += len(left_out)
         texts = [self._without(places) for places in left_out]
         return [float(p) for p in self._judge.probabilities(texts)[:, self._column]]
@@ -123,12 +123,12 @@ class _Reader:
 
 
 def _cut(text: str, start: int, end: int, places: tuple[Place, ...]) -> str:
-    kept, at = [], start
+    remaining, at = [], start
     for first, last in sorted(places):
         if last > start and first < end:
-            kept.append(text[at : max(at, first)])
+            remaining.append(text[at : max(at, first)])
             at = max(at, last)
-    return "".join([*kept, text[at:end]])
+    return "".join([*remaining, text[at:end]])
 
 
 def _pieces(text: str, window: Sequence[Place]) -> list[Place]:
@@ -143,20 +143,20 @@ def _pieces(text: str, window: Sequence[Place]) -> list[Place]:
 
 def _coarse_to_fine(reader: _Reader, pieces: list[Place], whole: float, budget: int) -> list[tuple[Place, float]]:
     """Runs of sentences first; then, for as long as the budget lasts, the run that matters most in its parts."""
-    known: dict[tuple[Place, ...], float] = {}
+    measured: dict[tuple[Place, ...], float] = {}
     parts = _runs(tuple(pieces), max(1, budget // 3))
     while len(parts) <= budget:
         budget -= len(parts)
         left = reader.judged([((run[0][0], run[-1][1]),) for run in parts])
-        known |= dict(zip(parts, left, strict=True))
-        moved = {run: abs(_odds(whole) - _odds(p)) for run, p in known.items() if len(run) > 1}
+        measured |= dict(zip(parts, left, strict=True))
+        moved = {run: abs(_odds(whole) - _odds(p)) for run, p in measured.items() if len(run) > 1}
         best = max(moved, key=lambda run: moved[run], default=None)
         if best is None or moved[best] < LEAST:
             break
         parts = _runs(best, PARTS)
         if len(parts) <= budget:
-            del known[best]
-    return [((run[0][0], run[-1][1]), p) for run, p in known.items()]
+            del measured[best]
+    return [((run[0][0], run[-1][1]), p) for run, p in measured.items()]
 
 
 def _runs(pieces: tuple[Place, ...], count: int) -> list[tuple[Place, ...]]:
@@ -183,5 +183,5 @@ def page_at(parsed: Parsed, offset: int) -> int | None:
 
 
 def _odds(probability: float) -> float:
-    kept = min(max(probability, _EDGE), 1 - _EDGE)
-    return float(np.log(kept / (1 - kept)))
+    clamped = min(max(probability, _EDGE), 1 - _EDGE)
+    return float(np.log(clamped / (1 - clamped)))
