@@ -33,22 +33,22 @@ disk = home / "index"
 disk.mkdir(parents=True)
 mount = lambda *words: subprocess.run(["mount", *words], check=True)
 mount("-t", "tmpfs", "-o", "size=8m", "none", str(disk))
-house = opened(home)
-health = Health(house, house.hints)
-writer = Writer(house)
-one = embedded(house, 1)
+mailroom = opened(home)
+health = Health(mailroom, mailroom.notifier)
+writer = Writer(mailroom)
+one = embedded(mailroom, 1)
 assert writer.step() == 1
-two = embedded(house, 2)
+two = embedded(mailroom, 2)
 
 def rebuild():
     return main(["--data", str(home), "index", "rebuild", "--no-wait"])
 
 def states():
-    return [house.catalogue.documents.get(each).state.value for each in (one, two)]
+    return [mailroom.catalogue.documents.get(each).state.value for each in (one, two)]
 
 def found():
     time.sleep(0.12)
-    return len(house.reader.snapshot().numbers)
+    return len(mailroom.reader.snapshot().numbers)
 
 def refused():
     try:
@@ -89,12 +89,12 @@ mount("-o", "remount,bind,rw", str(disk))
 END = """
 step_until_both()
 assert (found(), states()) == (2, ["indexed", "indexed"])
-before = house.reader.snapshot().generation
+before = mailroom.reader.snapshot().generation
 assert rebuild() == exits.OK
 writer.step()
-assert found() == 2 and house.reader.snapshot().generation > before and not (disk / "rebuild.request").exists()
-house.catalogue.check()
-house.close()
+assert found() == 2 and mailroom.reader.snapshot().generation > before and not (disk / "rebuild.request").exists()
+mailroom.catalogue.check()
+mailroom.close()
 """
 
 

@@ -30,7 +30,7 @@ def test_letters_from_the_tray_are_indexed(mailroom: Running) -> None:
     mailroom.drop({**texts, "again.txt": texts["first-0.txt"]})
     documents = mailroom.await_all(set(texts) - {"first-0.txt"})
     twin = documents.get("first-0.txt") or documents["again.txt"]
-    wait_for(lambda: len(mailroom.catalogue.documents.history(twin.id)[0]) == 2, 180, "the second sighting", mailroom)
+    wait_for(lambda: len(mailroom.catalogue.documents.history(twin.id)[0]) == 2, 180, "the second arrival", mailroom)
     mailroom.await_all({twin.name})
     assert {d.state for d in mailroom.documents().values()} <= {State.INDEXED, State.REVIEW}
     mailroom.check_once()

@@ -37,7 +37,7 @@ WORDS = sorted({*re.findall(r"[a-z]+", " ".join([*READABLE.values(), FORBIDDEN])
 
 #: Not compared, since administrators ask it how much there is to do, in numbers alone. It must not hold the mark either.
 COUNTS_OF_ALL = {
-    "/metrics": "an operator's figures: documents by state, jobs by lane; scope admin",
+    "/metrics": "an operator's figures: documents by state, jobs by queue; scope admin",
     "/v1/jobs": "the same as JSON; scope admin",
 }
 #: What differs between two houses of the same documents: moments, names of keys and index generations. And the scores of words,

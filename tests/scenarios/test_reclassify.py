@@ -31,11 +31,11 @@ RULES = '[default]\ndestinations = ["folder:{label}/{name}"]\n'
 APPLIER = """
 import sys
 from indexes.open import open_catalogue
-from pipeline.documents import Lane
+from pipeline.documents import QueueName
 catalogue = open_catalogue(sys.argv[1])
 catalogue.plans.start(sys.argv[2], "apply", 1)
 print("started", flush=True)
-while jobs := catalogue.ledger.claim(Lane.RECLASSIFY, "applier", 5):
+while jobs := catalogue.ledger.claim(QueueName.RECLASSIFY, "applier", 5):
     catalogue.plans.execute(jobs[0])
     print("batch", flush=True)
 """
