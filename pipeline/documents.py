@@ -1,7 +1,7 @@
 """The records of ingestion, all frozen. They import no other module of the project and hold no client and no lock.
 
-Vocabulary: a *document* is a tenant's content (one revision, however often it arrived); each arrival is a *sighting*;
-a *revision* is the SHA-256 of the bytes in lower-case hex; *elements* and *chunks* are as in unstructured.
+Vocabulary: a *document* is a tenant's content (one content hash, however often it arrived); an *arrival* is one delivery of it;
+a *content hash* is the SHA-256 of the bytes in lower-case hex; *elements* and *chunks* are as in unstructured.
 All times are UTC epoch seconds (float). All offsets are counted in characters, half open.
 """
 
@@ -146,11 +146,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The classifier's opinion. ``probability`` is calibrated; ``threshold`` is the label's own; ``sure`` compares them.
+    """The classifier's output. ``probability`` is calibrated; ``threshold`` is the label's own; ``confident`` compares them.
 
-    ``model`` is "name@version"; ``digest`` the SHA-256 of its ONNX file. ``model_label`` is the model's own word where the
-    house's label is another one, ``taxonomy`` the id of the taxonomy operation that stood last. ``also`` are the further labels
-    that are sure, from a model whose texts may have several; rules see them all.
+    ``model`` is "name@version"; ``digest`` the SHA-256 of its ONNX file. ``model_label`` is the model's own label if the
+    organisation's differs, ``taxonomy`` the id of the last taxonomy operation. ``also`` are further confident labels, from a
+    model with several labels per text; rules see them all.
     """
 
     label: str
@@ -240,7 +240,7 @@ class Head:
 
 
 class QueueName(StrEnum):
-    """A kind of worker: jobs of one lane are claimed by workers of that kind."""
+    """A kind of worker: jobs of one queue are claimed by workers of that kind."""
 
     INGEST = "ingest"  # parse .. embed
     INDEX = "index"  # the one writer
@@ -250,9 +250,9 @@ class QueueName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A leased piece of work on ``subject`` (a document's id; a plan's id in the lane RECLASSIFY).
+    """A leased piece of work on ``subject`` (a document's id; a plan's id in the queue RECLASSIFY).
 
-    ``stage`` is a Stage in the lanes INGEST and INDEX, "deliver" or "apply"/"undo"/"compare" in the others. ``payload``
+    ``stage`` is a Stage in the queues INGEST and INDEX, "deliver" or "apply"/"undo"/"compare" in the others. ``payload``
     is small JSON. ``token`` is the fence: every write of the holder names it and affects nothing once the lease has
     passed on. ``attempt`` (from 1) was counted before the work began.
     """
@@ -269,7 +269,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A document found inside another (a mail's attachment), its bytes already stored under ``revision``."""
+    """A document found inside another (a mail's attachment), its bytes already stored under ``content_hash``."""
 
     content_hash: str
     size: int
@@ -283,7 +283,7 @@ class Outcome:
     ``data`` goes into the decision record. ``document`` maps column names of Document to new values. ``result`` is the
     cached output as (key, payload). ``chunks`` replace the document's chunks (and drop their vectors); ``vectors`` is a
     float32 array of shape (number of chunks, dimension) made by the embedder of digest ``embedder``. ``deliveries``
-    become jobs of the lane DELIVER. Exactly one of ``next_stage`` and ``state`` is set: where the document goes next, or
+    become jobs of the queue DELIVER. Exactly one of ``next_stage`` and ``state`` is set: where the document goes next, or
     the terminal state it has reached (with ``reason`` a code and ``detail`` its sentence).
     """
 

@@ -2,9 +2,9 @@
 
 `PATH` is the whole of it: receive (done by whoever took the bytes in) -> parse -> chunk -> classify -> route -> embed
 -> index (done by the one writer). `Ingest.run` is the engine: it takes a claimed job, calls the job's stage, commits
-the outcome under the job's fence and goes on with the next stage while the lane stays the same.
+the outcome under the job's fence and goes on with the next stage while the queue stays the same.
 
-A stage that repeats finds its own output: parse results and verdicts under
+A stage that repeats finds its own output: parse results and predictions under
 hash(input, stage, configuration, model digest), chunks and vectors in the document's rows. Changing the chunker thus
 redoes only what follows it.
 """
@@ -100,7 +100,7 @@ class Pass:
 
     @cached_property
     def prediction(self) -> tuple[str, Prediction] | None:
-        """The verdict, stored or new, and the key it is stored under; None without a classifier."""
+        """Return the prediction, stored or new, and the key it is stored under; None without a classifier."""
         if self.classifier is None:
             return None
         key = cache_key(self.parse_key, Stage.CLASSIFY, self.classifier.digest)
@@ -168,7 +168,7 @@ def cut(work: Pass) -> Outcome:
 
 
 def classify(work: Pass) -> Outcome:
-    """Text to a calibrated verdict."""
+    """Turn text into a calibrated prediction."""
     if work.prediction is None:
         data = {"prediction": None, "why": "bad-model"}
         return Outcome(Stage.CLASSIFY, data=data, document=NO_PREDICTION, next_stage=Stage.ROUTE)
@@ -187,14 +187,14 @@ NO_PREDICTION = {"label": None, "probability": None, "model": None}
 
 
 def _judged(prediction: Prediction | None) -> Mapping[str, object]:
-    """A verdict as it stands in the document's columns."""
+    """Return a prediction as values of the document's columns."""
     if prediction is None:
         return NO_PREDICTION
     return {"label": prediction.label, "probability": prediction.probability, "model": prediction.model}
 
 
 def send(work: Pass) -> Outcome:
-    """Verdict and rules to destinations, or to a person."""
+    """Turn prediction and rules into destinations or a review."""
     document, parsed = work.document, work.parsed
     prediction = work.prediction[1] if work.prediction else None
     if any(getattr(document, name) != value for name, value in _judged(prediction).items()):
@@ -254,7 +254,7 @@ class Ingest:
         self.tools = tools
 
     def run(self, job: Job) -> State | None:
-        """Bring the job's document through its stage and the following ones of this lane.
+        """Bring the job's document through its stage and the following ones of this queue.
 
         Returns the terminal state it reached, or None: handed on to the writer, given back for a retry, or the lease
         was lost (then nothing was changed). Raises Misconfigured after giving the job back.
@@ -334,7 +334,7 @@ def passage_text(heading: str | None, text: str) -> str:
 
 
 def prediction_facts(prediction: Prediction) -> dict[str, object]:
-    """The verdict as it stands in the decision record."""
+    """Return the prediction as recorded in the decision record."""
     return {
         "label": prediction.label,
         "probability": round(prediction.probability, 4),

@@ -57,7 +57,7 @@ class ModelManifest:
 
     @property
     def title(self) -> str:
-        """The name by which verdicts and vectors remember the model: "name@version"."""
+        """The name of the model recorded with predictions and vectors: "name@version"."""
         return f"{self.name}@{self.version}"
 
 

@@ -1,5 +1,5 @@
-"""The seams: one Protocol per replaceable thing. A memory implementation of each is its specification, and one
-contract suite under tests/contracts runs over every implementation."""
+"""Interfaces: one Protocol per replaceable component. The in-memory implementation is the specification, and one contract
+suite under tests/contracts runs over all implementations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pipeline.questions import Caller, Feedback, Filters, Hit, SavedQuery
 
 
 class Parser(Protocol):
-    """Bytes to elements, inside limits. ``parse`` raises Rejected with a code that says why."""
+    """Turns bytes into elements, within limits. ``parse`` raises Rejected with a code for the reason."""
 
     digest: str  # changes when its output may change; part of the cache key
 
@@ -36,7 +36,7 @@ class Parser(Protocol):
 
 
 class Classifier(Protocol):
-    """Texts to calibrated verdicts. ``digest`` names the model file and its configuration."""
+    """Turns texts into calibrated predictions. ``digest`` names the model file and its configuration."""
 
     name: str  # "document-type@2026.11.24"
     digest: str
@@ -46,7 +46,7 @@ class Classifier(Protocol):
 
 
 class Embedder(Protocol):
-    """Texts to L2-normalised float32 vectors of shape (len(texts), dimension)."""
+    """Turns texts into L2-normalised float32 vectors of shape (len(texts), dimension)."""
 
     name: str
     digest: str
@@ -56,13 +56,13 @@ class Embedder(Protocol):
 
 
 class Reranker(Protocol):
-    """A second look at the best passages: question and text read together. Optional."""
+    """Reranks the best passages by reading question and text together. Optional."""
 
     name: str
     digest: str
 
     def scores(self, query: str, texts: Sequence[str]) -> np.ndarray:
-        """The probability (0..1) that each text answers, float32 of shape (len(texts),)."""
+        """Return the probability (0 to 1) that a text answers, for every text: float32 of shape (len(texts),)."""
 
 
 class Blobs(Protocol):
@@ -72,10 +72,10 @@ class Blobs(Protocol):
         """Store durably (file and folder fsynced before return); return (digest, size). Refused over ``limit`` bytes."""
 
     def open(self, digest: str) -> BinaryIO:
-        """Raises KeyError when absent."""
+        """Open the bytes for reading. Raises KeyError when absent."""
 
     def delete(self, digest: str) -> None:
-        """Idempotent."""
+        """Delete the bytes. Idempotent."""
 
     def digests(self) -> Iterable[str]: ...
 
@@ -108,11 +108,11 @@ class Lexical(Protocol):
     def highlights(
         self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
-        """(start, end) offsets of the query's words in ``text``. Whether a word is misspelt, here and in `search`, is judged
-        by the readable documents alone: the marks, or what is found, would else tell that it stands in another."""
+        """Return (start, end) offsets of the query's words in ``text``. Here and in `search` only readable documents decide
+        whether a word is misspelt: otherwise highlights or hits would reveal that it occurs in a hidden document."""
 
     def admits(self, query: str, text: str, title: str, name: str) -> bool:
-        """Whether a passage that was found by other means has what the query requires and nothing that it excludes.
+        """Return True if a passage from another index has all that the query requires and nothing that it excludes.
         ``title`` is the document's with the passage's heading."""
 
     def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
@@ -129,12 +129,12 @@ class Lexical(Protocol):
 
 
 class Documents(Protocol):
-    """Documents, their sightings and their decision record."""
+    """Documents, their arrivals and their decision record."""
 
     def receive(self, content_hash: str, size: int, arrival: Arrival, tenant: str = "default") -> tuple[Document, bool]:
-        """Record an arrival. A content not yet known becomes a document with an ingest job at stage PARSE, in the same
-        transaction; one that is known (and not deleted) only gains a sighting, its access list widened. Returns
-        (document, created). Safe under concurrency: the unique (tenant, revision) decides."""
+        """Record an arrival. New content becomes a document with an ingest job at stage PARSE, in the same
+        transaction; existing content (not deleted) only gains an arrival, and its access list is widened. Returns
+        (document, created). Safe under concurrency: the unique (tenant, content hash) decides."""
 
     def get(self, document_id: str) -> Document:
         """Raises Refused("not-found")."""
@@ -177,11 +177,11 @@ class Documents(Protocol):
     def record(self, event: Event) -> None: ...
 
     def counts(self) -> Mapping[str, int]:
-        """Documents per state."""
+        """Return the number of documents per state."""
 
 
 class JobStore(Protocol):
-    """Leased jobs. The queue only wakes; this remembers."""
+    """The job store: leased jobs. The queue only sends wake-ups."""
 
     def claim(
         self, queue: QueueName, owner: str, seconds: float, limit: int = 1, job_id: str | None = None
@@ -194,13 +194,13 @@ class JobStore(Protocol):
 
     def commit(self, job: Job, outcome: Outcome, keep: bool = False, seconds: float = 0.0) -> Job | None:
         """Apply the outcome of an ingest or index job in one transaction, if the lease still holds; None if it does not
-        (nothing is changed then). With ``next_stage`` the job moves there (lane INDEX for Stage.INDEX), attempts back
+        (nothing is changed then). With ``next_stage`` the job moves there (queue INDEX for Stage.INDEX), attempts back
         to 0; with ``keep`` it stays leased for ``seconds`` more to the same owner, counted as attempt 1 of the next
         stage, and is returned; else it is released as due now, and the released job is returned. With ``state`` the
         job ends."""
 
     def done(self, job: Job, data: Mapping[str, Any]) -> bool:
-        """End a job of the other lanes, recording an event on its document when the subject is one."""
+        """End a job of the other queues, recording an event on its document when the subject is one."""
 
     def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool:
         """Give the job back, due after ``delay`` seconds. ``counted=False`` takes the attempt back (the surroundings
@@ -213,7 +213,7 @@ class JobStore(Protocol):
         """Ids of the jobs that could be claimed now (unleased or lease expired, run_after passed)."""
 
     def backlog(self) -> list[Mapping[str, Any]]:
-        """Rows {lane, stage, state ("waiting" | "leased" | "dead"), count, oldest (epoch seconds)} for status and metrics."""
+        """Return rows {queue, stage, state ("waiting" | "leased" | "dead"), count, oldest (epoch seconds)} for status and metrics."""
 
     def retry(self, document_id: str) -> bool:
         """Send a failed, quarantined or reviewed document back to stage PARSE, and its dead deliveries to the queue;
@@ -224,10 +224,10 @@ class Passages(Protocol):
     """Chunk texts with their vectors, and cached stage results: what every index can be rebuilt from."""
 
     def chunks(self, keys: Collection[int]) -> dict[int, Chunk]:
-        """By chunk key; chunks of deleted documents are left out."""
+        """Return chunks by key; chunks of deleted documents are left out."""
 
     def found(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
-        """The same with the document that each stands in: all that a search tells of its hits."""
+        """Return chunks by key with their documents: all that a search returns about its hits."""
 
     def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
         """All chunks in order, and their vectors of shape (n, dimension), or None before they are embedded; None too
@@ -287,13 +287,13 @@ class Requests(Protocol):
     """Idempotency keys of uploads, per API key, remembered for a week."""
 
     def recall(self, key_id: str, name: str) -> tuple[str, str] | None:
-        """(revision, document id) that this name stood for."""
+        """Return (content hash, document id) stored under this name."""
 
     def remember(self, key_id: str, name: str, content_hash: str, document_id: str) -> None: ...
 
 
 class FeedbackStore(Protocol):
-    """What people made of hits: the house's own judgements of its search."""
+    """People's feedback on hits: the organisation's own relevance judgements."""
 
     def record(self, feedback: Feedback) -> None:
         """A vote replaces the same key's earlier vote on the same query and document; a click is kept once."""
@@ -319,7 +319,7 @@ class Queries(Protocol):
         """Raises Refused("not-found")."""
 
     def everyones(self, tenant: str = "default") -> list[SavedQuery]:
-        """Of all callers, the oldest first: what the house asks, for measuring."""
+        """Return the saved queries of all callers, oldest first, for measuring search."""
 
 
 class Plans(Protocol):
@@ -347,7 +347,7 @@ class Plans(Protocol):
         """End a "compare" job with its items, in one transaction under its fence; the last one makes the plan ready."""
 
     def start(self, plan_id: str, action: str, batch: int, document_ids: Sequence[str] = ()) -> Sequence[str]:
-        """Enqueue jobs of the lane RECLASSIFY ("compare", "apply" or "undo"), each over a batch of document ids (payload
+        """Enqueue jobs of the queue RECLASSIFY ("compare", "apply" or "undo"), each over a batch of document ids (payload
         {"documents": [...]}), returning their ids; "compare" takes ``document_ids``, the others the plan's open items.
         Refused("conflict") unless the plan is ready (apply) or applied (undo). A repeat enqueues only what is still open."""
 
@@ -367,7 +367,7 @@ class Reviews(Protocol):
         """The filed documents whose label a person gave, of those that the caller may read: examples to learn from."""
 
     def labels(self) -> frozenset[str]:
-        """The labels that people gave."""
+        """Return the labels that people assigned."""
 
 
 class Rules(Protocol):
@@ -399,7 +399,7 @@ class Groups(Protocol):
         """Members by name; a group without members is none."""
 
     def add(self, group: str, members: Collection[str], tenant: str = "default") -> int:
-        """How many were not in it before."""
+        """Add members; return how many are new."""
 
     def remove(self, group: str, members: Collection[str], tenant: str = "default") -> int:
         """How many were in it."""

@@ -23,7 +23,7 @@ REVIEW, APPROVED = "review", "approved"
 
 
 def eligible(document: Document) -> bool:
-    """Whether its place was decided by a verdict and rules: done, with a readable text."""
+    """Return True if a prediction and rules decided the destination: finished, with a readable text."""
     return document.state in (State.INDEXED, State.REVIEW) and document.reason != "no-text"
 
 
@@ -85,7 +85,7 @@ def delivered(events: Iterable[Event]) -> frozenset[str]:
 
 
 def decided(label: str, who: str, also: Sequence[str] = ()) -> Prediction:
-    """A person's word as a verdict: sure, whatever the classifier thinks. ``also`` are the further labels that the person gave."""
+    """Return a person's decision as a prediction that is always confident. ``also`` are the person's further labels."""
     return Prediction(label, 1.0, label, 0.0, 0.0, f"{PERSON}{who}", "", also=tuple(also))
 
 
@@ -104,16 +104,16 @@ def standing_decision(document: Document, events: Iterable[Event], operations: S
 
 
 def labels_today(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> dict[str, str | None]:
-    """The labels that a person gave a document, first the one it is filed under, each with what it is called now; None where it
-    was split or retired since."""
+    """Return a person's labels of a document, the filed one first, with their current names; None for a label split or
+    retired since."""
     data = next((e.data for e in reversed(list(events)) if (e.stage, e.event) == (REVIEW, APPROVED)), {})
     since, labels = str(data.get("taxonomy", "")), (document.label or "", *data.get("also", ()))
     return {label: called_today(label, operations, since) for label in labels}
 
 
 def present_labels(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> tuple[str, ...]:
-    """The labels of a document, first the one it is filed under ("" where there is none): those that a person gave, as they are called
-    today, else those that its classifier was sure of. What a plan made of it has one label: plans keep no others."""
+    """Return a document's labels, the filed one first ("" for none): a person's labels under their current names, otherwise
+    the classifier's confident ones. A plan stores one label only."""
     events = list(events)
     if by_person(document):
         prediction = standing_decision(document, events, operations)

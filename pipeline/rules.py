@@ -13,7 +13,7 @@
     [[rule]]
     name = "personnel"
     when = { path = "hr/*" }
-    trust = true                      # holds without a sure verdict: the place says enough
+    trust = true                      # applies without a confident prediction
     review = "sensitive"              # a person decides
 
 Conditions: label, path, source, sender, media_type, flag (globs, or a list of them: one must match; a sender without @
@@ -65,7 +65,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``trust`` rules hold without a sure verdict; ``review`` sends the document to a person, for that reason."""
+    """``trust`` rules apply without a confident prediction; ``review`` sends the document to a person, for that reason."""
 
     name: str
     when: Conditions
@@ -100,7 +100,7 @@ destinations = ["folder:{label}/{year}/{name}"]
 
 
 def load_rules(path: Path | None) -> Rules:
-    """The rules of a file, or the built-in ones. Raises Misconfigured("bad-rules")."""
+    """Return the rules of a file, or the built-in ones. Raises Misconfigured("bad-rules")."""
     if path is None:
         return parse_rules(BUILT_IN)
     try:
@@ -110,7 +110,7 @@ def load_rules(path: Path | None) -> Rules:
 
 
 def parse_rules(text: str) -> Rules:
-    """The rules in a TOML text."""
+    """Return the rules in a TOML text. Raises Misconfigured("bad-rules")."""
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -119,11 +119,11 @@ def parse_rules(text: str) -> Rules:
     mode = tree.get("mode", "first")
     if mode not in ("first", "all"):
         raise Misconfigured("bad-rules", f'mode is {mode!r}; it is "first" or "all".')
-    found = tree.get("rule", [])
-    if not isinstance(found, list):
+    tables = tree.get("rule", [])
+    if not isinstance(tables, list):
         raise Misconfigured("bad-rules", "Rules are written as [[rule]], with two brackets.")
-    lines = _rule_lines(text, len(found))
-    rules = tuple(_rule(each, line) for each, line in zip(found, lines, strict=True))
+    lines = _rule_lines(text, len(tables))
+    rules = tuple(_rule(table, line) for table, line in zip(tables, lines, strict=True))
     names = [rule.name for rule in rules]
     if len(set(names)) != len(names):
         raise Misconfigured("bad-rules", "Two rules have the same name; the decision record needs them apart.")
@@ -147,7 +147,7 @@ def _rule(values: Mapping[str, Any], line: str) -> Rule:
     _known(place, values, RULE_KEYS)
     when, unless = (_conditions(place, values.get(key, {})) for key in ("when", "unless"))
     listed = _strings(place, "destinations", values.get("destinations", []))
-    destinations = tuple(_destination(place, each) for each in listed)
+    destinations = tuple(_destination(place, item) for item in listed)
     review = values.get("review")
     if review is not None and (not isinstance(review, str) or not review):
         raise Misconfigured("bad-rules", f"{place}: review is {review!r}; it is the reason, in words.")
@@ -177,7 +177,7 @@ def _conditions(place: str, values: Mapping[str, Any]) -> Conditions:
     return Conditions(
         globs={key: _strings(place, key, values[key]) for key in GLOBS if key in values},
         texts=tuple(text.lower() for text in _strings(place, "text", values.get("text", []))),
-        patterns=tuple(_pattern(place, each) for each in _strings(place, "pattern", values.get("pattern", []))),
+        patterns=tuple(_pattern(place, pattern) for pattern in _strings(place, "pattern", values.get("pattern", []))),
         numbers=numbers,
         metadata={key: str(value) for key, value in metadata.items()},
     )
@@ -185,7 +185,7 @@ def _conditions(place: str, values: Mapping[str, Any]) -> Conditions:
 
 def _strings(place: str, key: str, value: Any) -> tuple[str, ...]:
     values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise Misconfigured("bad-rules", f"{place}: {key} is {value!r}; it is a string or a list of strings.")
     return tuple(values)
 
@@ -208,7 +208,7 @@ def _destination(place: str, text: str) -> Destination:
 
 def _check_template(place: str, template: str) -> None:
     try:
-        fields = [each[1:] for each in string.Formatter().parse(template) if each[1] is not None]
+        fields = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise Misconfigured("bad-rules", f"{place}: template {template!r}: {error}.") from error
     unknown = {name for name, _, _ in fields} - set(TEMPLATE_FIELDS)
