@@ -150,9 +150,9 @@ def seen(tokenizer: Any, text: str, max_length: int) -> tuple[tuple[int, int], .
         return ((0, len(text)),) if text else ()
     # Of the joined text, what lies past the head and its line end lies this much further on in the whole one.
     moved = 0 if short else len(text) - room - (room + 1)
-    kept = _head_and_tail(places, max_length)
+    places_read = _head_and_tail(places, max_length)
     first = int(max_length * HEAD_SHARE) if len(places) > max_length else sum(end <= room for _, end in places)
-    parts = [kept[:first], kept[first:]]
+    parts = [places_read[:first], places_read[first:]]
     spans = [(part[0][0], part[-1][1]) for part in parts if part]
     return tuple(_shifted(span, room, moved) for span in spans)
 

@@ -46,5 +46,5 @@ def safe_part(text: str, max_bytes: int = MAX_PART_BYTES) -> str:
         return part
     stem, dot, ending = part.rpartition(".")
     tail = f".{ending}" if dot and len(ending) <= 10 else ""
-    kept = (stem if tail else part).encode()[: max_bytes - len(tail.encode())].decode("utf-8", "ignore")
-    return f"{kept.rstrip(' .') or '_'}{tail}"
+    shortened = (stem if tail else part).encode()[: max_bytes - len(tail.encode())].decode("utf-8", "ignore")
+    return f"{shortened.rstrip(' .') or '_'}{tail}"

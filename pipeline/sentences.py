@@ -28,12 +28,12 @@ class Sentence:
 
 
 def split_sentences(text: str) -> tuple[Sentence, ...]:
-    """All sentences in order, without surrounding space. Lines joined inside a paragraph are one run of prose; blank
+    """Return all sentences in order, without surrounding space. Lines joined inside a paragraph are one run of prose; blank
     lines, list marks and table rows end a sentence."""
-    found: list[Sentence] = []
+    sentences: list[Sentence] = []
     for start, end in _blocks(text):
-        found += _inside(text, start, end)
-    return tuple(found)
+        sentences += _inside(text, start, end)
+    return tuple(sentences)
 
 
 def _blocks(text: str) -> list[tuple[int, int]]:

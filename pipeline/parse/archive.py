@@ -1,4 +1,4 @@
-"""A look at a ZIP container before anything in it is unpacked: the central directory, checked by hand.
+"""Check a ZIP container before anything in it is unpacked, by its central directory.
 
 Office, OpenDocument and EPUB files are ZIP archives. Libraries trust the directory's sizes and accept overlapping
 entries; a 48 kB file can declare a gigabyte. Afterwards each part is inflated once, counted, and thrown away, so that
@@ -38,7 +38,7 @@ class Entry:
 
 
 def check_archive(file: BinaryIO, limits: ParseLimits, refuse_doctype: bool) -> list[Entry]:
-    """The entries, once everything about them is in order.
+    """Return the entries after checking all of them.
 
     Raises Rejected: "damaged" (no directory), "encrypted", "unsafe" (names, links, overlaps, two directories, DOCTYPE),
     "expansion" (count, total, ratio, or a part that is larger than it says).
@@ -91,7 +91,7 @@ def _lines(directory: bytes, count: int, shift: int) -> Iterator[Entry]:
 
 
 def _check_names(entries: list[Entry]) -> None:
-    seen: set[str] = set()
+    folded_names: set[str] = set()
     for entry in entries:
         path = PurePosixPath(entry.name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or "\0" in entry.name or ":" in entry.name.split("/")[0]:
@@ -99,9 +99,9 @@ def _check_names(entries: list[Entry]) -> None:
         if entry.mode & 0o170000 == _SYMLINK:
             raise Rejected("unsafe", "A part of the archive is a link.")
         folded = entry.name.casefold()
-        if folded in seen and not entry.name.endswith("/"):
+        if folded in folded_names and not entry.name.endswith("/"):
             raise Rejected("unsafe", "Two parts of the archive have the same name.")
-        seen.add(folded)
+        folded_names.add(folded)
         if entry.flags & 1:
             raise Rejected("encrypted", "The archive is protected by a password; remove it and send the file again.")
 
@@ -129,7 +129,7 @@ def _check_overlap(entries: list[Entry]) -> None:
 
 
 def _inflate(file: BinaryIO, entry: Entry, refuse_doctype: bool) -> None:
-    """Unpack one part, counting; nothing is kept but the first bytes."""
+    """Check the unpacked size of one part, holding only its first bytes in memory."""
     file.seek(entry.offset)
     header = file.read(_LOCAL.size)
     if len(header) < _LOCAL.size or not header.startswith(b"PK\x03\x04"):
@@ -138,14 +138,14 @@ def _inflate(file: BinaryIO, entry: Entry, refuse_doctype: bool) -> None:
     file.seek(name_length + extra, 1)
     if entry.method not in (_STORED, _DEFLATED):
         raise Rejected("unsupported", "The archive uses a compression that Office programs do not write.")
-    head, made = b"", 0
+    head, unpacked = b"", 0
     unpacker = zlib.decompressobj(-15) if entry.method == _DEFLATED else None
     for block in _unpacked(file, entry.packed, unpacker):
         head = head or block[:65536]
-        made += len(block)
-        if made > entry.size:
+        unpacked += len(block)
+        if unpacked > entry.size:
             raise Rejected("expansion", "A part of the archive is larger than the directory says.")
-    if made < entry.size:
+    if unpacked < entry.size:
         raise Rejected("damaged", "A part of the archive is shorter than the directory says; send the file again.")
     if refuse_doctype and (b"<!DOCTYPE" in head.replace(b"\0", b"") or b"<!ENTITY" in head.replace(b"\0", b"")):
         raise Rejected("unsafe", "The file holds an XML document type declaration, which Office programs never write.")

@@ -129,11 +129,11 @@ def _element(untrusted: Any) -> Element:
 def _attachments(untrusted: list[Any], contents: list[bytes]) -> tuple[Attachment, ...]:
     if len(untrusted) != len(contents):
         raise Malformed("attachments")
-    made = []
+    attachments = []
     for entry, content in zip(untrusted, contents, strict=True):
         name, media_type = _list(entry, 2, exactly=True)
-        made.append(Attachment(_line(name)[:255] or "attachment", _word(media_type), content))
-    return tuple(made)
+        attachments.append(Attachment(_line(name)[:255] or "attachment", _word(media_type), content))
+    return tuple(attachments)
 
 
 def _metadata(untrusted: Any) -> dict[str, str]:

@@ -21,7 +21,7 @@ def detect(text: str) -> tuple[str, ...]:
         from langdetect import DetectorFactory, detect_langs
     DetectorFactory.seed = 0
     try:
-        found = detect_langs(sample)
+        guesses = detect_langs(sample)
     except Exception:  # the library's own exception, which differs between the two
         return ()
-    return tuple(entry.lang for entry in found if entry.prob >= _SURE)[:1]
+    return tuple(entry.lang for entry in guesses if entry.prob >= _SURE)[:1]

@@ -53,33 +53,33 @@ def _png(image: Image) -> bytes:
 
 def _tesseract(png: bytes, found: Findings, seconds: float) -> str:
     installed = _languages()
-    wanted = [word for word in found.limits.ocr_languages.split("+") if word in installed] or ["eng"]
+    languages = [word for word in found.limits.ocr_languages.split("+") if word in installed] or ["eng"]
     mode = "1" if "osd" in installed else "3"  # 1 also finds out how the page is turned
     command = [
         "tesseract",
         "stdin",
         "stdout",
         "-l",
-        "+".join(wanted),
+        "+".join(languages),
         "--psm",
         mode,
         "--dpi",
         str(found.limits.ocr_dpi),
     ]
     try:
-        done = subprocess.run(command, input=png, capture_output=True, timeout=seconds, check=False)
-        if done.returncode and mode == "1":  # too few characters to find the orientation
+        process = subprocess.run(command, input=png, capture_output=True, timeout=seconds, check=False)
+        if process.returncode and mode == "1":  # too few characters to find the orientation
             command[command.index("--psm") + 1] = "3"
-            done = subprocess.run(command, input=png, capture_output=True, timeout=seconds, check=False)
+            process = subprocess.run(command, input=png, capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         found.flags.add("truncated")
         return ""
-    if done.returncode:
+    if process.returncode:
         found.flags.add("ocr-failed")
-    return done.stdout.decode("utf-8", "replace")
+    return process.stdout.decode("utf-8", "replace")
 
 
 @functools.cache
 def _languages() -> frozenset[str]:
-    done = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=False)
-    return frozenset(done.stdout.split()[-200:])
+    process = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=False)
+    return frozenset(process.stdout.split()[-200:])

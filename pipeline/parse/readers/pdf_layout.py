@@ -112,9 +112,9 @@ def running_heads(pages: list[list[Line]], body: float) -> frozenset[str]:
     """Lines at the edge of the page, not larger than the body, that come back on at least three pages and on a third of
     all; their digits do not count."""
     small = ([line for line in lines if line.at_edge and line.size < LARGER * body] for lines in pages)
-    seen = Counter(key for lines in small for key in {_key(line) for line in lines})
+    counts = Counter(key for lines in small for key in {_key(line) for line in lines})
     least = max(3, len(pages) // 3)
-    return frozenset(key for key, times in seen.items() if times >= least)
+    return frozenset(key for key, times in counts.items() if times >= least)
 
 
 def _key(line: Line) -> str:
