@@ -38,6 +38,13 @@ class Context:
 
     @cached_property
     def loaded(self) -> Loaded:
+        """The settings of the data folder. Everything that a command does on this machine begins with them, so that one which
+        cannot be carried to a server ends here, before it has touched anything: raises a usage error under --url."""
+        if self.url:
+            raise typer.BadParameter(
+                f"this command works on the data folder of the machine that it runs on, not through {self.url}: "
+                "run it on the server's machine, without --url and without MAILROOM_URL."
+            )
         overrides = {}
         for each in self.sets:
             name, separator, value = each.partition("=")
