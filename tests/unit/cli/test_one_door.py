@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import typer
@@ -37,7 +37,7 @@ def words_for(command: Any, file: Path) -> list[str]:
         kind = parameter.bare_type
         if isinstance(kind, type) and issubclass(kind, Enum):
             value = next(iter(kind)).value
-        elif kind is Path or Path in get_args(kind):
+        elif kind is Path or parameter.name == "paths":
             value = str(file)
         else:
             value = VALUES.get(parameter.name) or ("1" if kind in (int, float) else "a-name@1")
