@@ -39,7 +39,7 @@ class Check:
     fix: str = ""
 
     def text(self) -> str:
-        return f"{self.name}: {self.found}" + (f"\n      mend it: {self.fix}" if self.fix else "")
+        return f"{self.name}: {self.found}" + (f"\n      fix: {self.fix}" if self.fix else "")
 
     def as_json(self) -> dict[str, str]:
         return asdict(self)
@@ -118,9 +118,6 @@ def _programs(settings: Settings) -> Iterator[Check]:
         yield Check("OCR", WARN, "no tesseract: scans go to review", "apt-get install tesseract-ocr")
     else:
         yield from _languages(settings, tesseract)
-    office = shutil.which("soffice") or shutil.which("libreoffice")
-    fix = "" if office else "apt-get install libreoffice-writer-nogui libreoffice-impress-nogui"
-    yield Check("old Word and PowerPoint", OK if office else WARN, office or "no LibreOffice: .doc and .ppt fail", fix)
 
 
 def _languages(settings: Settings, tesseract: str) -> Iterator[Check]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models import taxonomy
-from models.durable import translated
 from models.registry import open_version
 from pipeline.documents import Document, State
 from pipeline.errors import MailroomError, Refused
@@ -18,13 +16,12 @@ from pipeline.questions import ADMINISTRATOR, Filters
 from pipeline.reclassify import labels_today
 from pipeline.rules import Rules
 from pipeline.taxonomy import Operation, called_today, in_effect, labelling
+from workers.services.sheet import writing
 
 if TYPE_CHECKING:
     from workers.assemble import Mailroom
 
 PAGE = 500
-#: A spreadsheet takes a cell that begins with one of these for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +77,13 @@ class TaxonomyService:
     def write_list(self, label: str, file: Path) -> int:
         """Write the documents that bear a label as a CSV to be filled in: document, label (empty), name. Returns how many.
         Raises Refused("conflict") where the file exists."""
-        with translated(file):
-            try:
-                stream = file.open("x", newline="", encoding="utf-8")
-            except FileExistsError:
-                raise Refused("conflict", f"{file} is there already; choose another name.") from None
-            with stream:
-                rows = csv.writer(stream)
-                rows.writerow(("document", "label", "name"))
-                count = 0
-                for document in self._bearing(label):
-                    rows.writerow((document.id, "", _cell(document.name)))
-                    count += 1
+        if file.exists():
+            raise Refused("conflict", f"{file} is there already; choose another name.")
+        count = 0
+        with writing(file, ("document", "label", "name")) as write:
+            for document in self._bearing(label):
+                write((document.id, "", document.name))
+                count += 1
         return count
 
     def _labels(self, operations: Sequence[Operation]) -> list[str]:
@@ -140,7 +132,3 @@ def _naming(rules: Rules, gone: Sequence[str], into: Sequence[str]) -> tuple[str
 
 def _any(globs: Sequence[str], labels: Sequence[str]) -> bool:
     return any(fnmatchcase(label.lower(), glob.lower()) for glob in globs for label in labels)
-
-
-def _cell(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -251,7 +251,9 @@ class FilterFields(BaseModel):
     label: Choices = Field(default_factory=list, description="document types, such as invoice")
     media_type: Choices = Field(default_factory=list, description="such as application/pdf")
     source: Choices = Field(default_factory=list, description="where documents came from, such as tray or api")
-    language: Choices = Field(default_factory=list, description="as the parser told them, such as eng")
+    language: Choices = Field(
+        default_factory=list, description="ISO 639-1 codes as the parser detects them, such as en"
+    )
     owner: Choices = Field(default_factory=list, description="metadata's owner, else its author")
     metadata: Annotated[list[Pair], Field(max_length=500)] = Field(
         default_factory=list,

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from pipeline.errors import MailroomError
 from workers.cli.commands.documents import progress
-from workers.cli.output import sheet
 from workers.cli.output.rows import TOLD, Asked
+from workers.services import sheet
 
 if TYPE_CHECKING:  # the composition root imports every runtime; a command that needs none starts at once
     from workers.cli.gateway import Gateway

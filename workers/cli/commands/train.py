@@ -36,7 +36,9 @@ def train(
     ] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many passes over the texts.")] = None,
     lora: Annotated[int | None, typer.Option(min=0, help="Rank of low-rank adapters, for a large base.")] = None,
-    precision: Annotated[float, typer.Option(min=0.5, max=0.999, help="That sure verdicts should have.")] = 0.97,
+    precision: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Wanted share of right predictions above the threshold.")
+    ] = 0.97,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was cut off.")] = False,
     as_json: AsJson = False,
 ) -> None:
