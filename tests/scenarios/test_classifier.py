@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -102,7 +103,7 @@ def url(mailroom: Mailroom) -> Iterator[str]:
 
 
 def put(who: httpx.Client, mailroom: Mailroom, name: str, text: str, label: str, **fields: str) -> str:
-    headers = {"X-Filename": name}
+    headers = {"X-Filename": quote(name)}
     document = who.post("/v1/documents", content=text.encode(), headers=headers, params=fields).json()["id"]
     read_and_index(mailroom, document, text, label)
     return document
