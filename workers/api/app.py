@@ -18,7 +18,7 @@ from workers.api.metrics import MailroomCollector, Requests
 from workers.api.middleware import Gate
 from workers.api.routes import access, discovery, documents, feedback, queries, questions, service
 from workers.api.routes import predictions as predictions
-from workers.api.routes.common import Desk
+from workers.api.routes.common import AppState
 from workers.assemble import Mailroom
 
 DESCRIPTION = """Sort, route, file and find documents. Every route but `/healthz` and `/problems` needs an API key.
@@ -28,31 +28,31 @@ NO_PAGES = {"docs_url": None, "redoc_url": None, "openapi_url": None}
 
 
 def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
-    """The REST API over one House. ``warm`` opens the models in the background at start, not at the first search."""
-    desk = _desk(mailroom)
+    """Return the REST API of one installation. ``warm`` opens the models in the background at start, not at the first search."""
+    app_state = _app_state(mailroom)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if warm:
-            Thread(target=desk.health.warm, daemon=True, name="warm").start()
+            Thread(target=app_state.health.warm, daemon=True, name="warm").start()
         yield
 
     app = FastAPI(title="Mailroom", version=version("mailroom-documents"), lifespan=lifespan, **NO_PAGES)
-    app.state.desk = desk
+    app.state.app_state = app_state
     app.router.redirect_slashes = False
     problems.install(app)
     for routes in (documents, questions, queries, discovery, feedback, access, service, predictions):
         app.include_router(routes.router)
-    app.add_middleware(Gate, mailroom=mailroom, requests=desk.requests)
+    app.add_middleware(Gate, mailroom=mailroom, requests=app_state.requests)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 
 
-def _desk(mailroom: Mailroom) -> Desk:
+def _app_state(mailroom: Mailroom) -> AppState:
     mailroom.catalogue, mailroom.blobs, mailroom.reader  # noqa: B018  (built now: a mistake in the settings shows at start)
     registry, notifier = CollectorRegistry(), mailroom.notifier
     registry.register(MailroomCollector(mailroom, notifier))
-    return Desk(mailroom, notifier, registry, Requests(registry), Health(mailroom, notifier))
+    return AppState(mailroom, notifier, registry, Requests(registry), Health(mailroom, notifier))
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:

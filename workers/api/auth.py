@@ -62,16 +62,15 @@ Uploader = Annotated[Access, Depends(require("write"))]
 Administrator = Annotated[Access, Depends(require("admin"))]
 
 
-def _keeper(access: Administrator) -> Access:
+def _granting_administrator(access: Administrator) -> Access:
     if not access.caller.admin:
         detail = "Rules of access and groups are for administrators' keys; `mailroom keys create --admin` makes one."
         raise Refused("forbidden", detail)
     return access
 
 
-#: Whoever hands out rights has them all: a key that only has the scope, such as one that reads metrics, could else let
-#: itself read everything.
-Keeper = Annotated[Access, Depends(_keeper)]
+#: Granting rights needs an administrator key; otherwise a key with only the `admin` scope could grant itself read access.
+GrantingAdministrator = Annotated[Access, Depends(_granting_administrator)]
 
 
 def readable(catalogue: Catalogue, caller: Caller, document_id: str) -> Document:

@@ -6,19 +6,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from workers.api.auth import Keeper
+from workers.api.auth import GrantingAdministrator
 from workers.api.problems import responses
-from workers.api.routes.common import At
-from workers.api.schemas.access import Asked, Count, Given, Group, Groups, Leaving, Line, Place, Prediction, Rules
+from workers.api.routes.common import App
+from workers.api.schemas.access import AccessDecision, Asked, Count, Given, Group, Groups, Leaving, Line, Place, Rules
 from workers.services import access as rights
 
 router = APIRouter(prefix="/v1", tags=["access"])
 
 
 @router.get("/access", responses=responses(404))
-def list_rules(at: At, access: Keeper, place: Annotated[Place, Query()]) -> Rules:
+def list_rules(app: App, access: GrantingAdministrator, place: Annotated[Place, Query()]) -> Rules:
     """The rules, all or of one place; of a document also the list that it arrived with."""
-    return Rules.of(at.mailroom.catalogue.rules.list(place.named(), access.caller.tenant))
+    return Rules.of(app.mailroom.catalogue.rules.list(place.named(), access.caller.tenant))
 
 
 @router.post(
@@ -26,41 +26,41 @@ def list_rules(at: At, access: Keeper, place: Annotated[Place, Query()]) -> Rule
     status_code=201,
     responses={200: {"model": Given, "description": "The rule held already."}, **responses(404)},
 )
-def give_rule(body: Line, at: At, access: Keeper, response: Response) -> Given:
+def give_rule(body: Line, app: App, access: GrantingAdministrator, response: Response) -> Given:
     """Let a rule hold, from the next query on, everywhere. Deny wins, wherever it stands."""
-    created = rights.give(at.mailroom.catalogue, body.rule(f"key:{access.caller.key_id}"), access.caller.tenant)
+    created = rights.give(app.mailroom.catalogue, body.rule(f"key:{access.caller.key_id}"), access.caller.tenant)
     response.status_code = 201 if created else 200
     return Given(created=created)
 
 
 @router.delete("/access", status_code=204, responses=responses(404, 409))
-def take_rule(at: At, access: Keeper, line: Annotated[Line, Query()]) -> None:
+def take_rule(app: App, access: GrantingAdministrator, line: Annotated[Line, Query()]) -> None:
     """Take a rule away, or a principal off the list that a document arrived with."""
-    rights.take(at.mailroom.catalogue, line.scope(), line.principal, line.effect, access.caller.tenant)
+    rights.take(app.mailroom.catalogue, line.scope(), line.principal, line.effect, access.caller.tenant)
 
 
 @router.get("/access/explain", responses=responses(404))
-def explain(at: At, access: Keeper, asked: Annotated[Asked, Query()]) -> Prediction:
+def explain(app: App, access: GrantingAdministrator, asked: Annotated[Asked, Query()]) -> AccessDecision:
     """Whether someone of these principals may read a document, and the rule that decides."""
-    return Prediction.of(
-        rights.explain(at.mailroom.catalogue, asked.document_id, asked.principal, access.caller.tenant)
+    return AccessDecision.of(
+        rights.explain(app.mailroom.catalogue, asked.document_id, asked.principal, access.caller.tenant)
     )
 
 
 @router.get("/groups", responses=responses())
-def list_groups(at: At, access: Keeper) -> Groups:
+def list_groups(app: App, access: GrantingAdministrator) -> Groups:
     """The groups and who is in them."""
-    return Groups.of(at.mailroom.catalogue.groups.all(access.caller.tenant))
+    return Groups.of(app.mailroom.catalogue.groups.all(access.caller.tenant))
 
 
 @router.post("/groups", responses=responses(409))
-def join_group(body: Group, at: At, access: Keeper) -> Count:
+def join_group(body: Group, app: App, access: GrantingAdministrator) -> Count:
     """Put principals, or other groups, into a group; how many were not in it."""
-    return Count(members=at.mailroom.catalogue.groups.add(body.name, body.members, access.caller.tenant))
+    return Count(members=app.mailroom.catalogue.groups.add(body.name, body.members, access.caller.tenant))
 
 
 @router.delete("/groups", responses=responses(404))
-def leave_group(at: At, access: Keeper, leaving: Annotated[Leaving, Query()]) -> Count:
+def leave_group(app: App, access: GrantingAdministrator, leaving: Annotated[Leaving, Query()]) -> Count:
     """Take principals out of a group; one that is empty is gone."""
-    gone = rights.leave(at.mailroom.catalogue, leaving.name, leaving.member, access.caller.tenant)
+    gone = rights.leave(app.mailroom.catalogue, leaving.name, leaving.member, access.caller.tenant)
     return Count(members=gone)

@@ -19,7 +19,7 @@ UPLOADS = 16
 
 
 @dataclass(slots=True)
-class Desk:
+class AppState:
     """What one application works with."""
 
     mailroom: Mailroom
@@ -30,8 +30,8 @@ class Desk:
     uploads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(UPLOADS))
 
 
-def desk_of(request: Request) -> Desk:
-    return request.app.state.desk
+def app_state(request: Request) -> AppState:
+    return request.app.state.app_state
 
 
-At = Annotated[Desk, Depends(desk_of)]
+App = Annotated[AppState, Depends(app_state)]

@@ -8,20 +8,20 @@ from fastapi import APIRouter, Query
 
 from workers.api.auth import Reader, readable
 from workers.api.problems import responses
-from workers.api.routes.common import At
+from workers.api.routes.common import App
 from workers.api.schemas.discovery import SimilarPage, SimilarQuery, SuggestPage, SuggestQuery
 
 router = APIRouter(prefix="/v1", tags=["discovery"])
 
 
 @router.get("/suggest", responses=responses())
-def suggest(at: At, access: Reader, query: Annotated[SuggestQuery, Query()]) -> SuggestPage:
+def suggest(app: App, access: Reader, query: Annotated[SuggestQuery, Query()]) -> SuggestPage:
     """Titles, headings, file names and words that go on from what was typed, of documents that the key may read."""
-    return SuggestPage.of(at.mailroom.suggestions.of(access.caller, query.prefix, query.limit))
+    return SuggestPage.of(app.mailroom.suggestions.of(access.caller, query.prefix, query.limit))
 
 
 @router.get("/documents/{document_id}/similar", responses=responses(404))
-def similar(document_id: str, at: At, access: Reader, query: Annotated[SimilarQuery, Query()]) -> SimilarPage:
+def similar(document_id: str, app: App, access: Reader, query: Annotated[SimilarQuery, Query()]) -> SimilarPage:
     """The documents nearest to this one, of those that the key may read; what says the same is told once."""
-    document = readable(at.mailroom.catalogue, access.caller, document_id)
-    return SimilarPage.of(at.mailroom.similar.documents(access.caller, document, query.k))
+    document = readable(app.mailroom.catalogue, access.caller, document_id)
+    return SimilarPage.of(app.mailroom.similar.documents(access.caller, document, query.k))

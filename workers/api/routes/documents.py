@@ -18,7 +18,7 @@ from pipeline.facets import Facets, check
 from workers.api import upload
 from workers.api.auth import Access, Reader, Uploader, readable, seen
 from workers.api.problems import responses
-from workers.api.routes.common import At, Desk
+from workers.api.routes.common import App, AppState
 from workers.api.schemas.documents import Document as DocumentOut
 from workers.api.schemas.documents import DocumentPage, DocumentQuery, FacetPage, Received, Record, Text
 from workers.services import intake
@@ -63,7 +63,7 @@ _UPLOAD: dict[str, Any] = {
 )
 async def send_document(
     request: Request,
-    at: At,
+    app: App,
     access: Uploader,
     idempotency_key: Annotated[str | None, Header(max_length=255, pattern=r"^[\x20-\x7e]+$")] = None,
     x_filename: Annotated[str | None, Header(max_length=1000, description="percent-encoded name of a raw body")] = None,
@@ -75,18 +75,18 @@ async def send_document(
     """
     boundary = upload.boundary_of(request.headers.get("content-type", ""))
     form = upload.Form() if boundary else upload.raw_form(request)
-    trays = frozenset(folder.source for folder in at.mailroom.settings.tray.folders)
+    trays = frozenset(folder.source for folder in app.mailroom.settings.tray.folders)
     described = None if boundary else upload.arrival(form, access.caller, trays)
     reader = upload.MultipartReader(boundary, form) if boundary else None
-    put = partial(at.mailroom.blobs.put, limit=at.mailroom.settings.api.upload_max_bytes)
-    _check_length(request, at.mailroom.settings.api.upload_max_bytes)
-    content_hash, size = await upload.into(put, upload.pieces(request, reader), at.uploads)
+    put = partial(app.mailroom.blobs.put, limit=app.mailroom.settings.api.upload_max_bytes)
+    _check_length(request, app.mailroom.settings.api.upload_max_bytes)
+    content_hash, size = await upload.into(put, upload.pieces(request, reader), app.uploads)
     try:
         described = described or upload.arrival(form, access.caller, trays)
-        arrival = _Arrival(at, access, content_hash, size, described, idempotency_key)
+        arrival = _Arrival(app, access, content_hash, size, described, idempotency_key)
         return await anyio.to_thread.run_sync(arrival.record)
     except Refused:
-        await anyio.to_thread.run_sync(intake.drop_unused, at.mailroom, content_hash)
+        await anyio.to_thread.run_sync(intake.drop_unused, app.mailroom, content_hash)
         raise
 
 
@@ -101,20 +101,20 @@ class _Arrival:
     """Stored bytes on their way to a row."""
 
     def __init__(
-        self, at: Desk, access: Access, content_hash: str, size: int, arrival: Arrival, name: str | None
+        self, app: AppState, access: Access, content_hash: str, size: int, arrival: Arrival, name: str | None
     ) -> None:
-        self.at, self.access, self.content_hash, self.size = at, access, content_hash, size
+        self.app, self.access, self.content_hash, self.size = app, access, content_hash, size
         self.arrival, self.name = arrival, name
 
     def record(self) -> JSONResponse:
-        mailroom, caller = self.at.mailroom, self.access.caller
+        mailroom, caller = self.app.mailroom, self.access.caller
         repeated = self._repeated()
         if repeated is not None:
             return self._answer(repeated, created=False)
-        document, created = intake.record(mailroom, self.at.notifier, self.content_hash, self.size, self.arrival)
+        document, created = intake.record(mailroom, self.app.notifier, self.content_hash, self.size, self.arrival)
         if self.name:
             mailroom.catalogue.requests.remember(caller.key_id, self.name, self.content_hash, document.id)
-        self.at.requests.uploaded(self.size)
+        self.app.requests.uploaded(self.size)
         if not created:
             # Whoever could not see it before does not learn that it was here.
             before = mailroom.catalogue.documents.history(document.id)[0][:-1]
@@ -123,13 +123,13 @@ class _Arrival:
 
     def _repeated(self) -> Document | None:
         """The document of an earlier request with this Idempotency-Key, if it is still there."""
-        found = self.at.mailroom.catalogue.requests.recall(self.access.caller.key_id, self.name) if self.name else None
+        found = self.app.mailroom.catalogue.requests.recall(self.access.caller.key_id, self.name) if self.name else None
         if found is None:
             return None
         content_hash, document_id = found
         if content_hash != self.content_hash:
             raise Refused("conflict", "This Idempotency-Key was used with other content; use a new one.")
-        document = self.at.mailroom.catalogue.documents.get(document_id)
+        document = self.app.mailroom.catalogue.documents.get(document_id)
         return document if document.state is not State.DELETED else None
 
     def _answer(self, document: Document, created: bool) -> JSONResponse:
@@ -142,16 +142,16 @@ class _Arrival:
 
     def _may_read(self, document: Document) -> bool:
         try:
-            readable(self.at.mailroom.catalogue, self.access.caller, document.id)
+            readable(self.app.mailroom.catalogue, self.access.caller, document.id)
         except Refused:
             return False
         return True
 
 
 @router.get("", responses=responses())
-def list_documents(at: At, access: Reader, query: Annotated[DocumentQuery, Query()]) -> DocumentPage:
+def list_documents(app: App, access: Reader, query: Annotated[DocumentQuery, Query()]) -> DocumentPage:
     """The documents that the key may read, newest first."""
-    held, filters = at.mailroom.catalogue.documents, query.filters()
+    held, filters = app.mailroom.catalogue.documents, query.filters()
     check(query.facets, query.facet_limit)
     found, total = held.find(access.caller, filters, query.limit, query.offset, query.order == "newest")
     counted = held.facets(access.caller, filters, query.facets, query.facet_limit) if query.facets else ()
@@ -167,9 +167,9 @@ def list_documents(at: At, access: Reader, query: Annotated[DocumentQuery, Query
 
 
 @router.get("/{document_id}", responses=responses(404))
-def document_status(document_id: str, at: At, access: Reader) -> DocumentOut:
+def document_status(document_id: str, app: App, access: Reader) -> DocumentOut:
     """Where a document stands."""
-    return DocumentOut.of(readable(at.mailroom.catalogue, access.caller, document_id))
+    return DocumentOut.of(readable(app.mailroom.catalogue, access.caller, document_id))
 
 
 @router.get(
@@ -180,11 +180,11 @@ def document_status(document_id: str, at: At, access: Reader) -> DocumentOut:
         **responses(404),
     },
 )
-def document_content(document_id: str, at: At, access: Reader) -> StreamingResponse:
+def document_content(document_id: str, app: App, access: Reader) -> StreamingResponse:
     """The original bytes, as an attachment that a browser neither opens nor runs."""
-    document = readable(at.mailroom.catalogue, access.caller, document_id)
+    document = readable(app.mailroom.catalogue, access.caller, document_id)
     try:
-        file = at.mailroom.blobs.open(document.content_hash)
+        file = app.mailroom.blobs.open(document.content_hash)
     except KeyError:
         raise Unavailable("store-unavailable", f"The content of document {document_id} is missing.") from None
     headers = {
@@ -207,49 +207,49 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 @router.get("/{document_id}/text", responses=responses(404))
 def document_text(
     document_id: str,
-    at: At,
+    app: App,
     access: Reader,
     start: Annotated[int, Query(ge=0, le=2**31)] = 0,
     end: Annotated[int | None, Query(ge=0, le=2**31)] = None,
 ) -> Text:
     """The text as it was read, or a part of it: what quotes and passages point into."""
-    document = readable(at.mailroom.catalogue, access.caller, document_id)
-    text = stored_text(at, document)
+    document = readable(app.mailroom.catalogue, access.caller, document_id)
+    text = stored_text(app, document)
     start, end = min(start, len(text)), len(text) if end is None else min(end, len(text))
     return Text(document_id=document.id, start=start, end=max(start, end), characters=len(text), text=text[start:end])
 
 
-def stored_text(at: At, document: Document) -> str:
-    passages = at.mailroom.catalogue.passages
+def stored_text(app: App, document: Document) -> str:
+    passages = app.mailroom.catalogue.passages
     key = passages.parsed_key(document.id)
     payload = passages.result(key) if key else None
     return decode_parsed(payload).text if payload is not None else ""
 
 
 @router.get("/{document_id}/record", responses=responses(404))
-def document_record(document_id: str, at: At, access: Reader) -> Record:
+def document_record(document_id: str, app: App, access: Reader) -> Record:
     """Every arrival that the key may see, and every decision, with the versions that made it."""
-    document = readable(at.mailroom.catalogue, access.caller, document_id)
-    arrivals, events = at.mailroom.catalogue.documents.history(document_id)
-    told_of = seen(at.mailroom.catalogue, access.caller, document_id, arrivals)
+    document = readable(app.mailroom.catalogue, access.caller, document_id)
+    arrivals, events = app.mailroom.catalogue.documents.history(document_id)
+    told_of = seen(app.mailroom.catalogue, access.caller, document_id, arrivals)
     places = {(arrival.source, arrival.path) for arrival in told_of}
     told = [e for e in events if e.event != "received" or (e.data.get("source"), e.data.get("path")) in places]
     return Record.of(document, told_of, told)
 
 
 @router.post("/{document_id}/retry", status_code=202, responses=responses(404, 409))
-def retry_document(document_id: str, at: At, access: Uploader) -> DocumentOut:
+def retry_document(document_id: str, app: App, access: Uploader) -> DocumentOut:
     """Send a failed, quarantined or reviewed document through the path again."""
-    readable(at.mailroom.catalogue, access.caller, document_id)
-    if not at.mailroom.catalogue.ledger.retry(document_id):
+    readable(app.mailroom.catalogue, access.caller, document_id)
+    if not app.mailroom.catalogue.ledger.retry(document_id):
         raise Refused("conflict", f"Document {document_id} is still on its way; wait until it has ended.")
-    at.notifier.notify(at.mailroom.catalogue.ledger, QueueName.INGEST)
-    return DocumentOut.of(at.mailroom.catalogue.documents.get(document_id))
+    app.notifier.notify(app.mailroom.catalogue.ledger, QueueName.INGEST)
+    return DocumentOut.of(app.mailroom.catalogue.documents.get(document_id))
 
 
 @router.delete("/{document_id}", status_code=204, responses=responses(404))
-def delete_document(document_id: str, at: At, access: Uploader) -> Response:
+def delete_document(document_id: str, app: App, access: Uploader) -> Response:
     """Erase a document: hidden at once, its texts, vectors and bytes forgotten."""
-    readable(at.mailroom.catalogue, access.caller, document_id)
-    intake.erase(at.mailroom, document_id)
+    readable(app.mailroom.catalogue, access.caller, document_id)
+    intake.erase(app.mailroom, document_id)
     return Response(status_code=204)

@@ -10,30 +10,30 @@ from fastapi import APIRouter, Query
 from pipeline.questions import Feedback
 from workers.api.auth import Administrator, Reader, readable
 from workers.api.problems import responses
-from workers.api.routes.common import At
+from workers.api.routes.common import App
 from workers.api.schemas.documents import FeedbackEntry, FeedbackPage, Said
 
 router = APIRouter(prefix="/v1", tags=["feedback"])
 
 
 @router.post("/feedback", status_code=204, responses=responses(404))
-def say(body: Said, at: At, access: Reader) -> None:
+def say(body: Said, app: App, access: Reader) -> None:
     """A click on a hit, or a vote on it, of a document that the key may read."""
     caller = access.caller
-    document = readable(at.mailroom.catalogue, caller, body.document_id)
+    document = readable(app.mailroom.catalogue, caller, body.document_id)
     said = Feedback(body.query, document.id, body.kind, time.time(), caller.key_id, caller.tenant, body.rank)
-    at.mailroom.catalogue.feedback.record(said)
+    app.mailroom.catalogue.feedback.record(said)
 
 
 @router.get("/feedback", responses=responses())
 def given(
-    at: At,
+    app: App,
     access: Administrator,
     after: Annotated[int, Query(ge=0, le=2**53, description="`next_after` of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
 ) -> FeedbackPage:
     """Clicks and votes on documents that the key may read, oldest first. `mailroom eval export` makes queries and judgements
     of them."""
-    found = at.mailroom.catalogue.feedback.given(access.caller, after, limit)
+    found = app.mailroom.catalogue.feedback.given(access.caller, after, limit)
     more = found[-1][0] if len(found) == limit else None
     return FeedbackPage(items=[FeedbackEntry.of(feedback) for _, feedback in found], next_after=more)

@@ -10,16 +10,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pipeline.errors import CODES, Refused
 from workers.api.auth import Access, Administrator
 from workers.api.problems import responses
-from workers.api.routes.common import At
+from workers.api.routes.common import App
 from workers.api.schemas.documents import Health, Jobs, Me, ProblemKind, backlog
 
 router = APIRouter(tags=["service"])
 
 
 @router.get("/healthz", responses={503: responses()[503]}, openapi_extra={"security": []})
-def health(at: At) -> Health:
+def health(app: App) -> Health:
     """Is everything there? Needs no key and tells of no document."""
-    return at.health.look()
+    return app.health.look()
 
 
 @router.get(
@@ -27,19 +27,19 @@ def health(at: At) -> Health:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses()},
 )
-def metrics(at: At, _: Administrator) -> Response:
+def metrics(app: App, _: Administrator) -> Response:
     """Figures in Prometheus' text format."""
-    return Response(generate_latest(at.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(app.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/jobs", responses=responses())
-def jobs(at: At, _: Administrator) -> Jobs:
+def jobs(app: App, _: Administrator) -> Jobs:
     """What is waiting, what is being worked on, and what was given up. For administrators: the counts are of all."""
-    catalogue = at.mailroom.catalogue
+    catalogue = app.mailroom.catalogue
     return Jobs(
         documents=dict(catalogue.documents.counts()),
         jobs=backlog(catalogue.ledger.backlog()),
-        broker=at.notifier.waiting(),
+        broker=app.notifier.waiting(),
     )
 
 

@@ -96,14 +96,14 @@ class Asked(BaseModel):
     principal: Principals
 
 
-class Prediction(BaseModel):
+class AccessDecision(BaseModel):
     """Whether the principals together may read the document; ``rule`` is the one that decided, null where nothing allows."""
 
     allowed: bool
     rule: Rule | None
 
     @classmethod
-    def of(cls, decision: access.Decision) -> Prediction:
+    def of(cls, decision: access.Decision) -> AccessDecision:
         return cls(allowed=decision.allowed, rule=Rule.of(decision.rule) if decision.rule else None)
 
 
