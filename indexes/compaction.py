@@ -13,7 +13,7 @@ from threading import Thread
 from indexes.integrity import sealed
 from indexes.vectors.kinds import EXACT_ROWS
 from indexes.vectors.segments import Segment, files_of, merge
-from pipeline.numbers import Numbers
+from pipeline.document_numbers import DocumentNumbers
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Compaction:
         """``segments`` with the sources replaced by the result. What was dropped from a source meanwhile is dropped from
         the result."""
         now = {s.name: s.dropped for s in segments}
-        since = Numbers()
+        since = DocumentNumbers()
         for source in self.sources:
             since = since | (now.get(source.name, source.documents) - source.dropped)
         kept = [s for s in segments if s.name not in self.names]

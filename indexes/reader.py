@@ -14,8 +14,8 @@ from indexes.lexical.memory import NothingLexical
 from indexes.lexical.tantivy import TantivyLexical, open_to_read
 from indexes.vectors.faiss import FaissVectors
 from indexes.vectors.segments import Segment, read_segment
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.errors import Misconfigured
-from pipeline.numbers import Numbers
 from pipeline.ports import Lexical, Vectors
 
 log = logging.getLogger(__name__)
@@ -40,12 +40,12 @@ class Snapshot:
     embedder: str
     vectors: Vectors
     lexical: Lexical
-    numbers: Numbers
+    numbers: DocumentNumbers
     model: str = ""
     without_vectors: int = 0
 
 
-EMPTY = Snapshot("none", "", FaissVectors(()), NothingLexical(), Numbers())
+EMPTY = Snapshot("none", "", FaissVectors(()), NothingLexical(), DocumentNumbers())
 
 
 class IndexReader:
@@ -168,9 +168,9 @@ class IndexReader:
             if held is None:
                 held = read_segment(entry.name, entry.kind, manifest.dimension, folder / "vectors", entry.dropped)
             same = len(held.dropped) == len(entry.dropped)  # documents are only ever added to the list
-            segments.append(held if same else held.without(Numbers(entry.dropped)))
+            segments.append(held if same else held.without(DocumentNumbers(entry.dropped)))
         lexical_index = open_to_read(folder / "lexical")
-        numbers = Numbers(manifest.without_vectors)
+        numbers = DocumentNumbers(manifest.without_vectors)
         for segment in segments:
             numbers = numbers | (segment.documents - segment.dropped)
         self._segments = {segment.name: segment for segment in segments}

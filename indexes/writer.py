@@ -20,10 +20,10 @@ from indexes.integrity import Checked, sealed
 from indexes.lexical.working import WorkingCopy
 from indexes.lock import WriterLock
 from indexes.vectors.segments import Segment, files_of, make_segment, merge, read_segment, write_segment
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured, Unavailable
 from pipeline.faults import fault
-from pipeline.numbers import Numbers
 from pipeline.questions import chunk_key
 
 log = logging.getLogger(__name__)
@@ -56,14 +56,14 @@ class IndexWriter:
         self.reopen()
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> DocumentNumbers:
         """The documents that the next generation will hold."""
-        return Numbers(np.fromiter(self._numbers, np.int64, len(self._numbers)))
+        return DocumentNumbers(np.fromiter(self._numbers, np.int64, len(self._numbers)))
 
     @property
-    def without_vectors(self) -> Numbers:
+    def without_vectors(self) -> DocumentNumbers:
         """Those of them that are found by their words only: this model has not embedded them yet."""
-        return Numbers(self._bare)
+        return DocumentNumbers(self._bare)
 
     def reopen(self) -> None:
         """Forget what is not published and go on from the newest usable generation."""
@@ -268,7 +268,7 @@ class IndexWriter:
         return read_segment(segment.name, segment.kind, self.dimension, vectors, segment.dropped.array)
 
     def _stage_vectors(self, folder: Path) -> list[Segment]:
-        drops = Numbers(self._drops)
+        drops = DocumentNumbers(self._drops)
         segments = [s.without(s.dropped | (s.documents & drops)) for s in self._segments] if drops else self._segments
         segments = self._absorbed(segments)
         if self._pending:

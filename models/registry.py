@@ -3,7 +3,7 @@
     <root>/<name>/<version>/model.toml    name, version, kind, files with SHA-256, labels, thresholds ...
                             model.onnx    the network, in one file
                             tokenizer.json
-                            card.md       data, figures, limits, how it was made
+                            card.md       data, metrics, limits, how it was made
     <root>/<name>/active.json             the version in force, see active.py
 
 The house's own versions lie under a root in the data folder; those that come with Mailroom under `SHIPPED`, which is

@@ -75,13 +75,13 @@ def clean_folder(path: str) -> str:
     return "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
-def place(source: str, path: str) -> Scope:
+def folder_scope(source: str, path: str) -> Scope:
     """The folder in which a document of this path lies."""
     parent = PurePosixPath(path).parent
     return Scope(source, clean_folder(str(parent)))
 
 
-def chain(scope: Scope) -> list[Scope]:
+def with_ancestors(scope: Scope) -> list[Scope]:
     """A place and everything above it, the source first; a document stands alone."""
     if scope.document_id:
         return [scope]

@@ -13,12 +13,12 @@ from itertools import islice
 from typing import Protocol
 
 from pipeline import facets
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.errors import Refused
 from pipeline.facets import Facets
 from pipeline.fuse import fuse, rerank
 from pipeline.gather import Found, Gathered
 from pipeline.ingest import passage_text
-from pipeline.numbers import Numbers
 from pipeline.ports import Documents, Embedder, Lexical, Passages, Reranker, Vectors
 from pipeline.query import Clause, meaning, parse, spelling, strict
 from pipeline.questions import (
@@ -77,8 +77,8 @@ class Reranking:
 class Visibility:
     """The documents that a caller may read, and those of them that the filters keep: the same object without filters."""
 
-    readable: Numbers
-    allowed: Numbers
+    readable: DocumentNumbers
+    allowed: DocumentNumbers
 
 
 class Finder:
@@ -142,12 +142,12 @@ class Finder:
         if sight.allowed and not len(hits) and not strict(clauses):
             worded = False
             hits = fuse(self._retrieve(index, request, clauses, sight))
-        numbers = Numbers(hits.keys >> ORDINAL_BITS)
+        numbers = DocumentNumbers(hits.keys >> ORDINAL_BITS)
         counted = self._documents.facets(caller, request.filters, names, limit, numbers)
         return Facets(counted, len(numbers), worded and len(hits) < FACET_DEPTH)
 
     def ask(self, caller: Caller, question: str, filters: Filters | None = None, k: int = 5) -> Answer:
-        """Return quotes that answer the question, or found=False with the ``k`` nearest passages."""
+        """Return quotes that answer the question, or answered=False with the ``k`` nearest passages."""
         request = SearchRequest(question, READ_PASSAGES, filters=filters or Filters(), plain=True)
         passages = self.search(caller, request).passages
         quotes, confidence = read(question, passages, self._embedder)
@@ -178,7 +178,12 @@ class Finder:
         return parts
 
     def _gather(
-        self, gathered: Gathered, hits: Sequence[Hit], parts: Mapping[str, list[Hit]], allowed: Numbers, wanted: int
+        self,
+        gathered: Gathered,
+        hits: Sequence[Hit],
+        parts: Mapping[str, list[Hit]],
+        allowed: DocumentNumbers,
+        wanted: int,
     ) -> bool:
         """Read until there are ``wanted`` passages or some more; returns whether hits are left unread. Texts come from the
         catalogue: what was deleted or forbidden since the snapshot is dropped here."""
@@ -188,7 +193,7 @@ class Finder:
             if not batch:
                 return False
             keys = [hit.chunk for hit in batch]
-            texts = self._passages.found(keys)
+            texts = self._passages.with_documents(keys)
             scores = {part: Hits.of(ranking).among(keys).score_of for part, ranking in parts.items()}
             for hit in batch:
                 if hit.chunk in texts and hit.document_number in allowed:

@@ -51,8 +51,8 @@ class OnnxClassifier:
         self._model = OnnxModel(folder, "logits", threads, providers)
         self._follow(operations)
 
-    def under(self, operations: Sequence[Operation]) -> OnnxClassifier:
-        """The same network under another state of the taxonomy; nothing is loaded again."""
+    def with_taxonomy(self, operations: Sequence[Operation]) -> OnnxClassifier:
+        """Return the same network with another state of the taxonomy, without loading it again."""
         other = copy.copy(self)
         other._follow(operations)
         return other
@@ -60,12 +60,12 @@ class OnnxClassifier:
     def _follow(self, operations: Sequence[Operation]) -> None:
         manifest = self._manifest
         limits = [manifest.thresholds[label] for label in manifest.labels]
-        self._mailroom = labelling(manifest.labels, limits, operations, manifest.taxonomy)
-        self.labels = self._mailroom.labels
-        self.digest = self._folder.digest("classify-2", manifest.temperature, self._mailroom.digest)
+        self._labelling = labelling(manifest.labels, limits, operations, manifest.taxonomy)
+        self.labels = self._labelling.labels
+        self.digest = self._folder.digest("classify-2", manifest.temperature, self._labelling.digest)
 
-    def made_of(self, folder: ModelFolder) -> bool:
-        """Whether it runs what this folder holds."""
+    def runs(self, folder: ModelFolder) -> bool:
+        """Return True if this classifier runs the files of ``folder``."""
         return folder.manifest == self._manifest
 
     @property
@@ -76,13 +76,13 @@ class OnnxClassifier:
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """Return one prediction per text, in order. A text without tokens gets equal probabilities and is never confident."""
         own = self._outputs(texts)
-        mailroom = self._mailroom.probabilities(own, self._manifest.multi)
-        return [self._verdict(*rows) for rows in zip(texts, own, mailroom, strict=True)]
+        current = self._labelling.probabilities(own, self._manifest.multi)
+        return [self._prediction(*rows) for rows in zip(texts, own, current, strict=True)]
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Return calibrated probabilities of the current labels, float64, shape (len(texts), labels). Rows sum to 1, or to less
         where a label was retired; each stands for itself where the model gives several labels."""
-        return self._mailroom.probabilities(self._outputs(texts), self._manifest.multi)
+        return self._labelling.probabilities(self._outputs(texts), self._manifest.multi)
 
     def window(self, text: str) -> tuple[tuple[int, int], ...]:
         """The parts of a text that the network sees, as (start, end) in characters: all of it, or its head and its tail."""
@@ -98,28 +98,28 @@ class OnnxClassifier:
         scaled = logits / self._manifest.temperature
         return 1.0 / (1.0 + np.exp(-scaled)) if self._manifest.multi else softmax(scaled)
 
-    def _verdict(self, text: str, own: np.ndarray, mailroom: np.ndarray) -> Prediction:
-        second, first = np.argsort(mailroom, kind="stable")[-2:]
-        outputs = self._mailroom.outputs[first]
+    def _prediction(self, text: str, own: np.ndarray, current: np.ndarray) -> Prediction:
+        second, first = np.argsort(current, kind="stable")[-2:]
+        outputs = self._labelling.outputs[first]
         label = self.labels[first]
         model_label = self._manifest.labels[max(outputs, key=lambda i: own[i])] if outputs else label
         return Prediction(
             label=label,
-            probability=float(mailroom[first]),
+            probability=float(current[first]),
             runner_up=self.labels[second],
-            runner_up_probability=float(mailroom[second]),
-            threshold=self._mailroom.thresholds[first] if text.strip() else NEVER,
+            runner_up_probability=float(current[second]),
+            threshold=self._labelling.thresholds[first] if text.strip() else NEVER,
             model=self.name,
             digest=self._manifest.files[self._manifest.model],
             model_label=model_label if model_label != label else "",
-            taxonomy=self._mailroom.taxonomy,
-            also=self._also(mailroom, first) if self._manifest.multi and text.strip() else (),
+            taxonomy=self._labelling.taxonomy,
+            also=self._also(current, first) if self._manifest.multi and text.strip() else (),
         )
 
-    def _also(self, mailroom: np.ndarray, first: int) -> tuple[str, ...]:
+    def _also(self, current: np.ndarray, first: int) -> tuple[str, ...]:
         """The other labels that are sure, the most probable first."""
-        order = np.argsort(-mailroom, kind="stable")
-        return tuple(self.labels[n] for n in order if n != first and mailroom[n] >= self._mailroom.thresholds[n])
+        order = np.argsort(-current, kind="stable")
+        return tuple(self.labels[n] for n in order if n != first and current[n] >= self._labelling.thresholds[n])
 
 
 def encode(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[list[int]]:

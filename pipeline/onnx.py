@@ -33,7 +33,7 @@ class ModelManifest:
     ``thresholds`` the calibrated probability from which a label is sure; ``temperature`` divides the logits.
     ``multi`` says that a text may have several labels, so that each probability stands for itself. ``max_length`` counts tokens; ``dimension`` is the length of an embedder's vector (0 for a classifier).
     ``data`` says what it was trained on in words, ``fingerprint`` is the SHA-256 of the training data, ``parameters``
-    and ``figures`` are the recipe's. ``taxonomy`` is the id of the last taxonomy operation that its labels follow.
+    and ``metrics`` are the recipe's. ``taxonomy`` is the id of the last taxonomy operation that its labels follow.
     """
 
     name: str
@@ -53,7 +53,7 @@ class ModelManifest:
     fingerprint: str = ""
     taxonomy: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

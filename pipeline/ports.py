@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from pipeline.access import Effect, Rule, Scope
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import (
     Arrival,
     Chunk,
@@ -23,7 +24,6 @@ from pipeline.documents import (
     QueueName,
 )
 from pipeline.facets import Facet
-from pipeline.numbers import Numbers
 from pipeline.questions import Caller, Feedback, Filters, Hit, SavedQuery
 
 
@@ -84,7 +84,7 @@ class Vectors(Protocol):
     """Nearest neighbours by inner product over an immutable snapshot. Chunk keys as in questions.chunk_key."""
 
     def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
-        """Best first; ``allowed`` limits to these document numbers *before* the search, None means no limit. A `Numbers`
+        """Best first; ``allowed`` limits to these document numbers *before* the search, None means no limit. A `DocumentNumbers`
         is quickest: what an index derives from it is kept for as long as the same object is given."""
 
     def __len__(self) -> int: ...
@@ -148,17 +148,22 @@ class Documents(Protocol):
         """Documents that the caller may read, in every state but deleted, and how many there are. Refused("bad-request") for
         a filter on a field of metadata that none of the caller's documents has."""
 
-    def visible(self, caller: Caller, filters: Filters) -> Numbers:
+    def visible(self, caller: Caller, filters: Filters) -> DocumentNumbers:
         """Numbers of the searchable documents (they have vectors, and are not deleted) that the caller may read. The
         same object for as long as nothing has changed."""
 
     def facets(
-        self, caller: Caller, filters: Filters, names: Sequence[str], limit: int = 20, among: Numbers | None = None
+        self,
+        caller: Caller,
+        filters: Filters,
+        names: Sequence[str],
+        limit: int = 20,
+        among: DocumentNumbers | None = None,
     ) -> tuple[Facet, ...]:
         """Of the documents that `find` would find (those ``among`` the numbers), how many have each value of each facet;
         exact. ``limit`` values are told of each."""
 
-    def finished_since(self, at: float) -> Numbers:
+    def finished_since(self, at: float) -> DocumentNumbers:
         """Numbers of the documents, deleted ones left out, that came to their end at ``at`` (epoch seconds) or later."""
 
     def by_number(self, numbers: Collection[int]) -> dict[int, Document]:
@@ -226,7 +231,7 @@ class Passages(Protocol):
     def chunks(self, keys: Collection[int]) -> dict[int, Chunk]:
         """Return chunks by key; chunks of deleted documents are left out."""
 
-    def found(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
+    def with_documents(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
         """Return chunks by key with their documents: all that a search returns about its hits."""
 
     def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
@@ -363,7 +368,7 @@ class Reviews(Protocol):
         """Apply a difference (an item of a plan) at once, in one transaction, with ``data`` in its record; its new
         destinations become deliveries. False where the document is no longer what the item's old side says."""
 
-    def approved(self, caller: Caller) -> Numbers:
+    def approved(self, caller: Caller) -> DocumentNumbers:
         """The filed documents whose label a person gave, of those that the caller may read: examples to learn from."""
 
     def labels(self) -> frozenset[str]:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pipeline.errors import Refused
-from pipeline.figures import days, number
+from pipeline.numeric import days, number
 
 FIELDS = ("title", "name")
 MAX_CHARS = 4000
@@ -45,7 +45,7 @@ _DATED = re.compile(r"\d{4}-\d{1,2}(-\d{1,2})?")
 @dataclass(frozen=True, slots=True)
 class Clause:
     """``sign`` is "", "+" or "-"; ``field`` one of FIELDS or "" for all; ``kind`` "word", "prefix", "like", "number" or
-    "date". ``low`` and ``high`` are the bounds of a range, both inside it: numbers, or days as `figures.day` counts them;
+    "date". ``low`` and ``high`` are the bounds of a range, both inside it: numbers, or days as `numeric.day` counts them;
     ``distance`` is how many letters may differ, 0 for "by the word's length"."""
 
     text: str

@@ -203,10 +203,10 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``found`` False means "not found in your documents"; ``nearest`` then holds the closest passages."""
+    """``answered`` False means "not found in your documents"; ``nearest`` then holds the closest passages."""
 
     question: str
-    found: bool
+    answered: bool
     text: str
     quotes: tuple[Quote, ...]
     nearest: tuple[Passage, ...]

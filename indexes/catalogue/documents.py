@@ -15,10 +15,10 @@ from indexes.catalogue.rule import readable
 from indexes.catalogue.scopes import forget_scopes, insert_new, link_child, link_place
 from indexes.catalogue.store import Store, VisibilityVersion, new_id
 from indexes.catalogue.tables import access, arrivals, chunks, documents, embeddings, events, feedback, jobs, results
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Arrival, Child, Document, Event, QueueName, Stage, State
 from pipeline.errors import Refused
 from pipeline.facets import Facet
-from pipeline.numbers import Numbers
 from pipeline.questions import Caller, Filters
 
 #: Answers of `visible` that are kept per process; each is one array of integers.
@@ -40,7 +40,7 @@ _LISTED = sa.select(access).where(access.c.number.in_(_NUMBERS)).order_by(access
 class SqlDocuments:
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._remembered: OrderedDict[tuple, tuple[VisibilityVersion, Numbers]] = OrderedDict()
+        self._remembered: OrderedDict[tuple, tuple[VisibilityVersion, DocumentNumbers]] = OrderedDict()
         self._lock = threading.Lock()
 
     def receive(self, content_hash: str, size: int, arrival: Arrival, tenant: str = "default") -> tuple[Document, bool]:
@@ -68,7 +68,7 @@ class SqlDocuments:
             query = sa.select(documents).where(*where).order_by(order).limit(limit).offset(offset)
             return self._all(connection, query), int(total or 0)
 
-    def visible(self, caller: Caller, filters: Filters) -> Numbers:
+    def visible(self, caller: Caller, filters: Filters) -> DocumentNumbers:
         # Counted before it is read: what changes in between is read again at the next question.
         at, key = self.store.visibility(), (caller.principals, caller.tenant, caller.admin, filters)
         with self._lock:
@@ -80,7 +80,7 @@ class SqlDocuments:
             check_fields(connection, caller, filters)
             numbers = self._brought_up(connection, caller, filters, at, *held) if held else None
             if numbers is None:
-                numbers = Numbers(connection.scalars(_searchable(caller, filters)))
+                numbers = DocumentNumbers(connection.scalars(_searchable(caller, filters)))
         with self._lock:
             self._remembered[key] = at, numbers
             self._remembered.move_to_end(key)
@@ -95,21 +95,26 @@ class SqlDocuments:
         filters: Filters,
         at: VisibilityVersion,
         since: VisibilityVersion,
-        held: Numbers,
-    ) -> Numbers | None:
+        held: DocumentNumbers,
+    ) -> DocumentNumbers | None:
         """What was ``held``, with the documents that changed ``since`` looked at again; None where anything may have changed,
         or so many that one look at all is quicker."""
         if at.last_global > since.current or at.unattributed != since.unattributed:
             return None
         query = sa.select(documents.c.number).where(documents.c.changed > since.current).limit(FEW_CHANGED + 1)
-        changed = Numbers(connection.scalars(query))
+        changed = DocumentNumbers(connection.scalars(query))
         if len(changed) > FEW_CHANGED:
             return None
         kept = connection.scalars(_searchable(caller, filters).where(documents.c.number.in_(changed.array.tolist())))
-        return held.updated(changed, Numbers(kept))
+        return held.updated(changed, DocumentNumbers(kept))
 
     def facets(
-        self, caller: Caller, filters: Filters, names: Sequence[str], limit: int = 20, among: Numbers | None = None
+        self,
+        caller: Caller,
+        filters: Filters,
+        names: Sequence[str],
+        limit: int = 20,
+        among: DocumentNumbers | None = None,
     ) -> tuple[Facet, ...]:
         where = [documents.c.state != State.DELETED, *readable(caller), *matching(filters)]
         parts = [None] if among is None else batches(among.array.tolist())
@@ -122,10 +127,10 @@ class SqlDocuments:
                     counted[name] += attributes.counts(connection, name, [*where, *only])
         return tuple(attributes.facet(name, counted[name], limit) for name in names)
 
-    def finished_since(self, at: float) -> Numbers:
+    def finished_since(self, at: float) -> DocumentNumbers:
         where = (documents.c.finished_at >= at, documents.c.state != State.DELETED)
         with self.store.read() as connection:
-            return Numbers(connection.scalars(sa.select(documents.c.number).where(*where)))
+            return DocumentNumbers(connection.scalars(sa.select(documents.c.number).where(*where)))
 
     def by_number(self, numbers: Collection[int]) -> dict[int, Document]:
         found: dict[int, Document] = {}

@@ -32,7 +32,7 @@ class SqlPassages:
         rows = self._at(keys, _CHUNK, "")
         return {chunk_key(row[0], row[1]): Chunk(*row[1:]) for row in rows}
 
-    def found(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
+    def with_documents(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
         rows = self._at(keys, (*_CHUNK, *_HEAD), _BESIDE)
         return {chunk_key(row[0], row[1]): (Chunk(*row[1:_OF_HEAD]), Head(*row[_OF_HEAD:])) for row in rows}
 

@@ -11,8 +11,8 @@ from indexes.catalogue.documents import add_event, enqueue, readable, to_documen
 from indexes.catalogue.plans import snapshot
 from indexes.catalogue.store import Store, new_id
 from indexes.catalogue.tables import documents, events
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Document, Event, QueueName, State
-from pipeline.numbers import Numbers
 from pipeline.questions import Caller
 from pipeline.reclassify import APPROVED, CHANGED, PERSON, REVIEW
 
@@ -52,11 +52,11 @@ class SqlReviews:
             effect = f"deliver:{document.id}:{kind}:{target}:{decision}"
             enqueue(self.store, connection, QueueName.DELIVER, document.id, "deliver", {**payload, "at": now}, effect)
 
-    def approved(self, caller: Caller) -> Numbers:
+    def approved(self, caller: Caller) -> DocumentNumbers:
         decided = [documents.c.model.startswith(PERSON), documents.c.state == State.INDEXED]
         with self.store.read() as connection:
             query = sa.select(documents.c.number).where(*decided, *readable(caller))
-            return Numbers(connection.scalars(query))
+            return DocumentNumbers(connection.scalars(query))
 
     def labels(self) -> frozenset[str]:
         decided = [documents.c.model.startswith(PERSON), documents.c.state == State.INDEXED]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from indexes.catalogue.tables import access_rules, document_scopes, documents, scopes, storable
-from pipeline.access import Scope, chain, place
+from pipeline.access import Scope, folder_scope, with_ancestors
 
 
 def insert_new(connection: sa.Connection, table: sa.Table) -> Any:
@@ -21,7 +21,7 @@ def insert_new(connection: sa.Connection, table: sa.Table) -> Any:
 
 def link_place(connection: sa.Connection, number: int, source: str, path: str) -> bool:
     """The document stands under the folder of this arrival, from now on; False where it did before."""
-    scope = ensure(connection, place(storable(source), storable(path)))
+    scope = ensure(connection, folder_scope(storable(source), storable(path)))
     new = insert_new(connection, document_scopes).values(number=number, scope=scope)
     return connection.scalar(new.returning(document_scopes.c.scope)) is not None
 
@@ -55,7 +55,7 @@ def ensure(connection: sa.Connection, scope: Scope) -> int:
     if (known := find(connection, scope)) is not None:
         return known
     parent = None
-    for each in chain(scope):
+    for each in with_ancestors(scope):
         row = {"source": each.source, "folder": each.folder, "document_id": each.document_id}
         new = insert_new(connection, scopes).values(digest=digest(each), parent=parent, **row)
         connection.execute(new)

@@ -12,7 +12,7 @@ import numpy as np
 import tantivy
 from tantivy import Occur, Query
 
-from pipeline.numbers import Numbers
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.questions import ORDINAL_BITS
 
 #: Where more than this share of the documents is allowed, hits are read and the others left out.
@@ -33,7 +33,7 @@ class Limit:
     """What a filter means for one index. ``query``, and ``others``, which says the same by those that are not allowed, are
     made when they are first needed."""
 
-    kept: Numbers
+    kept: DocumentNumbers
     share: float
     query: Query | None = None
     others: Query | None = None
@@ -44,13 +44,13 @@ class Limit:
 class LimitedSearch:
     """Best hits among the allowed documents, as (chunk keys, scores). ``present``: the documents in the index."""
 
-    def __init__(self, searcher: tantivy.Searcher, schema: tantivy.Schema, present: Numbers) -> None:
+    def __init__(self, searcher: tantivy.Searcher, schema: tantivy.Schema, present: DocumentNumbers) -> None:
         self._searcher, self._schema, self._present = searcher, schema, present
         self._size = int(searcher.num_docs)
-        self._limits: list[tuple[weakref.ref[Numbers], Limit]] = []
+        self._limits: list[tuple[weakref.ref[DocumentNumbers], Limit]] = []
         self._lock = Lock()
 
-    def best(self, query: Query, k: int, allowed: Numbers | None, wide: float = WIDE) -> Found:
+    def best(self, query: Query, k: int, allowed: DocumentNumbers | None, wide: float = WIDE) -> Found:
         """Best first. ``wide``: the share from which on hits are read and the forbidden left out; smaller pays for few hits."""
         limit = self._limit(allowed) if allowed is not None else None
         if limit is None or len(limit.kept) == len(self._present):
@@ -65,7 +65,7 @@ class LimitedSearch:
                 return keys[good][:k], scores[good][:k]
         return self._run(Query.boolean_query([(Occur.Must, query), (Occur.Must, self._members(limit))]), k)
 
-    def holds(self, word: str, passages: Callable[[str], Query], allowed: Numbers | None) -> bool:
+    def holds(self, word: str, passages: Callable[[str], Query], allowed: DocumentNumbers | None) -> bool:
         """Whether an allowed document has the word, of which ``passages`` says where it stands. Remembered for a filter."""
         limit = self._limit(allowed) if allowed is not None else None
         if limit is None:
@@ -87,7 +87,7 @@ class LimitedSearch:
             return good
         return len(self._run(Query.boolean_query([(Occur.Must, query), (Occur.Must, self._members(limit))]), 1)[0]) > 0
 
-    def only(self, allowed: Numbers | None) -> Query | None:
+    def only(self, allowed: DocumentNumbers | None) -> Query | None:
         """A query that the passages of the allowed documents match; None where that is all of them."""
         limit = self._limit(allowed) if allowed is not None else None
         if limit is None or len(limit.kept) == len(self._present):
@@ -106,13 +106,13 @@ class LimitedSearch:
         keys = self._searcher.fast_field_values("chunk", [address for _, address in hits])
         return np.array(keys, np.int64), np.array([score for score, _ in hits], np.float64)
 
-    def _limit(self, allowed: Numbers) -> Limit:
+    def _limit(self, allowed: DocumentNumbers) -> Limit:
         """Kept while ``allowed`` lives."""
         with self._lock:
             for ref, limit in self._limits:
                 if ref() is allowed:
                     return limit
-        kept = Numbers(self._present.array[allowed.member(self._present.array)])
+        kept = DocumentNumbers(self._present.array[allowed.member(self._present.array)])
         limit = Limit(kept, len(kept) / max(1, len(self._present)))
         with self._lock:
             alive = [each for each in self._limits if each[0]() is not None]

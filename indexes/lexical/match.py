@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from indexes.lexical.analysis import content_words, folded, language_of, stem, stems, written
 from pipeline.errors import Refused
-from pipeline.figures import figures
+from pipeline.numeric import numbers_and_dates
 from pipeline.query import Clause, parse
 
 _WORD = re.compile(r"[^\W_]+")
@@ -122,7 +122,7 @@ def admits(clauses: Sequence[Clause], text: str, title: str = "", name: str = ""
 
 def _holds(clause: Clause, text: str, title: str, name: str) -> bool:
     if clause.ranged:
-        numbers, dates = figures(text)
+        numbers, dates = numbers_and_dates(text)
         return any(_inside(clause, value) for value in (numbers if clause.kind == "number" else dates))
     language = language_of(text)
     chosen = {"title": (title,), "name": (name,)}.get(clause.field, (text, title, name))

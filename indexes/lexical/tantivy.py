@@ -20,10 +20,10 @@ from indexes.lexical.build import Builder
 from indexes.lexical.limit import LimitedSearch
 from indexes.lexical.match import admits, highlights
 from indexes.lexical.typed import EXAMPLES, completions, titled
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured
-from pipeline.figures import figures
-from pipeline.numbers import Numbers
+from pipeline.numeric import numbers_and_dates
 from pipeline.query import parse
 from pipeline.questions import Hit, Hits, chunk_key
 
@@ -89,7 +89,7 @@ def add_document(
         row.add_text("title_words", _words_of(heading))
         row.add_text("name_words", _words_of(name))
         row.add_text("language", language)
-        numbers, dates = figures(chunk.text)
+        numbers, dates = numbers_and_dates(chunk.text)
         for value in numbers:
             row.add_float("numbers", value)
         for day in dates:
@@ -119,7 +119,7 @@ class TantivyLexical:
 
     def __init__(self, index: tantivy.Index, numbers: Collection[int]) -> None:
         self._searcher = index.searcher()
-        self._limited = LimitedSearch(self._searcher, SCHEMA, Numbers.of(numbers))
+        self._limited = LimitedSearch(self._searcher, SCHEMA, DocumentNumbers.of(numbers))
         self._builder = Builder(self._searcher, SCHEMA)
 
     def __len__(self) -> int:
@@ -160,10 +160,10 @@ class TantivyLexical:
             return []
         return Hits(*self._limited.best(asked, k, _numbers(allowed)))
 
-    def _knows(self, readable: Numbers | None, word: str) -> bool:
+    def _knows(self, readable: DocumentNumbers | None, word: str) -> bool:
         """Whether a word of letters stands in a readable text."""
         return self._builder.knows(word) and self._limited.holds(word, self._builder.holding, readable)
 
 
-def _numbers(allowed: Collection[int] | None) -> Numbers | None:
-    return Numbers.of(allowed) if allowed is not None else None
+def _numbers(allowed: Collection[int] | None) -> DocumentNumbers | None:
+    return DocumentNumbers.of(allowed) if allowed is not None else None

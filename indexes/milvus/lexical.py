@@ -22,9 +22,9 @@ from indexes.milvus.server import MOST, Server
 from indexes.milvus.terms import figure_field, joined, token
 from indexes.milvus.vectors import found
 from indexes.milvus.words import Words
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
-from pipeline.figures import figures
-from pipeline.numbers import Numbers
+from pipeline.numeric import numbers_and_dates
 from pipeline.query import parse
 from pipeline.questions import Hit, Hits
 
@@ -84,7 +84,7 @@ class MilvusLexical:
         def ranked(expression: str, limit: int) -> Hits:
             return self._ranked(asked, " and ".join(filter(None, (expression, asked.expression))), limit)
 
-        return self._limit.best(ranked, k, Numbers.of(allowed) if allowed is not None else None)
+        return self._limit.best(ranked, k, DocumentNumbers.of(allowed) if allowed is not None else None)
 
     def highlights(
         self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
@@ -161,6 +161,6 @@ def fields_of(chunk: Chunk, title: str | None, name: str) -> tuple[dict[str, str
         "code": joined([*as_written, *parts(as_written)]),
         "title": joined(titles, written(heading)),
         "name": joined(named, written(name)),
-        "figures": figure_field(*figures(chunk.text)),
+        "figures": figure_field(*numbers_and_dates(chunk.text)),
     }
     return fields, language

@@ -15,7 +15,7 @@ from threading import Lock
 import numpy as np
 
 from indexes.milvus.server import MOST
-from pipeline.numbers import Numbers
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.questions import ORDINAL_BITS, Hits
 
 #: Runs in one expression; more are asked for in parts.
@@ -41,12 +41,12 @@ class Runs:
 class Limit:
     """``present``: the documents in the index."""
 
-    def __init__(self, present: Numbers) -> None:
+    def __init__(self, present: DocumentNumbers) -> None:
         self._present = present
-        self._kept: list[tuple[weakref.ref[Numbers], Runs]] = []
+        self._kept: list[tuple[weakref.ref[DocumentNumbers], Runs]] = []
         self._lock = Lock()
 
-    def best(self, search: Search, k: int, allowed: Numbers | None) -> Hits:
+    def best(self, search: Search, k: int, allowed: DocumentNumbers | None) -> Hits:
         """The ``k`` best hits among the allowed documents."""
         k = min(k, MOST)
         if allowed is None:
@@ -65,7 +65,7 @@ class Limit:
         order = np.lexsort((keys, -scores))[:k]
         return Hits(keys[order], scores[order])
 
-    def _runs(self, allowed: Numbers) -> Runs:
+    def _runs(self, allowed: DocumentNumbers) -> Runs:
         """Kept while ``allowed`` lives."""
         with self._lock:
             for ref, runs in self._kept:
@@ -78,7 +78,7 @@ class Limit:
         return runs
 
 
-def runs_of(allowed: Numbers, present: Numbers) -> Runs:
+def runs_of(allowed: DocumentNumbers, present: DocumentNumbers) -> Runs:
     """Runs reach over numbers that no document of the index has."""
     places = np.flatnonzero(allowed.member(present.array))
     if len(places) == len(present):
@@ -98,5 +98,5 @@ def _expression(pairs: list[tuple[int, int]]) -> str:
     return f"({' or '.join(found)})"
 
 
-def _allowed(hits: Hits, allowed: Numbers) -> Hits:
+def _allowed(hits: Hits, allowed: DocumentNumbers) -> Hits:
     return hits[allowed.member(hits.keys >> ORDINAL_BITS)]

@@ -12,8 +12,8 @@ from indexes.milvus.server import Server
 from indexes.milvus.state import Facts, Held, changed_since, read_facts
 from indexes.milvus.vectors import MilvusVectors
 from indexes.reader import EMPTY, FIRST_PAUSE, LAST_PAUSE, Snapshot
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.errors import Misconfigured, Unavailable
-from pipeline.numbers import Numbers
 
 #: The state is asked for no more often than this, seconds.
 LOOK_EVERY = 0.3
@@ -70,7 +70,7 @@ class MilvusReader:
         self._snapshot = self._opened(facts) if facts else EMPTY
 
     def _opened(self, facts: Facts) -> Snapshot:
-        numbers, held = Numbers(self._held), self._held.values()
+        numbers, held = DocumentNumbers(self._held), self._held.values()
         total, bare = sum(each.passages for each in held), [each for each in held if each.bare]
         limit = Limit(numbers)
         count = total - sum(each.passages for each in bare)

@@ -8,7 +8,7 @@ import numpy as np
 
 from indexes.milvus.limit import Limit
 from indexes.milvus.server import Server
-from pipeline.numbers import Numbers
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.questions import Hit, Hits
 
 
@@ -31,7 +31,7 @@ class MilvusVectors:
             parts = [part for part in (expression, "bare == false" if self._bare else "") if part]
             return found(self._server, self._passages, asked, "vector", "IP", " and ".join(parts), limit)
 
-        return self._limit.best(near, k, Numbers.of(allowed) if allowed is not None else None)
+        return self._limit.best(near, k, DocumentNumbers.of(allowed) if allowed is not None else None)
 
 
 def found(server: Server, collection: str, asked: object, field: str, metric: str, expression: str, limit: int) -> Hits:

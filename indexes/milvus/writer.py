@@ -23,10 +23,10 @@ from indexes.milvus.schema import DOCUMENTS, PASSAGES, WORDS
 from indexes.milvus.server import Server
 from indexes.milvus.state import Facts, Held
 from indexes.milvus.words import Vocabulary, only_in, words_of
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured
 from pipeline.faults import fault
-from pipeline.numbers import Numbers
 from pipeline.questions import chunk_key
 
 #: Rows of one insertion, and documents of one deletion: a message stays under a few megabytes.
@@ -53,14 +53,14 @@ class MilvusWriter:
         self.reopen()
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> DocumentNumbers:
         """The documents that the index will hold after the next publication."""
-        return Numbers(self._held)
+        return DocumentNumbers(self._held)
 
     @property
-    def without_vectors(self) -> Numbers:
+    def without_vectors(self) -> DocumentNumbers:
         """Those of them that are found by their words only."""
-        return Numbers(each.number for each in self._held.values() if each.bare)
+        return DocumentNumbers(each.number for each in self._held.values() if each.bare)
 
     @property
     def is_there(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from indexes.vectors.segments import Segment
-from pipeline.numbers import Numbers
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.questions import Hit, Hits
 
 
@@ -23,7 +23,7 @@ class FaissVectors:
     def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
         if not self.segments:
             return []
-        numbers = Numbers.of(allowed) if allowed is not None else None
+        numbers = DocumentNumbers.of(allowed) if allowed is not None else None
         query = np.ascontiguousarray(vector, dtype=np.float32).reshape(-1)
         found = [segment.search(query, k, numbers) for segment in self.segments]
         keys = np.concatenate([each[0] for each in found])

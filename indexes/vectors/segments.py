@@ -24,7 +24,7 @@ import numpy as np
 from indexes.vectors.kinds import EXACT, best_of, by_lists, kind_for, nearest
 from indexes.vectors.measure import built
 from indexes.vectors.rows import Memory, Rows, inner_products
-from pipeline.numbers import IdentityToken, Numbers
+from pipeline.document_numbers import DocumentNumbers, IdentityToken
 from pipeline.questions import ORDINAL_BITS
 
 #: Under a filter that leaves at most this many rows they are all compared: cheaper than proposing, and exact.
@@ -62,23 +62,23 @@ class Segment:
     keys: np.ndarray
     rows: Memory
     index: faiss.Index | None = None
-    dropped: Numbers = field(default_factory=Numbers)
+    dropped: DocumentNumbers = field(default_factory=DocumentNumbers)
     _lock: Lock = field(default_factory=Lock, repr=False)
     _selections: list[tuple[weakref.ref[IdentityToken], Selection | None]] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def without(self, dropped: Numbers) -> Segment:
+    def without(self, dropped: DocumentNumbers) -> Segment:
         """The same files with another list of documents that are gone."""
         made = Segment(self.name, self.kind, self.keys, self.rows, self.index, dropped)
         made.__dict__["documents"] = self.documents  # the keys are the same
         return made
 
     @cached_property
-    def documents(self) -> Numbers:
+    def documents(self) -> DocumentNumbers:
         """Numbers of the documents that have rows here, dropped ones too."""
-        return Numbers(self.keys >> ORDINAL_BITS)
+        return DocumentNumbers(self.keys >> ORDINAL_BITS)
 
     @cached_property
     def live(self) -> np.ndarray | None:
@@ -89,37 +89,37 @@ class Segment:
     def live_count(self) -> int:
         return len(self) if self.live is None else int(np.count_nonzero(self.live))
 
-    def selected(self, allowed: Numbers | None) -> Selection | None:
+    def selected(self, allowed: DocumentNumbers | None) -> Selection | None:
         """The rows of the allowed documents that are valid; None for all rows. Kept while ``allowed`` lives."""
         if allowed is None:
             return self._valid
         with self._lock:
             kept = {mark: selection for ref, selection in self._selections if (mark := ref()) is not None}
-        if allowed.mark in kept:
-            return kept[allowed.mark]
-        selection = kept[allowed.before[0]] if self._is_as_before(allowed, kept) else self._select(allowed)
+        if allowed.token in kept:
+            return kept[allowed.token]
+        selection = kept[allowed.derived_from[0]] if self._is_as_before(allowed, kept) else self._select(allowed)
         with self._lock:
             alive = [each for each in self._selections if each[0]() is not None]
-            self._selections[:] = [(weakref.ref(allowed.mark), selection), *alive][:FILTERS_KEPT]
+            self._selections[:] = [(weakref.ref(allowed.token), selection), *alive][:FILTERS_KEPT]
         return selection
 
     @cached_property
     def _valid(self) -> Selection | None:
         return None if self.live is None else Selection.of(self.live)
 
-    def _is_as_before(self, allowed: Numbers, kept: Collection[IdentityToken]) -> bool:
+    def _is_as_before(self, allowed: DocumentNumbers, kept: Collection[IdentityToken]) -> bool:
         """Whether the set differs, in no document that is here, from one whose rows are known."""
-        if allowed.before is None or allowed.before[0] not in kept:
+        if allowed.derived_from is None or allowed.derived_from[0] not in kept:
             return False
-        return not np.any(self.documents.member(allowed.before[1]))
+        return not np.any(self.documents.member(allowed.derived_from[1]))
 
-    def _select(self, allowed: Numbers) -> Selection | None:
+    def _select(self, allowed: DocumentNumbers) -> Selection | None:
         mask = allowed.member(self.keys >> ORDINAL_BITS)
         if self.live is not None:
             mask &= self.live
         return None if mask.all() else Selection.of(mask)
 
-    def search(self, query: np.ndarray, k: int, allowed: Numbers | None) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, query: np.ndarray, k: int, allowed: DocumentNumbers | None) -> tuple[np.ndarray, np.ndarray]:
         """The best ``k`` of the allowed rows: (chunk keys, scores), in no order."""
         selection = self.selected(allowed)
         count = len(self) if selection is None else selection.count
@@ -197,7 +197,7 @@ def read_segment(name: str, kind: str, dimension: int, folder: Path, dropped: Se
     keys = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     rows = Rows(folder / files_of(name, kind)[1], dimension)
     index = None if kind == EXACT else faiss.read_index(str(folder / f"{name}.faiss"), faiss.IO_FLAG_MMAP_IFC)
-    return Segment(name, kind, keys, rows, index, Numbers(dropped))
+    return Segment(name, kind, keys, rows, index, DocumentNumbers(dropped))
 
 
 def merge(name: str, segments: Sequence[Segment], folder: Path, large: str = "") -> Segment | None:

@@ -29,8 +29,8 @@ import numpy as np
 
 from indexes import generations as gen
 from pipeline.answer import Finder
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage
-from pipeline.numbers import Numbers
 from pipeline.questions import ADMINISTRATOR, ORDINAL_BITS, Filters, SearchRequest
 from tests.benchmarks.chunks import PER_DOCUMENT, Chunks
 from tests.benchmarks.record import record
@@ -278,7 +278,7 @@ def judged(folder: Path, made: Chunks, roles: list[str]) -> dict[str, Any]:
         "not_found": sum(note["number"] not in note["found"][:1] for note in live),
         "stale_answers": sum(note["stale"] for note in asked),
         "errors": len(of("error")),
-        "index_differs": len(last ^ Numbers(expected)),
+        "index_differs": len(last ^ DocumentNumbers(expected)),
         "searcher_rss_mb_first": round(max(memory[0::2]) / 1024),
         "searcher_rss_mb_last": round(max(memory[1::2]) / 1024),
     }
@@ -305,8 +305,8 @@ def _ranges(numbers: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(numbers[[0, *(breaks + 1)]].tolist(), numbers[[*breaks, -1]].tolist(), strict=True))
 
 
-def _members(ranges: list[tuple[int, int]]) -> Numbers:
-    return Numbers(np.concatenate([np.arange(first, last + 1) for first, last in ranges]))
+def _members(ranges: list[tuple[int, int]]) -> DocumentNumbers:
+    return DocumentNumbers(np.concatenate([np.arange(first, last + 1) for first, last in ranges]))
 
 
 def _read(file: Path) -> Iterator[dict[str, Any]]:

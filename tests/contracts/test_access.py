@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from indexes.catalogue.tables import access as access_table
 from indexes.catalogue.tables import document_scopes, scopes, visibility_version
 from indexes.open import open_catalogue
-from pipeline.access import Effect, Origin, Rule, Scope, chain, decide, groups_of, place
+from pipeline.access import Effect, Origin, Rule, Scope, decide, folder_scope, groups_of, with_ancestors
 from pipeline.documents import Arrival, Child, Document, Outcome, QueueName, Stage, State
 from pipeline.errors import Refused
 from pipeline.ports import Catalogue
@@ -271,7 +271,7 @@ def test_the_rule_in_sql_is_the_rule_in_python(catalogue: Catalogue) -> None:
         source, folder = rng.choice(["s", "t"]), rng.choice(folders)
         access = tuple(rng.sample([*people, *teams, "*"], rng.choice([0, 1, 1, 2])))
         made = put(catalogue, number, f"{folder}/{number}".lstrip("/"), access, source)
-        places[made.id], listed[made.id] = chain(place(source, made.path)), access
+        places[made.id], listed[made.id] = with_ancestors(folder_scope(source, made.path)), access
     for at in range(len(teams)):
         members = rng.sample(people, 2) + rng.sample(teams[at + 1 :], min(1, len(teams) - at - 1))
         catalogue.groups.put(teams[at], members)

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indexes.open import open_catalogue
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import (
     Arrival,
     Child,
@@ -33,7 +34,6 @@ from pipeline.documents import (
     State,
 )
 from pipeline.errors import Refused
-from pipeline.numbers import Numbers
 from pipeline.ports import Catalogue
 from pipeline.questions import ADMINISTRATOR, Caller, Filters, chunk_key
 
@@ -106,7 +106,7 @@ def test_a_deleted_document_is_gone_and_may_come_back_as_another(catalogue: Cata
     assert catalogue.documents.visible(ADMINISTRATOR, Filters()) == frozenset()
     assert catalogue.documents.by_number([old.number]) == {}
     held = [chunk_key(old.number, 0)]
-    assert catalogue.passages.chunks(held) == catalogue.passages.found(held) == {}
+    assert catalogue.passages.chunks(held) == catalogue.passages.with_documents(held) == {}
     assert catalogue.passages.result(f"{1:064d}") is None
     catalogue.documents.delete(old.id)  # once more changes nothing
     new = arrive(catalogue)
@@ -151,7 +151,7 @@ def test_facets_and_filters_on_metadata(catalogue: Catalogue) -> None:
     assert told(EVERYONE, "month") == {"1970-01": 2} and told(EVERYONE, "year") == {"1970": 2}
     assert told(EVERYONE, "state", owners=("Ana", "Cy")) == {"processing": 1}
     assert told(EVERYONE, "metadata.pages", metadata=(("author", ("Ben",)),)) == {"3": 1}
-    numbers = Numbers([catalogue.documents.find(EVERYONE, Filters(owners=("Ana",)))[0][0].number])
+    numbers = DocumentNumbers([catalogue.documents.find(EVERYONE, Filters(owners=("Ana",)))[0][0].number])
     (facet,) = catalogue.documents.facets(EVERYONE, Filters(), ["owner"], among=numbers)
     assert [(each.value, each.count) for each in facet.values] == [("Ana", 1)]
     with pytest.raises(Refused, match="author, owner, pages"):
@@ -325,7 +325,7 @@ def test_passages_come_back_as_they_were_stored(catalogue: Catalogue) -> None:
     assert catalogue.passages.of_document(document.number, "another")[1] is None
     keys = [chunk_key(document.number, 1), chunk_key(document.number, 7), chunk_key(99, 1)]
     assert list(catalogue.passages.chunks(keys)) == keys[:1]
-    ((chunk, head),) = catalogue.passages.found(keys).values()
+    ((chunk, head),) = catalogue.passages.with_documents(keys).values()
     assert chunk == catalogue.passages.chunks(keys)[keys[0]] == chunks[1]
     assert head == Head(**{name: getattr(document, name) for name in Head.__dataclass_fields__})
     assert catalogue.passages.result(f"{1:064d}") == b"parsed"

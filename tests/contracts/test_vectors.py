@@ -19,8 +19,8 @@ from indexes.vectors.faiss import FaissVectors
 from indexes.vectors.kinds import KINDS
 from indexes.vectors.memory import MemoryVectors
 from indexes.vectors.segments import make_segment, read_segment, write_segment
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
-from pipeline.numbers import Numbers
 from pipeline.ports import Vectors
 from pipeline.questions import ORDINAL_BITS, chunk_key
 from tests.support.milvus import MilvusServer
@@ -139,9 +139,9 @@ def test_no_forbidden_hit_and_no_starved_k(quick: Make, allowed: frozenset[int],
 )
 def test_a_filter_that_was_made_of_another_one(quick: Make, checked: set[int], kept: set[int]) -> None:
     keys, rows = some(20)
-    vectors, before = quick(keys, rows), Numbers([1, 2, 3])
+    vectors, before = quick(keys, rows), DocumentNumbers([1, 2, 3])
     assert {hit.document_number for hit in vectors.search(rows[0], 60, before)} == set(before)
-    after = before.updated(Numbers(checked), Numbers(kept))
+    after = before.updated(DocumentNumbers(checked), DocumentNumbers(kept))
     assert {hit.document_number for hit in vectors.search(rows[0], 60, after)} == set(after) - {21}
 
 
@@ -151,7 +151,7 @@ def test_few_rows_are_all_compared(kind: str, resident: int, monkeypatch: pytest
     monkeypatch.setattr(segments, "FEW_ROWS", 1000)
     monkeypatch.setattr("indexes.vectors.rows.WINDOWS_RESIDENT", resident)
     keys, rows = some(50, seed=2)
-    allowed, stored = Numbers([2, 17, 40]), rows.astype(np.float16).astype(np.float32)
+    allowed, stored = DocumentNumbers([2, 17, 40]), rows.astype(np.float16).astype(np.float32)
     kept = allowed.member(keys >> ORDINAL_BITS)
     order = np.argsort(-(stored @ rows[5]) + 9.0 * ~kept)[: kept.sum()]
     hits = of_kind(kind, files=True)(keys, rows).search(rows[5], 20, allowed)
@@ -167,8 +167,8 @@ def test_a_large_segment_finds_what_comparing_all_finds(kind: str) -> None:
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     keys = np.array([chunk_key(1 + n, 0) for n in range(len(rows))], np.int64)
     exact, other = MemoryVectors(keys, rows), of_kind(kind)(keys, rows)
-    half = Numbers(range(1, 4000, 2))
-    for allowed in (None, half, Numbers(range(3900, 3990))):
+    half = DocumentNumbers(range(1, 4000, 2))
+    for allowed in (None, half, DocumentNumbers(range(3900, 3990))):
         shared = [
             len({h.chunk for h in exact.search(q, 10, allowed)} & {h.chunk for h in other.search(q, 10, allowed)})
             for q in rows[:50]

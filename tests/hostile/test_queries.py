@@ -14,7 +14,7 @@ from indexes.lexical.memory import MemoryLexical
 from indexes.lexical.tantivy import TantivyLexical, add_document, open_index
 from pipeline.documents import Chunk
 from pipeline.errors import Refused
-from pipeline.figures import figures
+from pipeline.numeric import numbers_and_dates
 from pipeline.query import MAX_CHARS, MAX_CLAUSES, MAX_WIDE, parse
 from pipeline.questions import chunk_key
 from tests.support.serving import client, make_mailroom, read_and_index, serving
@@ -130,7 +130,7 @@ def test_any_text_is_a_query_or_a_mistake_with_a_sentence(lexical, query: str, p
 )
 def test_figures_of_a_hostile_text_take_linear_time(text: str) -> None:
     started = time.monotonic()
-    numbers, days = figures(text)
+    numbers, days = numbers_and_dates(text)
     assert len(numbers) <= 200 and len(days) <= 200
     assert time.monotonic() - started < SECONDS
 

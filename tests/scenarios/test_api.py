@@ -152,7 +152,7 @@ class TestReading:
         assert set(hit["explain"]) == {"lexical", "vector", "fused"}
         answer = place.ann.post("/v1/ask", json={"question": "How long is the notice period?"}).json()
         quote = answer["quotes"][0]
-        assert answer["found"]
+        assert answer["answered"]
         assert place.ann.get(quote["href"]).json()["text"] == quote["text"]
 
     @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ class TestAccess:
         asked = place.bob.post("/v1/ask", json={"question": "How long is the notice period of the lease?"})
         assert (listed["items"], listed["total"]) == ([], 0)
         assert lease.id not in str(found)
-        assert not asked.json()["found"]
+        assert not asked.json()["answered"]
         assert "three months" not in asked.text
 
     def test_sending_another_s_content_does_not_tell_that_it_is_there(self, place: Place) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.access import Effect, Rule, Scope, chain, decide, groups_of, place
+from pipeline.access import Effect, Rule, Scope, decide, folder_scope, groups_of, with_ancestors
 from pipeline.documents import Arrival, Chunk, Document, Outcome, QueueName, Stage, State
 from pipeline.questions import Caller
 from workers.assemble import Mailroom
@@ -39,7 +39,7 @@ class Rights:
         vectors = self.mailroom.embedder.embed([" ".join(words) for words in texts])
         for number, (words, arrival, label) in enumerate(zip(texts, arrivals, labels, strict=True)):
             document = self._filed(number, words, arrival, label, vectors[number : number + 1])
-            scopes = {*chain(place(arrival.source, arrival.path)), Scope(document_id=document.id)}
+            scopes = {*with_ancestors(folder_scope(arrival.source, arrival.path)), Scope(document_id=document.id)}
             self.held[document.id] = Held(document, words, label, scopes, set(arrival.access))
         self.mailroom.writer.publish()
 
@@ -97,7 +97,7 @@ class Rights:
         """The same content in another place."""
         held = self.held[document_id]
         self.mailroom.catalogue.documents.receive(held.document.content_hash, 1, arrival)
-        held.scopes.update(chain(place(arrival.source, arrival.path)))
+        held.scopes.update(with_ancestors(folder_scope(arrival.source, arrival.path)))
         held.listed.update(arrival.access)
 
     def erase(self, document_id: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.types import Scope as Connection
 
-from pipeline.access import Effect, Origin, Scope, chain, place
+from pipeline.access import Effect, Origin, Scope, folder_scope, with_ancestors
 from pipeline.documents import Arrival, Document
 from pipeline.errors import Refused
 from pipeline.ports import Catalogue, Keys
@@ -95,4 +95,6 @@ def seen(catalogue: Catalogue, caller: Caller, document_id: str, arrivals: Seque
         if rule.effect is not Effect.DENY and rule.origin is not Origin.ARRIVAL and rule.principal in held
     }
     own = Scope(document_id=document_id)
-    return [a for a in arrivals if held & {*a.access} or allowing & {own, *chain(place(a.source, a.path))}]
+    return [
+        a for a in arrivals if held & {*a.access} or allowing & {own, *with_ancestors(folder_scope(a.source, a.path))}
+    ]

@@ -7,8 +7,8 @@ import threading
 import time
 from importlib.metadata import version
 
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.errors import MailroomError
-from pipeline.numbers import Numbers
 from pipeline.parse.sandbox import SandboxedParser
 from pipeline.questions import Caller, Filters
 from workers.api.schemas.documents import Health as Report
@@ -32,7 +32,7 @@ class Completeness:
     def __init__(self, mailroom: Mailroom) -> None:
         self._mailroom = mailroom
         self._looked_at = float("-inf")
-        self._lacking: Numbers | None = None
+        self._lacking: DocumentNumbers | None = None
         self.is_behind = False
 
     def look(self) -> bool:

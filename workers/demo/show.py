@@ -108,7 +108,7 @@ def on_one_line(text: Text) -> Text:
 def answer(console: Console, told: Json) -> None:
     """The quotes with their places, or the honest refusal."""
     console.print(f"\nquestion: {told['question']}", style="bold", markup=False)
-    if not told["found"]:
+    if not told["answered"]:
         nearest = ", ".join(dict.fromkeys(each["document_name"] for each in told["nearest"][:3]))
         console.print(f"  {told['answer']} Nearest: {nearest}", markup=False)
         return

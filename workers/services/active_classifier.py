@@ -62,8 +62,8 @@ class Classifiers:
         try:
             folder = open_version(self._settings.models_root, self._settings.models.classifier)
             held = self._current
-            if held is not None and held.name == folder.manifest.title and held.made_of(folder):
-                self._current = held.under(read_operations(self._settings.models_root))
+            if held is not None and held.name == folder.manifest.title and held.runs(folder):
+                self._current = held.with_taxonomy(read_operations(self._settings.models_root))
             else:
                 self._current = self._load(folder)
                 log.info("the classifier is %s", self._current.name)

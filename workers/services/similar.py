@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexes.lexical.typed import FUNCTION_WORDS
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk, Document
 from pipeline.fuse import NearDuplicates, few_per_document, fuse
-from pipeline.numbers import Numbers
 from pipeline.ports import Vectors
 from pipeline.questions import ORDINAL_BITS, Caller, Filters, Hit, chunk_key
 
@@ -63,7 +63,7 @@ class Similar:
         parts = {"lexical": lexical, "vector": _nearest(snapshot.vectors, vectors, allowed)}
         return self._gather(few_per_document(fuse(parts), 1), allowed, k)
 
-    def _gather(self, hits: Iterator[Hit], allowed: Numbers, k: int) -> tuple[Neighbour, ...]:
+    def _gather(self, hits: Iterator[Hit], allowed: DocumentNumbers, k: int) -> tuple[Neighbour, ...]:
         """Best first; what says the same as a nearer one is told with that."""
         found: dict[int, Neighbour] = {}
         sayings = NearDuplicates()
@@ -77,7 +77,7 @@ class Similar:
                     found[other] = replace(kept, duplicates=(*kept.duplicates, neighbour.document.id))
         return tuple(found.values())[:k]
 
-    def _read(self, hits: Sequence[Hit], allowed: Numbers) -> Iterator[tuple[Neighbour, str]]:
+    def _read(self, hits: Sequence[Hit], allowed: DocumentNumbers) -> Iterator[tuple[Neighbour, str]]:
         """With the beginning of each document. What was deleted or forbidden since the snapshot is not in the catalogue."""
         numbers = {hit.document_number for hit in hits if hit.document_number in allowed}
         openings = [chunk_key(number, ordinal) for number in numbers for ordinal in range(OPENING)]
@@ -102,7 +102,7 @@ def _words(text: str) -> list[str]:
     return [word for word in _WORD.findall(text.lower()) if word not in FUNCTION_WORDS]
 
 
-def _nearest(index: Vectors, vectors: np.ndarray | None, allowed: Numbers) -> Sequence[Hit]:
+def _nearest(index: Vectors, vectors: np.ndarray | None, allowed: DocumentNumbers) -> Sequence[Hit]:
     """By the mean of the vectors; nothing where there are none of this index's model."""
     if vectors is None or not len(vectors):
         return []

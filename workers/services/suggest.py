@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from indexes.lexical.analysis import words
 from indexes.lexical.typed import continues, spelt
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk, Document
-from pipeline.numbers import Numbers
 from pipeline.ports import Lexical
 from pipeline.questions import ORDINAL_BITS, Caller, Filters
 
@@ -53,7 +53,7 @@ class Suggestions:
         titles = self._titles(lexical, allowed, typed)[: limit - min(len(found), limit // 3)]
         return (*titles, *found)[:limit]
 
-    def _titles(self, lexical: Lexical, allowed: Numbers, typed: str) -> list[Suggestion]:
+    def _titles(self, lexical: Lexical, allowed: DocumentNumbers, typed: str) -> list[Suggestion]:
         """Each text once, those that begin with ``typed`` first."""
         keys = [hit.chunk for hit in lexical.titled(typed, TITLE_DEPTH, allowed)]
         chunks = self._mailroom.catalogue.passages.chunks(keys)
@@ -70,7 +70,7 @@ class Suggestions:
                 found.setdefault(" ".join(words(each.text)), (min(place, 1), each))
         return [each for _, each in sorted(found.values(), key=lambda pair: pair[0])]
 
-    def _words(self, lexical: Lexical, allowed: Numbers, typed: str, limit: int) -> Iterator[Suggestion]:
+    def _words(self, lexical: Lexical, allowed: DocumentNumbers, typed: str, limit: int) -> Iterator[Suggestion]:
         before = typed[: len(typed) - len(typed.split()[-1])].lstrip() if typed.split() else ""
         found = lexical.completions(typed, limit, allowed)
         keys = {hit.chunk for _, hits in found for hit in hits if hit.document_number in allowed}

@@ -238,7 +238,7 @@ def publish(options: argparse.Namespace, figures: dict) -> None:
         "licence": "Apache-2.0, or the terms of the share-alike texts named in card.md where those apply",
         "data": "plain English, see card.md",
         "parameters": {name: getattr(options, name) for name in PARAMETERS},
-        "figures": figures,
+        "metrics": figures,
     }
     network = load(source, options.work / "projection.pt")
     weights = sum(p.numel() for p in network.student.parameters())

@@ -142,7 +142,7 @@ def train(
     if job.golden:
         write_golden(data, scratch / "golden.jsonl")
     (scratch / "card.md").write_text(_card(job, data, settings, result), encoding="utf-8")
-    write_manifest(scratch, manifest | {"figures": result["figures"]})
+    write_manifest(scratch, manifest | {"metrics": result["figures"]})
     return TrainedVersion(publish(scratch, job), result)
 
 

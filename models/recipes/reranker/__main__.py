@@ -92,7 +92,7 @@ def main() -> None:
     except Refused as error:
         sys.exit(error.detail)
     folder = publish(trained, tokenizer, held_out, options, settings)
-    print(folder.path, folder.manifest.figures)
+    print(folder.path, folder.manifest.metrics)
 
 
 def collect(data: Path, groups: int, size: int, seed: int) -> tuple[list[Pool], dict[str, Pool]]:
@@ -137,7 +137,7 @@ def publish(
         for kind, pool in held_out.items()
     }
     (scratch / "card.md").write_text(_card(figures, options, settings), encoding="utf-8")
-    write_manifest(scratch, manifest | {"figures": figures})
+    write_manifest(scratch, manifest | {"metrics": figures})
     place = options.out / NAME / options.version
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(scratch, place)

@@ -14,7 +14,7 @@ from indexes.vectors.advise import Line, made, recommend, sampled, table
 from indexes.vectors.kinds import EXACT, EXACT_ROWS, KINDS, best_of, build
 from indexes.vectors.rows import Memory, Rows
 from indexes.vectors.segments import make_segment
-from pipeline.numbers import Numbers
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.questions import chunk_key
 from workers.settings import IndexSettings
 
@@ -91,7 +91,7 @@ def test_a_sample_holds_valid_vectors_only_and_no_query() -> None:
     rows, _ = made(300, 32, 1)
     keys = np.array([chunk_key(n, 0) for n in range(300)], np.int64)
     parts = [make_segment("a", keys[:100], rows[:100]), make_segment("b", keys[100:], rows[100:])]
-    gone = Numbers(range(50, 150))
+    gone = DocumentNumbers(range(50, 150))
     taken, asked = sampled([part.without(gone & part.documents) for part in parts], 1000, 15)
     held = np.concatenate([taken, asked])
     assert (len(asked), len(held)) == (15, 200)

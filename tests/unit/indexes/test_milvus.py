@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from indexes.milvus import limit
 from indexes.milvus.limit import Limit, runs_of
 from indexes.milvus.terms import figure_field, joined, range_tokens, token
-from pipeline.numbers import Numbers
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.questions import Hits, chunk_key
 
 FIGURES = st.one_of(st.integers(-(10**14), 10**14).map(float), st.floats(-1e6, 1e6, allow_nan=False))
@@ -49,14 +49,14 @@ def test_a_field_that_is_too_long_ends_with_a_whole_term() -> None:
 
 @given(st.frozensets(st.integers(1, 60)), st.frozensets(st.integers(1, 60)))
 def test_runs_name_exactly_what_is_allowed(allowed: frozenset[int], present: frozenset[int]) -> None:
-    runs = runs_of(Numbers(allowed), Numbers(present))
+    runs = runs_of(DocumentNumbers(allowed), DocumentNumbers(present))
     named = {document for document in present for each in runs.expressions if admitted(each, document)}
     assert named == allowed & present
 
 
 def test_many_runs_are_asked_for_in_parts_and_no_hit_is_missed(monkeypatch) -> None:
     monkeypatch.setattr(limit, "RUNS", 3)
-    present, allowed = Numbers(range(1, 100)), Numbers(range(1, 100, 10))
+    present, allowed = DocumentNumbers(range(1, 100)), DocumentNumbers(range(1, 100, 10))
     scores = {number: (number * 37 % 101) / 101 for number in range(1, 101)}  # 100 is newer than what is known
     asked: list[str] = []
 
@@ -68,19 +68,19 @@ def test_many_runs_are_asked_for_in_parts_and_no_hit_is_missed(monkeypatch) -> N
     found = Limit(present).best(search, 4, allowed)
     assert len(asked) == 4
     assert [hit.document_number for hit in found] == sorted(allowed, key=lambda n: -scores[n])[:4]
-    assert 100 not in {hit.document_number for hit in Limit(present).best(search, 100, Numbers(range(1, 100)))}
+    assert 100 not in {hit.document_number for hit in Limit(present).best(search, 100, DocumentNumbers(range(1, 100)))}
 
 
 def test_hits_are_read_on_past_the_forbidden_ones(monkeypatch) -> None:
     monkeypatch.setattr(limit, "FEW", 2)
-    allowed = Numbers(range(2, 1000, 2))
+    allowed = DocumentNumbers(range(2, 1000, 2))
     order = np.random.default_rng(0).permutation(np.arange(1, 1000))
 
     def search(expression: str, k: int) -> Hits:
         assert expression == ""
         return Hits(order[:k] << 20, -np.arange(len(order[:k]), dtype=float))
 
-    found = Limit(Numbers(range(1, 1000))).best(search, 50, allowed)
+    found = Limit(DocumentNumbers(range(1, 1000))).best(search, 50, allowed)
     assert found.keys.tolist() == [n << 20 for n in order.tolist() if n % 2 == 0][:50]
 
 

@@ -473,10 +473,10 @@ class Quote(BaseModel):
 
 
 class Answer(BaseModel):
-    """``found`` False: "not found in your documents", with the nearest passages."""
+    """``answered`` False: "not found in your documents", with the nearest passages."""
 
     question: str
-    found: bool
+    answered: bool
     answer: str
     confidence: float
     quotes: list[Quote]
@@ -486,7 +486,7 @@ class Answer(BaseModel):
     def of(cls, answer: questions.Answer) -> Answer:
         return cls(
             question=answer.question,
-            found=answer.found,
+            answered=answer.answered,
             answer=answer.text,
             confidence=answer.confidence,
             quotes=[Quote.of(quote) for quote in answer.quotes],

@@ -52,7 +52,7 @@ def _versions(shared: Context) -> Any:
             row["from"] = "house" if (root / name / version).exists() else "shipped"
             try:
                 manifest = registry.open_version(root, name, version).manifest
-                row |= {"kind": manifest.kind, "accuracy": manifest.figures.get("accuracy"), "state": "whole"}
+                row |= {"kind": manifest.kind, "accuracy": manifest.metrics.get("accuracy"), "state": "whole"}
             except MailroomError as error:
                 row |= {"kind": None, "accuracy": None, "state": error.detail}
             yield row

@@ -100,12 +100,12 @@ def ask(
         show.print_json(answer)
     else:
         _print(answer)
-    if not answer["found"]:
+    if not answer["answered"]:
         raise typer.Exit(exits.NOT_FOUND)
 
 
 def _print(answer: dict) -> None:
-    if not answer["found"]:
+    if not answer["answered"]:
         out.print("Not found in your documents. The nearest passages:\n")
         for number, found in enumerate(answer["nearest"], 1):
             show.passage(number, found, False)

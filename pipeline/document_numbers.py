@@ -14,7 +14,7 @@ class IdentityToken:
     __slots__ = ("__weakref__",)
 
 
-class Numbers(Set[int]):
+class DocumentNumbers(Set[int]):
     """Immutable; behaves as a frozenset of integers. ``array``: sorted, unique, int64, not to be written to.
 
     Whoever derives something costly from it (a bitmap over an index's rows) may keep it for as long as this very object
@@ -22,7 +22,7 @@ class Numbers(Set[int]):
     """
 
     #: the `mark` of the set that `updated` derived this one from, and the numbers that only one of the two has
-    before: tuple[IdentityToken, np.ndarray] | None = None
+    derived_from: tuple[IdentityToken, np.ndarray] | None = None
 
     def __init__(self, numbers: Iterable[int] | np.ndarray = ()) -> None:
         values = numbers if isinstance(numbers, np.ndarray) else np.fromiter(numbers, np.int64)
@@ -32,12 +32,12 @@ class Numbers(Set[int]):
         self.array.setflags(write=False)
 
     @classmethod
-    def of(cls, numbers: Iterable[int]) -> Numbers:
-        """Return ``numbers`` as Numbers: the same object if it is one already."""
-        return numbers if isinstance(numbers, Numbers) else cls(numbers)
+    def of(cls, numbers: Iterable[int]) -> DocumentNumbers:
+        """Return ``numbers`` as DocumentNumbers: the same object if it is one already."""
+        return numbers if isinstance(numbers, DocumentNumbers) else cls(numbers)
 
     @classmethod
-    def _from_iterable(cls, numbers: Iterable[int]) -> Numbers:
+    def _from_iterable(cls, numbers: Iterable[int]) -> DocumentNumbers:
         return cls(numbers)
 
     def __len__(self) -> int:
@@ -51,36 +51,36 @@ class Numbers(Set[int]):
             return False
         return number < len(self._bits) and bool(self._bits[number])
 
-    def __and__(self, other: Iterable[int]) -> Numbers:
-        return Numbers(self.array[Numbers.of(other).member(self.array)])
+    def __and__(self, other: Iterable[int]) -> DocumentNumbers:
+        return DocumentNumbers(self.array[DocumentNumbers.of(other).member(self.array)])
 
-    def __sub__(self, other: Iterable[int]) -> Numbers:
-        other = Numbers.of(other)
-        return Numbers(self.array[~other.member(self.array)]) if len(other) else self
+    def __sub__(self, other: Iterable[int]) -> DocumentNumbers:
+        other = DocumentNumbers.of(other)
+        return DocumentNumbers(self.array[~other.member(self.array)]) if len(other) else self
 
-    def __or__(self, other: Iterable[int]) -> Numbers:
-        other = Numbers.of(other)
+    def __or__(self, other: Iterable[int]) -> DocumentNumbers:
+        other = DocumentNumbers.of(other)
         if not len(self) or not len(other):
             return self if len(self) else other
         both = np.concatenate([self.array, other.array])
         both.sort(kind="stable")  # two sorted runs: merged in one pass
-        return Numbers(both[np.concatenate([[True], both[1:] > both[:-1]])])
+        return DocumentNumbers(both[np.concatenate([[True], both[1:] > both[:-1]])])
 
-    def updated(self, checked: Numbers, kept: Numbers) -> Numbers:
+    def updated(self, checked: DocumentNumbers, still_visible: DocumentNumbers) -> DocumentNumbers:
         """Return this set with ``kept`` added and the rest of ``checked`` removed; the same object if nothing changes.
         A million numbers cost a copy; ``before`` records which set the new one was derived from."""
         here = self.member(checked.array)
-        gone = checked.array[here & ~kept.member(checked.array)]
-        come = kept.array[~self.member(kept.array)]
+        gone = checked.array[here & ~still_visible.member(checked.array)]
+        come = still_visible.array[~self.member(still_visible.array)]
         if not len(gone) and not len(come):
             return self
         array = np.delete(self.array, np.searchsorted(self.array, gone))
-        result = Numbers._sorted(np.insert(array, np.searchsorted(array, come), come))
-        result.before = self.mark, np.concatenate([gone, come])
+        result = DocumentNumbers._sorted(np.insert(array, np.searchsorted(array, come), come))
+        result.derived_from = self.token, np.concatenate([gone, come])
         return result
 
     @classmethod
-    def _sorted(cls, array: np.ndarray) -> Numbers:
+    def _sorted(cls, array: np.ndarray) -> DocumentNumbers:
         """Wrap an array that is sorted, unique and not shared."""
         result = cls.__new__(cls)
         result.array = array
@@ -91,10 +91,14 @@ class Numbers(Set[int]):
         return self._hash()
 
     def __repr__(self) -> str:
-        return f"Numbers({len(self)} from {self.array[0]} to {self.array[-1]})" if len(self) else "Numbers()"
+        return (
+            f"DocumentNumbers({len(self)} from {self.array[0]} to {self.array[-1]})"
+            if len(self)
+            else "DocumentNumbers()"
+        )
 
     @cached_property
-    def mark(self) -> IdentityToken:
+    def token(self) -> IdentityToken:
         """The identity of this object, for weak references; it lives on with a set derived from this one."""
         return IdentityToken()
 

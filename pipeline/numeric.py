@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 #: Figures of one passage that are kept at most; a table of measurements may hold thousands.
-MAX_FIGURES = 200
+MAX_VALUES = 200
 #: Names of the months and what they are cut to: English, German, French, Spanish, Italian, Dutch, Portuguese, Swedish.
 _NAMES = (
     "january jan januar jän jänner janvier janv enero ene gennaio gen januari janeiro",
@@ -82,7 +82,7 @@ def days(text: str) -> tuple[int, int] | None:
     return exact, exact
 
 
-def figures(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
+def numbers_and_dates(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Return (numbers, days) in the text, without repeats. A date does not count as a number, but its year does."""
     if not _DIGIT.search(text):
         return (), ()
@@ -96,9 +96,9 @@ def figures(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
         value = number(match.group())
         if value is not None and abs(value) < 1e15:
             numbers[value] = None
-        if len(numbers) >= MAX_FIGURES:
+        if len(numbers) >= MAX_VALUES:
             break
-    return tuple(numbers)[:MAX_FIGURES], tuple(day_numbers)[:MAX_FIGURES]
+    return tuple(numbers)[:MAX_VALUES], tuple(day_numbers)[:MAX_VALUES]
 
 
 def _dates(text: str) -> Iterator[datetime.date]:

@@ -6,7 +6,7 @@ import datetime
 
 import pytest
 
-from pipeline.figures import day, figures
+from pipeline.numeric import day, numbers_and_dates
 
 
 @pytest.mark.parametrize(
@@ -18,14 +18,14 @@ from pipeline.figures import day, figures
     ],
 )  # fmt: skip
 def test_a_day_is_read_in_every_language(text: str) -> None:
-    assert figures(text) == ((2026.0,), (day(datetime.date(2026, 3, 5)),))
+    assert numbers_and_dates(text) == ((2026.0,), (day(datetime.date(2026, 3, 5)),))
 
 
 @pytest.mark.parametrize("text", ["1er janvier 2026", "1º de enero de 2026", "1. Jänner 2026", "1 gen 2026"])
 def test_the_first_of_a_month(text: str) -> None:
-    assert figures(text)[1] == (day(datetime.date(2026, 1, 1)),)
+    assert numbers_and_dates(text)[1] == (day(datetime.date(2026, 1, 1)),)
 
 
 @pytest.mark.parametrize("text", ["31. Februar 2026", "5 Leute 2026", "3 out of 2026", "12 setzten 2026"])
 def test_what_is_no_day_is_none(text: str) -> None:
-    assert figures(text)[1] == ()
+    assert numbers_and_dates(text)[1] == ()
