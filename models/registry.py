@@ -13,7 +13,6 @@ looked through second. Nothing here imports torch. A folder that differs from it
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 import tomllib
@@ -21,6 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from models.active import read_pointer
 from models.contents import SUFFIXES, check_content
@@ -136,12 +137,14 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> ModelFolder:
     ``manifest`` holds the fields of `ModelManifest` but ``files``, which are digested here.
     """
     files = {name: digest_of(path / name) for name in sorted(_names(path)) if name != MANIFEST}
-    lines = [f"{key} = {_toml(value)}" for key, value in manifest.items() if not isinstance(value, Mapping)]
-    for table, content in (*((k, v) for k, v in manifest.items() if isinstance(v, Mapping)), ("files", files)):
-        # TOML knows no null: a figure that there is none of, such as the precision where nothing was sure, is left out.
-        said = {key: value for key, value in content.items() if value is not None}
-        lines += ["", f"[{table}]", *(f"{_toml(key)} = {_toml(value)}" for key, value in said.items())]
-    (path / MANIFEST).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    # TOML has no null: a metric without a value, such as the precision where no text was above threshold, is left out.
+    values = {
+        key: {name: inner for name, inner in value.items() if inner is not None}
+        if isinstance(value, Mapping)
+        else value
+        for key, value in manifest.items()
+    }
+    (path / MANIFEST).write_text(tomli_w.dumps({**values, "files": files}), encoding="utf-8")
     return verify(path)
 
 
@@ -232,12 +235,3 @@ def _names(path: Path) -> Iterator[str]:
 def _order(version: str) -> list[tuple[int, int | str]]:
     """ "2026.11.24" after "2026.9.1": numbers compare as numbers."""
     return [(1, int(part)) if part.isdigit() else (0, part) for part in re.split(r"[.-]", version)]
-
-
-def _toml(value: Any) -> str:
-    """A TOML value. JSON's strings, numbers and lists are TOML's; an object becomes an inline table."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_toml(str(key))} = {_toml(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(each) for each in value) + "]"
-    return json.dumps(value, ensure_ascii=False)

@@ -1,16 +1,17 @@
 """Every setting, its default, and the layer that set it. Validated once, frozen, passed down.
 
-Layers, the later one wins: defaults < profile TOML < site TOML < environment ``MAILROOM_SECTION__KEY`` < command line.
-A secret may come from a file: ``MAILROOM_CATALOGUE__URL_FILE=/run/secrets/url`` reads the value of ``catalogue.url``.
+Of these layers the later one wins: defaults, profile TOML, site TOML, environment ``MAILROOM_SECTION__KEY``, command
+line. A secret may come from a file: ``MAILROOM_CATALOGUE__URL_FILE=/run/secrets/url`` reads ``catalogue.url``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,26 +22,33 @@ from pipeline.errors import Misconfigured
 
 PROFILES = Path(__file__).parent / "profiles"
 ENVIRONMENT_PREFIX = "MAILROOM_"
-#: Read by tests and programs around Mailroom, not settings of it.
-NOT_SETTINGS = {"MAILROOM_DATA", "MAILROOM_DEBUG", "MAILROOM_FAULT", "MAILROOM_PROFILE", "MAILROOM_CONFIG"}
-SECRET = "********"
+#: Printed in place of a secret.
+HIDDEN = "********"
 
 
 class Section(BaseModel):
+    """One section of the settings file."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Data(Section):
+class DataSettings(Section):
+    """Where everything is kept."""
+
     path: Path = Field(
         Path("data"), description="the folder that holds everything; all other paths default to places in it"
     )
 
 
 class CatalogueSettings(Section):
+    """The catalogue database."""
+
     url: str = Field("", description="sqlite:///PATH or postgresql://...; empty: SQLite in the data folder")
 
 
 class BrokerSettings(Section):
+    """The queue's server."""
+
     url: str = Field(
         "", description="redis://, rediss:// or redis+socket://; empty: a Valkey server of our own in the data folder"
     )
@@ -50,10 +58,14 @@ class BrokerSettings(Section):
 
 
 class BlobSettings(Section):
+    """The store of the originals."""
+
     url: str = Field("", description="folder:PATH; empty: the data folder")
 
 
 class IndexSettings(Section):
+    """The search index."""
+
     url: str = Field("", description="milvus+http://HOST:19530/DATABASE; empty: FAISS and Tantivy in index.path")
     path: str = Field("", description="folder of the index generations; empty: in the data folder")
     publish_seconds: float = Field(0.5, gt=0, description="the writer publishes at most this often")
@@ -63,35 +75,41 @@ class IndexSettings(Section):
 
 
 class SearchSettings(Section):
+    """Defaults of a search."""
+
     rerank: bool = Field(
-        True, description="with a reranker (`models.reranker`): a second look where a search says nothing"
+        True, description="with a reranker (`models.reranker`): rerank unless the request says otherwise"
     )
-    reranked: int = Field(20, ge=1, le=100, description="the best passages that it reads again")
+    reranked: int = Field(20, ge=1, le=100, description="how many of the best passages the reranker compares")
 
 
 class ModelSettings(Section):
-    root: str = Field("", description="folder of the house's own model versions; empty: models/ in the data folder")
+    """Model versions and how they run."""
+
+    root: str = Field(
+        "", description="folder of the organisation's own model versions; empty: models/ in the data folder"
+    )
     classifier: str = Field("document-type", description="NAME (the promoted version), NAME@VERSION or a folder")
     embedder: str = Field("all-minilm-l6-v2", description="NAME, NAME@VERSION or a folder")
-    reranker: str = Field("", description="the same, for a second look at the best hits; empty: none")
+    reranker: str = Field("", description="NAME, NAME@VERSION or a folder; empty: no reranker")
     threads: int = Field(1, ge=1, description="threads of one ONNX session")
     providers: tuple[str, ...] = Field(
         ("CPUExecutionProvider",), description="ONNX Runtime's execution providers, in order"
     )
     golden: str = Field("", description="labelled texts (.csv, .jsonl) that a version must pass before it is promoted")
     golden_margin: float = Field(
-        0.0, ge=0, le=1, description="a version may be worse than the one in force by this much accuracy and macro F1"
+        0.0, ge=0, le=1, description="a version may have this much less accuracy and macro F1 than the active one"
     )
     import_max_bytes: int = Field(4 * 2**30, ge=1, description="largest unpacked model version, bytes")
     trainer: str = Field(
         "", description="the Python with the package's extra `train`, for `mailroom train`; empty: this one"
     )
-    why_passes: int = Field(
-        96, ge=2, le=2000, description="variants of a text that `why` shows the classifier, at most"
-    )
+    why_passes: int = Field(96, ge=2, le=2000, description="most variants of a text that `mailroom why` classifies")
 
 
 class ParseSettings(Section):
+    """Limits of the parser's child, and OCR."""
+
     memory_mb: int = Field(1536, ge=256, description="address space of the parser's child, MiB")
     cpu_seconds: int = Field(120, ge=1, description="processor time for one document")
     wall_seconds: float = Field(180, gt=0, description="wall clock for one document")
@@ -101,18 +119,31 @@ class ParseSettings(Section):
 
 
 class ClassifySettings(Section):
-    readable_floor: float = Field(0.35, ge=0, le=1, description="text quality under which a document is not classified")
+    """What the classifier is given."""
+
+    readable_floor: float = Field(
+        0.35, ge=0, le=1, description="a document whose text quality is lower is not classified"
+    )
 
 
 class RuleSettings(Section):
-    path: str = Field("", description="the routing rules; empty: rules.toml in the data folder, else the built-in ones")
+    """The routing rules."""
+
+    path: str = Field(
+        "",
+        description="the routing rules' file; empty: rules.toml in the data folder, or without one the built-in rules",
+    )
 
 
 class FolderSettings(Section):
+    """Folder destinations."""
+
     root: str = Field("", description="where folder destinations are filed; empty: filed/ in the data folder")
 
 
 class SubFolder(Section):
+    """A folder inside a tray that has labels or access of its own."""
+
     labels: tuple[str, ...] = ()
     access: tuple[str, ...] | None = None
     allow: tuple[str, ...] = ()
@@ -120,6 +151,8 @@ class SubFolder(Section):
 
 
 class TrayFolder(Section):
+    """One watched folder."""
+
     path: str = Field("", description="empty: tray/ in the data folder")
     source: str = "tray"
     labels: tuple[str, ...] = ()
@@ -130,32 +163,38 @@ class TrayFolder(Section):
 
 
 class TraySettings(Section):
+    """The watched folders, and when a file in them is complete."""
+
     folders: tuple[TrayFolder, ...] = Field(
         (TrayFolder(),),
-        description="the watched folders; `access` is the list that documents arrive with, `allow` and `deny` are rules that "
-        "stand on the folder (on one of its `subfolders`: by its path, with the same fields)",
+        description="the watched folders; `access` is the list that documents arrive with, `allow` and `deny` are "
+        "rules on the folder; `subfolders` have the same fields, by path",
     )
     stable_seconds: float = Field(1.0, ge=0, description="size, time and inode must not change for this long")
-    scan_seconds: float = Field(5.0, gt=0, description="every folder is looked through this often, events or not")
-    patience_seconds: float = Field(
-        600.0, ge=0, description="an incomplete file is waited for this long, then taken as it is"
-    )
+    scan_seconds: float = Field(5.0, gt=0, description="every folder is scanned this often, events or not")
+    patience_seconds: float = Field(600.0, ge=0, description="an incomplete file is taken as it is after this long")
 
 
 class WorkerSettings(Section):
+    """The workers of this machine."""
+
     concurrency: int = Field(2, ge=1, description="documents at once on this machine")
-    max_attempts: int = Field(3, ge=1, description="then a document is quarantined")
+    max_attempts: int = Field(3, ge=1, description="starts of work on a document before it is quarantined")
     lease_seconds: float = Field(20.0, gt=1, description="a dead worker's document is taken over after this long")
     sweep_seconds: float = Field(1.0, gt=0, description="the sweeper's period")
 
 
 class ApiSettings(Section):
+    """The REST API."""
+
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8420, ge=0, le=65535, description="port to listen on; 0: any free one")
     upload_max_bytes: int = Field(256 * 2**20, ge=1, description="largest upload, bytes")
 
 
 class Endpoint(Section):
+    """A webhook's receiver."""
+
     url: str
     secret: str = Field("", description="whsec_ and base64, several separated by spaces while a key is rotated")
     secret_file: str = Field("", description="a file that holds the secret")
@@ -163,13 +202,15 @@ class Endpoint(Section):
 
 
 class WebhookSettings(Section):
+    """The receivers of webhooks."""
+
     endpoints: Mapping[str, Endpoint] = Field(default_factory=dict, description="receivers by name")
 
 
 class Settings(Section):
-    """All sections. Properties give what the empty defaults stand for."""
+    """All sections. The properties resolve settings that are empty by default."""
 
-    data: Data = Data()
+    data: DataSettings = DataSettings()
     catalogue: CatalogueSettings = CatalogueSettings()
     broker: BrokerSettings = BrokerSettings()
     blobs: BlobSettings = BlobSettings()
@@ -187,32 +228,37 @@ class Settings(Section):
 
     @property
     def home(self) -> Path:
+        """The data folder, absolute."""
         return self.data.path.expanduser().absolute()
 
     @property
     def catalogue_url(self) -> str:
+        """The catalogue's URL: by default SQLite in the data folder."""
         return self.catalogue.url or f"sqlite:///{self.home / 'catalogue.db'}"
 
     @property
     def broker_is_embedded(self) -> bool:
+        """True if Mailroom starts a Valkey server of its own."""
         return not self.broker.url
 
     @property
     def blobs_url(self) -> str:
+        """The blob store's URL: by default a folder in the data folder."""
         return self.blobs.url or f"folder:{self.home / 'blobs'}"
 
     @property
     def index_path(self) -> Path:
+        """The folder of the index generations."""
         return Path(self.index.path or self.home / "index").absolute()
 
     @property
     def models_root(self) -> Path:
-        """The house's own versions; the shipped ones are found behind it."""
+        """The folder of the organisation's own model versions, searched before the shipped ones."""
         return Path(self.models.root or self.home / "models").absolute()
 
     @property
     def rules_path(self) -> Path | None:
-        """None where there is no file: the built-in rules."""
+        """The file of the routing rules; None for the built-in ones."""
         if self.rules.path:
             return Path(self.rules.path).absolute()
         own = self.home / "rules.toml"
@@ -220,22 +266,30 @@ class Settings(Section):
 
     @property
     def folders_root(self) -> Path:
+        """The folder under which folder destinations are filed."""
         return Path(self.folders.root or self.home / "filed").absolute()
 
     def tray_path(self, folder: TrayFolder) -> Path:
+        """Return where a watched folder is: by default ``tray`` in the data folder."""
         return Path(folder.path or self.home / "tray").absolute()
 
     @property
     def run_path(self) -> Path:
+        """The folder of sockets, PID files and the API's address."""
         return self.home / "run"
 
     @property
     def logs_path(self) -> Path:
+        """The folder of the logs."""
         return self.home / "logs"
 
 
+#: The sections by name. Each is its own default.
+_SECTIONS: dict[str, type[Section]] = {name: type(field.default) for name, field in Settings.model_fields.items()}
+
+
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSettings:
     """The settings, and for every dotted key that is not a default the layer that set it."""
 
     settings: Settings
@@ -244,140 +298,128 @@ class Loaded:
 
 def load_settings(
     overrides: Mapping[str, str] | None = None, environ: Mapping[str, str] = os.environ, site: Path | None = None
-) -> Loaded:
-    """All layers, merged and validated. Raises Misconfigured("bad-settings") naming key, layer and remedy."""
-    tree: dict[str, Any] = {}
+) -> LoadedSettings:
+    """Merge and validate all layers; a later one replaces the whole value of a key.
+
+    ``overrides`` are dotted keys from the command line, ``site`` a settings file that must exist (by default
+    MAILROOM_CONFIG or mailroom.toml in the data folder, if it is there). Raises Misconfigured("bad-settings") with the
+    key, the layer that set it, and what to do.
+    """
+    overrides = overrides or {}
+    profile = PROFILES / f"{environ.get('MAILROOM_PROFILE', 'embedded')}.toml"
+    data = overrides.get("data.path") or environ.get("MAILROOM_DATA__PATH") or "data"
+    file = site or Path(environ.get("MAILROOM_CONFIG", "") or Path(data).expanduser() / "mailroom.toml")
+    layers = {
+        f"profile {profile.stem}": _from_toml(profile, required=True),
+        f"site {file}": _from_toml(file, required=site is not None),
+        "environment": _from_environment(environ),
+        "command line": {key: _decoded(value) for key, value in overrides.items()},
+    }
+    tree: dict[str, dict[str, Any]] = {}
     origins: dict[str, str] = {}
-    for layer, values in _layers(overrides or {}, environ, site):
+    for layer, values in layers.items():
         for key, value in values.items():
-            _put(tree, key, value)
+            section, _, name = key.partition(".")
+            if section not in _SECTIONS:
+                raise _unknown("section", section, layer, _SECTIONS)
+            if name not in _SECTIONS[section].model_fields:
+                raise _unknown("setting", key, layer, [f"{section}.{n}" for n in _SECTIONS[section].model_fields])
+            tree.setdefault(section, {})[name] = value
             origins[key] = layer
     try:
-        return Loaded(Settings.model_validate(tree), origins)
+        return LoadedSettings(Settings.model_validate(tree), origins)
     except ValidationError as error:
-        raise Misconfigured("bad-settings", _explain(error, origins)) from error
+        reasons = []
+        for line in error.errors():
+            place = [str(part) for part in line["loc"]]
+            reasons.append(f"{'.'.join(place)} (set by {origins.get('.'.join(place[:2]), 'default')}): {line['msg']}")
+        raise Misconfigured("bad-settings", "; ".join(reasons)) from error
 
 
-def _layers(
-    overrides: Mapping[str, str], environ: Mapping[str, str], site: Path | None
-) -> list[tuple[str, dict[str, Any]]]:
-    profile = PROFILES / f"{environ.get('MAILROOM_PROFILE', 'embedded')}.toml"
-    given = overrides.get("data.path") or environ.get("MAILROOM_DATA__PATH") or "data"
-    own = Path(environ.get("MAILROOM_CONFIG", "") or Path(given).expanduser() / "mailroom.toml")
-    return [
-        (f"profile {profile.stem}", _from_toml(profile, needed=True)),
-        (f"site {site or own}", _from_toml(site or own, needed=site is not None)),
-        ("environment", _from_environment(environ)),
-        ("command line", {key: _parsed(value) for key, value in overrides.items()}),
-    ]
-
-
-def _from_toml(path: Path, needed: bool) -> dict[str, Any]:
-    if not path.exists() and not needed:
+def _from_toml(path: Path, required: bool) -> dict[str, Any]:
+    """Return the values of a settings file by dotted key."""
+    if not path.exists() and not required:
         return {}
+    values: dict[str, Any] = {}
     try:
-        tree = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise Misconfigured("bad-settings", f"The settings file {path} cannot be read: {error.strerror}.") from error
+        tree = tomllib.loads(_read_text(path, "The settings file"))
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured("bad-settings", f"The settings file {path} is not valid TOML: {error}.") from error
-    return {f"{section}.{key}": v for section, values in tree.items() for key, v in _items(section, values, path)}
-
-
-def _items(section: str, values: Any, path: Path) -> list[tuple[str, Any]]:
-    if not isinstance(values, dict):
-        raise Misconfigured("bad-settings", f"{path}: {section!r} stands outside of a [section].")
-    return list(values.items())
+    for section, table in tree.items():
+        if not isinstance(table, dict):
+            raise Misconfigured("bad-settings", f"{path}: {section!r} stands outside of a [section].")
+        values |= {f"{section}.{name}": value for name, value in table.items()}
+    return values
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    """Return the values of MAILROOM_SECTION__KEY, or of the file MAILROOM_SECTION__KEY_FILE, by dotted key."""
+    values: dict[str, Any] = {}
     for name, value in environ.items():
-        if not name.startswith(ENVIRONMENT_PREFIX) or name in NOT_SETTINGS or "__" not in name:
+        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
             continue
         key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".", 1)
-        if key.endswith("_file") and key != "secret_file":
-            key, value = key.removesuffix("_file"), _from_file(name, value)
-        found[key] = _parsed(value)
-    return found
+        if key.endswith("_file"):
+            key, value = key.removesuffix("_file"), _read_text(Path(value), f"{name}: the file").strip()
+        values[key] = _decoded(value)
+    return values
 
 
-def _from_file(name: str, path: str) -> str:
+def _read_text(path: Path, subject: str) -> str:
     try:
-        return Path(path).read_text().strip()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured("bad-settings", f"{name}: the file {path} cannot be read; correct the variable.") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise Misconfigured("bad-settings", f"{subject} {path} cannot be read: {reason}.") from error
 
 
-def _parsed(value: str) -> Any:
-    """Lists, tables, numbers and booleans are given as JSON; anything else is a string."""
-    if value[:1] in "[{" and value:
-        try:
+def _decoded(value: str) -> Any:
+    """Decode a list or a table, which is given as JSON; return anything else as it is."""
+    if value.startswith(("[", "{")):
+        with contextlib.suppress(ValueError):
             return json.loads(value)
-        except ValueError:
-            return value
     return value
 
 
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
-    section, _, rest = key.partition(".")
-    known = Settings.model_fields
-    if section not in known:
-        raise Misconfigured("bad-settings", f"There is no section {section!r}{_nearest(section, known)}.")
-    fields = known[section].annotation.model_fields
-    if rest not in fields:
-        keys = [f"{section}.{name}" for name in fields]
-        raise Misconfigured("bad-settings", f"There is no setting {key!r}{_nearest(key, keys)}.")
-    tree.setdefault(section, {})[rest] = value
+def _unknown(kind: str, name: str, layer: str, valid: Iterable[str]) -> Misconfigured:
+    close = difflib.get_close_matches(name, list(valid), n=1)
+    advice = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(valid))}."
+    return Misconfigured("bad-settings", f"There is no {kind} {name!r} (set by {layer}); {advice}")
 
 
-def _nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(sorted(known))}"
+def effective_settings(loaded: LoadedSettings) -> list[tuple[str, str, str]]:
+    """Return rows (key, value as JSON, layer that set it) for `mailroom config show`, secrets hidden."""
+    return [
+        (key := f"{section}.{name}", json.dumps(_without_secrets(name, value)), loaded.origins.get(key, "default"))
+        for section, values in loaded.settings.model_dump(mode="json").items()
+        for name, value in values.items()
+    ]
 
 
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
-    parts = []
-    for each in error.errors():
-        key = ".".join(str(p) for p in each["loc"][:2])
-        place = ".".join(str(p) for p in each["loc"])
-        parts.append(f"{place} (set by {origins.get(key, 'default')}): {each['msg']}")
-    return "; ".join(parts)
-
-
-def shown(loaded: Loaded) -> list[tuple[str, str, str]]:
-    """Rows (key, value, layer) for `mailroom config show`, secrets hidden."""
-    rows = []
-    for section, values in loaded.settings.model_dump(mode="json").items():
-        for key, value in values.items():
-            dotted = f"{section}.{key}"
-            rows.append((dotted, json.dumps(_hidden(key, value)), loaded.origins.get(dotted, "default")))
-    return rows
-
-
-def _hidden(key: str, value: Any) -> Any:
+def _without_secrets(key: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _hidden(k, v) for k, v in value.items()}
+        return {name: _without_secrets(name, inner) for name, inner in value.items()}
     if key == "secret" and value:
-        return SECRET
+        return HIDDEN
     if key == "url" and isinstance(value, str) and "@" in value:
         scheme, _, rest = value.partition("://")
-        return f"{scheme}://{SECRET}@{rest.rpartition('@')[2]}"
+        return f"{scheme}://{HIDDEN}@{rest.rpartition('@')[2]}"
     return value
 
 
-def reference() -> str:
-    """Every setting with its default and meaning, as Markdown: workers/SETTINGS.md."""
+def settings_reference() -> str:
+    """Return every setting with its default and meaning as Markdown: workers/SETTINGS.md."""
     lines = [
         "# Settings",
         "",
-        "Made by `mailroom config reference`. Layers, the later one wins: defaults, the profile (`MAILROOM_PROFILE`), the",
-        "site's TOML file (`mailroom.toml` in the data folder, or `--config`), the environment (`MAILROOM_SECTION__KEY`, or",
-        "`MAILROOM_SECTION__KEY_FILE` for a secret in a file), the command line (`--set section.key=value`).",
+        "Written by `mailroom config reference`. Of these layers the later one wins: the defaults, the profile",
+        "(`MAILROOM_PROFILE`), the site's TOML file (`mailroom.toml` in the data folder, or `--config`), the",
+        "environment (`MAILROOM_SECTION__KEY`, or `MAILROOM_SECTION__KEY_FILE` for a secret in a file), the",
+        "command line (`--set section.key=value`).",
     ]
     defaults = Settings().model_dump(mode="json")
-    for section, field in Settings.model_fields.items():
+    for section, model in _SECTIONS.items():
         lines += ["", f"## [{section}]", "", "| key | default | meaning |", "|---|---|---|"]
-        for key, each in field.annotation.model_fields.items():  # type: ignore[union-attr]
-            lines.append(f"| `{section}.{key}` | `{json.dumps(defaults[section][key])}` | {each.description} |")
+        for name, field in model.model_fields.items():
+            lines.append(f"| `{section}.{name}` | `{json.dumps(defaults[section][name])}` | {field.description} |")
     return "\n".join(lines) + "\n"

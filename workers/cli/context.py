@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from pipeline.errors import Misconfigured
-from workers.settings import Loaded, Settings, load_settings
+from workers.settings import LoadedSettings, Settings, load_settings
 
 if TYPE_CHECKING:  # the composition root imports every runtime; a command that needs none starts at once
     from workers.assemble import Mailroom
@@ -37,7 +37,7 @@ class Context:
     key: str | None = None
 
     @cached_property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> LoadedSettings:
         """The settings of the data folder. Everything that a command does on this machine begins with them, so that one which
         cannot be carried to a server ends here, before it has touched anything: raises a usage error under --url."""
         if self.url:

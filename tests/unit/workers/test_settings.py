@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Misconfigured
-from workers.settings import Settings, load_settings, reference, shown
+from workers.settings import Settings, effective_settings, load_settings, settings_reference
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,12 +44,22 @@ def test_the_site_file_of_the_data_folder_is_found(tmp_path: Path) -> None:
     assert load_settings({"data.path": str(tmp_path)}, {}).settings.api.port == 9
 
 
-def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path: Path) -> None:
-    assert "'api.port'" in refusal({"api.prt": "1"})
-    assert "'api'" in refusal({"apo.port": "1"})
+def test_an_unknown_key_is_refused_with_its_layer_and_the_nearest_valid_one(tmp_path: Path) -> None:
+    assert "'api.prt' (set by command line); did you mean 'api.port'?" in refusal({"api.prt": "1"})
+    assert "'apo' (set by environment); did you mean 'api'?" in refusal(environ={"MAILROOM_APO__PORT": "1"})
     site = tmp_path / "site.toml"
     site.write_text("[worker]\nconcurrency = 1\n")
-    assert "'workers'" in refusal(site=site)
+    assert f"'worker' (set by site {site}); did you mean 'workers'?" in refusal(site=site)
+    site.write_text("api = 3\n")
+    assert f"{site}: 'api' stands outside of a [section]" in refusal(site=site)
+
+
+def test_a_later_layer_replaces_a_table_as_a_whole(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text("[webhooks.endpoints.old]\nurl = 'https://old.example'\n")
+    loaded = load_settings({}, {"MAILROOM_WEBHOOKS__ENDPOINTS": '{"new": {"url": "https://new.example"}}'}, site)
+    assert list(loaded.settings.webhooks.endpoints) == ["new"]
+    assert loaded.origins["webhooks.endpoints"] == "environment"
 
 
 def test_a_wrong_value_names_its_key_and_layer() -> None:
@@ -63,6 +73,8 @@ def test_a_broken_or_missing_site_file_is_named(tmp_path: Path) -> None:
     assert str(site) in refusal(site=site)
     site.write_text("[api\n")
     assert str(site) in refusal(site=site)
+    site.write_bytes(b"[api]\nhost = '\xff'\n")
+    assert f"{site} cannot be read: it is not UTF-8" in refusal(site=site)
 
 
 def test_a_secret_comes_from_a_file_and_is_never_shown(tmp_path: Path) -> None:
@@ -74,7 +86,7 @@ def test_a_secret_comes_from_a_file_and_is_never_shown(tmp_path: Path) -> None:
     loaded = load_settings({}, environ)
     assert loaded.settings.catalogue_url.endswith("canary-pass@db/mailroom")
     assert loaded.settings.webhooks.endpoints["erp"].secret == "whsec_canary"
-    printed = "\n".join(" ".join(row) for row in shown(loaded))
+    printed = "\n".join(" ".join(row) for row in effective_settings(loaded))
     assert "canary" not in printed
     assert "@db/mailroom" in printed
 
@@ -99,5 +111,5 @@ def test_settings_are_frozen() -> None:
 
 def test_every_setting_is_described_and_the_reference_is_current() -> None:
     text = (ROOT / "workers" / "SETTINGS.md").read_text()
-    assert text == reference(), "run `mailroom config reference > workers/SETTINGS.md`"
+    assert text == settings_reference(), "run `mailroom config reference > workers/SETTINGS.md`"
     assert "| None |" not in text

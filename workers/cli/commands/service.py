@@ -14,7 +14,7 @@ from workers.cli import exits
 from workers.cli.commands.documents import AsJson
 from workers.cli.context import Context, err, given, out
 from workers.cli.output import show
-from workers.settings import reference, shown
+from workers.settings import effective_settings, settings_reference
 
 config_app = typer.Typer(help="The settings.", no_args_is_help=True)
 
@@ -108,7 +108,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
 @config_app.command("show")
 def config_show(context: typer.Context, as_json: AsJson = False) -> None:
     """Each setting, its value, and the layer that set it. Secrets are hidden."""
-    rows = shown(given(context).loaded)
+    rows = effective_settings(given(context).loaded)
     if as_json:
         show.print_json([{"key": key, "value": value, "set_by": layer} for key, value, layer in rows])
     else:
@@ -118,4 +118,4 @@ def config_show(context: typer.Context, as_json: AsJson = False) -> None:
 @config_app.command("reference")
 def config_reference() -> None:
     """Every setting with its default and meaning, as Markdown: the source of workers/SETTINGS.md."""
-    print(reference(), end="")
+    print(settings_reference(), end="")
