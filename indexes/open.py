@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Misconfigured
-from pipeline.ports import Blobs, Catalogue
+from pipeline.ports import Blobs
 
 if TYPE_CHECKING:  # FAISS, Tantivy and Milvus's client are imported by who opens one
+    from indexes.catalogue.catalogue import Catalogue
     from indexes.places import Indexes
 
 
 def open_catalogue(url: str) -> Catalogue:
     """``sqlite:///PATH``, ``postgresql://...``; "memory:" is a SQLite of this process alone, for tests."""
-    from indexes.catalogue.catalogue import SqlCatalogue
+    from indexes.catalogue.catalogue import Catalogue
 
     if url == "memory:":
         url = "sqlite://"
     elif not url.startswith(("sqlite:///", "postgresql:", "postgresql+psycopg:")):
         raise Misconfigured("bad-settings", f"catalogue.url {url!r}: give sqlite:///PATH or postgresql://...")
-    return SqlCatalogue(url)
+    return Catalogue(url)
 
 
 def open_blobs(url: str) -> Blobs:

@@ -7,19 +7,20 @@ ask: search -> read (quote only) -> check every quote -> an answer, or "not foun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
 from pipeline import facets
 from pipeline.document_numbers import DocumentNumbers
+from pipeline.documents import Chunk, Head
 from pipeline.errors import Refused
-from pipeline.facets import Facets
+from pipeline.facets import Facet, Facets
 from pipeline.fuse import fuse, rerank
 from pipeline.gather import Found, Gathered
 from pipeline.ingest import passage_text
-from pipeline.ports import Documents, Embedder, Lexical, Passages, Reranker, Vectors
+from pipeline.ports import Embedder, Lexical, Reranker, Vectors
 from pipeline.query import Clause, meaning, parse, spelling, strict
 from pipeline.questions import (
     ORDINAL_BITS,
@@ -45,6 +46,27 @@ FEWEST_TEXTS, MOST_TEXTS = 16, 128
 #: Passages that the reader looks at.
 READ_PASSAGES = 12
 NOT_FOUND = "Not found in your documents."
+
+
+class ReadableDocuments(Protocol):
+    """Which documents a caller may read, and their facets: see `indexes.catalogue.documents.DocumentStore`."""
+
+    def visible(self, caller: Caller, filters: Filters) -> DocumentNumbers: ...
+
+    def facets(
+        self,
+        caller: Caller,
+        filters: Filters,
+        names: Sequence[str],
+        limit: int = 20,
+        among: DocumentNumbers | None = None,
+    ) -> tuple[Facet, ...]: ...
+
+
+class ChunkTexts(Protocol):
+    """The texts behind the hits: see `indexes.catalogue.chunks.ChunkStore`."""
+
+    def with_documents(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]: ...
 
 
 class Index(Protocol):
@@ -88,14 +110,14 @@ class Finder:
 
     def __init__(
         self,
-        documents: Documents,
-        passages: Passages,
+        documents: ReadableDocuments,
+        chunks: ChunkTexts,
         reader: IndexReader,
         embedder: Embedder,
         reranking: Reranking | None = None,
         embedder_of: Callable[[str], Embedder | None] = lambda digest: None,
     ) -> None:
-        self._documents, self._passages, self._reader, self._embedder = documents, passages, reader, embedder
+        self._documents, self._chunks, self._reader, self._embedder = documents, chunks, reader, embedder
         self._embedder_of = embedder_of
         self._second_look = reranking
 
@@ -193,7 +215,7 @@ class Finder:
             if not batch:
                 return False
             keys = [hit.chunk for hit in batch]
-            texts = self._passages.with_documents(keys)
+            texts = self._chunks.with_documents(keys)
             scores = {part: Hits.of(ranking).among(keys).score_of for part, ranking in parts.items()}
             for hit in batch:
                 if hit.chunk in texts and hit.document_number in allowed:

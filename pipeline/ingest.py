@@ -19,6 +19,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import Protocol
+
+import numpy as np
 
 from pipeline.chunk import chunk
 from pipeline.classify import text_quality
@@ -26,6 +29,7 @@ from pipeline.codec import decode_parsed, decode_prediction, encode_parsed, enco
 from pipeline.documents import (
     Arrival,
     Child,
+    Chunk,
     Destination,
     Document,
     Job,
@@ -37,7 +41,7 @@ from pipeline.documents import (
 )
 from pipeline.errors import MailroomError, Misconfigured, Rejected, Unavailable
 from pipeline.faults import fault
-from pipeline.ports import Blobs, Catalogue, Classifier, Embedder, Parser
+from pipeline.ports import Blobs, Classifier, Embedder, Parser
 from pipeline.route import route
 from pipeline.rules import Rules
 
@@ -61,13 +65,39 @@ class Policy:
     trays: frozenset[str] = field(default_factory=frozenset)
 
 
+class Documents(Protocol):
+    """What the stages read of the catalogue's documents: see `indexes.catalogue.documents.DocumentStore`."""
+
+    def get(self, document_id: str) -> Document: ...
+
+
+class StoredChunks(Protocol):
+    """What the stages read of earlier outputs: see `indexes.catalogue.chunks.ChunkStore`."""
+
+    def of_document(
+        self, document_number: int, embedder: str | None = None
+    ) -> tuple[list[Chunk], np.ndarray | None]: ...
+
+    def result(self, key: str) -> bytes | None: ...
+
+
+class Jobs(Protocol):
+    """What the engine does to a job under its lease: see `indexes.catalogue.ledger.JobStore`."""
+
+    def commit(self, job: Job, outcome: Outcome, keep: bool = False, seconds: float = 0.0) -> Job | None: ...
+
+    def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What the stages work with, built once per process. ``classifier`` gives the one in force, which may change between
     two documents, or None where its model cannot be used: then documents go to review and ingestion goes on. ``embedder``
     gives the one in force, too."""
 
-    catalogue: Catalogue
+    documents: Documents
+    chunks: StoredChunks
+    ledger: Jobs
     blobs: Blobs
     parser: Parser
     classifier: Callable[[], Classifier | None]
@@ -91,7 +121,7 @@ class Pass:
 
     @cached_property
     def parsed(self) -> Parsed:
-        payload = self.tools.catalogue.passages.result(self.parse_key)
+        payload = self.tools.chunks.result(self.parse_key)
         return decode_parsed(payload) if payload is not None else self.parse_bytes()
 
     @cached_property
@@ -104,7 +134,7 @@ class Pass:
         if self.classifier is None:
             return None
         key = cache_key(self.parse_key, Stage.CLASSIFY, self.classifier.digest)
-        payload = self.tools.catalogue.passages.result(key)
+        payload = self.tools.chunks.result(key)
         return key, decode_prediction(payload) if payload is not None else self.classifier.classify([self.parsed.text])[
             0
         ]
@@ -120,7 +150,7 @@ class Pass:
 
 def parse(work: Pass) -> Outcome:
     """Bytes to elements. Attachments of a mail become documents of their own."""
-    payload = work.tools.catalogue.passages.result(work.parse_key)
+    payload = work.tools.chunks.result(work.parse_key)
     if payload is None:
         work.parsed = work.parse_bytes()
         payload = encode_parsed(work.parsed)
@@ -157,7 +187,7 @@ def parse(work: Pass) -> Outcome:
 def cut(work: Pass) -> Outcome:
     """Elements to passages."""
     chunks = chunk(work.parsed)
-    stored, _ = work.tools.catalogue.passages.of_document(work.document.number)
+    stored, _ = work.tools.chunks.of_document(work.document.number)
     return Outcome(
         Stage.CHUNK,
         data={"chunks": len(chunks)},
@@ -224,7 +254,7 @@ def send(work: Pass) -> Outcome:
 def embed(work: Pass) -> Outcome:
     """Passages to vectors."""
     embedder = work.tools.embedder()
-    chunks, vectors = work.tools.catalogue.passages.of_document(work.document.number, embedder.digest)
+    chunks, vectors = work.tools.chunks.of_document(work.document.number, embedder.digest)
     fresh = vectors is None
     if fresh:
         vectors = embedder.embed([passage_text(c.heading, c.text) for c in chunks])
@@ -237,7 +267,7 @@ def embed(work: Pass) -> Outcome:
     )
 
 
-#: The path in, as one table. RECEIVE comes before it (`Documents.receive`), INDEX after it (the one writer).
+#: The path in, as one table. RECEIVE comes before it (`DocumentStore.receive`), INDEX after it (the one writer).
 PATH: dict[Stage, Callable[[Pass], Outcome]] = {
     Stage.PARSE: parse,
     Stage.CHUNK: cut,
@@ -259,8 +289,8 @@ class Ingest:
         Returns the terminal state it reached, or None: handed on to the writer, given back for a retry, or the lease
         was lost (then nothing was changed). Raises Misconfigured after giving the job back.
         """
-        ledger, policy = self.tools.catalogue.ledger, self.tools.policy
-        work = Pass(self.tools, self.tools.catalogue.documents.get(job.subject))
+        ledger, policy = self.tools.ledger, self.tools.policy
+        work = Pass(self.tools, self.tools.documents.get(job.subject))
         while True:
             outcome = self._attempt(work, job)
             if outcome is None:
@@ -270,7 +300,7 @@ class Ingest:
             if committed is None or not keep:
                 return outcome.state if committed is not None else None
             job = committed
-            work.document = self.tools.catalogue.documents.get(job.subject)
+            work.document = self.tools.documents.get(job.subject)
 
     def _attempt(self, work: Pass, job: Job) -> Outcome | None:
         """The stage's outcome, or the outcome of its failure; None when the job was given back."""
@@ -297,7 +327,7 @@ class Ingest:
     def _give_back(self, job: Job, error: Exception, counted: bool) -> None:
         code = error.code if isinstance(error, MailroomError) else "internal"
         detail = error.detail if isinstance(error, MailroomError) else type(error).__name__
-        self.tools.catalogue.ledger.release(job, backoff(job.attempt), code, detail, counted=counted)
+        self.tools.ledger.release(job, backoff(job.attempt), code, detail, counted=counted)
 
     def _quarantined(self, work: Pass, job: Job) -> Outcome:
         detail = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.offline import go_offline
 
@@ -25,7 +25,7 @@ from pipeline.ingest import Ingest, Policy, Tools  # noqa: E402
 from pipeline.onnx import ModelFolder  # noqa: E402
 from pipeline.parse.limits import ParseLimits  # noqa: E402
 from pipeline.parse.sandbox import SandboxedParser  # noqa: E402
-from pipeline.ports import Blobs, Catalogue, Embedder, Reranker  # noqa: E402
+from pipeline.ports import Blobs, Embedder, Reranker  # noqa: E402
 from pipeline.rerank import OnnxReranker  # noqa: E402
 from pipeline.rules import Rules, load_rules  # noqa: E402
 from workers.queue.notify import Notifier  # noqa: E402
@@ -39,6 +39,9 @@ from workers.services.similar import Similar  # noqa: E402
 from workers.services.suggest import Suggestions  # noqa: E402
 from workers.services.taxonomy import TaxonomyService  # noqa: E402
 from workers.settings import Settings  # noqa: E402
+
+if TYPE_CHECKING:
+    from indexes.catalogue.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +113,9 @@ class Mailroom:
         )
         self.classifiers.current()  # loaded before the first document is claimed
         tools = Tools(
-            self.catalogue,
+            self.catalogue.documents,
+            self.catalogue.chunks,
+            self.catalogue.ledger,
             self.blobs,
             self.parser,
             self.classifiers.current,
@@ -167,7 +172,7 @@ class Mailroom:
 
     @cached_property
     def search(self) -> Finder:
-        parts = self.catalogue.documents, self.catalogue.passages, self.reader
+        parts = self.catalogue.documents, self.catalogue.chunks, self.reader
         return Finder(*parts, self.embedder, self.reranking, self.embedders.of)
 
     def _model(self, name: str) -> ModelFolder:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from indexes.catalogue.database import Database
 from indexes.catalogue.scopes import ensure, find, insert_new, link_document
-from indexes.catalogue.store import Store
 from indexes.catalogue.tables import access, access_rules, document_scopes, documents, group_members, scopes
 from pipeline.access import EVERYONE, Effect, Origin, Rule, Scope, groups_of
 from pipeline.documents import State
@@ -18,28 +18,32 @@ from pipeline.errors import Refused
 LONGEST = 200
 
 
-class SqlRules:
-    """Implements `pipeline.ports.Rules`. Every change raises the counter of visibility, so that the next query of any
-    process sees it."""
+class RuleStore:
+    """Access rules of sources, folders and documents, as `pipeline.access` evaluates them. A change holds from the next query
+    on, in every process."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def add(self, rule: Rule, tenant: str = "default") -> bool:
+        """False where it was there already. Refused("not-found") for an unknown document, Refused("bad-request") for a
+        principal that cannot be one."""
         checked(rule.principal)
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             if rule.scope.document_id:
                 _existing(connection, rule.scope.document_id, tenant)
                 scope = link_document(connection, rule.scope.document_id)
             else:
                 scope = ensure(connection, rule.scope)
             made = self._insert(connection, scope, rule, tenant)
-            self.store.touch(connection)
+            self.database.bump_visibility(connection)
         return made
 
     def remove(self, scope: Scope, principal: str, effect: Effect, tenant: str = "default") -> bool:
+        """Take a rule away, or a principal from the list that a document arrived with; False where there is none.
+        Refused("conflict") for one that the settings make."""
         rule = access_rules.c
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             number = find(connection, scope)
             same = (rule.scope == number, rule.principal == principal, rule.effect == effect, rule.tenant == tenant)
             gone = connection.execute(sa.delete(access_rules).where(*same, rule.origin == Origin.GIVEN)).rowcount
@@ -47,22 +51,24 @@ class SqlRules:
                 gone += self._unlist(connection, scope.document_id, principal, tenant)
             if not gone and connection.scalar(sa.select(rule.id).where(*same)):
                 raise Refused("conflict", "This rule comes from the settings (tray.folders); take it out there.")
-            self.store.touch(connection)
+            self.database.bump_visibility(connection)
         return gone > 0
 
-    def standing(self, sources: Collection[str], rules: Sequence[Rule], tenant: str = "default") -> None:
+    def replace_configured(self, sources: Collection[str], rules: Sequence[Rule], tenant: str = "default") -> None:
+        """The settings' rules for these sources, in place of those that they made before."""
         ours = sa.select(scopes.c.id).where(scopes.c.source.in_(sources))
         rule = access_rules.c
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             stale = (rule.scope.in_(ours), rule.origin == Origin.SETTINGS, rule.tenant == tenant)
             connection.execute(sa.delete(access_rules).where(*stale))
             for each in rules:
                 self._insert(connection, ensure(connection, each.scope), each, tenant)
-            self.store.touch(connection)
+            self.database.bump_visibility(connection)
 
-    def list(self, scope: Scope | None = None, tenant: str = "default") -> list[Rule]:
+    def find(self, scope: Scope | None = None, tenant: str = "default") -> list[Rule]:
+        """Those of one scope (for a document with the list that it arrived with), or all but such lists."""
         where = [access_rules.c.tenant == tenant]
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             if scope is not None:
                 where.append(access_rules.c.scope == find(connection, scope))
             found = _rules(connection, where)
@@ -70,8 +76,9 @@ class SqlRules:
                 found += _listed(connection, _existing(connection, scope.document_id, tenant))
         return found
 
-    def on(self, document_id: str, tenant: str = "default") -> list[Rule]:
-        with self.store.read() as connection:
+    def applying_to(self, document_id: str, tenant: str = "default") -> list[Rule]:
+        """Every rule that bears on a document: its own, those of what it was attached to, of its folders and sources."""
+        with self.database.read() as connection:
             number = _existing(connection, document_id, tenant)
             held = sa.select(document_scopes.c.scope).where(document_scopes.c.number == number)
             above = held.cte("above", recursive=True)
@@ -93,20 +100,22 @@ class SqlRules:
         return connection.execute(sa.delete(access).where(*same)).rowcount
 
 
-class SqlGroups:
-    """Implements `pipeline.ports.Groups`."""
+class GroupStore:
+    """Principals that stand together under a name. Groups may hold groups, but not in a circle: Refused("conflict")."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def all(self, tenant: str = "default") -> dict[str, tuple[str, ...]]:
-        with self.store.read() as connection:
+        """Members by name; a group without members is none."""
+        with self.database.read() as connection:
             return _groups(connection, tenant)
 
     def add(self, group: str, members: Collection[str], tenant: str = "default") -> int:
+        """Add members; return how many are new."""
         _check_group(group)
         rows = [{"tenant": tenant, "group": group, "member": checked(each)} for each in sorted(set(members))]
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             self._lock(connection)
             groups = _groups(connection, tenant)
             _refuse_cycle(groups, group, members)
@@ -116,18 +125,20 @@ class SqlGroups:
         return len(new)
 
     def remove(self, group: str, members: Collection[str], tenant: str = "default") -> int:
+        """How many were in it."""
         c = group_members.c
         where = (c.tenant == tenant, c.group == group, c.member.in_(sorted(members)))
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             gone = connection.execute(sa.delete(group_members).where(*where)).rowcount
-            self.store.touch(connection)
+            self.database.bump_visibility(connection)
         return gone
 
     def put(self, group: str, members: Collection[str], tenant: str = "default") -> None:
+        """These members and no others."""
         _check_group(group)
         c = group_members.c
         rows = [{"tenant": tenant, "group": group, "member": checked(each)} for each in sorted(set(members))]
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             self._lock(connection)
             others = {name: held for name, held in _groups(connection, tenant).items() if name != group}
             _refuse_cycle(others, group, members)
@@ -136,11 +147,12 @@ class SqlGroups:
                 connection.execute(sa.insert(group_members), rows)
 
     def principals(self, own: Collection[str], tenant: str = "default") -> frozenset[str]:
+        """All that a key of these principals stands for: with the groups, however deeply, and "*"."""
         return groups_of(own, self.all(tenant))
 
     def _lock(self, connection: sa.Connection) -> None:
         """One change at a time, so that two together make no cycle; it is the counter's row that everyone waits for."""
-        self.store.touch(connection)
+        self.database.bump_visibility(connection)
 
 
 def checked(principal: str) -> str:

@@ -4,42 +4,43 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from indexes.catalogue.access import SqlGroups, SqlRules
-from indexes.catalogue.documents import SqlDocuments
-from indexes.catalogue.embeddings import SqlEmbeddings
-from indexes.catalogue.feedback import SqlFeedback
-from indexes.catalogue.keys import SqlKeys
-from indexes.catalogue.ledger import SqlJobStore
-from indexes.catalogue.passages import SqlPassages
-from indexes.catalogue.plans import SqlPlans
-from indexes.catalogue.queries import SqlQueries
-from indexes.catalogue.requests import SqlRequests
-from indexes.catalogue.reviews import SqlReviews
-from indexes.catalogue.store import Store
+from indexes.catalogue.access import GroupStore, RuleStore
+from indexes.catalogue.chunks import ChunkStore
+from indexes.catalogue.database import Database
+from indexes.catalogue.documents import DocumentStore
+from indexes.catalogue.embeddings import EmbeddingStore
+from indexes.catalogue.feedback import FeedbackStore
+from indexes.catalogue.keys import KeyStore
+from indexes.catalogue.ledger import JobStore
+from indexes.catalogue.plans import PlanStore
+from indexes.catalogue.queries import QueryStore
+from indexes.catalogue.requests import RequestStore
+from indexes.catalogue.reviews import ReviewStore
 from pipeline.errors import Misconfigured
 
 
-class SqlCatalogue:
-    """Implements `pipeline.ports.Catalogue` on SQLite or PostgreSQL."""
+class Catalogue:
+    """The database behind all of them."""
 
     def __init__(self, url: str) -> None:
-        self.store = Store(url)
-        self.documents = SqlDocuments(self.store)
-        self.ledger = SqlJobStore(self.store)
-        self.passages = SqlPassages(self.store)
-        self.embeddings = SqlEmbeddings(self.store)
-        self.keys = SqlKeys(self.store)
-        self.plans = SqlPlans(self.store)
-        self.requests = SqlRequests(self.store)
-        self.feedback = SqlFeedback(self.store)
-        self.reviews = SqlReviews(self.store)
-        self.rules = SqlRules(self.store)
-        self.groups = SqlGroups(self.store)
-        self.queries = SqlQueries(self.store)
+        self.database = Database(url)
+        self.documents = DocumentStore(self.database)
+        self.ledger = JobStore(self.database)
+        self.chunks = ChunkStore(self.database)
+        self.embeddings = EmbeddingStore(self.database)
+        self.keys = KeyStore(self.database)
+        self.plans = PlanStore(self.database)
+        self.requests = RequestStore(self.database)
+        self.feedback = FeedbackStore(self.database)
+        self.reviews = ReviewStore(self.database)
+        self.rules = RuleStore(self.database)
+        self.groups = GroupStore(self.database)
+        self.queries = QueryStore(self.database)
 
     def check(self) -> None:
-        with self.store.read() as connection:
-            if not self.store.sqlite:
+        """Integrity check; Misconfigured("bad-store") with what is wrong."""
+        with self.database.read() as connection:
+            if not self.database.sqlite:
                 connection.scalar(sa.text("SELECT 1"))
                 return
             prediction = connection.scalar(sa.text("PRAGMA integrity_check"))
@@ -47,4 +48,4 @@ class SqlCatalogue:
             raise Misconfigured("bad-store", f"The catalogue is damaged ({prediction}); restore the last backup.")
 
     def close(self) -> None:
-        self.store.close()
+        self.database.close()

@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from indexes.catalogue import attributes
+from indexes.catalogue.database import Database, VisibilityVersion, new_id
 from indexes.catalogue.rule import readable
 from indexes.catalogue.scopes import forget_scopes, insert_new, link_child, link_place
-from indexes.catalogue.store import Store, VisibilityVersion, new_id
 from indexes.catalogue.tables import access, arrivals, chunks, documents, embeddings, events, feedback, jobs, results
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Arrival, Child, Document, Event, QueueName, Stage, State
@@ -37,46 +37,57 @@ _BY_NUMBER = sa.select(documents).where(documents.c.number.in_(_NUMBERS), docume
 _LISTED = sa.select(access).where(access.c.number.in_(_NUMBERS)).order_by(access.c.number, access.c.principal)
 
 
-class SqlDocuments:
-    def __init__(self, store: Store) -> None:
-        self.store = store
+class DocumentStore:
+    """Documents, their arrivals and their decision record."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self._remembered: OrderedDict[tuple, tuple[VisibilityVersion, DocumentNumbers]] = OrderedDict()
         self._lock = threading.Lock()
 
     def receive(self, content_hash: str, size: int, arrival: Arrival, tenant: str = "default") -> tuple[Document, bool]:
-        with self.store.write() as connection:
-            number, created = receive(self.store, connection, content_hash, size, arrival, tenant, None)
+        """Record an arrival. New content becomes a document with an ingest job at stage PARSE, in the same
+        transaction; existing content (not deleted) only gains an arrival, and its access list is widened. Returns
+        (document, created). Safe under concurrency: the unique (tenant, content hash) decides."""
+        with self.database.write() as connection:
+            number, created = receive(self.database, connection, content_hash, size, arrival, tenant, None)
             return self._one(connection, documents.c.number == number), created
 
     def get(self, document_id: str) -> Document:
-        with self.store.read() as connection:
+        """Raises Refused("not-found")."""
+        with self.database.read() as connection:
             return self._one(connection, documents.c.id == document_id)
 
     def read(self, caller: Caller, document_id: str) -> Document:
+        """The same for what the caller may read; what is not the caller's is not found either."""
         where = (documents.c.id == document_id, documents.c.state != State.DELETED, *readable(caller))
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             return self._one(connection, sa.and_(*where))
 
     def find(
         self, caller: Caller, filters: Filters, limit: int = 50, offset: int = 0, newest_first: bool = True
     ) -> tuple[list[Document], int]:
+        """Documents that the caller may read, in every state but deleted, and how many there are. Refused("bad-request") for
+        a filter on a field of metadata that none of the caller's documents has."""
         where = [documents.c.state != State.DELETED, *readable(caller), *matching(filters)]
         order = documents.c.number.desc() if newest_first else documents.c.number
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             check_fields(connection, caller, filters)
             total = connection.scalar(sa.select(sa.func.count()).select_from(documents).where(*where))
             query = sa.select(documents).where(*where).order_by(order).limit(limit).offset(offset)
             return self._all(connection, query), int(total or 0)
 
     def visible(self, caller: Caller, filters: Filters) -> DocumentNumbers:
+        """DocumentNumbers of the searchable documents (they have vectors, and are not deleted) that the caller may read. The
+        same object for as long as nothing has changed."""
         # Counted before it is read: what changes in between is read again at the next question.
-        at, key = self.store.visibility(), (caller.principals, caller.tenant, caller.admin, filters)
+        at, key = self.database.visibility(), (caller.principals, caller.tenant, caller.admin, filters)
         with self._lock:
             held = self._remembered.get(key)
             if held and held[0] == at:
                 self._remembered.move_to_end(key)
                 return held[1]
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             check_fields(connection, caller, filters)
             numbers = self._brought_up(connection, caller, filters, at, *held) if held else None
             if numbers is None:
@@ -116,10 +127,12 @@ class SqlDocuments:
         limit: int = 20,
         among: DocumentNumbers | None = None,
     ) -> tuple[Facet, ...]:
+        """Of the documents that `find` would find (those ``among`` the numbers), how many have each value of each facet;
+        exact. ``limit`` values are told of each."""
         where = [documents.c.state != State.DELETED, *readable(caller), *matching(filters)]
         parts = [None] if among is None else batches(among.array.tolist())
         counted: dict[str, Counter[str]] = {name: Counter() for name in names}
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             check_fields(connection, caller, filters)
             for part in parts:
                 only = [] if part is None else [documents.c.number.in_(part)]
@@ -128,35 +141,41 @@ class SqlDocuments:
         return tuple(attributes.facet(name, counted[name], limit) for name in names)
 
     def finished_since(self, at: float) -> DocumentNumbers:
+        """DocumentNumbers of the documents, deleted ones left out, that came to their end at ``at`` (epoch seconds) or later."""
         where = (documents.c.finished_at >= at, documents.c.state != State.DELETED)
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             return DocumentNumbers(connection.scalars(sa.select(documents.c.number).where(*where)))
 
     def by_number(self, numbers: Collection[int]) -> dict[int, Document]:
+        """The documents, deleted ones left out."""
         found: dict[int, Document] = {}
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             for batch in batches(sorted(numbers)):
                 rows = connection.execute(_BY_NUMBER, {"numbers": batch}).mappings().all()
                 found |= {document.number: document for document in self._documents(connection, rows)}
         return found
 
     def delete(self, document_id: str) -> Document:
-        with self.store.write() as connection:
+        """Hide at once and forget texts, vectors and cached results; returns the document as it was. The blob is the
+        caller's to delete. Idempotent; Refused("not-found") for an unknown id."""
+        with self.database.write() as connection:
             # Locked, so that an arrival of the same content comes either before and is deleted too, or after as new.
             connection.execute(sa.select(documents.c.number).where(documents.c.id == document_id).with_for_update())
             document = self._one(connection, documents.c.id == document_id)
             if document.state is State.DELETED:
                 return document
-            forget(self.store, connection, document)
+            forget(self.database, connection, document)
             return document
 
-    def holds(self, content_hash: str) -> bool:
+    def has_content(self, content_hash: str) -> bool:
+        """Does any document that is not deleted, of any tenant, have this content?"""
         where = (documents.c.content_hash == content_hash, documents.c.state != State.DELETED)
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             return connection.scalar(sa.select(documents.c.number).where(*where).limit(1)) is not None
 
     def history(self, document_id: str) -> tuple[list[Arrival], list[Event]]:
-        with self.store.read() as connection:
+        """The arrivals and the decision record, oldest first."""
+        with self.database.read() as connection:
             self._one(connection, documents.c.id == document_id)
             rows = connection.execute(
                 sa.select(arrivals).where(arrivals.c.document_id == document_id).order_by(arrivals.c.id)
@@ -168,11 +187,12 @@ class SqlDocuments:
             return received, [Event(r.document_id, r.at, r.stage, r.event, r.data) for r in log]
 
     def record(self, event: Event) -> None:
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             add_event(connection, event)
 
     def counts(self) -> Mapping[str, int]:
-        with self.store.read() as connection:
+        """Return the number of documents per state."""
+        with self.database.read() as connection:
             rows = connection.execute(sa.select(documents.c.state, sa.func.count()).group_by(documents.c.state))
             return {state: int(count) for state, count in rows}
 
@@ -211,7 +231,7 @@ def batches(numbers: Sequence[int]) -> list[Sequence[int]]:
 
 
 def _searchable(caller: Caller, filters: Filters) -> sa.Select:
-    """Numbers of those that `SqlDocuments.visible` tells."""
+    """DocumentNumbers of those that `DocumentStore.visible` tells."""
     where = [documents.c.embedder.is_not(None), documents.c.state != State.DELETED]
     return sa.select(documents.c.number).where(*where, *readable(caller), *matching(filters))
 
@@ -248,7 +268,7 @@ def check_fields(connection: sa.Connection, caller: Caller, filters: Filters) ->
 
 
 def receive(
-    store: Store,
+    database: Database,
     connection: sa.Connection,
     content_hash: str,
     size: int,
@@ -260,7 +280,7 @@ def receive(
     # Two may arrive at once: the unique index decides, and the loser finds the winner's row when it looks again.
     known, made = _known(connection, tenant, content_hash), None
     while known is None and made is None:
-        made = _insert(store, connection, content_hash, size, arrival, tenant, parent)
+        made = _insert(database, connection, content_hash, size, arrival, tenant, parent)
         known = None if made else _known(connection, tenant, content_hash)
     number, document_id = made or known
     connection.execute(
@@ -276,7 +296,7 @@ def receive(
     )
     moved = link_place(connection, number, arrival.source, arrival.path)
     if _widen(connection, number, arrival.access) or (moved and not made):
-        store.touch(connection, documents.c.number == number)
+        database.bump_visibility(connection, documents.c.number == number)
     data = {
         "source": arrival.source,
         "path": arrival.path,
@@ -284,7 +304,7 @@ def receive(
         "size": size,
         "new": made is not None,
     }
-    add_event(connection, Event(document_id, store.now(connection), Stage.RECEIVE, "received", data))
+    add_event(connection, Event(document_id, database.now(connection), Stage.RECEIVE, "received", data))
     return number, made is not None
 
 
@@ -296,7 +316,7 @@ def _known(connection: sa.Connection, tenant: str, content_hash: str) -> tuple[i
 
 
 def _insert(
-    store: Store,
+    database: Database,
     connection: sa.Connection,
     content_hash: str,
     size: int,
@@ -325,7 +345,7 @@ def _insert(
     if number is None:
         return None
     attributes.store(connection, number, (), arrival.metadata)
-    enqueue(store, connection, QueueName.INGEST, document_id, Stage.PARSE)
+    enqueue(database, connection, QueueName.INGEST, document_id, Stage.PARSE)
     return number, document_id
 
 
@@ -338,15 +358,15 @@ def _widen(connection: sa.Connection, number: int, principals: Sequence[str]) ->
     return bool(new)
 
 
-def receive_child(store: Store, connection: sa.Connection, parent: Document, child: Child) -> int:
-    number, new = receive(store, connection, child.content_hash, child.size, child.arrival, parent.tenant, parent.id)
+def receive_child(database: Database, connection: sa.Connection, parent: Document, child: Child) -> int:
+    number, new = receive(database, connection, child.content_hash, child.size, child.arrival, parent.tenant, parent.id)
     if new:
         link_child(connection, number, parent.number)
     return number
 
 
 def enqueue(
-    store: Store,
+    database: Database,
     connection: sa.Connection,
     queue: QueueName,
     subject: str,
@@ -357,7 +377,7 @@ def enqueue(
     """A new job, due now; None when a job with this ``effect`` exists already."""
     if effect and connection.scalar(sa.select(jobs.c.id).where(jobs.c.effect == effect)):
         return None
-    now, job_id = store.now(connection), new_id()
+    now, job_id = database.now(connection), new_id()
     connection.execute(
         sa.insert(jobs).values(
             id=job_id,
@@ -381,7 +401,7 @@ def add_event(connection: sa.Connection, event: Event) -> None:
     )
 
 
-def forget(store: Store, connection: sa.Connection, document: Document) -> None:
+def forget(database: Database, connection: sa.Connection, document: Document) -> None:
     """Hide the document and drop what was derived from it. The row stays, so that its number is never given out again."""
     connection.execute(sa.delete(jobs).where(jobs.c.subject == document.id))
     connection.execute(sa.delete(chunks).where(chunks.c.number == document.number))
@@ -394,8 +414,8 @@ def forget(store: Store, connection: sa.Connection, document: Document) -> None:
     gone = {"state": State.DELETED, "title": None, "metadata": {}, "embedder": None, "parsed_key": None}
     gone["finished_at"] = time.time()
     connection.execute(sa.update(documents).where(documents.c.number == document.number).values(gone))
-    add_event(connection, Event(document.id, store.now(connection), "delete", "deleted", {}))
-    store.touch(connection, documents.c.number == document.number)
+    add_event(connection, Event(document.id, database.now(connection), "delete", "deleted", {}))
+    database.bump_visibility(connection, documents.c.number == document.number)
 
 
 def _forget_results(connection: sa.Connection, document: Document) -> None:

@@ -8,31 +8,35 @@ from collections.abc import Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from indexes.catalogue.store import Store
+from indexes.catalogue.database import Database
 from indexes.catalogue.tables import chunks, documents, embedders, embeddings
 from pipeline.documents import Chunk, EmbeddingModel, State
 from pipeline.errors import Refused
 
 
-class SqlEmbeddings:
-    """Implements `pipeline.ports.Embeddings`."""
+class EmbeddingStore:
+    """Embedding models beside the one of the settings: built in the background, compared, swapped, swapped back. Which one
+    serves stands here, so that every process knows."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def models(self) -> list[EmbeddingModel]:
+        """Those that were ever built, and those that gave way to them; at most one serves."""
         query = sa.select(embedders).order_by(embedders.c.changed_at, embedders.c.digest)
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             return [EmbeddingModel(**row) for row in connection.execute(query).mappings()]
 
-    def keep(self, model: EmbeddingModel) -> None:
-        with self.store.write() as connection:
+    def add(self, model: EmbeddingModel) -> None:
+        """From now on its vectors are made and kept too. Nothing happens where it is known."""
+        with self.database.write() as connection:
             if connection.scalar(sa.select(embedders.c.digest).where(embedders.c.digest == model.digest)) is None:
                 connection.execute(sa.insert(embedders).values(_row(model)))
 
     def serve(self, digest: str, instead_of: EmbeddingModel, setting: str) -> None:
+        """Let a known model serve; the one that did stays beside it. Refused("not-found") for an unknown one."""
         now = time.time()
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             if connection.scalar(sa.select(embedders.c.digest).where(embedders.c.digest == digest)) is None:
                 raise Refused("not-found", "That embedding model was not built beside the one that serves.")
             stepping = {"serving": False, "changed_at": now, "served_until": now, "setting": ""}
@@ -42,29 +46,32 @@ class SqlEmbeddings:
             serving = {"serving": True, "changed_at": now, "setting": setting}
             connection.execute(sa.update(embedders).values(serving=False, setting=""))
             connection.execute(sa.update(embedders).where(embedders.c.digest == digest).values(serving))
-            self.store.touch(connection)
+            self.database.bump_visibility(connection)
 
     def drop(self, digest: str) -> None:
-        with self.store.write() as connection:
+        """Forget a model and its vectors, but not those that a document was first embedded with."""
+        with self.database.write() as connection:
             connection.execute(sa.delete(embeddings).where(embeddings.c.embedder == digest))
             connection.execute(sa.delete(embedders).where(embedders.c.digest == digest))
 
     def missing(self, digest: str, limit: int) -> list[int]:
+        """Numbers of embedded documents that this model has not embedded, the smallest first."""
         query = sa.select(documents.c.number).where(*_without(digest)).order_by(documents.c.number).limit(limit)
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             return list(connection.scalars(query))
 
     def count_missing(self, digest: str) -> int:
         query = sa.select(sa.func.count()).select_from(documents).where(*_without(digest))
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             return int(connection.scalar(query) or 0)
 
     def store_vectors(self, number: int, digest: str, of: Sequence[Chunk], vectors: np.ndarray) -> bool:
+        """Keep a document's vectors; False, and nothing kept, where it is gone or no longer consists of these passages."""
         c = chunks.c
         held = sa.select(c.ordinal, c.text, c.heading).where(c.number == number).order_by(c.ordinal)
         same = (embeddings.c.number == number, embeddings.c.embedder == digest)
         payload = np.ascontiguousarray(vectors, "<f4").tobytes()
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             # The document is locked, so that nobody cuts it anew meanwhile.
             alive = sa.select(documents.c.number).where(
                 documents.c.number == number, documents.c.state != State.DELETED

@@ -7,19 +7,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from indexes.catalogue.database import Database
 from indexes.catalogue.rule import readable
-from indexes.catalogue.store import Store
 from indexes.catalogue.tables import documents, feedback
 from pipeline.questions import Caller, Feedback
 
 
-class SqlFeedback:
-    """Implements `pipeline.ports.Opinions`."""
+class FeedbackStore:
+    """People's feedback on hits: the organisation's own relevance judgements."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def record(self, feedback: Feedback) -> None:
+        """A vote replaces the same key's earlier vote on the same query and document; a click is kept once."""
         row = _row(feedback)
         try:
             self._put(row)
@@ -30,15 +31,17 @@ class SqlFeedback:
         once = ("key_id", "query_digest", "document_id", "sort")
         same = [feedback.c[name] == row[name] for name in once]
         changed = {name: row[name] for name in ("kind", "rank", "at")}
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             if not connection.execute(sa.update(feedback).where(*same).values(changed)).rowcount:
                 connection.execute(sa.insert(feedback).values(row))
 
-    def given(self, caller: Caller, after: int = 0, limit: int = 1000) -> list[tuple[int, Feedback]]:
+    def page(self, caller: Caller, after: int = 0, limit: int = 1000) -> list[tuple[int, Feedback]]:
+        """(serial, feedback) with serial > ``after``, in order, on documents that the caller may read. That of deleted
+        documents is gone with them."""
         where = (feedback.c.tenant == caller.tenant, feedback.c.id > after, *readable(caller))
         of_documents = sa.select(feedback).join(documents, documents.c.id == feedback.c.document_id)
         query = of_documents.where(*where).order_by(feedback.c.id).limit(limit)
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             return [(row.id, _feedback(row)) for row in connection.execute(query)]
 
 

@@ -11,37 +11,47 @@ import numpy as np
 import sqlalchemy as sa
 
 from indexes.catalogue import attributes
+from indexes.catalogue.database import Database
 from indexes.catalogue.documents import add_event, enqueue, insert_new, receive_child, to_document
-from indexes.catalogue.store import Store
 from indexes.catalogue.tables import chunks, documents, embeddings, jobs, results
 from pipeline.documents import TERMINAL, Chunk, Document, Event, Job, Outcome, QueueName, Stage, State
 
 _LANES = {Stage.INDEX: QueueName.INDEX}
 
 
-class SqlJobStore:
-    def __init__(self, store: Store) -> None:
-        self.store = store
+class JobStore:
+    """The job store: leased jobs. The queue only sends wake-ups."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def claim(
         self, queue: QueueName, owner: str, seconds: float, limit: int = 1, job_id: str | None = None
     ) -> list[Job]:
-        with self.store.read() as connection:
+        """Lease up to ``limit`` due jobs (the given one only, if ``job_id`` is set and due), oldest first, counting the
+        attempt in the same transaction. Two callers never hold one job."""
+        with self.database.read() as connection:
             # A look before the write lock: most hints come late, and an idle lane must cost nothing.
-            if not connection.scalar(self._due(queue, self.store.now(connection), 1, job_id)):
+            if not connection.scalar(self._due(queue, self.database.now(connection), 1, job_id)):
                 return []
-        with self.store.write() as connection:
-            now = self.store.now(connection)
+        with self.database.write() as connection:
+            now = self.database.now(connection)
             query = self._due(queue, now, limit, job_id).with_for_update(skip_locked=True)
             return [self._lease(connection, each, owner, now + seconds) for each in connection.scalars(query).all()]
 
     def renew(self, job: Job, seconds: float) -> bool:
-        with self.store.write() as connection:
-            return self._update(connection, job, lease_until=self.store.now(connection) + seconds)
+        """Extend the lease; False when it has passed on."""
+        with self.database.write() as connection:
+            return self._update(connection, job, lease_until=self.database.now(connection) + seconds)
 
     def commit(self, job: Job, outcome: Outcome, keep: bool = False, seconds: float = 0.0) -> Job | None:
-        with self.store.write() as connection:
-            now = self.store.now(connection)
+        """Apply the outcome of an ingest or index job in one transaction, if the lease still holds; None if it does not
+        (nothing is changed then). With ``next_stage`` the job moves there (queue INDEX for Stage.INDEX), attempts back
+        to 0; with ``keep`` it stays leased for ``seconds`` more to the same owner, counted as attempt 1 of the next
+        stage, and is returned; else it is released as due now, and the released job is returned. With ``state`` the
+        job ends."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
             # The document is locked before the job, as in `delete`: two who come at once wait, and never for each other.
             query = sa.select(documents).where(documents.c.id == job.subject).with_for_update()
             row = connection.execute(query).mappings().one()
@@ -53,17 +63,18 @@ class SqlJobStore:
             for destination in outcome.deliveries:
                 self._enqueue_delivery(connection, document, destination.kind, destination.target, outcome)
             for child in outcome.children:
-                receive_child(self.store, connection, document, child)
+                receive_child(self.database, connection, document, child)
             _record(connection, document.id, outcome, now)
             if outcome.state or outcome.vectors is not None or row["embedder"] is not None:
-                self.store.touch(connection, documents.c.number == document.number)
+                self.database.bump_visibility(connection, documents.c.number == document.number)
             if outcome.state:
                 connection.execute(sa.delete(jobs).where(jobs.c.id == job.id))
             return _moved(job, outcome, keep, now + seconds)
 
-    def done(self, job: Job, data: Mapping[str, Any]) -> bool:
-        with self.store.write() as connection:
-            now = self.store.now(connection)
+    def complete(self, job: Job, data: Mapping[str, Any]) -> bool:
+        """End a job of the other queues, recording an event on its document when the subject is one."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
             # The row stays where it marks an effect that may happen only once.
             marks_effect = connection.scalar(sa.select(jobs.c.effect).where(jobs.c.id == job.id)) is not None
             if not self._update(connection, job, lease_until=_NEVER, token=None, stage="done"):
@@ -75,8 +86,10 @@ class SqlJobStore:
             return True
 
     def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool:
-        with self.store.write() as connection:
-            now = self.store.now(connection)
+        """Give the job back, due after ``delay`` seconds. ``counted=False`` takes the attempt back (the surroundings
+        failed, not the document)."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
             attempts = job.attempt if counted else job.attempt - 1
             return self._update(
                 connection,
@@ -90,8 +103,9 @@ class SqlJobStore:
             )
 
     def park(self, job: Job, reason: str, detail: str) -> bool:
-        with self.store.write() as connection:
-            now = self.store.now(connection)
+        """A dead letter: the job stays, in state "dead", until `retry`."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
             parked = self._update(connection, job, lease_until=0.0, token=None, dead=True, reason=reason, detail=detail)
             if parked and connection.scalar(sa.select(documents.c.number).where(documents.c.id == job.subject)):
                 data = {**job.payload, "reason": reason, "detail": detail}
@@ -99,12 +113,14 @@ class SqlJobStore:
             return parked
 
     def due(self, queue: QueueName, limit: int = 1000) -> list[str]:
-        with self.store.read() as connection:
-            return list(connection.scalars(self._due(queue, self.store.now(connection), limit, None)))
+        """Ids of the jobs that could be claimed now (unleased or lease expired, run_after passed)."""
+        with self.database.read() as connection:
+            return list(connection.scalars(self._due(queue, self.database.now(connection), limit, None)))
 
     def backlog(self) -> list[Mapping[str, Any]]:
-        with self.store.read() as connection:
-            now = self.store.now(connection)
+        """Return rows {queue, stage, state ("waiting" | "leased" | "dead"), count, oldest (epoch seconds)} for status and metrics."""
+        with self.database.read() as connection:
+            now = self.database.now(connection)
             leased = sa.case((jobs.c.dead, "dead"), (jobs.c.lease_until > now, "leased"), else_="waiting")
             query = (
                 sa.select(
@@ -120,8 +136,10 @@ class SqlJobStore:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def retry(self, document_id: str) -> bool:
-        with self.store.write() as connection:
-            now = self.store.now(connection)
+        """Send a failed, quarantined or reviewed document back to stage PARSE, and its dead deliveries to the queue;
+        False when it is still processing."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
             query = sa.select(documents.c.state).where(documents.c.id == document_id).with_for_update()
             state = connection.scalar(query)
             if state not in TERMINAL or state == State.DELETED:
@@ -138,9 +156,9 @@ class SqlJobStore:
             connection.execute(
                 sa.delete(jobs).where(jobs.c.effect.startswith(f"deliver:{document_id}:failed:", autoescape=True))
             )
-            enqueue(self.store, connection, QueueName.INGEST, document_id, Stage.PARSE)
+            enqueue(self.database, connection, QueueName.INGEST, document_id, Stage.PARSE)
             add_event(connection, Event(document_id, now, "retry", "retried", {"from": state}))
-            self.store.touch(connection, documents.c.id == document_id)
+            self.database.bump_visibility(connection, documents.c.id == document_id)
             return True
 
     def _due(self, queue: QueueName, now: float, limit: int, job_id: str | None) -> sa.Select:
@@ -175,10 +193,10 @@ class SqlJobStore:
             "content_hash": document.content_hash,
             "reason": outcome.reason,
             "detail": outcome.detail,
-            "at": self.store.now(connection),
+            "at": self.database.now(connection),
         }
         effect = f"deliver:{document.id}:{kind}:{target}"
-        enqueue(self.store, connection, QueueName.DELIVER, document.id, "deliver", payload, effect)
+        enqueue(self.database, connection, QueueName.DELIVER, document.id, "deliver", payload, effect)
 
 
 #: A lease that never ends: the job is over and its row only marks the effect.

@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from indexes.catalogue.database import Database, new_id
 from indexes.catalogue.documents import add_event, enqueue, to_document
-from indexes.catalogue.store import Store, new_id
 from indexes.catalogue.tables import documents, jobs, plan_items, plans
 from pipeline.documents import Document, Event, Job, QueueName, State
 from pipeline.errors import Refused
@@ -23,15 +23,19 @@ _RUNNING = {"apply": "applying", "undo": "undoing"}
 _OVER = {"apply": "applied", "undo": "undone"}
 
 
-class SqlPlans:
-    def __init__(self, store: Store) -> None:
-        self.store = store
+class PlanStore:
+    """Saved reclassification differences. A plan is {id, created_at, model, rules_digest, selection, state, counts};
+    an item is {document_id, old: {...}, new: {...}, state: "pending" | "applied" | "stale" | "undone"}; old and new hold label,
+    probability, model, rules, reason, state."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def create(self, model: str, rules_digest: str, selection: Mapping[str, Any]) -> str:
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             row = {
                 "id": new_id(),
-                "created_at": self.store.now(connection),
+                "created_at": self.database.now(connection),
                 "model": model,
                 "rules_digest": rules_digest,
                 "selection": dict(selection),
@@ -41,14 +45,15 @@ class SqlPlans:
         return row["id"]
 
     def add(self, plan_id: str, items: Sequence[Mapping[str, Any]], ready: bool) -> None:
-        with self.store.write() as connection:
+        """Append items (an item of a document already in the plan is ignored); ``ready`` closes the comparison."""
+        with self.database.write() as connection:
             _add(connection, plan_id, items)
             if ready:
                 connection.execute(sa.update(plans).where(plans.c.id == plan_id).values(state="ready"))
 
-    def compared(self, job: Job, items: Sequence[Mapping[str, Any]]) -> bool:
+    def finish_comparison(self, job: Job, items: Sequence[Mapping[str, Any]]) -> bool:
         """End a "compare" job with its items, in one transaction under its fence; the last one makes the plan ready."""
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             if not _end(connection, job):
                 return False
             _add(connection, job.subject, items)
@@ -57,7 +62,8 @@ class SqlPlans:
             return True
 
     def get(self, plan_id: str) -> Mapping[str, Any]:
-        with self.store.read() as connection:
+        """Raises Refused("not-found")."""
+        with self.database.read() as connection:
             row = connection.execute(sa.select(plans).where(plans.c.id == plan_id)).mappings().first()
             if row is None:
                 raise Refused("not-found", f"There is no plan {plan_id}.")
@@ -74,23 +80,28 @@ class SqlPlans:
                 "trouble": next(iter(dead), ""),
             }
 
-    def list(self) -> list[Mapping[str, Any]]:
-        with self.store.read() as connection:
+    def all(self) -> list[Mapping[str, Any]]:
+        """All plans, oldest first."""
+        with self.database.read() as connection:
             ids = connection.scalars(sa.select(plans.c.id).order_by(plans.c.created_at)).all()
         return [self.get(plan_id) for plan_id in ids]
 
     def items(
         self, plan_id: str, state: str | None = None, limit: int = 100, after: str = ""
     ) -> list[Mapping[str, Any]]:
+        """In order of document id, from after ``after`` on."""
         where = [plan_items.c.plan_id == plan_id, plan_items.c.document_id > after]
         if state is not None:
             where.append(plan_items.c.state == state)
         query = sa.select(plan_items).where(*where).order_by(plan_items.c.document_id).limit(limit)
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def start(self, plan_id: str, action: str, batch: int, document_ids: Sequence[str] = ()) -> list[str]:
-        with self.store.write() as connection:
+        """Enqueue jobs of the queue RECLASSIFY ("compare", "apply" or "undo"), each over a batch of document ids (payload
+        {"documents": [...]}), returning their ids; "compare" takes ``document_ids``, the others the plan's open items.
+        Refused("conflict") unless the plan is ready (apply) or applied (undo). A repeat enqueues only what is still open."""
+        with self.database.write() as connection:
             state = connection.scalar(sa.select(plans.c.state).where(plans.c.id == plan_id).with_for_update())
             if state is None:
                 raise Refused("not-found", f"There is no plan {plan_id}.")
@@ -100,7 +111,7 @@ class SqlPlans:
                 connection.execute(sa.update(plans).where(plans.c.id == plan_id).values(state="ready"))
             parts = [list(document_ids[i : i + batch]) for i in range(0, len(document_ids), batch)]
             made = [
-                enqueue(self.store, connection, QueueName.RECLASSIFY, plan_id, action, {"documents": part})
+                enqueue(self.database, connection, QueueName.RECLASSIFY, plan_id, action, {"documents": part})
                 for part in parts
             ]
             return [job_id for job_id in made if job_id]
@@ -120,9 +131,11 @@ class SqlPlans:
         return ids
 
     def execute(self, job: Job) -> Mapping[str, int] | None:
+        """Apply or undo the job's batch in one transaction under its fence and end the job. An item whose document
+        changed since the plan was made becomes "stale" and is left alone. Returns counts, or None when the lease has passed on."""
         _, takes, leaves, reads, writes = _ACTIONS[job.stage]
         counts = {leaves: 0, "stale": 0}
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             if not _end(connection, job):
                 return None
             query = sa.select(plan_items).where(
@@ -136,7 +149,7 @@ class SqlPlans:
             if not _jobs(connection, job.subject):
                 over = _OVER[job.stage]
                 connection.execute(sa.update(plans).where(plans.c.id == job.subject).values(state=over))
-            self.store.touch(connection, documents.c.id.in_(job.payload["documents"]))
+            self.database.bump_visibility(connection, documents.c.id.in_(job.payload["documents"]))
         return counts
 
     def _change(self, connection: sa.Connection, item: Mapping[str, Any], reads: str, writes: str, leaves: str) -> str:
@@ -153,7 +166,7 @@ class SqlPlans:
         values = {key: wanted[key] for key in CHANGED}
         connection.execute(sa.update(documents).where(documents.c.id == item["document_id"]).values(values))
         data = {"plan": item["plan_id"], "from": expected, "to": wanted}
-        add_event(connection, Event(item["document_id"], self.store.now(connection), "reclassify", leaves, data))
+        add_event(connection, Event(item["document_id"], self.database.now(connection), "reclassify", leaves, data))
         if leaves == "applied":
             self._deliver(connection, to_document(row, ()), wanted.get("destinations", ()), item["plan_id"])
         return state
@@ -171,9 +184,9 @@ class SqlPlans:
                 "reason": None,
                 "detail": None,
             }
-            payload["at"] = self.store.now(connection)
+            payload["at"] = self.database.now(connection)
             effect = f"deliver:{document.id}:{kind}:{target}:{plan_id}"
-            enqueue(self.store, connection, QueueName.DELIVER, document.id, "deliver", payload, effect)
+            enqueue(self.database, connection, QueueName.DELIVER, document.id, "deliver", payload, effect)
 
 
 def snapshot(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from indexes.catalogue.store import Store, new_id
+from indexes.catalogue.database import Database, new_id
 from indexes.catalogue.tables import queries
 from pipeline.errors import Refused
 from pipeline.questions import Caller, SavedQuery
@@ -18,18 +17,19 @@ from pipeline.questions import Caller, SavedQuery
 MAX_QUERIES = 500
 
 
-class SqlQueries:
-    """Implements `pipeline.ports.Queries`."""
+class QueryStore:
+    """Saved queries. Each belongs to its caller's `Caller.owner` in its tenant; to every other caller it is not there."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def create(self, caller: Caller, name: str, search: Mapping[str, Any]) -> SavedQuery:
+        """Refused("conflict") where the caller has one of this name, or as many as there may be."""
         made = SavedQuery(new_id(), name, dict(search), time.time())
         row = {"id": made.id, "tenant": caller.tenant, "owner": caller.owner, "name": name}
         row |= {"search": made.search, "created_at": made.created_at}
         try:
-            with self.store.write() as connection:
+            with self.database.write() as connection:
                 counted = sa.select(sa.func.count()).select_from(queries).where(*_owned(caller))
                 if int(connection.scalar(counted) or 0) >= MAX_QUERIES:
                     raise Refused(
@@ -41,25 +41,29 @@ class SqlQueries:
             raise Refused("conflict", detail) from error
         return made
 
-    def list(self, caller: Caller) -> builtins.list[SavedQuery]:
-        with self.store.read() as connection:
+    def of_owner(self, caller: Caller) -> list[SavedQuery]:
+        """The caller's, by name."""
+        with self.database.read() as connection:
             rows = connection.execute(sa.select(queries).where(*_owned(caller)))
             return sorted(map(_saved, rows), key=lambda query: query.name)
 
     def get(self, caller: Caller, query_id: str) -> SavedQuery:
-        with self.store.read() as connection:
+        """Raises Refused("not-found")."""
+        with self.database.read() as connection:
             row = connection.execute(sa.select(queries).where(queries.c.id == query_id, *_owned(caller))).first()
         if row is None:
             raise _missing()
         return _saved(row)
 
     def delete(self, caller: Caller, query_id: str) -> None:
-        with self.store.write() as connection:
+        """Raises Refused("not-found")."""
+        with self.database.write() as connection:
             if not connection.execute(sa.delete(queries).where(queries.c.id == query_id, *_owned(caller))).rowcount:
                 raise _missing()
 
-    def everyones(self, tenant: str = "default") -> builtins.list[SavedQuery]:
-        with self.store.read() as connection:
+    def of_tenant(self, tenant: str = "default") -> list[SavedQuery]:
+        """Return the saved queries of all callers, oldest first, for measuring search."""
+        with self.database.read() as connection:
             rows = connection.execute(sa.select(queries).where(queries.c.tenant == tenant))
             return sorted(map(_saved, rows), key=lambda query: (query.created_at, query.id))
 

@@ -6,24 +6,25 @@ import time
 
 import sqlalchemy as sa
 
-from indexes.catalogue.store import Store
+from indexes.catalogue.database import Database
 from indexes.catalogue.tables import requests
 
 #: A key is remembered for this long.
 KEEP_SECONDS = 7 * 86400
 
 
-class SqlRequests:
-    """Implements `pipeline.ports.Requests`."""
+class RequestStore:
+    """Idempotency keys of uploads, per API key, remembered for a week."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def recall(self, key_id: str, name: str) -> tuple[str, str] | None:
+        """Return (content hash, document id) stored under this name."""
         query = sa.select(requests.c.content_hash, requests.c.document_id).where(
             requests.c.key_id == key_id, requests.c.name == name, requests.c.at > time.time() - KEEP_SECONDS
         )
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             row = connection.execute(query).first()
         return (row.content_hash, row.document_id) if row else None
 
@@ -36,7 +37,7 @@ class SqlRequests:
             "document_id": document_id,
             "at": time.time(),
         }
-        with self.store.write() as connection:
+        with self.database.write() as connection:
             connection.execute(sa.delete(requests).where(*mine))
             connection.execute(sa.delete(requests).where(requests.c.at < time.time() - KEEP_SECONDS))
             connection.execute(sa.insert(requests).values(row))

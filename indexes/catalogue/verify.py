@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 import sqlalchemy as sa
 
-from indexes.catalogue.catalogue import SqlCatalogue
+from indexes.catalogue.catalogue import Catalogue
 from indexes.catalogue.tables import access, chunks, documents, embeddings, jobs, results
 from pipeline.documents import State
 from pipeline.errors import Misconfigured
@@ -16,7 +16,7 @@ from pipeline.ports import Blobs
 _PIECE = 1 << 20
 
 
-def verify(catalogue: SqlCatalogue, blobs: Blobs, index_numbers: Collection[int] | None = None) -> list[str]:
+def verify(catalogue: Catalogue, blobs: Blobs, index_numbers: Collection[int] | None = None) -> list[str]:
     """One sentence for each breach; empty when all is well. Meant for a store at rest: an arrival under way shows as a
     content without a document. ``index_numbers`` are the document numbers that the active index holds; None leaves the
     index out. Reads every blob.
@@ -25,7 +25,7 @@ def verify(catalogue: SqlCatalogue, blobs: Blobs, index_numbers: Collection[int]
     catalogue and index hold the same documents (I3), the database is sound, and nothing hangs on a deleted document (I7).
     """
     found = list(_unsound(catalogue))
-    with catalogue.store.read() as connection:
+    with catalogue.database.read() as connection:
         found += _contents(connection, blobs)
         found += _jobs(connection)
         found += _leftovers(connection)
@@ -34,7 +34,7 @@ def verify(catalogue: SqlCatalogue, blobs: Blobs, index_numbers: Collection[int]
     return found
 
 
-def _unsound(catalogue: SqlCatalogue) -> Iterator[str]:
+def _unsound(catalogue: Catalogue) -> Iterator[str]:
     try:
         catalogue.check()
     except Misconfigured as error:

@@ -88,7 +88,7 @@ def measured(folder: Path, made: Chunks, exact: Exact, reader: Index) -> dict[st
     """Recall of the vectors against comparing all, and medians by way of searching; None where no call ended in time."""
     rows, texts = made.queries(QUERIES)
     catalogue = catalogue_of(folder)
-    finder = Finder(catalogue.documents, catalogue.passages, reader, Given(texts, rows))
+    finder = Finder(catalogue.documents, catalogue.chunks, reader, Given(texts, rows))
     figures: dict[str, Any] = {}
     for name, filters in FILTERS.items():
         vectors, allowed = reader.snapshot().vectors, catalogue.documents.visible(ANYONE, filters)

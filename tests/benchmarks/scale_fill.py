@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tqdm import tqdm
 
 from indexes import generations as gen
-from indexes.catalogue.catalogue import SqlCatalogue
+from indexes.catalogue.catalogue import Catalogue
 from indexes.catalogue.tables import access, chunks, documents
 from indexes.open import open_catalogue
 from indexes.writer import IndexWriter
@@ -26,7 +26,7 @@ from tests.benchmarks.chunks import BLOCK, DIMENSION, PER_DOCUMENT, Chunks
 EMBEDDER = "made-in-code"
 
 
-def catalogue_of(folder: Path) -> SqlCatalogue:
+def catalogue_of(folder: Path) -> Catalogue:
     return open_catalogue(f"sqlite:///{folder / 'catalogue.db'}")  # type: ignore[return-value]
 
 
@@ -85,7 +85,7 @@ class Spent:
 
 
 def _fill_block(
-    catalogue: SqlCatalogue, writer: IndexWriter, made: Chunks, block: int, rows: np.ndarray, spent: Spent
+    catalogue: Catalogue, writer: IndexWriter, made: Chunks, block: int, rows: np.ndarray, spent: Spent
 ) -> None:
     texts = made.texts(block)
     first = block * BLOCK // PER_DOCUMENT + 1
@@ -102,9 +102,9 @@ def _fill_block(
         writer.publish()
 
 
-def _forget_from(catalogue: SqlCatalogue, number: int) -> None:
+def _forget_from(catalogue: Catalogue, number: int) -> None:
     """Rows of a block that was never published."""
-    with catalogue.store.write() as connection:
+    with catalogue.database.write() as connection:
         for table in (chunks, access, documents):
             connection.execute(sa.delete(table).where(table.c.number >= number))
 
@@ -116,16 +116,16 @@ def _forget_older(writer: IndexWriter, root: Path) -> None:
     assert len(gen.generations(root)) == gen.KEPT
 
 
-def _insert(catalogue: SqlCatalogue, made: Chunks, held: dict[int, list[Chunk]], embedder: str) -> None:
+def _insert(catalogue: Catalogue, made: Chunks, held: dict[int, list[Chunk]], embedder: str) -> None:
     rows = [_document(number, str(made.labels[number - 1]), embedder) for number in held]
     texts = [(n, c.ordinal, c.text, c.start, c.end) for n, passages in held.items() for c in passages]
-    with catalogue.store.write() as connection:
+    with catalogue.database.write() as connection:
         connection.execute(sa.insert(documents), rows)
         connection.exec_driver_sql(
             'INSERT INTO chunks (number, ordinal, text, start, "end") VALUES (?, ?, ?, ?, ?)', texts
         )
         connection.execute(sa.insert(access), [{"number": number, "principal": "*"} for number in held])
-        catalogue.store.touch(connection)
+        catalogue.database.bump_visibility(connection)
 
 
 def _document(number: int, label: str, embedder: str) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def measure(
 
 def plain(mailroom: Mailroom) -> Finder:
     """Search without a second look."""
-    return Finder(mailroom.catalogue.documents, mailroom.catalogue.passages, mailroom.reader, mailroom.embedder)
+    return Finder(mailroom.catalogue.documents, mailroom.catalogue.chunks, mailroom.reader, mailroom.embedder)
 
 
 def times(mailroom: Mailroom, texts: Mapping[str, str]) -> dict[str, float]:
@@ -201,7 +201,7 @@ def index(mailroom: Mailroom) -> None:
     """The index anew from the catalogue, as the code of today makes it."""
     shutil.rmtree(mailroom.settings.index_path, ignore_errors=True)
     for document, chunks, vectors in tqdm(
-        mailroom.catalogue.passages.scan(mailroom.embedder.digest), desc="index", unit="doc"
+        mailroom.catalogue.chunks.scan(mailroom.embedder.digest), desc="index", unit="doc"
     ):
         mailroom.writer.add(document.number, chunks, vectors, document.title, document.name)
     mailroom.writer.publish()

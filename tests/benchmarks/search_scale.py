@@ -23,7 +23,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from indexes.catalogue.catalogue import SqlCatalogue
+from indexes.catalogue.catalogue import Catalogue
 from indexes.catalogue.tables import documents
 from indexes.lexical.tantivy import TantivyLexical
 from indexes.reader import IndexReader
@@ -126,7 +126,7 @@ def measured(folder: Path, made: Chunks) -> dict[str, Any]:
     reader = IndexReader(folder / "index")
     reader.snapshot()
     figures: dict[str, Any] = {"open_s": round(time.perf_counter() - started, 2)}
-    finder = Finder(catalogue.documents, catalogue.passages, reader, Given(texts, rows))
+    finder = Finder(catalogue.documents, catalogue.chunks, reader, Given(texts, rows))
     asked = [
         lambda t=t, f=f: finder.search(ANYONE, SearchRequest(t, filters=f)) for f in FILTERS.values() for t in texts
     ]
@@ -235,7 +235,7 @@ def _memory() -> dict[str, float]:
 
 
 def _recall(
-    folder: Path, made: Chunks, reader: IndexReader, catalogue: SqlCatalogue, rows: np.ndarray
+    folder: Path, made: Chunks, reader: IndexReader, catalogue: Catalogue, rows: np.ndarray
 ) -> dict[str, float]:
     vectors, shares = reader.snapshot().vectors, {}
     for name, best in _exact(folder, made).best.items():
@@ -247,7 +247,7 @@ def _recall(
     return shares
 
 
-def _after_changes(catalogue: SqlCatalogue) -> dict[str, float]:
+def _after_changes(catalogue: Catalogue) -> dict[str, float]:
     """Milliseconds of looking up who may read what after a change: of one document (median), and of anything at all."""
     times = {}
     for name, changes in {
@@ -256,8 +256,8 @@ def _after_changes(catalogue: SqlCatalogue) -> dict[str, float]:
     }.items():
         looked = []
         for which in changes:
-            with catalogue.store.write() as connection:
-                catalogue.store.touch(connection, *([] if which is None else [which]))
+            with catalogue.database.write() as connection:
+                catalogue.database.bump_visibility(connection, *([] if which is None else [which]))
             looked += _timed([lambda: catalogue.documents.visible(ANYONE, Filters())])
         times[f"visible_{name}_ms"] = round(1000 * float(np.median(looked)), 1)
     return times
@@ -289,7 +289,7 @@ def watch(folder: Path, made: Chunks) -> None:
     """Two threads that search without pause, and one that looks for the next addition; prints when each was found."""
     rows, texts = made.queries(QUERIES)
     catalogue, reader = catalogue_of(folder), IndexReader(folder / "index")
-    finder = Finder(catalogue.documents, catalogue.passages, reader, Given(texts, rows))
+    finder = Finder(catalogue.documents, catalogue.chunks, reader, Given(texts, rows))
     finder.search(ANYONE, SearchRequest(texts[0]))
     over = threading.Event()
 

@@ -159,7 +159,7 @@ class Role:
         """`THREADS` of them, each asking for words and meaning, then for the very vector of a document."""
         asked = Asked(self._mailroom, self._made)
         finder = Finder(
-            self._mailroom.catalogue.documents, self._mailroom.catalogue.passages, self._mailroom.reader, asked
+            self._mailroom.catalogue.documents, self._mailroom.catalogue.chunks, self._mailroom.reader, asked
         )
         finder.search(ADMINISTRATOR, SearchRequest(asked.texts[0]))
         self.note("memory", kib=_resident())

@@ -80,7 +80,7 @@ def drops(mailroom: Installation, client: httpx.Client) -> list[float]:
 def stage_share(mailroom: Installation) -> dict[str, float]:
     """Share of the working time per stage, from the decision records."""
     totals: dict[str, float] = defaultdict(float)
-    with mailroom.mailroom().catalogue.store.read() as connection:  # type: ignore[attr-defined]
+    with mailroom.mailroom().catalogue.database.read() as connection:
         for stage, data in connection.execute(sa.select(events.c.stage, events.c.data)):
             totals[stage] += data.get("seconds", 0.0)
     whole = sum(totals.values())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from indexes.catalogue.catalogue import Catalogue
 from indexes.open import open_catalogue
-from pipeline.ports import Catalogue
 from tests.support.needs import missing_from_index
 from tests.support.postgres import PostgresServer, find_binaries
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from indexes.catalogue.catalogue import Catalogue
 from indexes.catalogue.tables import access as access_table
 from indexes.catalogue.tables import document_scopes, scopes, visibility_version
 from indexes.open import open_catalogue
 from pipeline.access import Effect, Origin, Rule, Scope, decide, folder_scope, groups_of, with_ancestors
 from pipeline.documents import Arrival, Child, Document, Outcome, QueueName, Stage, State
 from pipeline.errors import Refused
-from pipeline.ports import Catalogue
 from pipeline.questions import ADMINISTRATOR, Caller, Filters
 from tests.contracts.test_catalogue import claim, content_hash, finish
 
@@ -104,7 +104,7 @@ def test_attachments_inherit_from_what_they_are_attached_to(catalogue: Catalogue
     assert sees(catalogue, BOB) == set()
     for document in catalogue.documents.find(ADMINISTRATOR, Filters())[0]:
         catalogue.documents.delete(document.id)
-    with catalogue.store.read() as connection:
+    with catalogue.database.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(document_scopes)) == 0
         assert connection.scalar(sa.select(scopes.c.id).where(scopes.c.document_id != "")) is None
 
@@ -131,7 +131,7 @@ def test_groups_in_groups_and_no_circles(catalogue: Catalogue) -> None:
 def test_a_principal_comes_off_the_list_that_a_document_arrived_with(catalogue: Catalogue) -> None:
     made = put(catalogue, 1, "a", ("*", "user:ann"))
     own = Scope(document_id=made.id)
-    assert [(each.principal, each.origin) for each in catalogue.rules.list(own)] == [
+    assert [(each.principal, each.origin) for each in catalogue.rules.find(own)] == [
         ("*", Origin.ARRIVAL),
         ("user:ann", Origin.ARRIVAL),
     ]
@@ -145,15 +145,15 @@ def test_the_settings_rules_replace_only_each_other(catalogue: Catalogue) -> Non
     put(catalogue, 1, "hr/a", ("*",))
     rule(catalogue, DENY, "user:eve")
     scope = Scope("tray", "hr")
-    catalogue.rules.standing(["tray"], [Rule(scope, "user:bob", DENY, Origin.SETTINGS)])
+    catalogue.rules.replace_configured(["tray"], [Rule(scope, "user:bob", DENY, Origin.SETTINGS)])
     assert sees(catalogue, BOB) == set()
     with pytest.raises(Refused, match="settings"):
         catalogue.rules.remove(scope, "user:bob", DENY)
-    catalogue.rules.standing(["other"], [])
+    catalogue.rules.replace_configured(["other"], [])
     assert sees(catalogue, BOB) == set()
-    catalogue.rules.standing(["tray"], [])
+    catalogue.rules.replace_configured(["tray"], [])
     assert sees(catalogue, BOB) == {"hr/a"}
-    assert [each.principal for each in catalogue.rules.list()] == ["user:eve"]
+    assert [each.principal for each in catalogue.rules.find()] == ["user:eve"]
 
 
 def test_the_next_question_of_another_process_sees_the_change(url: str) -> None:
@@ -219,7 +219,7 @@ def test_a_change_that_names_no_documents_is_seen_too(url: str) -> None:
     catalogue = open_catalogue(url)
     made = finish(catalogue, 1)
     assert catalogue.documents.visible(BOB, Filters()) == {made.number}
-    with catalogue.store.write() as connection:
+    with catalogue.database.write() as connection:
         connection.execute(sa.delete(access_table).where(access_table.c.number == made.number))
         connection.execute(sa.update(visibility_version).values(current=visibility_version.c.current + 1))
     assert catalogue.documents.visible(BOB, Filters()) == set()
@@ -240,7 +240,7 @@ def test_what_was_there_before_the_rules_came_stands_under_its_folders(tmp_path:
     from alembic import command
     from alembic.config import Config
 
-    from indexes.catalogue.store import MIGRATIONS, Store
+    from indexes.catalogue.database import MIGRATIONS, Database
 
     url = f"sqlite:///{tmp_path / 'c.db'}"
     old = open_catalogue(url)
@@ -248,11 +248,11 @@ def test_what_was_there_before_the_rules_came_stands_under_its_folders(tmp_path:
     put(old, 2, "b", ("*",))
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with old.store.write() as connection:
+    with old.database.write() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "0004")
     old.close()
-    Store(url).close()
+    Database(url).close()
     new = open_catalogue(url)
     rule(new, DENY, "user:bob", folder="hr")
     assert sees(new, BOB) == {"b"}
@@ -288,7 +288,7 @@ def test_the_rule_in_sql_is_the_rule_in_python(catalogue: Catalogue) -> None:
             bearing[document_id] = [each for each in rules if each.scope in (*above, own)]
             bearing[document_id] += [Rule(own, each, ALLOW) for each in listed[document_id]]
         for document_id in rng.sample(list(places), 3):
-            told = {(each.scope, each.principal, each.effect) for each in catalogue.rules.on(document_id)}
+            told = {(each.scope, each.principal, each.effect) for each in catalogue.rules.applying_to(document_id)}
             assert told == {(each.scope, each.principal, each.effect) for each in bearing[document_id]}
         for person in rng.sample(people, 3):
             held = groups_of([person], groups)

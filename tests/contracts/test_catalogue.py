@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from indexes.catalogue.catalogue import Catalogue
 from indexes.open import open_catalogue
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import (
@@ -34,7 +35,6 @@ from pipeline.documents import (
     State,
 )
 from pipeline.errors import Refused
-from pipeline.ports import Catalogue
 from pipeline.questions import ADMINISTRATOR, Caller, Filters, chunk_key
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def claim(catalogue: Catalogue, queue: QueueName = QueueName.INGEST, seconds: fl
 
 
 def finish(catalogue: Catalogue, number: int = 1, access: tuple[str, ...] = ("*",), label: str = "invoice") -> Document:
-    """A document with two passages, embedded, indexed."""
+    """A document with two chunks, embedded, indexed."""
     document = arrive(catalogue, number, access)
     job = claim(catalogue)
     chunks = (Chunk(0, f"first of {number}", 0, 10, 1, 1, "Head"), Chunk(1, f"second of {number}", 12, 22, 1, 2))
@@ -106,8 +106,8 @@ def test_a_deleted_document_is_gone_and_may_come_back_as_another(catalogue: Cata
     assert catalogue.documents.visible(ADMINISTRATOR, Filters()) == frozenset()
     assert catalogue.documents.by_number([old.number]) == {}
     held = [chunk_key(old.number, 0)]
-    assert catalogue.passages.chunks(held) == catalogue.passages.with_documents(held) == {}
-    assert catalogue.passages.result(f"{1:064d}") is None
+    assert catalogue.chunks.chunks(held) == catalogue.chunks.with_documents(held) == {}
+    assert catalogue.chunks.result(f"{1:064d}") is None
     catalogue.documents.delete(old.id)  # once more changes nothing
     new = arrive(catalogue)
     assert new.id != old.id and new.number > old.number
@@ -286,7 +286,7 @@ def test_a_delivery_is_made_once(catalogue: Catalogue) -> None:
     delivery = claim(catalogue, QueueName.DELIVER)
     assert delivery.payload["kind"] == "folder"
     assert catalogue.ledger.claim(QueueName.DELIVER, "x", 60) == []
-    assert catalogue.ledger.done(delivery, {"receipt": "a"})
+    assert catalogue.ledger.complete(delivery, {"receipt": "a"})
     assert catalogue.ledger.due(QueueName.DELIVER) == []
     assert not [row for row in catalogue.ledger.backlog() if row["queue"] == "deliver"]
 
@@ -313,39 +313,39 @@ def test_attachments_become_documents_of_their_own(catalogue: Catalogue) -> None
     assert found[content_hash(2)].access == ("group:a",)
 
 
-# --- passages -----------------------------------------------------------------------------------------------------------
+# --- chunks -------------------------------------------------------------------------------------------------------------
 
 
-def test_passages_come_back_as_they_were_stored(catalogue: Catalogue) -> None:
+def test_chunks_come_back_as_they_were_stored(catalogue: Catalogue) -> None:
     document = finish(catalogue)
-    chunks, vectors = catalogue.passages.of_document(document.number)
+    chunks, vectors = catalogue.chunks.of_document(document.number)
     assert [c.text for c in chunks] == ["first of 1", "second of 1"]
     assert chunks[0] == Chunk(0, "first of 1", 0, 10, 1, 1, "Head")
     assert vectors is not None and np.array_equal(vectors, np.eye(2, 4, dtype=np.float32))
-    assert catalogue.passages.of_document(document.number, "another")[1] is None
+    assert catalogue.chunks.of_document(document.number, "another")[1] is None
     keys = [chunk_key(document.number, 1), chunk_key(document.number, 7), chunk_key(99, 1)]
-    assert list(catalogue.passages.chunks(keys)) == keys[:1]
-    ((chunk, head),) = catalogue.passages.with_documents(keys).values()
-    assert chunk == catalogue.passages.chunks(keys)[keys[0]] == chunks[1]
+    assert list(catalogue.chunks.chunks(keys)) == keys[:1]
+    ((chunk, head),) = catalogue.chunks.with_documents(keys).values()
+    assert chunk == catalogue.chunks.chunks(keys)[keys[0]] == chunks[1]
     assert head == Head(**{name: getattr(document, name) for name in Head.__dataclass_fields__})
-    assert catalogue.passages.result(f"{1:064d}") == b"parsed"
-    assert catalogue.passages.parsed_key(document.id) == f"{1:064d}"
+    assert catalogue.chunks.result(f"{1:064d}") == b"parsed"
+    assert catalogue.chunks.parsed_key(document.id) == f"{1:064d}"
 
 
-def test_new_passages_drop_the_old_vectors(catalogue: Catalogue) -> None:
+def test_new_chunks_drop_the_old_vectors(catalogue: Catalogue) -> None:
     document = finish(catalogue)
     catalogue.ledger.retry(document.id)
     catalogue.ledger.commit(claim(catalogue), Outcome("chunk", chunks=(Chunk(0, "x", 0, 1),), next_stage=Stage.EMBED))
-    assert catalogue.passages.of_document(document.number)[1] is None
+    assert catalogue.chunks.of_document(document.number)[1] is None
     assert catalogue.documents.visible(ADMINISTRATOR, Filters()) == frozenset()
 
 
 def test_a_scan_gives_every_embedded_document_in_order(catalogue: Catalogue) -> None:
     numbers = [finish(catalogue, n).number for n in (1, 2, 3)]
     arrive(catalogue, 4)
-    assert [d.number for d, _, _ in catalogue.passages.scan("E")] == numbers
-    assert [d.number for d, _, _ in catalogue.passages.scan("E", after=numbers[0])] == numbers[1:]
-    assert list(catalogue.passages.scan("F")) == []
+    assert [d.number for d, _, _ in catalogue.chunks.scan("E")] == numbers
+    assert [d.number for d, _, _ in catalogue.chunks.scan("E", after=numbers[0])] == numbers[1:]
+    assert list(catalogue.chunks.scan("F")) == []
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ def test_a_key_opens_until_it_is_revoked(catalogue: Catalogue) -> None:
     key_id, secret = catalogue.keys.create("intranet", ["group:a"], ["read"])
     caller, scopes = catalogue.keys.check(secret)
     assert (caller.principals, caller.admin, scopes) == (("group:a",), False, {"read"})
-    assert secret not in str(catalogue.keys.list())
+    assert secret not in str(catalogue.keys.all())
     for wrong in ("", "mr_", secret[:-1], secret + "0", secret.replace("mr_", "xx_"), f"mr_{key_id}_", "é" * 50):
         assert catalogue.keys.check(wrong) is None
     assert catalogue.keys.revoke(key_id) and not catalogue.keys.revoke(key_id)
@@ -409,7 +409,7 @@ def test_a_process_killed_in_a_transaction_leaves_a_sound_catalogue(url: str) ->
     indexed = [d for d in documents if d.state is State.INDEXED]
     assert len(indexed) >= acknowledged and len(documents) - len(indexed) <= 1
     for document in indexed:
-        chunks, vectors = catalogue.passages.of_document(document.number)
+        chunks, vectors = catalogue.chunks.of_document(document.number)
         assert len(chunks) == 2 and vectors is not None
     catalogue.close()
 

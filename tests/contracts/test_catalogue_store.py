@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from indexes.catalogue.catalogue import Catalogue
 from indexes.catalogue.tables import metadata
 from indexes.catalogue.verify import verify
 from indexes.open import open_blobs, open_catalogue
 from pipeline.documents import Arrival, Child, Chunk, Outcome, QueueName, Stage, State
 from pipeline.errors import Misconfigured
-from pipeline.ports import Catalogue
 from pipeline.questions import ADMINISTRATOR, Filters
 from tests.contracts.test_catalogue import arrive, claim, content_hash, finish
 from tests.support.filed import file_away
@@ -29,7 +29,7 @@ def test_texts_that_a_database_refuses_are_stored_with_a_sign_in_their_place(cat
     chunks = (Chunk(0, "a\x00b\ud800", 0, 4),)
     outcome = Outcome("parse", {"fact": "x\x00"}, {"title": "t\x00"}, chunks=chunks, next_stage=Stage.CHUNK)
     assert catalogue.ledger.commit(claim(catalogue), outcome) is not None
-    assert catalogue.passages.of_document(document.number)[0][0].text == "a\ufffdb\ufffd"
+    assert catalogue.chunks.of_document(document.number)[0][0].text == "a\ufffdb\ufffd"
 
 
 def test_folders_are_told_apart_by_case_and_taken_literally(catalogue: Catalogue) -> None:
@@ -62,9 +62,9 @@ def test_a_result_outlives_the_document_that_made_it_while_another_tenant_needs_
     theirs, created = catalogue.documents.receive(content_hash(1), 10, Arrival("api", "x", 1.0), tenant="other")
     assert created
     catalogue.documents.delete(mine.id)
-    assert catalogue.passages.result(f"{1:064d}") == b"parsed"
+    assert catalogue.chunks.result(f"{1:064d}") == b"parsed"
     catalogue.documents.delete(theirs.id)
-    assert catalogue.passages.result(f"{1:064d}") is None
+    assert catalogue.chunks.result(f"{1:064d}") is None
 
 
 def test_the_same_attachment_in_many_mails_at_once_is_one_document(catalogue: Catalogue) -> None:
@@ -100,7 +100,7 @@ def test_a_forked_child_has_connections_of_its_own(url: str) -> None:
 def test_a_catalogue_of_a_newer_version_is_refused_and_left_alone(url: str) -> None:
     opened = open_catalogue(url)
     arrive(opened)
-    with opened.store.write() as connection:
+    with opened.database.write() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     opened.close()
     with pytest.raises(Misconfigured, match="newer version"):
@@ -137,14 +137,14 @@ def test_verify_finds_nothing_in_a_sound_store_and_each_kind_of_damage(catalogue
     assert "belongs to no document" in verify(catalogue, blobs, {document.number})[0]
     waiting = arrive(catalogue)
     assert any("no content" in line for line in verify(catalogue, blobs, {document.number}))
-    with catalogue.store.write() as connection:
+    with catalogue.database.write() as connection:
         connection.execute(sa.text("DELETE FROM jobs"))
     assert any(waiting.id in line and "no job" in line for line in verify(catalogue, blobs, {document.number}))
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(url: str) -> None:
     opened = open_catalogue(url)
-    with opened.store.read() as connection:
+    with opened.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         assert compare_metadata(context, metadata) == []
     opened.close()

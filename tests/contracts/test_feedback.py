@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from indexes.catalogue.catalogue import Catalogue
 from pipeline.documents import Arrival
-from pipeline.ports import Catalogue
 from pipeline.questions import ADMINISTRATOR, Caller, Feedback
 
 ADMIN, ANN, BOB = ADMINISTRATOR, Caller(("user:ann",)), Caller(("user:bob",))
@@ -22,7 +22,7 @@ def said(catalogue: Catalogue) -> Feedback:
 
 
 def given(catalogue: Catalogue, caller: Caller = ADMIN, **more: int) -> list[Feedback]:
-    return [feedback for _, feedback in catalogue.feedback.given(caller, **more)]
+    return [feedback for _, feedback in catalogue.feedback.page(caller, **more)]
 
 
 def test_a_vote_replaces_the_same_keys_earlier_one(catalogue: Catalogue, said: Feedback) -> None:
@@ -57,7 +57,7 @@ def test_only_what_was_said_of_documents_that_the_caller_may_read_is_told(catalo
 def test_pages_go_on_after_the_last_serial(catalogue: Catalogue, said: Feedback) -> None:
     for number in range(5):
         catalogue.feedback.record(replace(said, query=f"query {number}"))
-    first = catalogue.feedback.given(ADMIN, limit=2)
+    first = catalogue.feedback.page(ADMIN, limit=2)
     rest = given(catalogue, after=first[-1][0])
     assert [f.query for f in rest] == ["query 2", "query 3", "query 4"]
 

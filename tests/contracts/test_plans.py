@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from indexes.catalogue.catalogue import Catalogue
 from pipeline.documents import Document, QueueName
 from pipeline.errors import Refused
-from pipeline.ports import Catalogue
 from pipeline.reclassify import standing
 from tests.contracts.test_catalogue import arrive, claim, finish
 
@@ -85,8 +85,8 @@ def test_the_last_comparison_makes_the_plan_ready(catalogue: Catalogue) -> None:
     for expected in ("comparing", "ready"):
         job = claim(catalogue, QueueName.RECLASSIFY)
         (wanted,) = job.payload["documents"]
-        assert catalogue.plans.compared(job, [item(catalogue.documents.get(wanted), "contract")])
-        assert not catalogue.plans.compared(job, [])
+        assert catalogue.plans.finish_comparison(job, [item(catalogue.documents.get(wanted), "contract")])
+        assert not catalogue.plans.finish_comparison(job, [])
         assert catalogue.plans.get(plan_id)["state"] == expected
     assert catalogue.plans.get(plan_id)["counts"] == {"pending": 2}
 

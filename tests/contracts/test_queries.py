@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from indexes.catalogue import queries
+from indexes.catalogue.catalogue import Catalogue
 from pipeline.errors import Refused
-from pipeline.ports import Catalogue
 from pipeline.questions import Caller
 
 ANN = Caller(("group:hr", "user:ann"), key_id="k1")
@@ -17,7 +17,7 @@ SEARCH = {"query": '"notice period" +lease', "filters": {"label": ["contract"]}}
 
 
 def names(catalogue: Catalogue, caller: Caller) -> list[str]:
-    return [query.name for query in catalogue.queries.list(caller)]
+    return [query.name for query in catalogue.queries.of_owner(caller)]
 
 
 def test_a_query_is_kept_found_and_forgotten(catalogue: Catalogue) -> None:
@@ -51,7 +51,7 @@ def test_to_others_it_is_not_there(catalogue: Catalogue, other: Caller) -> None:
 def test_for_measuring_everyones_are_told_of_one_tenant(catalogue: Catalogue) -> None:
     for caller in (ANN, BEN, replace(ANN, tenant="other")):
         catalogue.queries.create(caller, "leases", {"query": caller.principals[-1]})
-    assert [query.search["query"] for query in catalogue.queries.everyones()] == ["user:ann", "user:ben"]
+    assert [query.search["query"] for query in catalogue.queries.of_tenant()] == ["user:ann", "user:ben"]
 
 
 def test_a_user_has_them_by_every_key_and_a_service_by_its_own(catalogue: Catalogue) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from indexes.blobs.memory import MemoryBlobs
+from indexes.catalogue.catalogue import Catalogue
 from pipeline.documents import Destination, Document, Event, QueueName, State
 from pipeline.errors import Refused
-from pipeline.ports import Catalogue
 from pipeline.questions import ADMINISTRATOR, Caller
 from pipeline.reclassify import (
     approval,

@@ -225,10 +225,10 @@ def test_a_copy_that_was_interrupted_goes_on(tmp_path: Path, url: str, monkeypat
         embedded(mailroom, number)
     target = open_indexes(url, mailroom.settings.index_path)
     writer = target.writer(mailroom.embedders.chosen())
-    begun = Rebuild(mailroom.catalogue.passages, target, writer)
+    begun = Rebuild(mailroom.catalogue.chunks, target, writer)
     assert not begun.advance(0.0)  # one document and a checkpoint
     begun.close()
-    again = Rebuild(mailroom.catalogue.passages, target, writer)
+    again = Rebuild(mailroom.catalogue.chunks, target, writer)
     assert again.done >= 1 and again.begun_at == begun.begun_at
     assert again.advance() and target.counts() == (3, 3)
     writer.close()

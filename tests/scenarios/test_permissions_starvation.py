@@ -54,12 +54,12 @@ def _fill(mailroom: Mailroom) -> None:
     rows = [_document(number, mailroom.embedder.digest) for number in numbers]
     texts = [{"number": n, "ordinal": 0, "text": text_of(n), "start": 0, "end": len(text_of(n))} for n in numbers]
     lists = [{"number": n, "principal": "user:ann" if n in FEW else "user:dora"} for n in numbers]
-    with mailroom.catalogue.store.write() as connection:  # type: ignore[attr-defined]
+    with mailroom.catalogue.database.write() as connection:
         places = {name: ensure(connection, Scope("tray", name)) for name in ("few", "many")}
         links = [{"number": n, "scope": places["few" if n in FEW else "many"]} for n in numbers]
         for table, values in ((documents, rows), (chunks, texts), (access, lists), (document_scopes, links)):
             connection.execute(sa.insert(table), values)
-        mailroom.catalogue.store.touch(connection)  # type: ignore[attr-defined]
+        mailroom.catalogue.database.bump_visibility(connection)
     for number, text in zip(numbers, texts, strict=True):
         vector = (once if number in FEW else often)[None, :]
         passage = (Chunk(0, text["text"], 0, text["end"]),)
@@ -78,7 +78,7 @@ def _document(number: int, embedder: str) -> dict:
 @pytest.mark.parametrize("k", [5, 10])
 @pytest.mark.parametrize("caller", [LISTED, RULED, CLOSED], ids=["listed", "ruled", "closed"])
 def test_the_few_are_all_found(mailroom: Mailroom, caller: Caller, k: int, mode: str) -> None:
-    segments = mailroom.reader.snapshot().vectors.segments  # type: ignore[attr-defined]
+    segments = mailroom.reader.snapshot().vectors.segments
     assert any(segment.index is not None for segment in segments), "all rows are compared: this shows nothing of FAISS"
     for query in ("pump", OFTEN):
         result = mailroom.search.search(caller, SearchRequest(query, k, mode=mode, collapse=False))

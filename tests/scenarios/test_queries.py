@@ -54,7 +54,7 @@ def place(filled: Place) -> Iterator[Place]:
     """The same documents for all; afterwards nobody has a saved query."""
     yield filled
     for caller in (Caller(("user:ann",)), Caller(("user:ben",)), ADMINISTRATOR):
-        for query in filled.mailroom.catalogue.queries.list(caller):
+        for query in filled.mailroom.catalogue.queries.of_owner(caller):
             filled.mailroom.catalogue.queries.delete(caller, query.id)
 
 

@@ -263,7 +263,7 @@ def test_the_commands_from_plan_to_undo(mailroom: Mailroom, tmp_path: Path) -> N
     (tmp_path / "ids").write_text("\n".join(d.id for d in documents[:3]) + "\n")
     said = command(mailroom, "plan", "--inline", "--ids", str(tmp_path / "ids"))
     assert "3 documents, 2 would differ" in said
-    plan_id = mailroom.catalogue.plans.list()[0]["id"]
+    plan_id = mailroom.catalogue.plans.all()[0]["id"]
     assert f"reclassify apply {plan_id}" in said
     shown = command(mailroom, "show", plan_id)
     assert documents[0].id in shown and "invoice" in shown and "0.90 -> 0.95" in shown

@@ -100,7 +100,7 @@ def ended(mailroom: Mailroom, document: Document) -> list[Event]:
 
 def waiting(mailroom: Mailroom) -> tuple[float, str]:
     """Seconds until the next attempt, and the recorded reason."""
-    with mailroom.catalogue.store.read() as connection:
+    with mailroom.catalogue.database.read() as connection:
         row = connection.exec_driver_sql("SELECT run_after, detail, dead FROM jobs WHERE queue = 'deliver'").one()
     assert not row.dead
     return row.run_after - time.time(), row.detail
@@ -181,7 +181,7 @@ def test_the_schedule_and_the_dead_letter_and_its_replay(mailroom: Mailroom, rec
         assert job.attempt == attempt
         mailroom.deliver.run(job)
         assert seconds - 2 < waiting(mailroom)[0] <= seconds * 1.2
-        with mailroom.catalogue.store.write() as connection:  # the clock moves on
+        with mailroom.catalogue.database.write() as connection:  # the clock moves on
             connection.exec_driver_sql("UPDATE jobs SET run_after = 0 WHERE queue = 'deliver'")
         (job,) = mailroom.catalogue.ledger.claim(QueueName.DELIVER, "test", 60)
     mailroom.deliver.run(job)

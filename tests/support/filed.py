@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 
+from indexes.catalogue.catalogue import Catalogue
 from pipeline.codec import encode_parsed
 from pipeline.documents import (
     Arrival,
@@ -20,7 +21,7 @@ from pipeline.documents import (
     State,
 )
 from pipeline.ingest import cache_key
-from pipeline.ports import Blobs, Catalogue
+from pipeline.ports import Blobs
 
 
 def file_away(

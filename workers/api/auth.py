@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 from starlette.types import Scope as Connection
@@ -14,8 +14,11 @@ from starlette.types import Scope as Connection
 from pipeline.access import Effect, Origin, Scope, folder_scope, with_ancestors
 from pipeline.documents import Arrival, Document
 from pipeline.errors import Refused
-from pipeline.ports import Catalogue, Keys
 from pipeline.questions import Caller
+
+if TYPE_CHECKING:
+    from indexes.catalogue.catalogue import Catalogue
+    from indexes.catalogue.keys import KeyStore
 
 #: No key is needed here: they tell nothing of any document.
 OPEN = re.compile(r"/healthz|/problems(/[a-z-]+)?")
@@ -30,7 +33,7 @@ class Access:
     scopes: frozenset[str]
 
 
-def authenticate(scope: Connection, keys: Keys) -> Access:
+def authenticate(scope: Connection, keys: KeyStore) -> Access:
     """The access that the request's key gives. Raises Refused("unauthorized")."""
     headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-api-key")}
     secret = headers.get(b"x-api-key", b"").decode("latin-1")
@@ -91,7 +94,7 @@ def seen(catalogue: Catalogue, caller: Caller, document_id: str, arrivals: Seque
     held = catalogue.groups.principals(caller.principals, caller.tenant)
     allowing = {
         rule.scope
-        for rule in catalogue.rules.on(document_id, caller.tenant)
+        for rule in catalogue.rules.applying_to(document_id, caller.tenant)
         if rule.effect is not Effect.DENY and rule.origin is not Origin.ARRIVAL and rule.principal in held
     }
     own = Scope(document_id=document_id)

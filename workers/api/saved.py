@@ -62,7 +62,7 @@ def save(mailroom: Mailroom, caller: Caller, body: Saving) -> Saved:
 
 
 def listed(mailroom: Mailroom, caller: Caller) -> SavedPage:
-    return SavedPage(items=[Saved.of(query) for query in mailroom.catalogue.queries.list(caller)])
+    return SavedPage(items=[Saved.of(query) for query in mailroom.catalogue.queries.of_owner(caller)])
 
 
 def run(

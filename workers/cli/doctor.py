@@ -73,7 +73,7 @@ def _python(_: Settings) -> Iterator[Check]:
 
 
 def _sqlite(_: Settings) -> Iterator[Check]:
-    from indexes.catalogue.store import journal_mode
+    from indexes.catalogue.database import journal_mode
 
     yield Check("SQLite", OK, f"{sqlite3.sqlite_version}, journal {journal_mode()}")
 

@@ -134,7 +134,7 @@ class Local:
 
     def feedback(self) -> Iterator[Json]:
         after = 0
-        while found := self._mailroom.catalogue.feedback.given(ADMINISTRATOR, after):
+        while found := self._mailroom.catalogue.feedback.page(ADMINISTRATOR, after):
             yield from (_json(schemas.FeedbackEntry.of(feedback)) for _, feedback in found)
             after = found[-1][0]
 

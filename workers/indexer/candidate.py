@@ -57,7 +57,7 @@ class Embedding(Thread):
         if self._over.is_set():
             return False
         embedder, catalogue = self._mailroom.embedders.load(self.model), self._mailroom.catalogue
-        chunks, _ = catalogue.passages.of_document(number)
+        chunks, _ = catalogue.chunks.of_document(number)
         texts = [passage_text(chunk.heading, chunk.text) for chunk in chunks]
         rows = []
         for start in range(0, len(texts), PASSAGES):
@@ -108,7 +108,7 @@ class CandidateIndexBuilder:
         for model in models:
             if model.digest != serving and not is_ready(root, model):
                 folder = folder_of(root, model.digest)
-                self._side = SideIndex(self._mailroom.catalogue.passages, self._mailroom.indexes, folder, model)
+                self._side = SideIndex(self._mailroom.catalogue.chunks, self._mailroom.indexes, folder, model)
                 return
 
     def _build(self, seconds: float) -> None:

@@ -142,7 +142,7 @@ class Writer:
             if not (writer.rebuild_needed or self._request.exists() or folder_of(writer.root).exists()):
                 return
             log.info("rebuilding the index from the catalogue")
-            self._rebuild = Rebuild(self._mailroom.catalogue.passages, self._mailroom.indexes, writer)
+            self._rebuild = Rebuild(self._mailroom.catalogue.chunks, self._mailroom.indexes, writer)
         if self._rebuild.advance(None if writer.rebuild_needed else SLICE_SECONDS):
             log.info("the index was rebuilt: %d documents", self._rebuild.done)
             self._rebuild = None
@@ -180,7 +180,7 @@ class Writer:
 
     def _add(self, document: Document) -> bool:
         """False when there is nothing to add: no passages. One embedded by another model is found by its words."""
-        chunks, vectors = self._mailroom.catalogue.passages.of_document(document.number, self._mailroom.writer.embedder)
+        chunks, vectors = self._mailroom.catalogue.chunks.of_document(document.number, self._mailroom.writer.embedder)
         if not chunks or document.state is State.DELETED:
             return False
         self._mailroom.writer.add(document.number, chunks, vectors, document.title, document.name)

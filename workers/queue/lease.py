@@ -8,12 +8,20 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from pipeline.documents import Job
 from pipeline.errors import MailroomError
-from pipeline.ports import JobStore
 
 log = logging.getLogger(__name__)
+
+
+class Leases(Protocol):
+    """What is done to a lease while the work goes on: see `indexes.catalogue.ledger.JobStore`."""
+
+    def renew(self, job: Job, seconds: float) -> bool: ...
+
+    def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool: ...
 
 
 def owner() -> str:
@@ -22,7 +30,7 @@ def owner() -> str:
 
 
 @contextmanager
-def heartbeat(ledger: JobStore, job: Job, seconds: float) -> Iterator[None]:
+def heartbeat(leases: Leases, job: Job, seconds: float) -> Iterator[None]:
     """Renew the lease at a third of its length until the block ends.
 
     A lost lease is only logged: the fence in the commit is what keeps a late worker from doing harm. A block that ends
@@ -30,29 +38,29 @@ def heartbeat(ledger: JobStore, job: Job, seconds: float) -> Iterator[None]:
     done nothing wrong.
     """
     over = threading.Event()
-    thread = threading.Thread(target=_beat, args=(ledger, job, seconds, over), daemon=True, name="heartbeat")
+    thread = threading.Thread(target=_beat, args=(leases, job, seconds, over), daemon=True, name="heartbeat")
     thread.start()
     try:
         yield
     except (SystemExit, KeyboardInterrupt):
-        _hand_back(ledger, job)
+        _hand_back(leases, job)
         raise
     finally:
         over.set()
         thread.join()
 
 
-def _hand_back(ledger: JobStore, job: Job) -> None:
+def _hand_back(leases: Leases, job: Job) -> None:
     try:
-        ledger.release(job, 0.0, "internal", "the worker was stopped", counted=False)
+        leases.release(job, 0.0, "internal", "the worker was stopped", counted=False)
     except MailroomError as error:
         log.warning("job %s not handed back, its lease will run out: %s", job.id, error)
 
 
-def _beat(ledger: JobStore, job: Job, seconds: float, over: threading.Event) -> None:
+def _beat(leases: Leases, job: Job, seconds: float, over: threading.Event) -> None:
     while not over.wait(seconds / 3):
         try:
-            if not ledger.renew(job, seconds):
+            if not leases.renew(job, seconds):
                 log.warning("the lease of job %s has passed on; what is still done here will be discarded", job.id)
                 return
         except MailroomError as error:

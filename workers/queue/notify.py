@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Protocol
 
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
 from pipeline.documents import QueueName
-from pipeline.ports import JobStore
 from workers.queue.app import PREFIX, QUEUES, SENDER_PATIENCE, make_app
 from workers.queue.broker import socket_path
 from workers.settings import Settings
@@ -21,6 +21,12 @@ log = logging.getLogger(__name__)
 #: After a failure the broker is left alone for this long, so that a caller never waits for it twice.
 REST_SECONDS = 5.0
 NOTIFY_EVERY = 0.2
+
+
+class DueJobs(Protocol):
+    """The jobs that can be claimed now: see `indexes.catalogue.ledger.JobStore.due`."""
+
+    def due(self, queue: QueueName, limit: int = 1000) -> list[str]: ...
 
 
 class Notifier:
@@ -47,7 +53,7 @@ class Notifier:
             log.warning("the broker took no hint (%s); the sweeper will send it", type(error).__name__)
             return False
 
-    def notify(self, ledger: JobStore, queue: QueueName) -> None:
+    def notify(self, ledger: DueJobs, queue: QueueName) -> None:
         """Hint at the oldest due jobs, one for each worker process, at most every ``NUDGE_EVERY`` seconds: a worker that
         is awake goes on by itself."""
         if time.monotonic() - self._nudged.get(queue, 0.0) < NOTIFY_EVERY:

@@ -4,12 +4,15 @@ or may not, and the trays' standing rules."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pipeline.access import Decision, Effect, Origin, Rule, Scope, clean_folder, decide
 from pipeline.errors import Refused
-from pipeline.ports import Catalogue
 from workers.assemble import Mailroom
 from workers.settings import Settings, SubFolder, TrayFolder
+
+if TYPE_CHECKING:
+    from indexes.catalogue.catalogue import Catalogue
 
 
 def scope_of(source: str, folder: str, document_id: str) -> Scope:
@@ -41,13 +44,13 @@ def leave(catalogue: Catalogue, group: str, members: Sequence[str], tenant: str 
 def explain(catalogue: Catalogue, document_id: str, principals: Sequence[str], tenant: str = "default") -> Decision:
     """Whether someone of these principals may read the document, and the rule that decides."""
     held = catalogue.groups.principals(principals, tenant)
-    return decide(held, catalogue.rules.on(document_id, tenant))
+    return decide(held, catalogue.rules.applying_to(document_id, tenant))
 
 
 def stand_by(mailroom: Mailroom) -> None:
     """Let the settings' rules hold, before anything is taken from a tray. What the settings say no more is lifted."""
     sources = {folder.source for folder in mailroom.settings.tray.folders}
-    mailroom.catalogue.rules.standing(sorted(sources), standing(mailroom.settings))
+    mailroom.catalogue.rules.replace_configured(sorted(sources), standing(mailroom.settings))
 
 
 def standing(settings: Settings) -> list[Rule]:

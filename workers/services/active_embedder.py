@@ -12,14 +12,18 @@ import threading
 import time
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models.registry import open_version
 from pipeline.documents import EmbeddingModel
 from pipeline.embed import OnnxEmbedder, embedder_digest
 from pipeline.errors import MailroomError, Misconfigured
 from pipeline.onnx import ModelFolder
-from pipeline.ports import Catalogue, Embedder
+from pipeline.ports import Embedder
 from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from indexes.catalogue.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
 

@@ -79,7 +79,7 @@ def _side(mailroom: Mailroom, reader: Reader, model: EmbeddingModel, asked: Sequ
         raise Refused(
             "conflict", f"The index of {model.model} holds nothing that can be read; see `mailroom index status`."
         )
-    finder = Finder(catalogue.documents, catalogue.passages, reader, mailroom.embedders.load(model))
+    finder = Finder(catalogue.documents, catalogue.chunks, reader, mailroom.embedders.load(model))
     finder.search(ADMINISTRATOR, asked[0])  # files and model are opened by the first
     tops, times = [], []
     for request in asked:

@@ -10,15 +10,19 @@ import random
 import shutil
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexes.blobs.folder import sync_folder
 from pipeline.documents import Document, Job, State
 from pipeline.errors import MailroomError, Misconfigured, Refused, Rejected, Unavailable
 from pipeline.names import filled
-from pipeline.ports import Blobs, Catalogue
+from pipeline.ports import Blobs
 from workers.services.failed_folder import FAILED, put_failed
 from workers.services.webhook import Gone, Webhook
 from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from indexes.catalogue.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ class Deliver:
             else:
                 handler = {"folder": self._folder, "failed": self._failed, "webhook": self._post}[kind]
                 receipt = handler(job, document, target)
-            ledger.done(job, {"kind": kind, "target": target, "receipt": receipt, "attempt": job.attempt})
+            ledger.complete(job, {"kind": kind, "target": target, "receipt": receipt, "attempt": job.attempt})
         except (Gone, Misconfigured, Refused, Rejected) as error:
             log.error("delivery %s of document %s is parked: %s", job.id, job.subject, error)
             ledger.park(job, error.code, error.detail)

@@ -60,7 +60,7 @@ class PredictionExplainer:
         """The documents nearest to this one, the nearest first, among those whose label a person gave and that ``caller``
         may read. Empty where there are none, and before the document is indexed."""
         catalogue, snapshot = self._mailroom.catalogue, self._mailroom.reader.snapshot()
-        _, vectors = catalogue.passages.of_document(document.number, snapshot.embedder)
+        _, vectors = catalogue.chunks.of_document(document.number, snapshot.embedder)
         allowed = catalogue.reviews.approved(caller) & catalogue.documents.visible(caller, Filters())
         allowed -= [document.number]
         if vectors is None or not len(vectors) or not len(allowed):
@@ -71,7 +71,7 @@ class PredictionExplainer:
         for hit in snapshot.vectors.search(middle.astype(np.float32), PASSAGES, allowed):
             best.setdefault(hit.document_number, (hit.chunk, hit.score))
         nearest = sorted(best.values(), key=lambda each: -each[1])[:EXAMPLES]
-        chunks = catalogue.passages.chunks([key for key, _ in nearest])
+        chunks = catalogue.chunks.chunks([key for key, _ in nearest])
         documents = catalogue.documents.by_number(best)
         found = [(documents.get(key >> ORDINAL_BITS), chunks.get(key), score) for key, score in nearest]
         return tuple(
@@ -81,7 +81,7 @@ class PredictionExplainer:
         )
 
     def _parsed(self, document: Document) -> Parsed:
-        passages = self._mailroom.catalogue.passages
+        passages = self._mailroom.catalogue.chunks
         key = passages.parsed_key(document.id)
         payload = passages.result(key) if key else None
         parsed = decode_parsed(payload) if payload is not None else None

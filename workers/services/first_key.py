@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.ports import Catalogue
+if TYPE_CHECKING:
+    from indexes.catalogue.catalogue import Catalogue
+
 
 SCOPES = ("read", "write", "admin")
 KEY_FILE = "admin.key"
@@ -18,7 +21,7 @@ def first_key(catalogue: Catalogue, run_path: Path) -> tuple[str | None, bool]:
     the command line and the demo on this machine can use it. None where the file is gone or its key was revoked.
     """
     path = run_path / KEY_FILE
-    if any(row["revoked_at"] is None for row in catalogue.keys.list()):
+    if any(row["revoked_at"] is None for row in catalogue.keys.all()):
         return local_key(catalogue, run_path), False
     _, secret = catalogue.keys.create("administrator", ["*"], SCOPES, admin=True)
     run_path.mkdir(parents=True, exist_ok=True)

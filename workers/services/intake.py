@@ -43,7 +43,7 @@ def erase(mailroom: Mailroom, document_id: str) -> Document:
     The index writer drops its passages afterwards; search does not show them meanwhile. Returns it as it was."""
     with _hold(mailroom.settings.run_path, fcntl.LOCK_EX):
         document = mailroom.catalogue.documents.delete(document_id)
-        if not mailroom.catalogue.documents.holds(document.content_hash):
+        if not mailroom.catalogue.documents.has_content(document.content_hash):
             mailroom.blobs.delete(document.content_hash)
     return document
 
@@ -51,7 +51,7 @@ def erase(mailroom: Mailroom, document_id: str) -> Document:
 def drop_unused(mailroom: Mailroom, content_hash: str) -> None:
     """Unlink bytes that were stored for an upload that was then refused."""
     with _hold(mailroom.settings.run_path, fcntl.LOCK_EX):
-        if not mailroom.catalogue.documents.holds(content_hash):
+        if not mailroom.catalogue.documents.has_content(content_hash):
             mailroom.blobs.delete(content_hash)
 
 

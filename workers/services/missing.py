@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import State
-from pipeline.ports import Documents
 from pipeline.questions import ADMINISTRATOR, Filters
 
 if TYPE_CHECKING:
+    from indexes.catalogue.documents import DocumentStore
     from indexes.places import Reader
 
 _SEARCHABLE = Filters(states=(State.INDEXED,))
 
 
-def missing_from_index(documents: Documents, reader: Reader) -> DocumentNumbers:
+def missing_from_index(documents: DocumentStore, reader: Reader) -> DocumentNumbers:
     """Their numbers. The catalogue is asked first: what it calls indexed was published before."""
     expected = documents.visible(ADMINISTRATOR, _SEARCHABLE)
     return expected - reader.snapshot().numbers

@@ -180,7 +180,7 @@ class Promoter:
             return None
 
     def _read_document(self, document_id: str) -> str:
-        passages = self._mailroom.catalogue.passages
+        passages = self._mailroom.catalogue.chunks
         key = passages.parsed_key(document_id)
         payload = passages.result(key) if key else None
         if payload is None:

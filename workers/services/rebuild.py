@@ -12,12 +12,15 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexes.places import Indexes, Writer, beside
 from indexes.vectors.kinds import EXACT_ROWS
 from pipeline.documents import EmbeddingModel
 from pipeline.faults import fault
-from pipeline.ports import Passages
+
+if TYPE_CHECKING:
+    from indexes.catalogue.chunks import ChunkStore
 
 CHECKPOINT = EXACT_ROWS
 
@@ -54,13 +57,13 @@ class SideIndex:
     """`advance` until it is True: then the folder holds one whole generation. ``done``: documents so far, those of an earlier
     attempt included."""
 
-    def __init__(self, passages: Passages, indexes: Indexes, root: Path, model: EmbeddingModel) -> None:
+    def __init__(self, chunks: ChunkStore, indexes: Indexes, root: Path, model: EmbeddingModel) -> None:
         self.root, self._indexes = root, indexes
         self.marker = self._begun(model.digest)
         self._writer = indexes.writer(model, root, compacting=False)
         held = self._writer.numbers
         self.done = len(held)
-        self._source = passages.scan(model.digest, int(held.array[-1]) if self.done else 0)
+        self._source = chunks.scan(model.digest, int(held.array[-1]) if self.done else 0)
         self._scanned, self._rows = False, 0
 
     def _begun(self, digest: str) -> BuildMarker:
@@ -109,10 +112,10 @@ class SideIndex:
 class Rebuild:
     """`advance` until it is True: then the new index is the current one."""
 
-    def __init__(self, passages: Passages, indexes: Indexes, main: Writer) -> None:
+    def __init__(self, chunks: ChunkStore, indexes: Indexes, main: Writer) -> None:
         self._main = main
         model = EmbeddingModel(main.embedder, main.model, main.dimension)
-        self._side = SideIndex(passages, indexes, folder_of(main.root), model)
+        self._side = SideIndex(chunks, indexes, folder_of(main.root), model)
 
     @property
     def done(self) -> int:

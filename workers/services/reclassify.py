@@ -126,7 +126,7 @@ class Reclassify:
             prediction = standing_decision(document, events, operations) if by_person(document) else next(judged)
             routing = route(rules, prediction, document, parsed.text, document.metadata)
             items.append(difference(document, prediction, _heard(document, routing), delivered(events)))
-        catalogue.plans.compared(job, [item for item in items if item is not None])
+        catalogue.plans.finish_comparison(job, [item for item in items if item is not None])
 
     def _texts(self, ids: Sequence[str]) -> list[tuple[Document, str, Parsed]]:
         """The documents with the key and the content of their stored texts; what has none is left out."""
@@ -134,15 +134,15 @@ class Reclassify:
         found = []
         for document_id in ids:
             document = catalogue.documents.get(document_id)
-            key = catalogue.passages.parsed_key(document_id)
-            payload = catalogue.passages.result(key) if key and eligible(document) else None
+            key = catalogue.chunks.parsed_key(document_id)
+            payload = catalogue.chunks.result(key) if key and eligible(document) else None
             if key and payload is not None:
                 found.append((document, key, decode_parsed(payload)))
         return found
 
     def _verdicts(self, classifier: Classifier, texts: Sequence[tuple[Document, str, Parsed]]) -> list[Prediction]:
         """The stored verdict where this model has judged this text before, a new one else."""
-        results = self._mailroom.catalogue.passages.result
+        results = self._mailroom.catalogue.chunks.result
         stored = [results(cache_key(key, Stage.CLASSIFY, classifier.digest)) for _, key, _ in texts]
         new = [parsed.text for (_, _, parsed), payload in zip(texts, stored, strict=True) if payload is None]
         fresh = iter(classifier.classify(new) if new else ())

@@ -30,8 +30,8 @@ def approve(mailroom: Mailroom, document: Document, labels: Sequence[str], who: 
     operations = read_operations(mailroom.settings.models_root)
     asked = labels or present_labels(document, events, operations)
     wanted, *also = dict.fromkeys(_label(mailroom, document, label, new) for label in asked)
-    key = catalogue.passages.parsed_key(document.id)
-    payload = catalogue.passages.result(key) if key else None
+    key = catalogue.chunks.parsed_key(document.id)
+    payload = catalogue.chunks.result(key) if key else None
     text = decode_parsed(payload).text if payload is not None else ""
     routing = route(mailroom.rules, decided(wanted, who, also), document, text, document.metadata)
     item = approval(document, wanted, who, routing, delivered(events))

@@ -53,7 +53,7 @@ class Similar:
         """The ``k`` nearest to a document that ``caller`` may read, of those that it may read, the nearest first, without
         the document itself. Empty for one without text."""
         snapshot = self._mailroom.reader.snapshot()
-        chunks, vectors = self._mailroom.catalogue.passages.of_document(document.number, snapshot.embedder)
+        chunks, vectors = self._mailroom.catalogue.chunks.of_document(document.number, snapshot.embedder)
         readable = self._mailroom.catalogue.documents.visible(caller, Filters())
         allowed = readable - [document.number]
         if not chunks or not len(allowed):
@@ -81,7 +81,7 @@ class Similar:
         """With the beginning of each document. What was deleted or forbidden since the snapshot is not in the catalogue."""
         numbers = {hit.document_number for hit in hits if hit.document_number in allowed}
         openings = [chunk_key(number, ordinal) for number in numbers for ordinal in range(OPENING)]
-        chunks = self._mailroom.catalogue.passages.chunks({*openings, *(hit.chunk for hit in hits)})
+        chunks = self._mailroom.catalogue.chunks.chunks({*openings, *(hit.chunk for hit in hits)})
         documents = self._mailroom.catalogue.documents.by_number(numbers)
         for hit in hits:
             number = hit.chunk >> ORDINAL_BITS

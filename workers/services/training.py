@@ -100,8 +100,8 @@ class Trainer:
     def _reviewed(self, approved: Sequence[int]) -> Iterator[tuple[Document, str]]:
         catalogue = self._mailroom.catalogue
         for document in catalogue.documents.by_number(approved).values():
-            key = catalogue.passages.parsed_key(document.id)
-            payload = catalogue.passages.result(key) if key else None
+            key = catalogue.chunks.parsed_key(document.id)
+            payload = catalogue.chunks.result(key) if key else None
             if payload is not None and document.label:
                 yield document, decode_parsed(payload).text
 

@@ -62,5 +62,5 @@ def test_a_tray_s_rules_stand_before_and_after_arrival(mailroom: Mailroom, capsy
     for number in (3, 4):  # one that is there when the rule comes, one that comes later
         mailroom.catalogue.documents.receive(f"{number}" * 64, 1, Arrival("tray", f"law/{number}.txt", 1.0, ()))
         assert mailroom.catalogue.documents.find(BOB, Filters())[1] == number - 2
-    mailroom.catalogue.rules.standing(["tray"], [])  # as when the settings name them no more
+    mailroom.catalogue.rules.replace_configured(["tray"], [])  # as when the settings name them no more
     assert [each.path for each in mailroom.catalogue.documents.find(BOB, Filters())[0]] == ["hr/pay/b.txt"]

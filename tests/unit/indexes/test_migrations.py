@@ -7,12 +7,12 @@ from pathlib import Path
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from indexes.catalogue.store import Store
+from indexes.catalogue.database import Database
 from indexes.catalogue.tables import metadata
 
 
 def test_migrated_tables_are_those_of_the_code(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path / 'c.db'}")
+    store = Database(f"sqlite:///{tmp_path / 'c.db'}")
     with store.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     store.close()
@@ -20,7 +20,7 @@ def test_migrated_tables_are_those_of_the_code(tmp_path: Path) -> None:
 
 def test_opening_twice_migrates_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'c.db'}"
-    Store(url).close()
-    store = Store(url)
+    Database(url).close()
+    store = Database(url)
     assert store.visibility() == (0, 0, 0)
     store.close()

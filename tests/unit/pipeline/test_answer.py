@@ -59,7 +59,7 @@ def mailroom(tmp_path_factory: pytest.TempPathFactory):
     keys = np.array(list(texts), np.int64)
     vectors = MemoryVectors(keys, Hashed().embed(list(texts.values())))
     snapshot = Snapshot("1", "hashed", vectors, MemoryLexical(texts), frozenset(ids))
-    yield catalogue, Finder(catalogue.documents, catalogue.passages, Fixed(snapshot), Hashed()), ids
+    yield catalogue, Finder(catalogue.documents, catalogue.chunks, Fixed(snapshot), Hashed()), ids
     catalogue.close()
 
 
@@ -80,7 +80,7 @@ def test_small_pages_make_up_the_large_one(mailroom) -> None:
     catalogue, _, ids = mailroom
     keys = [chunk_key(number, ordinal) for number in ids for ordinal in range(EACH)]
     snapshot = Snapshot("1", "hashed", Shuffled(keys, 1), Shuffled(keys, 2), frozenset(ids))
-    finder = Finder(catalogue.documents, catalogue.passages, Fixed(snapshot), Hashed())
+    finder = Finder(catalogue.documents, catalogue.chunks, Fixed(snapshot), Hashed())
     pages = [finder.search(ANA, SearchRequest("any", 10, at)).passages for at in range(0, 100, 10)]
     small = [passage.chunk for page in pages for passage in page]
     large = [passage.chunk for passage in finder.search(ANA, SearchRequest("any", 100)).passages]
@@ -129,7 +129,7 @@ def finder_of(texts: list[str], embedder: object, look: Reranking | None = None)
     vectors = MemoryVectors(np.array(list(held), np.int64), Hashed().embed(texts))
     numbers = frozenset(key >> 20 for key in held)
     snapshot = Snapshot("1", "hashed", vectors, MemoryLexical(held), numbers)
-    return Finder(catalogue.documents, catalogue.passages, Fixed(snapshot), embedder, look), ids
+    return Finder(catalogue.documents, catalogue.chunks, Fixed(snapshot), embedder, look), ids
 
 
 BODY = "the parties agree that the pump is to be delivered to the site office before noon and that the invoice follows "

@@ -33,7 +33,7 @@ def test_erasing_and_receiving_the_same_content_at_once(tmp_path: Path) -> None:
         )
     for thread in threads:
         thread.join()
-    held = mailroom.catalogue.documents.holds(document.content_hash)
+    held = mailroom.catalogue.documents.has_content(document.content_hash)
     assert held == (document.content_hash in set(mailroom.blobs.digests()))
 
 

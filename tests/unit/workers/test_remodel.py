@@ -107,7 +107,7 @@ def test_a_model_is_built_beside_swapped_in_and_back_without_embedding_again(
         arrive(mailroom, number)
     writer.step()
     first, other = mailroom.embedders.chosen(), mailroom.embedders.describe(OTHER)
-    mailroom.catalogue.embeddings.keep(other)
+    mailroom.catalogue.embeddings.add(other)
     settle(writer)
     assert (
         is_ready(mailroom.settings.index_path, other) and mailroom.catalogue.embeddings.count_missing(other.digest) == 0
@@ -142,7 +142,7 @@ def test_what_changes_meanwhile_is_in_the_index_that_is_swapped_in(mailroom: Mai
     ids = [arrive(mailroom, number) for number in range(1, 11)]
     writer.step()
     other = mailroom.embedders.describe(OTHER)
-    mailroom.catalogue.embeddings.keep(other)
+    mailroom.catalogue.embeddings.add(other)
     settle(writer)
     mailroom.catalogue.documents.delete(ids[0])
     kept = mailroom.catalogue.documents.get(ids[1])
@@ -190,7 +190,7 @@ def test_building_goes_on_after_a_crash(mailroom: Mailroom) -> None:
         arrive(mailroom, number)
     writer.step()
     other = mailroom.embedders.describe(OTHER)
-    mailroom.catalogue.embeddings.keep(other)
+    mailroom.catalogue.embeddings.add(other)
     arm("embedding.stored:error:5")
     try:
         while (thread := writer._beside._embedding) is None:
@@ -211,7 +211,7 @@ def test_a_swap_survives_the_death_of_the_writer(mailroom: Mailroom, home: Path)
         arrive(mailroom, number)
     writer.step()
     other, first = mailroom.embedders.describe(OTHER), mailroom.embedders.chosen()
-    mailroom.catalogue.embeddings.keep(other)
+    mailroom.catalogue.embeddings.add(other)
     settle(writer)
     mailroom.catalogue.embeddings.serve(other.digest, first, mailroom.settings.models.embedder)
     writer.close()
@@ -229,7 +229,7 @@ def test_another_setting_overrules_a_swap(mailroom: Mailroom, home: Path) -> Non
     arrive(mailroom, 1)
     Writer(mailroom).step()
     other = mailroom.embedders.describe(OTHER)
-    mailroom.catalogue.embeddings.keep(other)
+    mailroom.catalogue.embeddings.add(other)
     mailroom.catalogue.embeddings.serve(other.digest, mailroom.embedders.chosen(), "tiny-e@1")
     make_embedder(home / "models", "3", WORDS)
     elsewhere = make_mailroom(home, **{"models.embedder": "tiny-e@3"})
@@ -242,7 +242,7 @@ def test_questions_are_embedded_by_the_model_of_the_index(mailroom: Mailroom) ->
     for number in range(1, 11):
         arrive(mailroom, number)
     writer.step()
-    mailroom.catalogue.embeddings.keep(mailroom.embedders.describe(OTHER))
+    mailroom.catalogue.embeddings.add(mailroom.embedders.describe(OTHER))
     settle(writer)
     over, wrong = threading.Event(), []
 
@@ -267,7 +267,7 @@ def test_the_comparison_counts_what_is_common(mailroom: Mailroom) -> None:
         arrive(mailroom, number)
     writer.step()
     other = mailroom.embedders.describe(OTHER)
-    mailroom.catalogue.embeddings.keep(other)
+    mailroom.catalogue.embeddings.add(other)
     settle(writer)
     queries = [text_of(number) for number in range(1, 9)]
 
@@ -293,7 +293,7 @@ def test_a_model_that_is_no_embedder_or_was_altered_is_refused(mailroom: Mailroo
     with pytest.raises(Misconfigured, match="no embedder"):
         mailroom.embedders.describe("document-type")
     model = mailroom.embedders.describe(OTHER)
-    mailroom.catalogue.embeddings.keep(model)
+    mailroom.catalogue.embeddings.add(model)
     (home / "models" / "tiny-e" / "2" / "tokenizer.json").write_text("{}")
     assert mailroom.embedders.of(model.digest) is None  # words alone are searched
     with pytest.raises(Misconfigured):

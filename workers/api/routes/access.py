@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1", tags=["access"])
 @router.get("/access", responses=responses(404))
 def list_rules(app: App, access: GrantingAdministrator, place: Annotated[Place, Query()]) -> Rules:
     """The rules, all or of one place; of a document also the list that it arrived with."""
-    return Rules.of(app.mailroom.catalogue.rules.list(place.named(), access.caller.tenant))
+    return Rules.of(app.mailroom.catalogue.rules.find(place.named(), access.caller.tenant))
 
 
 @router.post(

@@ -220,7 +220,7 @@ def document_text(
 
 
 def stored_text(app: App, document: Document) -> str:
-    passages = app.mailroom.catalogue.passages
+    passages = app.mailroom.catalogue.chunks
     key = passages.parsed_key(document.id)
     payload = passages.result(key) if key else None
     return decode_parsed(payload).text if payload is not None else ""

@@ -34,6 +34,6 @@ def given(
 ) -> FeedbackPage:
     """Clicks and votes on documents that the key may read, oldest first. `mailroom eval export` makes queries and judgements
     of them."""
-    found = app.mailroom.catalogue.feedback.given(access.caller, after, limit)
+    found = app.mailroom.catalogue.feedback.page(access.caller, after, limit)
     more = found[-1][0] if len(found) == limit else None
     return FeedbackPage(items=[FeedbackEntry.of(feedback) for _, feedback in found], next_after=more)

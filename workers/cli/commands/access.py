@@ -88,7 +88,7 @@ def list_(
 ) -> None:
     """The rules, all or of one place; of a document also the list that it arrived with."""
     scope = scope_of(source, folder, document) if source or folder or document else None
-    rules = [_row(rule) for rule in given(context).mailroom.catalogue.rules.list(scope)]
+    rules = [_row(rule) for rule in given(context).mailroom.catalogue.rules.find(scope)]
     if as_json:
         show.print_json(rules)
         return

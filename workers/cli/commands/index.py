@@ -47,7 +47,7 @@ def _rebuild_here(shared: Context, writer: Writer) -> str:
     catalogue = shared.mailroom.catalogue
     with progress() as bar:
         task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
-        again = Rebuild(catalogue.passages, shared.mailroom.indexes, writer)
+        again = Rebuild(catalogue.chunks, shared.mailroom.indexes, writer)
         while not again.advance(1.0):
             bar.update(task, completed=again.done)
         bar.update(task, completed=again.done)

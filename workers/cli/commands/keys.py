@@ -42,7 +42,7 @@ def create(
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """The keys, without their secrets."""
-    rows = [dict(row) for row in given(context).mailroom.catalogue.keys.list()]
+    rows = [dict(row) for row in given(context).mailroom.catalogue.keys.all()]
     for row in rows:
         row |= {name: _time(row[name]) for name in ("created_at", "revoked_at")}
     if as_json:

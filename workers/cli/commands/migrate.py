@@ -46,7 +46,7 @@ def _copy(shared: Context, target: Indexes) -> float:
     try:
         with progress() as bar:
             task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
-            again = Rebuild(catalogue.passages, target, writer)
+            again = Rebuild(catalogue.chunks, target, writer)
             try:
                 while not again.advance(1.0):
                     bar.update(task, completed=again.done)

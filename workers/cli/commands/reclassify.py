@@ -78,7 +78,7 @@ def show_(
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """The plans, oldest first."""
-    plans = given(context).mailroom.catalogue.plans.list()
+    plans = given(context).mailroom.catalogue.plans.all()
     if as_json:
         show.print_json(plans)
         return

@@ -40,7 +40,7 @@ def build(context: typer.Context, name: Name, no_wait: NoWait = False) -> None:
     model = shared.mailroom.embedders.describe(name)
     _check_other(shared, model)
     embeddings = shared.mailroom.catalogue.embeddings
-    embeddings.keep(model)
+    embeddings.add(model)
     with progress() as bar:
         total = embeddings.count_missing(model.digest)
         task = bar.add_task("documents embedded", total=total)
@@ -225,7 +225,7 @@ def _drive(shared: Context, done: Callable[[], bool], no_wait: bool) -> bool:
 def _saved(mailroom: Mailroom) -> list[SearchRequest]:
     from workers.api.schemas.documents import Search
 
-    asked = [Search.model_validate(each.search).request() for each in mailroom.catalogue.queries.everyones()]
+    asked = [Search.model_validate(each.search).request() for each in mailroom.catalogue.queries.of_tenant()]
     if not asked:
         raise Refused("bad-request", "No query is saved; `mailroom queries create` saves one, --queries takes a file.")
     return asked

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from indexes.catalogue.database import Database
 from indexes.catalogue.documents import access_lists, to_document
-from indexes.catalogue.store import Store
 from indexes.catalogue.tables import chunks, documents, embeddings, results
 from pipeline.documents import Chunk, Document, Head, State
 from pipeline.questions import ORDINAL_BITS, chunk_key
@@ -24,15 +24,19 @@ _SCAN = 200
 _PLACES = 512
 
 
-class SqlPassages:
-    def __init__(self, store: Store) -> None:
-        self.store = store
+class ChunkStore:
+    """Chunk texts with their vectors, and cached stage results: what every index can be rebuilt from."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def chunks(self, keys: Collection[int]) -> dict[int, Chunk]:
+        """Return chunks by key; chunks of deleted documents are left out."""
         rows = self._at(keys, _CHUNK, "")
         return {chunk_key(row[0], row[1]): Chunk(*row[1:]) for row in rows}
 
     def with_documents(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
+        """Return chunks by key with their documents: all that a search returns about its hits."""
         rows = self._at(keys, (*_CHUNK, *_HEAD), _BESIDE)
         return {chunk_key(row[0], row[1]): (Chunk(*row[1:_OF_HEAD]), Head(*row[_OF_HEAD:])) for row in rows}
 
@@ -42,11 +46,13 @@ class SqlPassages:
             batch = places[start : start + _PLACES]
             size = max(16, 1 << (len(batch) - 1).bit_length())  # few statements, so that the driver keeps them all
             batch += batch[-1:] * (size - len(batch))
-            statement = _at_places(size, self.store.place, columns, joined)
-            yield from self.store.rows(statement, list(chain.from_iterable(batch)))
+            statement = _at_places(size, self.database.place, columns, joined)
+            yield from self.database.rows(statement, list(chain.from_iterable(batch)))
 
     def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
-        with self.store.read() as connection:
+        """All chunks in order, and their vectors of shape (n, dimension), or None before they are embedded; None too
+        when ``embedder`` (a digest) is given and another one made them."""
+        with self.database.read() as connection:
             made_by = connection.scalar(sa.select(documents.c.embedder).where(documents.c.number == document_number))
             own = made_by is not None and embedder in (None, made_by)
             query = _columns(*([chunks.c.vector] if own else [])).where(chunks.c.number == document_number)
@@ -58,10 +64,11 @@ class SqlPassages:
         return [_chunk(row) for row in rows], _beside(payload, len(rows))
 
     def scan(self, embedder: str, after: int = 0) -> Iterator[tuple[Document, list[Chunk], np.ndarray]]:
+        """Every embedded, undeleted document with number > ``after``, in order of number; streams."""
         beside = sa.exists().where(embeddings.c.number == documents.c.number, embeddings.c.embedder == embedder)
         made = sa.or_(documents.c.embedder == embedder, sa.and_(documents.c.embedder.is_not(None), beside))
         while True:
-            with self.store.read() as connection:
+            with self.database.read() as connection:
                 where = (documents.c.number > after, made, documents.c.state != State.DELETED)
                 page = connection.execute(
                     sa.select(documents).where(*where).order_by(documents.c.number).limit(_SCAN)
@@ -77,12 +84,13 @@ class SqlPassages:
             after = rows[-1]["number"]
 
     def result(self, key: str) -> bytes | None:
-        with self.store.read() as connection:
+        with self.database.read() as connection:
             payload = connection.scalar(sa.select(results.c.payload).where(results.c.key == key))
         return zlib.decompress(payload) if payload is not None else None
 
     def parsed_key(self, document_id: str) -> str | None:
-        with self.store.read() as connection:
+        """The key of the latest parse result."""
+        with self.database.read() as connection:
             return connection.scalar(sa.select(documents.c.parsed_key).where(documents.c.id == document_id))
 
 

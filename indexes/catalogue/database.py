@@ -45,7 +45,7 @@ class VisibilityVersion(NamedTuple):
     unattributed: int
 
 
-class Store:
+class Database:
     """An engine, `read` and `write` transactions on it, and the database's clock."""
 
     def __init__(self, url: str) -> None:
@@ -93,7 +93,7 @@ class Store:
             return time.time()
         return float(connection.scalar(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp()))))
 
-    def touch(self, connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
+    def bump_visibility(self, connection: sa.Connection, *which: sa.ColumnElement[bool]) -> None:
         """Count a change of what anyone may see: of ``which`` documents, or of any where none are named."""
         c = visibility_version.c
         values = {"current": c.current + 1, "attributed": c.attributed + 1}
