@@ -1,9 +1,9 @@
-"""Which version of a model is in force: a pointer file per name, and how it came to point there.
+"""The active version of each model: a pointer file per name, with the history of its changes.
 
-    <root>/<name>/active.json    {"active": VERSION, "history": [{at, who, action, before, after, forced, reason, figures}]}
+    <root>/<name>/active.json    {"active": VERSION, "history": [{at, who, action, before, after, forced, reason, metrics}]}
 
-The file is replaced in one step, so that a worker which follows it sees one version or the other, and the history
-is never apart from what it tells of.
+The file is replaced in one step: a worker that follows it reads the old version or the new one, and the history always
+ends at the active version.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from models.durable import changing, put
 from pipeline.errors import Misconfigured, Refused
 
 POINTER = "active.json"
-ACTIONS = ("promote", "rollback")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One move of the pointer. ``at`` is epoch seconds, ``before`` None where nothing was in force; ``forced`` says that
-    the gate was overruled; ``figures`` are what the gate saw."""
+    """One change of the active version.
+
+    ``at`` is in epoch seconds; ``action`` is "promote" or "rollback"; ``before`` is None for the first promotion.
+    ``forced`` means that the gate was overruled; ``metrics`` are those on which the gate decided.
+    """
 
     at: float
     who: str
@@ -33,19 +35,19 @@ class Change:
     after: str
     forced: bool = False
     reason: str = ""
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """The version in force (None: nobody ever chose one) and every change, oldest first."""
+    """The active version (None before the first promotion) and every change, oldest first."""
 
     version: str | None
     history: tuple[Change, ...]
 
     @property
     def trail(self) -> tuple[str, ...]:
-        """The versions that a rollback walks back through, the nearest last."""
+        """The versions to which a rollback can go back, the nearest last."""
         trail: list[str] = []
         for change in self.history:
             if change.action == "promote":
@@ -56,15 +58,16 @@ class Pointer:
 
 
 def pointer_path(root: Path, name: str) -> Path:
+    """Return the place of a model's pointer file, whether it exists or not."""
     return root / name / POINTER
 
 
 def read_pointer(root: Path, name: str) -> Pointer:
-    """The pointer of a name. Raises Misconfigured("bad-model") for a file that is none."""
+    """Return a model's pointer. Raises Misconfigured("bad-model") if the file is damaged."""
     path = pointer_path(root, name)
     try:
         values = json.loads(path.read_bytes())
-        history = tuple(Change(**each) for each in values["history"])
+        history = tuple(Change(**change) for change in values["history"])
         version = values["active"]
         if not history or version != history[-1].after or not isinstance(version, str):
             raise ValueError("the history does not end at the active version")
@@ -78,13 +81,16 @@ def read_pointer(root: Path, name: str) -> Pointer:
 
 
 def move_pointer(root: Path, name: str, change: Change) -> Pointer:
-    """Put ``change`` into force. Raises Refused("conflict") where the pointer moved since ``change.before`` was read."""
+    """Make ``change.after`` the active version and return the new pointer.
+
+    Raises Refused("conflict") if the pointer moved after ``change.before`` was read.
+    """
     with changing(root):
-        held = read_pointer(root, name)
-        if held.version is not None and held.version != change.before:
-            raise Refused("conflict", f"{name} was switched to {held.version} meanwhile; look again, then repeat.")
-        moved = Pointer(change.after, (*held.history, change))
+        current = read_pointer(root, name)
+        if current.version is not None and current.version != change.before:
+            raise Refused("conflict", f"{name} was switched to {current.version} meanwhile; look again, then repeat.")
+        moved = Pointer(change.after, (*current.history, change))
         (root / name).mkdir(exist_ok=True)
-        content = {"active": moved.version, "history": [asdict(each) for each in moved.history]}
+        content = {"active": moved.version, "history": [asdict(entry) for entry in moved.history]}
         put(pointer_path(root, name), json.dumps(content, ensure_ascii=False, indent=1).encode())
     return moved

@@ -1,14 +1,18 @@
-"""How good a classifier is on labelled texts, how two differ, and whether one may take the other's place. numpy only."""
+"""Metrics of a classifier on labelled texts, the difference of two classifiers, and the gate of a promotion.
+
+Needs numpy only, so that it runs where models are served.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from models.labelled import Labelled
+from models.labelled import LabelledText
 from pipeline.documents import Prediction
 from pipeline.onnx import ModelManifest
 
@@ -16,11 +20,13 @@ from pipeline.onnx import ModelManifest
 BINS = 15
 RESAMPLES = 2000
 SEED = 20261124
+#: What of a manifest is the same for all versions of a name, or follows from other files.
+NOT_COMPARED = frozenset({"files", "name"})
 
 
 @dataclass(frozen=True, slots=True)
-class ClassFigures:
-    """Of one label; ``support`` counts the texts that bear it."""
+class ClassMetrics:
+    """Precision, recall and F1 of one label, shares in 0..1; ``support`` counts the texts that have the label."""
 
     precision: float
     recall: float
@@ -29,27 +35,31 @@ class ClassFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Shares in 0..1. ``coverage`` is the share of sure verdicts, ``sure_accuracy`` how many of them are right (1 where
-    there are none), ``ece`` the expected calibration error over `BINS` bins of equal width."""
+class ClassifierMetrics:
+    """Metrics over all labels, shares in 0..1.
+
+    ``coverage`` is the share of confident predictions, ``confident_accuracy`` the accuracy of these (1 if there are
+    none), ``ece`` the expected calibration error over `BINS` bins of equal width.
+    """
 
     texts: int
     accuracy: float
     macro_f1: float
     ece: float
     coverage: float
-    sure_accuracy: float
-    classes: Mapping[str, ClassFigures]
+    confident_accuracy: float
+    classes: Mapping[str, ClassMetrics]
 
     @property
-    def headline(self) -> dict[str, float | int]:
-        names = ("texts", "accuracy", "macro_f1", "ece", "coverage", "sure_accuracy")
+    def summary(self) -> dict[str, float | int]:
+        """Every metric but those of the single classes, by name, rounded to four digits."""
+        names = [field.name for field in fields(self) if field.name != "classes"]
         return {name: round(getattr(self, name), 4) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A text that the two call differently."""
+    """A text for which two classifiers predict different labels."""
 
     place: str
     label: str
@@ -61,11 +71,14 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """``gained`` texts only the second gets right, ``lost`` only the first. ``p_value`` is McNemar's, exact and two-sided;
-    ``interval`` holds the difference in accuracy (second minus first) with 95 % by a paired bootstrap."""
+    """Two classifiers on the same texts.
 
-    before: Figures
-    after: Figures
+    Only the second is right on ``gained`` texts, only the first on ``lost``. ``p_value`` is McNemar's, exact and
+    two-sided; ``interval`` holds the difference in accuracy (second minus first) with 95 %, by a paired bootstrap.
+    """
+
+    before: ClassifierMetrics
+    after: ClassifierMetrics
     gained: int
     lost: int
     p_value: float
@@ -73,33 +86,39 @@ class Comparison:
     flips: tuple[Flip, ...]
 
 
-def figures(texts: Sequence[Labelled], predictions: Sequence[Prediction]) -> Figures:
-    """Of verdicts on labelled texts. A label that the classifier does not know counts as missed."""
-    told = [prediction.label for prediction in predictions]
+def measure(texts: Sequence[LabelledText], predictions: Sequence[Prediction]) -> ClassifierMetrics:
+    """Return the metrics of predictions for labelled texts, in the same order.
+
+    A label that the classifier does not have counts as missed.
+    """
+    predicted = [prediction.label for prediction in predictions]
     right = _right(texts, predictions)
     confident = np.array([prediction.confident for prediction in predictions])
-    known = sorted({label for text in texts for label in text.labels})
-    classes = {label: _of_class(label, texts, told) for label in known}
-    return Figures(
+    labels = sorted({label for text in texts for label in text.labels})
+    classes = {label: _class_metrics(label, texts, predicted) for label in labels}
+    return ClassifierMetrics(
         texts=len(texts),
         accuracy=float(right.mean()),
-        macro_f1=float(np.mean([each.f1 for each in classes.values()])),
+        macro_f1=float(np.mean([metrics.f1 for metrics in classes.values()])),
         ece=calibration_error(np.array([prediction.probability for prediction in predictions]), right),
         coverage=float(confident.mean()),
-        sure_accuracy=float(right[confident].mean()) if confident.any() else 1.0,
+        confident_accuracy=float(right[confident].mean()) if confident.any() else 1.0,
         classes=classes,
     )
 
 
 def calibration_error(probabilities: np.ndarray, right: np.ndarray) -> float:
-    """Expected calibration error: the mean distance of confidence and accuracy over the bins, weighted by their texts."""
+    """Return the expected calibration error of predictions, both arrays of shape (texts,).
+
+    It is the mean distance of confidence and accuracy over the bins, weighted by the texts in each.
+    """
     bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)
     gaps = [abs(probabilities[bins == b].sum() - right[bins == b].sum()) for b in range(BINS)]
     return float(sum(gaps) / len(right))
 
 
-def compare(texts: Sequence[Labelled], one: Sequence[Prediction], two: Sequence[Prediction]) -> Comparison:
-    """The second classifier's verdicts against the first's, on the same texts. Seeded: the same answer every time."""
+def compare(texts: Sequence[LabelledText], one: Sequence[Prediction], two: Sequence[Prediction]) -> Comparison:
+    """Compare the predictions of two classifiers for the same texts. The bootstrap is seeded, so the result repeats."""
     first, second = _right(texts, one), _right(texts, two)
     gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
     flips = [
@@ -107,14 +126,17 @@ def compare(texts: Sequence[Labelled], one: Sequence[Prediction], two: Sequence[
         for text, a, b in zip(texts, one, two, strict=True)
         if a.label != b.label
     ]
-    spread = _bootstrap(second.astype(float) - first)
-    before, after = figures(texts, one), figures(texts, two)
-    return Comparison(before, after, gained, lost, mcnemar(gained, lost), spread, tuple(flips))
+    interval = _bootstrap(second.astype(float) - first)
+    return Comparison(
+        measure(texts, one), measure(texts, two), gained, lost, mcnemar(gained, lost), interval, tuple(flips)
+    )
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """How likely a difference this large is where both are equally good: the exact binomial test on the texts that only
-    one of them gets right."""
+    """Return the probability of a difference at least this large between two equally good classifiers.
+
+    This is the exact binomial test on the texts on which only one of them is right.
+    """
     total = gained + lost
     if not total:
         return 1.0
@@ -122,43 +144,44 @@ def mcnemar(gained: int, lost: int) -> float:
     logs = [
         math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1) for k in range(min(gained, lost) + 1)
     ]
-    return min(1.0, 2 * math.fsum(math.exp(each - total * math.log(2)) for each in logs))
+    return min(1.0, 2 * math.fsum(math.exp(log - total * math.log(2)) for log in logs))
 
 
-def worse(before: Figures, after: Figures, margin: float) -> list[str]:
-    """Why ``after`` must not take the place of ``before``; empty where it may. The gate of a promotion."""
+def worse(before: ClassifierMetrics, after: ClassifierMetrics, margin: float) -> list[str]:
+    """Return the reasons why ``after`` must not replace ``before``, none if it may. This is the gate of a promotion."""
     reasons = []
-    for name, said in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
+    for name, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
         old, new = getattr(before, name), getattr(after, name)
         if new < old - margin - 1e-9:
-            reasons.append(f"{said} {new:.4f} instead of {old:.4f}")
+            reasons.append(f"{title} {new:.4f} instead of {old:.4f}")
     return reasons
 
 
 def manifest_differences(one: ModelManifest, two: ModelManifest) -> dict[str, tuple[object, object]]:
-    """What two versions say differently of themselves, the digests of their files left out; nested names are dotted."""
+    """Return what differs between two manifests, without the digests of their files; nested names are dotted."""
     first, second = _flat(one), _flat(two)
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
     return {name: (first.get(name), second.get(name)) for name in names}
 
 
-def _right(texts: Sequence[Labelled], predictions: Sequence[Prediction]) -> np.ndarray:
+def _right(texts: Sequence[LabelledText], predictions: Sequence[Prediction]) -> np.ndarray:
     return np.array([prediction.label in text.labels for text, prediction in zip(texts, predictions, strict=True)])
 
 
-def _of_class(label: str, texts: Sequence[Labelled], told: Sequence[str]) -> ClassFigures:
-    bears = [label in text.labels for text in texts]
-    hit = sum(mine and each == label for mine, each in zip(bears, told, strict=True))
-    # A text with several labels is given one verdict: naming another of its labels is no miss of this one.
-    missed = sum(mine and each not in text.labels for mine, text, each in zip(bears, texts, told, strict=True))
-    named = sum(each == label for each in told)
-    precision, recall = hit / named if named else 0.0, hit / (hit + missed) if hit else 0.0
-    f1 = 2 * precision * recall / (precision + recall) if hit else 0.0
-    return ClassFigures(precision, recall, f1, sum(bears))
+def _class_metrics(label: str, texts: Sequence[LabelledText], predicted: Sequence[str]) -> ClassMetrics:
+    pairs = list(zip(texts, predicted, strict=True))
+    support = sum(label in text.labels for text in texts)
+    hits = sum(label in text.labels and prediction == label for text, prediction in pairs)
+    # A text with several labels gets one prediction: predicting another of its labels does not miss this one.
+    misses = sum(label in text.labels and prediction not in text.labels for text, prediction in pairs)
+    precision = hits / Counter(predicted)[label] if hits else 0.0
+    recall = hits / (hits + misses) if hits else 0.0
+    f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
+    return ClassMetrics(precision, recall, f1, support)
 
 
 def _bootstrap(difference: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of the mean over resampled texts. Only -1, 0 and 1 occur, so their counts are drawn."""
+    """Return the middle 95 % of the mean over resampled texts. Only -1, 0 and 1 occur, so their counts are drawn."""
     values, counts = np.unique(difference, return_counts=True)
     draws = np.random.default_rng(SEED).multinomial(len(difference), counts / len(difference), size=RESAMPLES)
     low, high = np.percentile(draws @ values / len(difference), [2.5, 97.5])
@@ -166,11 +189,11 @@ def _bootstrap(difference: np.ndarray) -> tuple[float, float]:
 
 
 def _flat(manifest: ModelManifest) -> dict[str, object]:
-    fields = [name for name in ModelManifest.__dataclass_fields__ if name not in ("files", "name")]
     values: dict[str, object] = {}
-    for name in fields:
-        value = getattr(manifest, name)
-        values |= (
-            {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {name: value}
-        )
-    return values
+    for field in fields(manifest):
+        value = getattr(manifest, field.name)
+        if isinstance(value, Mapping):
+            values |= {f"{field.name}.{key}": entry for key, entry in value.items()}
+        else:
+            values[field.name] = value
+    return {name: value for name, value in values.items() if name.split(".")[0] not in NOT_COMPARED}

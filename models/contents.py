@@ -1,7 +1,7 @@
 """What the files of a version folder may hold: data that is read, never code that is run.
 
-A folder comes from a recipe, from a colleague's archive or from anywhere. Its digests only say that it is what its
-maker made; these checks say that opening it runs nothing, reads nothing outside of it and calls nobody.
+A folder comes from a recipe, from a colleague's archive or from anywhere. Its digests only prove that it is what its
+author made; these checks prove that opening it runs nothing, reads nothing outside it and contacts nobody.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SUFFIXES = frozenset({".onnx", ".json", ".jsonl", ".toml", ".md", ".txt", ".html
 CODE_KEYS = frozenset({"auto_map", "trust_remote_code", "custom_pipelines"})
 MAX_HEADER_BYTES = 100 << 20
 MAX_JSON_BYTES = 256 << 20
-#: A report is looked at in a browser, which must neither run nor fetch anything.
+#: A report is opened in a browser, which must neither run nor fetch anything.
 ACTIVE_TAGS = frozenset("script iframe frame object embed link base form applet portal template foreignobject".split())
 URL_ATTRIBUTES = frozenset("href src action data poster srcset background formaction xlink:href".split())
 _FETCHES = re.compile(r"\s*(?:(?!data:image/|#|mailto:)[a-z][a-z0-9+.-]*:|//)", re.IGNORECASE)
@@ -29,51 +29,51 @@ _CSS_FETCHES = re.compile(r"@import|url\(\s*[\"']?\s*(?!data:image/|#)", re.IGNO
 
 
 def check_content(file: Path) -> None:
-    """Raises Misconfigured("bad-model") naming the file and what it holds."""
+    """Check what a file holds, by its suffix. Raises Misconfigured("bad-model"), naming the file and what is wrong."""
     check = _CHECKS.get(file.suffix)
     if check is not None:
         check(file)
 
 
-def _onnx(file: Path) -> None:
+def _check_onnx(file: Path) -> None:
     if has_external_data(file.read_bytes()):
         raise Misconfigured("bad-model", f"{file} keeps data outside its own file; export it as a single file.")
 
 
-def _json(file: Path) -> None:
+def _check_json(file: Path) -> None:
     if file.stat().st_size > MAX_JSON_BYTES:
         raise Misconfigured("bad-model", f"{file} is larger than {MAX_JSON_BYTES >> 20} MiB; no model needs that.")
     try:
         values = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise Misconfigured("bad-model", f"{file} is no JSON.") from error
-    if named := CODE_KEYS.intersection(_keys(values)):
-        text = f"{file} names code to be run ({', '.join(sorted(named))}); Mailroom loads weights, never code."
+        raise Misconfigured("bad-model", f"{file} is not JSON.") from error
+    if keys := CODE_KEYS.intersection(_top_keys(values)):
+        text = f"{file} names code to be run ({', '.join(sorted(keys))}); Mailroom loads weights, never code."
         raise Misconfigured("bad-model", text)
 
 
-def _keys(values: Any) -> Iterator[str]:
-    """The keys of the outer object and of the objects directly in it: where such a key means anything."""
+def _top_keys(values: Any) -> Iterator[str]:
+    """Yield the keys of the outer object and of the objects directly in it; deeper ones have no such meaning."""
     if isinstance(values, dict):
         yield from values
-        for each in values.values():
-            if isinstance(each, dict):
-                yield from each
+        for value in values.values():
+            if isinstance(value, dict):
+                yield from value
 
 
-def _html(file: Path) -> None:
-    reader = _Report()
-    reader.feed(file.read_text("utf-8", "replace"))
-    reader.close()
-    if reader.found:
-        text = f"{file} is no plain report: it holds {reader.found}, which runs or fetches something."
+def _check_html(file: Path) -> None:
+    scanner = _ReportScanner()
+    scanner.feed(file.read_text("utf-8", "replace"))
+    scanner.close()
+    if scanner.active_part:
+        text = f"{file} is not a plain report: it holds {scanner.active_part}, which runs or fetches something."
         raise Misconfigured("bad-model", text)
 
 
-class _Report(HTMLParser):
-    """Looks for the first thing in a page that a browser would run or fetch."""
+class _ReportScanner(HTMLParser):
+    """Finds the first part of a page that a browser would run or fetch; ``active_part`` is empty if there is none."""
 
-    found = ""
+    active_part = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,36 +82,41 @@ class _Report(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._in_style = tag == "style"
         if tag in ACTIVE_TAGS or (tag == "meta" and any(name == "http-equiv" for name, _ in attrs)):
-            self.found = self.found or f"<{tag}>"
+            self.active_part = self.active_part or f"<{tag}>"
         for name, value in attrs:
             fetches = name in URL_ATTRIBUTES and _FETCHES.match(value or "")
             styled = name == "style" and _CSS_FETCHES.search(value or "")
             if name.startswith("on") or name == "srcdoc" or fetches or styled:
-                self.found = self.found or f"<{tag} {name}>"
+                self.active_part = self.active_part or f"<{tag} {name}>"
 
     def handle_endtag(self, tag: str) -> None:
         self._in_style = self._in_style and tag != "style"
 
     def handle_data(self, data: str) -> None:
         if self._in_style and _CSS_FETCHES.search(data):
-            self.found = self.found or "a style that fetches"
+            self.active_part = self.active_part or "a style that fetches"
 
 
-def _safetensors(file: Path) -> None:
-    """The header's length, its JSON, and that every tensor lies inside the file."""
+def _check_safetensors(file: Path) -> None:
+    """Check the header's length, that it is JSON, and that every tensor lies inside the file."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-            raise Misconfigured("bad-model", f"{file} is no safetensors file.")
+            raise Misconfigured("bad-model", f"{file} is not a safetensors file.")
         try:
             header = json.loads(stream.read(length))
-            ends = [each["data_offsets"] for name, each in header.items() if name != "__metadata__"]
-            fine = all(0 <= start <= end <= size - 8 - length for start, end in ends)
+            offsets = [tensor["data_offsets"] for name, tensor in header.items() if name != "__metadata__"]
+            inside = all(0 <= start <= end <= size - 8 - length for start, end in offsets)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            fine = False
-    if not fine:
-        raise Misconfigured("bad-model", f"{file} is no safetensors file.")
+            inside = False
+    if not inside:
+        raise Misconfigured("bad-model", f"{file} is not a safetensors file.")
 
 
-_CHECKS = {".onnx": _onnx, ".json": _json, ".html": _html, ".safetensors": _safetensors}
+_CHECKS = {
+    ".onnx": _check_onnx,
+    ".json": _check_json,
+    ".html": _check_html,
+    ".safetensors": _check_safetensors,
+}

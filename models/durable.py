@@ -1,4 +1,4 @@
-"""Small files that are there whole or not at all, and one writer at a time."""
+"""Small files that are written completely or not at all, by one writer at a time."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pipeline.errors import Misconfigured, Unavailable
 
 
 def put(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one step: a reader sees the old file or the new one, also after a power cut."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    """Replace a file in one step: a reader sees the old content or the new one, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with aside.open("xb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.rename(path)
+        temporary.rename(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     sync(path.parent)
 
 
 def sync(folder: Path) -> None:
-    """Make the names in a folder outlive a power cut."""
+    """Flush a folder to the disk, so that its names survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -37,7 +37,7 @@ def sync(folder: Path) -> None:
 
 @contextmanager
 def changing(root: Path) -> Iterator[None]:
-    """The root of models, made if need be, with its lock held: promotions, imports and the taxonomy change one by one."""
+    """Hold the lock of the models' root, which is created if missing, so that changes under it happen one by one."""
     with translated(root):
         root.mkdir(parents=True, exist_ok=True)
         with (root / ".lock").open("w") as file:
@@ -47,7 +47,7 @@ def changing(root: Path) -> Iterator[None]:
 
 @contextmanager
 def translated(place: Path) -> Iterator[None]:
-    """The disk's errors in our words."""
+    """Translate operating system errors: Unavailable("disk-full"), otherwise Misconfigured("bad-store")."""
     try:
         yield
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Does an ONNX file keep its data elsewhere? Read from the protobuf wire format, since the `onnx` package is not installed
-where models are served.
+"""Detects ONNX files that keep tensor data in other files, from the protobuf wire format.
 
-A tensor may name another file (``data_location = EXTERNAL``, a path relative to the model). A version folder that is
-verified by digest must not point out of itself, so such tensors are refused altogether.
+The `onnx` package is not installed where models are served. A tensor may name another file (``data_location =
+EXTERNAL``, a path relative to the model). A version folder that is verified by digest must not point outside itself,
+so such tensors are refused altogether.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DATA_LOCATION = 14
 
 
 def has_external_data(content: bytes) -> bool:
-    """True where any tensor of the model lies outside ``content``, and where ``content`` is no readable protobuf."""
+    """Return whether any tensor of the model lies outside ``content``; also true if it is not readable protobuf."""
     try:
         return _search(memoryview(content), "model")
     except (IndexError, ValueError, RecursionError):
@@ -42,7 +42,7 @@ def _search(message: memoryview, kind: str) -> bool:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview | None]]:
-    """(field number, varint or bytes) of one message; values of fixed width are skipped."""
+    """Yield (field number, varint or bytes) of one message; None for values of fixed width, which are skipped."""
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
@@ -63,6 +63,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview | None]
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:
+    """Return the varint at ``place`` and the place after it."""
     value = shift = 0
     while True:
         byte = message[place]

@@ -4,10 +4,10 @@
                             model.onnx    the network, in one file
                             tokenizer.json
                             card.md       data, metrics, limits, how it was made
-    <root>/<name>/active.json             the version in force, see active.py
+    <root>/<name>/active.json             the active version, see active.py
 
-The house's own versions lie under a root in the data folder; those that come with Mailroom under `SHIPPED`, which is
-looked through second. Nothing here imports torch. A folder that differs from its ``model.toml`` in any way is refused.
+The organisation's own versions are under a root in the data folder. Those that come with Mailroom are under `SHIPPED`,
+which is searched second. Nothing here imports torch. A folder that differs from its ``model.toml`` is refused.
 """
 
 from __future__ import annotations
@@ -38,30 +38,35 @@ MAX_LABEL = 200
 MAX_FILES = 64
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+#: By the annotations of `ModelManifest`.
+_TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool, "tuple": tuple, "Mapping": dict}
 
 
 def open_version(root: Path | str, name: str, version: str | None = None) -> ModelFolder:
-    """The verified folder of a model version.
+    """Return the verified folder of a model version.
 
     Args:
-        root: the house's folder of <name>/<version>/ folders; `SHIPPED` is looked through after it.
+        root: the organisation's folder of <name>/<version>/ folders; `SHIPPED` is searched after it.
         name: a name, "name@version", or the path of a version folder (anything with a slash).
-        version: the version; None means the one in force, see `in_force`.
+        version: the version; None means the active one, see `active_version`.
 
     Raises Misconfigured("bad-model") naming the file that is missing, altered or not allowed.
     """
     if "/" in name:
         return verify(Path(name))
-    wanted, _, pinned = name.partition("@")
-    chosen = version or pinned or active_version(root, wanted)
-    folder = verify(locate(root, wanted, chosen))
-    if (folder.manifest.name, folder.manifest.version) != (wanted, chosen):
+    base_name, _, pinned = name.partition("@")
+    chosen = version or pinned or active_version(root, base_name)
+    folder = verify(locate(root, base_name, chosen))
+    if (folder.manifest.name, folder.manifest.version) != (base_name, chosen):
         raise Misconfigured("bad-model", f"{folder.path} says it is {folder.manifest.title}.")
     return folder
 
 
 def locate(root: Path | str, name: str, version: str) -> Path:
-    """The folder of a version, not yet verified: the house's own before the shipped one of the same name."""
+    """Return the folder of a version, not yet verified: the organisation's own before a shipped one of the same name.
+
+    Raises Misconfigured("bad-model") for an impossible name.
+    """
     for part in (name, version):
         check_name(part)
     own = Path(root) / name / version
@@ -70,7 +75,7 @@ def locate(root: Path | str, name: str, version: str) -> Path:
 
 
 def check_name(part: str) -> None:
-    """Raises Misconfigured("bad-model") for what cannot be the name or the version of a model."""
+    """Raise Misconfigured("bad-model") for text that cannot be the name or the version of a model."""
     if not _NAME.fullmatch(part):
         raise Misconfigured(
             "bad-model", f"{part[:100]!r} is not a model's name or version: letters, digits, dots, dashes, 64 at most."
@@ -78,31 +83,34 @@ def check_name(part: str) -> None:
 
 
 def names(root: Path | str) -> list[str]:
-    """The names of all models, the house's and the shipped ones."""
-    found = {entry.name for place in (Path(root), SHIPPED) if place.is_dir() for entry in place.iterdir()}
-    return sorted(name for name in found if _NAME.fullmatch(name) and versions(root, name))
+    """Return the names of all models, the organisation's and the shipped ones, in alphabetical order."""
+    entries = {entry.name for place in (Path(root), SHIPPED) if place.is_dir() for entry in place.iterdir()}
+    return sorted(name for name in entries if _NAME.fullmatch(name) and versions(root, name))
 
 
 def versions(root: Path | str, name: str) -> list[str]:
-    """The versions of a model, the house's and the shipped ones, oldest first."""
+    """Return the versions of a model, the organisation's and the shipped ones, oldest first."""
     return sorted({*_versions_in(Path(root), name), *_versions_in(SHIPPED, name)}, key=_order)
 
 
 def active_version(root: Path | str, name: str) -> str:
-    """The version that a name without a version stands for: the promoted one, else the newest shipped one. A version of
-    the house never comes into force by lying there. Raises Misconfigured("bad-model") where there is none."""
+    """Return the version for which a name alone stands: the promoted one, otherwise the newest shipped one.
+
+    A version of the organisation's own becomes active only by promotion. Raises Misconfigured("bad-model") if no
+    version is active.
+    """
     check_name(name)
     promoted = read_pointer(Path(root), name).version
-    found = sorted(_versions_in(SHIPPED, name), key=_order)
-    if promoted or found:
-        return promoted or found[-1]
+    shipped = sorted(_versions_in(SHIPPED, name), key=_order)
+    if promoted or shipped:
+        return promoted or shipped[-1]
     if own := versions(root, name):
-        raise Misconfigured("bad-model", f"No version of {name} is in force; {_how_to_choose(root, name, own[-1])}.")
+        raise Misconfigured("bad-model", f"No version of {name} is active; {_how_to_choose(root, name, own[-1])}.")
     raise Misconfigured("bad-model", f"There is no model {name!r} under {root}; look at `mailroom models list`.")
 
 
 def _how_to_choose(root: Path | str, name: str, version: str) -> str:
-    """A classifier is promoted; what else there is, the settings name with its version."""
+    """Return the advice for a model without an active version: only a classifier is promoted."""
     kind = _read_manifest(locate(root, name, version)).kind
     if kind == "classifier":
         return f"run `mailroom models promote {name}@{version}`"
@@ -117,39 +125,46 @@ def _versions_in(place: Path, name: str) -> list[str]:
 
 
 def verify(path: Path) -> ModelFolder:
-    """Check every file of a version folder against its ``model.toml``.
+    """Check every file of a version folder against its ``model.toml`` and return the folder.
 
-    Refused are: a missing, altered or unlisted file, a symbolic link, a sub-folder, a type of file that may hold code
-    (pickles, Python), and a network that names data outside its own file.
+    Raises Misconfigured("bad-model") for a missing, altered or unlisted file, a symbolic link, a sub-folder, a type of
+    file that may hold code (pickles, Python), and a network that refers to data outside its own file.
     """
     manifest = _read_manifest(path)
-    present = set(_names(path)) - {MANIFEST}
+    present = set(_file_names(path)) - {MANIFEST}
     for name in sorted(present - set(manifest.files)):
         raise Misconfigured("bad-model", f"{path / name} is not listed in {MANIFEST}; remove it or use another folder.")
-    for name, expected in manifest.files.items():
-        _check_file(path, name, expected, present)
+    for name, digest in manifest.files.items():
+        file = path / name
+        if name not in present:
+            raise Misconfigured("bad-model", f"{file} is missing.")
+        if digest_of(file) != digest:
+            raise Misconfigured("bad-model", f"{file} was altered: its digest is not the one in {MANIFEST}.")
+        check_content(file)
     return ModelFolder(path.resolve(), manifest)
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> ModelFolder:
-    """Write ``model.toml`` for the files that lie in ``path`` and verify the result. For recipes.
+    """Write ``model.toml`` for the files in ``path``, verify the result and return it. For recipes.
 
-    ``manifest`` holds the fields of `ModelManifest` but ``files``, which are digested here.
+    ``manifest`` holds the fields of `ModelManifest` except ``files``, which are digested here.
     """
-    files = {name: digest_of(path / name) for name in sorted(_names(path)) if name != MANIFEST}
-    # TOML has no null: a metric without a value, such as the precision where no text was above threshold, is left out.
-    values = {
-        key: {name: inner for name, inner in value.items() if inner is not None}
-        if isinstance(value, Mapping)
-        else value
-        for key, value in manifest.items()
-    }
-    (path / MANIFEST).write_text(tomli_w.dumps({**values, "files": files}), encoding="utf-8")
+    files = {name: digest_of(path / name) for name in sorted(_file_names(path)) if name != MANIFEST}
+    (path / MANIFEST).write_text(tomli_w.dumps(_without_none({**manifest, "files": files})), encoding="utf-8")
     return verify(path)
 
 
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out values that are None, which TOML does not have: a precision over no predictions, for example."""
+    return {
+        str(key): _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }
+
+
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file, lower-case hex."""
+    """Return the SHA-256 of a file in lower-case hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -160,7 +175,7 @@ def _read_manifest(path: Path) -> ModelManifest:
         raise Misconfigured("bad-model", f"{file} is or lies behind a symbolic link.")
     try:
         if file.stat().st_size > MAX_MANIFEST_BYTES or not file.is_file():
-            raise ValueError("it is no small text file")
+            raise ValueError(f"not a regular file under {MAX_MANIFEST_BYTES >> 20} MiB")
         values = tomllib.loads(file.read_text(encoding="utf-8"))
         values["labels"] = tuple(values.get("labels", ()))
         manifest = ModelManifest(**values)
@@ -169,30 +184,28 @@ def _read_manifest(path: Path) -> ModelManifest:
         raise Misconfigured("bad-model", f"{file} is missing; {path} is not a model version.") from error
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise Misconfigured("bad-model", f"{file} cannot be used: {error}.") from error
-    _check_manifest(file, manifest)
+    _check_values(file, manifest)
     return manifest
 
 
 def _check_types(manifest: ModelManifest) -> None:
-    """ValueError for a value that is not of its field's type: a manifest comes from anywhere."""
-    for each in fields(ModelManifest):
-        value, wanted = getattr(manifest, each.name), _TYPES[each.type.partition("[")[0]]
-        if not isinstance(value, wanted) or isinstance(value, bool) is not (wanted is bool):
-            raise ValueError(f"{each.name} is no {each.type}")
+    """Raise ValueError for a value that is not of its field's type: a manifest may come from anywhere."""
+    for field in fields(ModelManifest):
+        annotation = str(field.type)
+        value, expected = getattr(manifest, field.name), _TYPES[annotation.partition("[")[0]]
+        if not isinstance(value, expected) or isinstance(value, bool) is not (expected is bool):
+            raise ValueError(f"{field.name} is not of the type {annotation}")
     for label in manifest.labels:
         if not isinstance(label, str) or not label.strip() or len(label) > MAX_LABEL or not label.isprintable():
-            raise ValueError("a label is no printable text of at most 200 characters")
+            raise ValueError(f"a label is not a printable text of 1 to {MAX_LABEL} characters")
     if not all(isinstance(digest, str) for digest in manifest.files.values()):
-        raise ValueError("a file's digest is no text")
+        raise ValueError("a file's digest is not a text")
     numbers = (manifest.temperature, *manifest.thresholds.values())
-    if not all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers):
-        raise ValueError("a threshold or the temperature is no number")
+    if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers):
+        raise ValueError("a threshold or the temperature is not a number")
 
 
-_TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool, "tuple": tuple, "Mapping": dict}
-
-
-def _check_manifest(file: Path, manifest: ModelManifest) -> None:
+def _check_values(file: Path, manifest: ModelManifest) -> None:
     if manifest.kind not in KINDS:
         raise Misconfigured("bad-model", f"{file}: kind must be one of {', '.join(KINDS)}.")
     for name in (manifest.model, manifest.tokenizer):
@@ -200,31 +213,22 @@ def _check_manifest(file: Path, manifest: ModelManifest) -> None:
             raise Misconfigured("bad-model", f"{file} gives no digest for {name}.")
     if not 1 <= manifest.max_length <= 1 << 20:
         raise Misconfigured("bad-model", f"{file}: max_length must be between 1 and {1 << 20}.")
+    if manifest.temperature <= 0:
+        raise Misconfigured("bad-model", f"{file}: the temperature must be positive.")
     if manifest.kind == "embedder" and manifest.dimension <= 0:
         raise Misconfigured("bad-model", f"{file}: an embedder needs its dimension.")
-    if manifest.kind == "classifier" and (len(manifest.labels) < 2 or len(set(manifest.labels)) < len(manifest.labels)):
-        raise Misconfigured("bad-model", f"{file}: a classifier needs two labels or more, each once.")
-    if (
-        manifest.kind == "classifier" and set(manifest.thresholds) != set(manifest.labels)
-    ) or manifest.temperature <= 0:
-        raise Misconfigured(
-            "bad-model", f"{file}: every label needs a threshold, and the temperature must be positive."
-        )
+    if manifest.kind == "classifier":
+        if len(manifest.labels) < 2 or len(set(manifest.labels)) < len(manifest.labels):
+            raise Misconfigured("bad-model", f"{file}: a classifier needs two labels or more, each once.")
+        if set(manifest.thresholds) != set(manifest.labels):
+            raise Misconfigured("bad-model", f"{file}: every label needs a threshold.")
 
 
-def _check_file(path: Path, name: str, expected: str, present: set[str]) -> None:
-    file = path / name
-    if name not in present:
-        raise Misconfigured("bad-model", f"{file} is missing.")
-    if digest_of(file) != expected:
-        raise Misconfigured("bad-model", f"{file} was altered: its digest is not the one in {MANIFEST}.")
-    check_content(file)
-
-
-def _names(path: Path) -> Iterator[str]:
+def _file_names(path: Path) -> Iterator[str]:
+    """Yield the names in a version folder. Raises Misconfigured("bad-model") for one that cannot belong to it."""
     for count, entry in enumerate(path.iterdir()):
         if count >= MAX_FILES:
-            raise Misconfigured("bad-model", f"{path} holds more than {MAX_FILES} files; it is no model version.")
+            raise Misconfigured("bad-model", f"{path} holds more than {MAX_FILES} files; it is not a model version.")
         if entry.is_symlink() or not entry.is_file():
             raise Misconfigured("bad-model", f"{entry} is not a plain file.")
         if entry.suffix not in SUFFIXES:
@@ -233,5 +237,5 @@ def _names(path: Path) -> Iterator[str]:
 
 
 def _order(version: str) -> list[tuple[int, int | str]]:
-    """ "2026.11.24" after "2026.9.1": numbers compare as numbers."""
+    """Return a sorting key in which numbers compare as numbers: "2026.11.24" comes after "2026.9.1"."""
     return [(1, int(part)) if part.isdigit() else (0, part) for part in re.split(r"[.-]", version)]

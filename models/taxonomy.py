@@ -1,6 +1,6 @@
-"""The house's taxonomy operations, kept in one file beside the models: <root>/taxonomy.json, replaced in one step.
+"""The organisation's taxonomy operations in one file beside the models: <root>/taxonomy.json, replaced in one step.
 
-What they do to a verdict is in `pipeline.taxonomy`. The list only grows: an operation is taken back by another one.
+Their effect on predictions is in `pipeline.taxonomy`. The list only grows: an operation is undone by another one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FILE = "taxonomy.json"
 
 
 def read_operations(root: Path) -> tuple[Operation, ...]:
-    """All operations, oldest first. Raises Misconfigured("bad-store") for a file that is none of ours."""
+    """Return all operations, oldest first. Raises Misconfigured("bad-store") if the file is damaged."""
     path = root / FILE
     try:
         rows = json.loads(path.read_bytes())["operations"]
@@ -33,38 +33,41 @@ def read_operations(root: Path) -> tuple[Operation, ...]:
 
 def change(
     root: Path,
-    labels: Callable[[Sequence[Operation]], Sequence[str]],
+    labels_after: Callable[[Sequence[Operation]], Sequence[str]],
     kind: str,
-    take: Sequence[str],
+    labels: Sequence[str],
     into: Sequence[str],
     who: str,
     reason: str = "",
 ) -> Operation:
-    """Record one operation; returns it. ``labels`` gives the house's labels under the operations so far.
+    """Record one operation, which replaces ``labels`` by ``into``, and return it.
 
-    Raises Refused where it does not fit them, see `pipeline.taxonomy.checked`.
+    ``labels_after`` returns the organisation's labels after the operations so far. Raises Refused if the operation
+    does not fit them, see `pipeline.taxonomy.checked`.
     """
-    sides = require(kind, take, into)
+    sides = require(kind, labels, into)
     with changing(root):
-        held = read_operations(root)
-        wanted = Operation(secrets.token_hex(6), time.time(), who, kind, *sides, reason=reason)
-        made = checked(wanted, labels(held))
-        _write(root, (*held, made))
-    return made
+        operations = read_operations(root)
+        proposal = Operation(secrets.token_hex(6), time.time(), who, kind, *sides, reason=reason)
+        operation = checked(proposal, labels_after(operations))
+        _write(root, (*operations, operation))
+    return operation
 
 
 def undo(root: Path, who: str, reason: str = "") -> Operation:
-    """Take back the latest operation that stands; returns the record of that. The ones before it follow one by one, the
-    latest first, since each was made over the labels that the earlier ones had left."""
+    """Undo the latest operation that is in effect and return the record of that.
+
+    Earlier ones can only follow one by one, the latest first: each was made for the labels that the earlier ones left.
+    """
     with changing(root):
-        held = read_operations(root)
-        standing = in_effect(held)
-        if not standing:
-            raise Refused("conflict", "No taxonomy operation stands; there is nothing to undo.")
-        last = standing[-1]
-        made = Operation(secrets.token_hex(6), time.time(), who, "undo", last.into, last.labels, last.id, reason)
-        _write(root, (*held, made))
-    return made
+        operations = read_operations(root)
+        remaining = in_effect(operations)
+        if not remaining:
+            raise Refused("conflict", "No taxonomy operation is in effect; there is nothing to undo.")
+        last = remaining[-1]
+        operation = Operation(secrets.token_hex(6), time.time(), who, "undo", last.into, last.labels, last.id, reason)
+        _write(root, (*operations, operation))
+    return operation
 
 
 def _write(root: Path, operations: Sequence[Operation]) -> None:

@@ -149,9 +149,9 @@ def run(name: str, options: argparse.Namespace) -> TrainedVersion:
 def entry(version: TrainedVersion) -> dict[str, Any]:
     """What the result file holds of one set."""
     report = version.report
-    out = {"small_mistral": report["figures"]["accuracy"]}
+    out = {"small_mistral": report["metrics"]["accuracy"]}
     out |= {name: values["accuracy"] for name, values in report["baselines"].items()}
-    out |= {key: value for key, value in report["figures"].items() if key != "accuracy"}
+    out |= {key: value for key, value in report["metrics"].items() if key != "accuracy"}
     out |= {"network_alone": (report["parts"].get("backbone alone") or {"accuracy": out["small_mistral"]})["accuracy"]}
     parity = report["export"]
     return out | {

@@ -9,10 +9,12 @@ import os
 import resource
 import shutil
 import tarfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from models.archive import export_version, import_version
 from models.registry import MANIFEST, digest_of, open_version, verify, write_manifest
@@ -30,14 +32,12 @@ def folder(tmp_path: Path) -> Path:
     return make_classifier(tmp_path / "made", "1", WORDS).path
 
 
-def listed(folder: Path, **changed: object) -> None:
-    """Write the manifest anew, every digest right: a liar with a good pen."""
-    lines = (folder / MANIFEST).read_text().splitlines()
-    kept = [line for line in lines if not any(line.startswith(f"{key} =") for key in changed)]
-    at = kept.index("[files]")
-    digests = [f'"{p.name}" = "{digest_of(p)}"' for p in sorted(folder.iterdir()) if p.name != MANIFEST and p.is_file()]
-    added = [f"{key} = {value}" for key, value in changed.items()]
-    (folder / MANIFEST).write_text("\n".join([*added, *kept[:at], "[files]", *digests]) + "\n")
+def listed(folder: Path, **changed: str) -> None:
+    """Write the manifest again with every digest right; ``changed`` fields are given as TOML."""
+    manifest = tomllib.loads((folder / MANIFEST).read_text())
+    fields = tomllib.loads("\n".join(f"{key} = {value}" for key, value in changed.items()))
+    digests = {p.name: digest_of(p) for p in sorted(folder.iterdir()) if p.name != MANIFEST and p.is_file()}
+    (folder / MANIFEST).write_text(tomli_w.dumps({**manifest, **fields, "files": digests}))
 
 
 def put(name: str, content: bytes | str) -> Callable[[Path], None]:
@@ -61,7 +61,7 @@ def link(name: str, target: str) -> Callable[[Path], None]:
     return make
 
 
-def said(**changed: object) -> Callable[[Path], None]:
+def said(**changed: str) -> Callable[[Path], None]:
     return lambda folder: listed(folder, **changed)
 
 
@@ -72,16 +72,16 @@ def raw_manifest(text: str) -> Callable[[Path], None]:
 FOLDERS = {
     "a pickle": (put("weights.pkl", PICKLE), "weights.pkl"),
     "a pickle as PyTorch": (put("pytorch_model.bin", PICKLE), "pytorch_model.bin"),
-    "a pickle as safetensors": (put("weights.safetensors", PICKLE), "no safetensors"),
+    "a pickle as safetensors": (put("weights.safetensors", PICKLE), "not a safetensors"),
     "Python": (put("modeling_evil.py", "import os"), "modeling_evil.py"),
     "a library": (put("ops.so", b"\x7fELF"), "ops.so"),
     "remote code": (put("config.json", '{"auto_map": {"AutoModel": "evil--model.Evil"}}'), "auto_map"),
     "remote code further in": (put("config.json", '{"text_config": {"auto_map": {}}}'), "auto_map"),
-    "a header past the end": (put("w.safetensors", (2**62).to_bytes(8, "little") + b"{}"), "no safetensors"),
-    "a tensor past the end": (put("w.safetensors", header({"w": {"data_offsets": [0, 9]}})), "no safetensors"),
-    "a list for a header": (put("w.safetensors", header([1])), "no safetensors"),
-    "broken JSON": (put("config.json", "{"), "no JSON"),
-    "deep JSON": (put("config.json", "[" * 200_000), "no JSON"),
+    "a header past the end": (put("w.safetensors", (2**62).to_bytes(8, "little") + b"{}"), "not a safetensors"),
+    "a tensor past the end": (put("w.safetensors", header({"w": {"data_offsets": [0, 9]}})), "not a safetensors"),
+    "a list for a header": (put("w.safetensors", header([1])), "not a safetensors"),
+    "broken JSON": (put("config.json", "{"), "not JSON"),
+    "deep JSON": (put("config.json", "[" * 200_000), "not JSON"),
     "a script in the report": (put("report.html", "<p>Fine.<SCRIPT>steal()</SCRIPT>"), "report.html"),
     "a handler in the report": (put("report.html", "<img alt='>' src='data:image/png;base64,AA' onerror='x()'>"), "onerror"),
     "a picture from elsewhere": (put("report.html", '<img src="https://example.org/seen.png">'), "fetches"),
@@ -94,7 +94,7 @@ FOLDERS = {
     "a FIFO": (lambda folder: os.mkfifo(folder / "pipe.json"), "not a plain file"),
     "a thousand files": (lambda folder: [(folder / f"{n}.txt").touch() for n in range(1000)] and None, "more than 64"),
     "an unlisted file": (lambda folder: (folder / "more.txt").write_text("x") and None, "more.txt"),
-    "a manifest of megabytes": (raw_manifest("# " + "x" * (5 << 20)), "small text file"),
+    "a manifest of megabytes": (raw_manifest("# " + "x" * (5 << 20)), "not a regular file under 4 MiB"),
     "a manifest that nests": (raw_manifest("x = " + "[" * 100_000), "cannot be used"),
     "a manifest of bytes": (lambda folder: (folder / MANIFEST).write_bytes(b"\xff\xfe\x00") and None, "cannot be used"),
     "a file above": (raw_manifest('name="tiny"\nversion="1"\nkind="classifier"\n[files]\n"../x" = "0"'), "cannot be used|digest"),
@@ -104,7 +104,7 @@ FOLDERS = {
     "one label": (said(labels='["invoice"]'), "two labels"),
     "a label twice": (said(labels='["invoice", "invoice"]'), "each once"),
     "labels that are numbers": (said(labels="[1, 2]"), "label"),
-    "a temperature that is none": (said(temperature="nan"), "no number"),
+    "a temperature that is none": (said(temperature="nan"), "not a number"),
     "a temperature of words": (said(temperature='"hot"'), "temperature"),
     "a window of all memory": (said(max_length="1000000000000"), "max_length"),
     "another name": (said(name='"../../tiny"'), "says it is"),
@@ -189,7 +189,7 @@ def test_a_hostile_member_is_refused_and_nothing_is_changed(case: str, folder: P
     before, around = state(root), set(tmp_path.iterdir()) | {tmp_path / "hostile.tar"}
     good = [(member(f"tiny/1/{p.name}"), p.read_bytes()) for p in sorted(folder.iterdir())]
     file = archive(tmp_path, *good, (MEMBERS[case], b""))
-    with pytest.raises(MailroomError, match=r"nothing was imported|no tar") as caught:
+    with pytest.raises(MailroomError, match=r"nothing was imported|not a tar") as caught:
         import_version(root, file, LIMIT)
     assert caught.value.code == "bad-model"
     assert {k: v for k, v in state(root).items() if k not in (".", ".lock")} == before
@@ -221,7 +221,7 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
         "f.tar": b"\0" * 20_480,
     }.items():
         (tmp_path / name).write_bytes(content)
-        refused(tmp_path, tmp_path / name, "no tar|no model version")
+        refused(tmp_path, tmp_path / name, "not a tar|no model version")
     refused(tmp_path, tmp_path / "nowhere.tar", "nowhere.tar")
 
 
@@ -231,7 +231,7 @@ def test_a_truncated_or_bit_flipped_archive(folder: Path, tmp_path: Path) -> Non
     at = good.index((folder / "model.onnx").read_bytes()) + 50
     for cut in (100, 700, at):
         (tmp_path / "cut.tar").write_bytes(good[:cut])
-        refused(tmp_path, tmp_path / "cut.tar", "no tar|missing|altered|no model version")
+        refused(tmp_path, tmp_path / "cut.tar", "not a tar|missing|altered|no model version")
     (tmp_path / "flipped.tar").write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
     refused(tmp_path, tmp_path / "flipped.tar", "altered")
 

@@ -49,7 +49,7 @@ def test_every_architecture_is_trained_exported_and_served(
     version = train_version(tmp_path, tiny(family), embedder)
 
     folder = verify(version.folder.path)
-    assert version.report["figures"]["accuracy"] >= 0.9
+    assert version.report["metrics"]["accuracy"] >= 0.9
     assert version.report["export"]["full"]["difference"] < 1e-4
     served = version.report["export"][version.report["export"]["served"]]
     assert served["same"] >= 0.995
@@ -64,7 +64,7 @@ def test_a_version_brings_its_report(tiny: Callable, embedder, tmp_path: Path) -
     assert set(report["baselines"]) == {"tfidf_svm", "minilm_lr"}
     assert set(report["parts"]) == {"backbone alone", "bag of words alone"}
     assert {row["label"] for row in report["classes"]} == set(CLASSES)
-    assert sum(map(sum, report["confusion"])) == report["figures"]["texts"]
+    assert sum(map(sum, report["confusion"])) == report["metrics"]["texts"]
     page = (version.folder.path / "report.html").read_text()
     assert page.count("<svg") == 3
     assert "baseline" in page
@@ -79,7 +79,7 @@ def test_a_text_may_have_several_labels(tiny: Callable, embedder, tmp_path: Path
     ]
     version = train_version(tmp_path, tiny("Mistral"), embedder, examples=single + pairs)
 
-    assert version.report["figures"]["micro_f1"] > 0.8
+    assert version.report["metrics"]["micro_f1"] > 0.8
     both = OnnxClassifier(version.folder).probabilities(
         ["press the switch and turn the screw; amount total due, net price"]
     )
@@ -248,7 +248,7 @@ def test_a_projection_is_served_like_the_rest(
     version = train_version(tmp_path, tiny("Mistral"), embedder, replace(QUICK, epochs=0))
     assert version.report["training"]["projection"]
     assert version.report["export"]["full"]["difference"] < 1e-4
-    assert version.report["figures"]["accuracy"] >= 0.8
+    assert version.report["metrics"]["accuracy"] >= 0.8
 
 
 def test_a_projection_comes_near_to_the_embedder(tiny: Callable, embedder) -> None:

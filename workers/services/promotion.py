@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.active import Change, move_pointer, read_pointer
-from models.compare import Comparison, compare, figures, worse
-from models.labelled import Labelled, Reading, read_labelled
+from models.compare import Comparison, compare, measure, worse
+from models.labelled import LabelledText, TextReaders, read_labelled
 from models.registry import active_version, open_version
 from pipeline.classify import OnnxClassifier
 from pipeline.codec import decode_parsed
@@ -55,7 +55,7 @@ class Promoter:
         """Put NAME@VERSION into force. Running workers take it up with their next document.
 
         The gate: on the golden set (``golden``, else the setting models.golden, else the version's own golden.jsonl) it is
-        not worse than the version in force by more than ``margin``. Raises Refused("conflict") with the figures
+        not worse than the version in force by more than ``margin``. Raises Refused("conflict") with the metrics
         otherwise; ``force`` promotes all the same, which is recorded.
         """
         folder = open_version(self._root, model)
@@ -105,7 +105,7 @@ class Promoter:
         """The comparison with the version in force, and what the history keeps of it."""
         title, path = folder.manifest.title, self._golden(folder, golden)
         erased: list[str] = []
-        own = Reading(self._read_file, lambda document_id: self._unless_erased(document_id, erased))
+        own = TextReaders(self._read_file, lambda document_id: self._unless_erased(document_id, erased))
         # What the version brought along may have been erased since; a list that someone gives now has to be whole.
         reading = own if path and path.parent == folder.path else self.reading
         texts, digest = self._labelled(path, reading) if path else ((), "")
@@ -113,7 +113,7 @@ class Promoter:
             self._open(title).classify(["It runs."])  # at least
             return None, {"erased": len(erased)} if erased else {}
         two = self._verdicts(self._open(title), texts)
-        told = {"golden": digest, "erased": len(erased), "after": figures(texts, two).headline}
+        told = {"golden": digest, "erased": len(erased), "after": measure(texts, two).summary}
         if before is None or before == folder.manifest.version:
             return None, told
         try:
@@ -121,7 +121,7 @@ class Promoter:
         except MailroomError:
             return None, told  # the version in force is damaged: the gate says so
         comparison = compare(texts, one, two)
-        return comparison, {**told, "before": comparison.before.headline}
+        return comparison, {**told, "before": comparison.before.summary}
 
     def _refusal(
         self, folder: ModelFolder, before: str | None, comparison: Comparison | None, margin: float
@@ -147,7 +147,7 @@ class Promoter:
         configured = self._mailroom.settings.models.golden
         return given or (Path(configured) if configured else own if own.name in folder.manifest.files else None)
 
-    def _labelled(self, path: Path, reading: Reading) -> tuple[tuple[Labelled, ...], str]:
+    def _labelled(self, path: Path, reading: TextReaders) -> tuple[tuple[LabelledText, ...], str]:
         """The texts of a list under the labels of today, since the verdicts are; and the digest of the file. A label that was split
         or retired stays as it is: no verdict names it."""
         texts, digest = read_labelled(path, reading)
@@ -159,14 +159,14 @@ class Promoter:
     def _open(self, model: str) -> OnnxClassifier:
         return self._mailroom.classifiers.open(model)
 
-    def _verdicts(self, classifier: OnnxClassifier, texts: Sequence[Labelled]) -> list[Prediction]:
+    def _verdicts(self, classifier: OnnxClassifier, texts: Sequence[LabelledText]) -> list[Prediction]:
         parts = [texts[at : at + BATCH] for at in range(0, len(texts), BATCH)]
         return [prediction for part in parts for prediction in classifier.classify([each.text for each in part])]
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> TextReaders:
         """How a list's paths and documents become text."""
-        return Reading(self._read_file, self._read_document)
+        return TextReaders(self._read_file, self._read_document)
 
     def _read_file(self, path: Path) -> str:
         with path.open("rb") as content:

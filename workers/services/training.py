@@ -55,7 +55,7 @@ class Trainer:
         self._mailroom = mailroom
 
     def train(self, order: Order, follow: Follow = lambda rows, total: rows) -> dict[str, Any]:
-        """The recipe's last word: folder, title, figures, and what to think of them. Its progress goes to standard error.
+        """The recipe's last word: folder, title, metrics, and what to think of them. Its progress goes to standard error.
 
         Raises Refused: "bad-labels" when nothing good can come of the labels, "conflict" while another training of the name
         runs; Misconfigured where the packages or the base cannot be used. Nothing is changed then.

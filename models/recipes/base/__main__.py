@@ -74,7 +74,7 @@ SwiGLU, RMSNorm; {layers} layers, {body} M parameters without the token table of
 directions. It is the start of every fine-tune (`mailroom train`); by itself it is a sentence embedder in the space of
 all-MiniLM-L6-v2.
 
-## Figures
+## Metrics
 | figure | value |
 |---|---|
 {rows}
@@ -129,11 +129,11 @@ def main() -> None:
         network, loop = distil(teacher, passages, options.work, plan, options.resume or options.warm, start)
     except (Misconfigured, Refused) as error:
         sys.exit(error.detail)
-    figures = {"tokens": loop.step * plan.batch, "seed": plan.seed, **measure(network, teacher, held_out)}
-    save(network, source, options.work / "student", figures)
-    print(json.dumps(figures))
+    metrics = {"tokens": loop.step * plan.batch, "seed": plan.seed, **measure(network, teacher, held_out)}
+    save(network, source, options.work / "student", metrics)
+    print(json.dumps(metrics))
     if options.out:
-        publish(options, figures)
+        publish(options, metrics)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -199,12 +199,12 @@ def _passages(options: argparse.Namespace, tokenizer: Tokenizer) -> tuple[Passag
 def measure(network: Distillation, teacher: torch.nn.Module, held_out: Passages, batches: int = 30) -> dict[str, float]:
     """Measure the agreement with the teacher on held-out documents, and on short texts where those were read."""
     states, cosine, _ = _agreement(network, teacher, [held_out.batch(4096) for _ in range(batches)])
-    figures = {"relative_error_of_states": states, "cosine_of_sentences": cosine}
+    metrics = {"relative_error_of_states": states, "cosine_of_sentences": cosine}
     if held_out.short:
         short = [held_out.short.batch(2048, held_out.rng) for _ in range(batches)]
         _, cosine, relations = _agreement(network, teacher, short)
-        figures |= {"cosine_of_short_texts": cosine, "relative_error_of_relations": relations}
-    return figures
+        metrics |= {"cosine_of_short_texts": cosine, "relative_error_of_relations": relations}
+    return metrics
 
 
 def _agreement(network: Distillation, teacher: torch.nn.Module, batches: list) -> tuple[float, float, float]:
@@ -217,15 +217,15 @@ def _agreement(network: Distillation, teacher: torch.nn.Module, batches: list) -
     return round(float(states), 4), round(1 - float(sentences), 4), round(float(relations), 4)
 
 
-def save(network: Distillation, source: Path, folder: Path, figures: dict) -> None:
-    """Write the student as a Hugging Face directory with its tokenizer, and next to it its projection and figures."""
+def save(network: Distillation, source: Path, folder: Path, metrics: dict) -> None:
+    """Write the student as a Hugging Face directory with its tokenizer, and next to it its projection and metrics."""
     network.student.float().cpu().save_pretrained(folder)
     shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
     torch.save(network.projections[-1].detach().cpu(), folder.parent / "projection.pt")
-    (folder.parent / "figures.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    (folder.parent / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
 
 
-def publish(options: argparse.Namespace, figures: dict) -> None:
+def publish(options: argparse.Namespace, metrics: dict) -> None:
     """Write the student as a model version: an embedder by itself, and what `mailroom train` starts from."""
     name = f"mistral-{options.size}"
     source = options.work / "student"
@@ -238,16 +238,16 @@ def publish(options: argparse.Namespace, figures: dict) -> None:
         "licence": "Apache-2.0, or the terms of the share-alike texts named in card.md where those apply",
         "data": "plain English, see card.md",
         "parameters": {name: getattr(options, name) for name in PARAMETERS},
-        "metrics": figures,
+        "metrics": metrics,
     }
     network = load(source, options.work / "projection.pt")
     weights = sum(p.numel() for p in network.student.parameters())
     table = network.student.embed_tokens.weight.numel()
     card = CARD.format(
         title=f"{name}@{options.version}",
-        rows="\n".join(f"| {text} | {figures[metric]} |" for metric, text in METRICS.items() if metric in figures),
+        rows="\n".join(f"| {text} | {metrics[metric]} |" for metric, text in METRICS.items() if metric in metrics),
         start=(CONTINUED if options.start else TRANSPLANTED).format(**vars(options)),
-        tokens=figures["tokens"],
+        tokens=metrics["tokens"],
         arguments=" ".join(
             f"--{name.replace('_', '-')} {getattr(options, name)}" for name in PARAMETERS if getattr(options, name)
         ),

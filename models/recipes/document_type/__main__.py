@@ -80,7 +80,7 @@ def main() -> None:
     base = open_start(options.base, options.work)
     measured = partial(public_texts, data=data)
     version = train(job, base, data, settings, embedder, resume=options.resume, extra=measured)
-    print(version.report["figures"])
+    print(version.report["metrics"])
 
 
 def example(sample: Sample) -> Example:

@@ -1,7 +1,7 @@
 """python -m models.recipes.finetune --examples FILE --name NAME --out ROOT: what `mailroom train` runs.
 
 FILE holds one JSON object per line: text, labels, and optionally identity ("document:ID" for one of the catalogue's)
-and split ("train", "calibration", "test"). The last line printed is JSON: the version and its figures. An error that a
+and split ("train", "calibration", "test"). The last line printed is JSON: the version and its metrics. An error that a
 person can correct ends with status 2 and one JSON line with its code and detail.
 """
 
@@ -40,7 +40,7 @@ def main() -> None:
     except (Refused, Misconfigured) as error:
         print(json.dumps({"error": error.code, "detail": error.detail}))
         sys.exit(2)
-    result = {"folder": str(version.folder.path), "title": version.folder.manifest.title, **version.report["figures"]}
+    result = {"folder": str(version.folder.path), "title": version.folder.manifest.title, **version.report["metrics"]}
     result |= {"summary": summary(version.report), "warnings": version.report["warnings"]}
     print(json.dumps(result, ensure_ascii=False))
 

@@ -100,7 +100,7 @@ def dataset(examples: Iterable[Example], seed: int, notes: Sequence[str] = ()) -
             raise Refused("bad-labels", f"The {name} split is empty; add examples, or some of split {name!r}.")
     tested = {label for example in splits["test"] for label in example.labels}
     if untested := sorted(set(labels) - tested):
-        warnings.append(f"No test example of: {', '.join(untested)}; their figures are unknown.")
+        warnings.append(f"No test example of: {', '.join(untested)}; their metrics are unknown.")
     warnings += _leaks(unique, labels)
     return Dataset(
         labels,
@@ -190,6 +190,6 @@ def _leaks(examples: list[Example], labels: tuple[str, ...]) -> list[str]:
             leaking.append(label)
     warning = (
         f"The label's own name stands in nearly every text of: {', '.join(leaking)}. If your real documents do not "
-        "contain it, remove it from the texts and train again; the figures are too good."
+        "contain it, remove it from the texts and train again; the metrics are too good."
     )
     return [warning] if leaking else []

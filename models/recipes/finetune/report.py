@@ -23,7 +23,7 @@ NAMES = {
     "coverage_sure": "coverage above threshold",
     "precision_of_sure": "precision above threshold",
 }
-#: Figures that are shares of the test texts, shown as percentages.
+#: Metrics that are shares of the test texts, shown as percentages.
 SHARES = frozenset(
     "accuracy macro_f1 micro_f1 coverage_at_97 coverage_sure precision_of_sure precision recall f1 same".split()
 )
@@ -40,7 +40,7 @@ MOST_CLASSES = 40
 
 def summary(report: dict[str, Any]) -> str:
     """Return the first sentence of the report: who is best on the test split."""
-    own = report["figures"]["accuracy"]
+    own = report["metrics"]["accuracy"]
     best = max(report["baselines"], key=lambda name: report["baselines"][name]["accuracy"], default=None)
     if best is None:
         return f"Accuracy {own:.1%} on the test split; no baseline was trained."
@@ -63,7 +63,7 @@ def write(report: dict[str, Any], folder: Path) -> None:
 
 def html(report: dict[str, Any]) -> str:
     """Return the page: no script, nothing that is fetched."""
-    rows = [{"classifier": "this model", **report["figures"], "seconds": report["training"]["seconds"]}]
+    rows = [{"classifier": "this model", **report["metrics"], "seconds": report["training"]["seconds"]}]
     rows += [
         {"classifier": NAMES.get(name, name), **values}
         for name, values in {**report["parts"], **report["baselines"]}.items()
@@ -78,7 +78,7 @@ def html(report: dict[str, Any]) -> str:
     parts = [
         f"<h1>{escape(report['title'])}</h1><p class=summary>{escape(summary(report))}</p>",
         *(f"<p class=warning>{escape(text)}</p>" for text in report["warnings"]),
-        f"<h2>Figures</h2>{_table(rows)}<p>{LEGEND}</p>",
+        f"<h2>Metrics</h2>{_table(rows)}<p>{LEGEND}</p>",
         "<h2>Classes</h2>" + _table(report["classes"]),
         "<h2>Confusion</h2><p>A row for each right label, a column for each predicted one.</p>" + _confusion(report),
         "<h2>Are the probabilities reliable?</h2>" + charts.reliability(report["reliability"]),

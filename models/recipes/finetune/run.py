@@ -36,7 +36,7 @@ CARD = """# {title}
 {network}. Input: up to {window} tokens of a text, head and tail of a longer one. Output: calibrated probabilities
 over {count} labels{multi}.
 
-## Figures
+## Metrics
 On {texts} test texts that were neither trained nor calibrated on; the baselines had the same split.
 
 | classifier | accuracy | macro F1 | ECE | coverage at 97 % |
@@ -57,7 +57,7 @@ Fingerprint `{fingerprint}`.
 
 ## Limits
 A prediction under its class's threshold ({precision:.0%} precision on the calibration split) goes to review. The
-figures hold for texts like those it was trained on. {limits}
+metrics hold for texts like those it was trained on. {limits}
 """
 
 
@@ -115,7 +115,7 @@ def train(
     """Fine-tune, calibrate, export, measure, report. The version folder appears whole or not at all.
 
     ``embedder`` is that of a baseline, and of the projection where texts are few; None leaves both out. With more than
-    one of the ``tries``, settings are searched first. ``extra`` adds figures of the caller's, measured on the served
+    one of the ``tries``, settings are searched first. ``extra`` adds metrics of the caller's, measured on the served
     model. Raises Misconfigured or Refused with what is wrong and what to do.
     """
     job.work.mkdir(parents=True, exist_ok=True)
@@ -137,12 +137,12 @@ def train(
     result["baselines"]["tfidf_svm"] = baselines.tfidf_svm(data)
     if embedder is not None:
         result["baselines"]["minilm_lr"] = baselines.minilm_lr(data, embedder)
-    result["figures"] |= dict(extra(served, fitted)) if extra else {}
+    result["metrics"] |= dict(extra(served, fitted)) if extra else {}
     report.write(result, scratch)
     if job.golden:
         write_golden(data, scratch / "golden.jsonl")
     (scratch / "card.md").write_text(_card(job, data, settings, result), encoding="utf-8")
-    write_manifest(scratch, manifest | {"metrics": result["figures"]})
+    write_manifest(scratch, manifest | {"metrics": result["metrics"]})
     return TrainedVersion(publish(scratch, job), result)
 
 
@@ -210,7 +210,7 @@ def _report(
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "command": job.command,
         "warnings": [*data.warnings, *_unproved(job, data)],
-        "figures": measure.metrics(probabilities, targets, calibration),
+        "metrics": measure.metrics(probabilities, targets, calibration),
         "parts": parts,
         "baselines": {},
         "classes": measure.per_class(probabilities, targets, calibration, data.labels),
@@ -249,7 +249,7 @@ def _unproved(job: Job, data: Dataset) -> list[str]:
 
 
 def _card(job: Job, data: Dataset, settings: Settings, result: dict[str, Any]) -> str:
-    lines = {"this model": result["figures"], **result["parts"], **result["baselines"]}
+    lines = {"this model": result["metrics"], **result["parts"], **result["baselines"]}
     columns = ("accuracy", "macro_f1", "ece", "coverage_at_97")
     rows = "\n".join(
         f"| {report.NAMES.get(name, name)} | " + " | ".join(str(v.get(c, "")) for c in columns) + " |"

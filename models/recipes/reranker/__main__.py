@@ -57,7 +57,7 @@ CARD = """# {name}@{version}
 Compares a question and a passage token by token and estimates the passage's relevance: it reranks the hits of a
 search where `models.reranker` names it.
 
-Right passage first among {passages} that resemble one another: {figures}, on {questions} questions of each kind from
+Right passage first among {passages} that resemble one another: {metrics}, on {questions} questions of each kind from
 articles, policies and handbooks that were not trained on.
 
 Network: {layers} layers of all-MiniLM-L6-v2, {pieces} word pieces, {bits}-bit weights. Data: {data}. {groups} groups
@@ -132,12 +132,12 @@ def publish(
     manifest |= {"max_length": WINDOW, "temperature": options.temperature, "data": DATA}
     served = OnnxReranker(write_manifest(scratch, manifest), threads=len(os.sched_getaffinity(0)))
     rng = random.Random(settings.seed)
-    figures = {
+    metrics = {
         f"first_{kind}": right_first(served, neighbourhoods(pool, PASSAGES, QUESTIONS, rng))
         for kind, pool in held_out.items()
     }
-    (scratch / "card.md").write_text(_card(figures, options, settings), encoding="utf-8")
-    write_manifest(scratch, manifest | {"metrics": figures})
+    (scratch / "card.md").write_text(_card(metrics, options, settings), encoding="utf-8")
+    write_manifest(scratch, manifest | {"metrics": metrics})
     place = options.out / NAME / options.version
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(scratch, place)
@@ -153,13 +153,13 @@ def right_first(reranker: OnnxReranker, groups: Sequence[Pool]) -> float:
     return round(sum(hits) / max(1, len(hits)), 4)
 
 
-def _card(figures: dict[str, float], options: argparse.Namespace, settings: Settings) -> str:
+def _card(metrics: dict[str, float], options: argparse.Namespace, settings: Settings) -> str:
     names = ("groups", "size", "layers", "frozen", "pieces", "bits")
     return CARD.format(
         name=NAME,
         version=options.version,
         passages=PASSAGES,
-        figures=", ".join(f"{kind.removeprefix('first_')} {share:.1%}" for kind, share in figures.items()),
+        metrics=", ".join(f"{kind.removeprefix('first_')} {share:.1%}" for kind, share in metrics.items()),
         questions=QUESTIONS,
         data=DATA,
         layers=options.layers,

@@ -1,4 +1,4 @@
-"""Figures of a classifier, the difference of two, and lists of labelled texts that cannot be used."""
+"""Metrics of a classifier, the difference of two, and lists of labelled texts that cannot be used."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.compare import calibration_error, compare, figures, mcnemar, worse
-from models.labelled import Labelled, Reading, read_labelled
+from models.compare import calibration_error, compare, mcnemar, measure, worse
+from models.labelled import LabelledText, TextReaders, read_labelled
 from pipeline.documents import Prediction
 from pipeline.errors import MailroomError, Refused
 
@@ -19,24 +19,24 @@ def document(name: str) -> str:
     return f"text of {name}"
 
 
-READING = Reading(Path.read_text, document)
+READERS = TextReaders(Path.read_text, document)
 
 
 def prediction(label: str, probability: float = 0.9, threshold: float = 0.8) -> Prediction:
     return Prediction(label, probability, "z", 0.05, threshold, "m@1", "d")
 
 
-def texts(*labels: str) -> list[Labelled]:
-    return [Labelled(f"line {n}", "", tuple(label.split("+"))) for n, label in enumerate(labels)]
+def texts(*labels: str) -> list[LabelledText]:
+    return [LabelledText(f"line {n}", "", tuple(label.split("+"))) for n, label in enumerate(labels)]
 
 
-def test_figures_by_hand() -> None:
+def test_metrics_by_hand() -> None:
     """Four texts: a told a, a told b, b told b, b told b but unsure."""
-    found = figures(
+    found = measure(
         texts("a", "a", "b", "b"), [prediction("a"), prediction("b"), prediction("b"), prediction("b", 0.5)]
     )
     assert (found.accuracy, found.coverage) == (0.75, 0.75)
-    assert found.sure_accuracy == pytest.approx(2 / 3)
+    assert found.confident_accuracy == pytest.approx(2 / 3)
     a, b = found.classes["a"], found.classes["b"]
     assert (a.precision, a.recall, a.support) == (1.0, 0.5, 2)
     assert (b.precision, b.recall) == (pytest.approx(2 / 3), 1.0)
@@ -44,7 +44,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_a_text_with_two_labels_is_right_by_either() -> None:
-    found = figures(texts("a+b", "b"), [prediction("a"), prediction("b")])
+    found = measure(texts("a+b", "b"), [prediction("a"), prediction("b")])
     assert found.accuracy == found.macro_f1 == 1.0
 
 
@@ -81,16 +81,16 @@ def test_the_difference_of_two() -> None:
 def test_lists_are_read(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("a file's text")
     (tmp_path / "a.csv").write_bytes("\ufeffPath,Label,note\none.txt,invoice,x\n".encode())
-    assert read_labelled(tmp_path / "a.csv", READING)[0] == (Labelled("one.txt", "a file's text", ("invoice",)),)
+    assert read_labelled(tmp_path / "a.csv", READERS)[0] == (LabelledText("one.txt", "a file's text", ("invoice",)),)
     (tmp_path / "b.jsonl").write_text('{"document": "d1", "label": "x"}\n\n{"text": "t", "labels": ["x", "y"]}\n')
-    found = read_labelled(tmp_path / "b.jsonl", READING)[0]
-    assert found == (Labelled("d1", "text of d1", ("x",), document=True), Labelled("line 3", "t", ("x", "y")))
+    found = read_labelled(tmp_path / "b.jsonl", READERS)[0]
+    assert found == (LabelledText("d1", "text of d1", ("x",), document=True), LabelledText("line 3", "t", ("x", "y")))
 
 
 def test_several_labels_of_one_text_stand_in_one_cell(tmp_path: Path) -> None:
     many = [f"{n} {'x' * 100}" for n in range(3)]
     (tmp_path / "a.csv").write_text(f"text,label\nt,{'; '.join(many)};{many[0]};\n")
-    assert read_labelled(tmp_path / "a.csv", READING)[0] == (Labelled("line 2", "t", tuple(many)),)
+    assert read_labelled(tmp_path / "a.csv", READERS)[0] == (LabelledText("line 2", "t", tuple(many)),)
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
@@ -98,7 +98,9 @@ def test_several_labels_of_one_text_stand_in_one_cell(tmp_path: Path) -> None:
 def test_what_spreadsheets_save_is_read(tmp_path: Path, separator: str, encoding: str) -> None:
     rows = f'text{separator}label\n"so; or so,\tor\nso"{separator}straße\n'
     (tmp_path / "a.csv").write_bytes(rows.replace("\n", "\r\n").encode(encoding))
-    assert read_labelled(tmp_path / "a.csv", READING)[0] == (Labelled("line 3", "so; or so,\tor\r\nso", ("straße",)),)
+    assert read_labelled(tmp_path / "a.csv", READERS)[0] == (
+        LabelledText("line 3", "so; or so,\tor\r\nso", ("straße",)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,23 +129,23 @@ def test_what_spreadsheets_save_is_read(tmp_path: Path, separator: str, encoding
 def test_a_list_that_cannot_be_used_says_where(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(Refused, match=said) as caught:
-        read_labelled(tmp_path / name, READING)
+        read_labelled(tmp_path / name, READERS)
     assert len(str(caught.value)) < 600
 
 
 def test_a_million_rows_are_refused_in_bounded_time(tmp_path: Path) -> None:
     (tmp_path / "many.csv").write_text("text,label\n" + "some words,invoice\n" * 1_000_000)
     with pytest.raises(Refused, match="200,000 rows"):
-        read_labelled(tmp_path / "many.csv", READING)
+        read_labelled(tmp_path / "many.csv", READERS)
 
 
 def test_a_mistake_in_the_last_row_is_said_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "list.csv").write_text("path,label\n" + "a.txt,x\n" * 20 + "a.txt,\n")
     with pytest.raises(Refused, match="line 22: a label is"):
-        read_labelled(tmp_path / "list.csv", Reading(pytest.fail, pytest.fail))
+        read_labelled(tmp_path / "list.csv", TextReaders(pytest.fail, pytest.fail))
 
 
 def test_a_missing_list_is_said(tmp_path: Path) -> None:
     with pytest.raises(MailroomError, match="no file"):
-        read_labelled(tmp_path / "nothing.csv", READING)
+        read_labelled(tmp_path / "nothing.csv", READERS)

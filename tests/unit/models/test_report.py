@@ -18,7 +18,7 @@ def report_of(own: float, svm: float, served: str = "int8", best_epoch: int = 2)
         "date": "2026-11-25",
         "command": "mailroom train --labels l.csv",
         "warnings": ["Two texts <disagree>."],
-        "figures": metrics,
+        "metrics": metrics,
         "parts": {"bag of words alone": {"accuracy": 0.5, "macro_f1": 0.5}},
         "baselines": {"tfidf_svm": {"accuracy": svm, "seconds": 1.0}, "minilm_lr": {"accuracy": 0.4, "seconds": 2.0}},
         "classes": [{"label": label, "precision": 1.0, "support": 100, "threshold": 0.9} for label in ("a <b>", "c")],

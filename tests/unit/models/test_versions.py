@@ -100,7 +100,7 @@ def test_promotion_and_rollback_are_followed_and_recorded(mailroom: Mailroom) ->
         ("rollback", "3", "2", False),
         ("rollback", "2", "1", False),
     ]
-    assert history[2].figures["before"]["accuracy"] == 1.0 and history[2].figures["after"]["accuracy"] == 0.0
+    assert history[2].metrics["before"]["accuracy"] == 1.0 and history[2].metrics["after"]["accuracy"] == 0.0
     assert history[2].reason == "a test" and history[2].who
 
 
@@ -209,7 +209,7 @@ def test_a_version_s_own_golden_set_may_name_documents_that_were_erased(bare: Ma
     with pytest.raises(Refused, match=r"0{32} is not there"):
         bare.promoter.promote("tiny@2", copy)
     change = bare.promoter.promote("tiny@2").change
-    assert (change.figures["erased"], change.figures["after"]["texts"], change.forced) == (1, 1, False)
+    assert (change.metrics["erased"], change.metrics["after"]["texts"], change.forced) == (1, 1, False)
 
 
 def test_a_golden_set_of_documents_that_another_house_has_compares_nothing(bare: Mailroom) -> None:
@@ -218,7 +218,7 @@ def test_a_golden_set_of_documents_that_another_house_has_compares_nothing(bare:
     with pytest.raises(Refused, match="could not be compared with 1"):
         bare.promoter.promote("tiny@2")
     change = bare.promoter.promote("tiny@2", force=True).change
-    assert change.forced and change.figures == {"erased": 1, "margin": 0.0}
+    assert change.forced and change.metrics == {"erased": 1, "margin": 0.0}
 
 
 def test_a_damaged_taxonomy_leaves_the_classifier_as_it_was(mailroom: Mailroom) -> None:

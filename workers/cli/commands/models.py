@@ -60,7 +60,7 @@ def _versions(shared: Context) -> Any:
 
 @app.command("show")
 def show_(context: typer.Context, model: Model, as_json: AsJson = False) -> None:
-    """A version: what it is, what it was trained on, its figures; and how the one in force came to be that."""
+    """A version: what it is, what it was trained on, its metrics; and how the one in force came to be that."""
     from models.active import read_pointer
     from models.registry import open_version
 
@@ -180,7 +180,7 @@ def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="W
 
 
 def _print_history(history: tuple[Change, ...]) -> None:
-    columns = ("when (UTC)", "who", "what", "from", "to", "forced", "reason", "figures")
+    columns = ("when (UTC)", "who", "what", "from", "to", "forced", "reason", "metrics")
     show.table(columns, (_history_row(change) for change in history))
 
 
@@ -188,12 +188,12 @@ def _history_row(change: Change) -> tuple[object, ...]:
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(change.at))
     forced = "forced" if change.forced else ""
     told = (when, change.who, change.action, change.before, change.after, forced, change.reason)
-    return (*told, _gate_saw(change.figures))
+    return (*told, _gate_saw(change.metrics))
 
 
-def _gate_saw(figures: Mapping[str, Any]) -> str:
-    """What the gate saw, the figures of the version before in brackets; --json has the rest."""
-    after, before = figures.get("after", {}), figures.get("before", {})
+def _gate_saw(metrics: Mapping[str, Any]) -> str:
+    """What the gate saw, the metrics of the version before in brackets; --json has the rest."""
+    after, before = metrics.get("after", {}), metrics.get("before", {})
     told = [f"{after['texts']} texts"] if after else []
     for name in ("accuracy", "macro_f1") if after else ():
         told.append(f"{name} {after[name]}" + (f" ({before[name]})" if before else ""))
@@ -201,7 +201,7 @@ def _gate_saw(figures: Mapping[str, Any]) -> str:
 
 
 def _print_comparison(found: Comparison, limit: int) -> None:
-    before, after = found.before.headline, found.after.headline
+    before, after = found.before.summary, found.after.summary
     show.table(("", "before", "after"), ((name, before[name], after[name]) for name in before))
     low, high = found.interval
     chance = f"McNemar p = {found.p_value:.4f}, accuracy {low:+.4f} to {high:+.4f} (95 %)"
