@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Misconfigured
-from pipeline.ports import Blobs
 
 if TYPE_CHECKING:  # FAISS, Tantivy and Milvus's client are imported by who opens one
     from indexes.catalogue.catalogue import Catalogue
     from indexes.places import Indexes
+    from pipeline.ports import Blobs
 
 
 def open_catalogue(url: str) -> Catalogue:

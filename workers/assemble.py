@@ -1,7 +1,8 @@
 """The composition root: the one place where settings become working parts, by hand.
 
-A `House` builds each part the first time it is asked for, so that a role (API, worker, writer, tray, command line)
-pays only for what it uses: only workers load the classifier, only the API and the writer open the index.
+A `Mailroom` builds each part on first use, and imports it then: a role (API, worker, writer, tray, command line) pays only
+for what it uses. Only workers load the classifier, only the API and the writer open the index, and a command that reads
+the catalogue imports no runtime.
 """
 
 from __future__ import annotations
@@ -11,37 +12,31 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import Misconfigured
 from pipeline.offline import go_offline
 
-go_offline(os.environ)
-
-from indexes.open import open_blobs, open_catalogue, open_indexes  # noqa: E402  (the switches come before any import of a runtime)
-from indexes.places import Indexes, Reader, Writer  # noqa: E402
-from models.registry import open_version  # noqa: E402
-from pipeline.answer import Finder, Reranking  # noqa: E402
-from pipeline.embed import OnnxEmbedder  # noqa: E402
-from pipeline.errors import Misconfigured  # noqa: E402
-from pipeline.ingest import Ingest, Policy, Tools  # noqa: E402
-from pipeline.onnx import ModelFolder  # noqa: E402
-from pipeline.parse.limits import ParseLimits  # noqa: E402
-from pipeline.parse.sandbox import SandboxedParser  # noqa: E402
-from pipeline.ports import Blobs, Embedder, Reranker  # noqa: E402
-from pipeline.rerank import OnnxReranker  # noqa: E402
-from pipeline.rules import Rules, load_rules  # noqa: E402
-from workers.queue.notify import Notifier  # noqa: E402
-from workers.services.active_classifier import Classifiers  # noqa: E402
-from workers.services.active_embedder import Embedders  # noqa: E402
-from workers.services.deliver import Deliver  # noqa: E402
-from workers.services.explain import PredictionExplainer  # noqa: E402
-from workers.services.promotion import Promoter  # noqa: E402
-from workers.services.reclassify import Reclassify  # noqa: E402
-from workers.services.similar import Similar  # noqa: E402
-from workers.services.suggest import Suggestions  # noqa: E402
-from workers.services.taxonomy import TaxonomyService  # noqa: E402
-from workers.settings import Settings  # noqa: E402
+go_offline(os.environ)  # before any import of a runtime
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
+    from indexes.places import Indexes, Reader, Writer
+    from pipeline.answer import Finder, Reranking
+    from pipeline.ingest import Ingest
+    from pipeline.onnx import ModelFolder
+    from pipeline.parse.sandbox import SandboxedParser
+    from pipeline.ports import Blobs, Embedder, Reranker
+    from pipeline.rules import Rules
+    from workers.queue.notify import Notifier
+    from workers.services.active_classifier import Classifiers
+    from workers.services.active_embedder import Embedders
+    from workers.services.deliver import Deliver
+    from workers.services.explain import PredictionExplainer
+    from workers.services.promotion import Promoter
+    from workers.services.reclassify import Reclassify
+    from workers.services.similar import Similar
+    from workers.services.suggest import Suggestions
+    from workers.services.taxonomy import TaxonomyService
+    from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -54,32 +49,47 @@ class Mailroom:
 
     @cached_property
     def catalogue(self) -> Catalogue:
+        from indexes.open import open_catalogue
+
         return open_catalogue(self.settings.catalogue_url)
 
     @cached_property
     def blobs(self) -> Blobs:
+        from indexes.open import open_blobs
+
         return open_blobs(self.settings.blobs_url)
 
     @cached_property
     def parser(self) -> SandboxedParser:
+        from pipeline.parse.limits import ParseLimits
+        from pipeline.parse.sandbox import SandboxedParser
+
         return SandboxedParser(ParseLimits(**self.settings.parse.model_dump()))
 
     @cached_property
     def classifiers(self) -> Classifiers:
+        from workers.services.active_classifier import Classifiers
+
         return Classifiers(self.settings)
 
     @cached_property
     def embedder(self) -> Embedder:
         """The model that the settings name. The one in force may be another: `embedders`."""
+        from pipeline.embed import OnnxEmbedder
+
         return OnnxEmbedder(self._model(self.settings.models.embedder), **self.runtime)
 
     @cached_property
     def embedders(self) -> Embedders:
+        from workers.services.active_embedder import Embedders
+
         return Embedders(self.settings, self.catalogue)
 
     @cached_property
     def reranker(self) -> Reranker | None:
         """None unless one is configured; none, too, where it is missing or altered: search goes on without."""
+        from pipeline.rerank import OnnxReranker
+
         name = self.settings.models.reranker
         try:
             return OnnxReranker(self._model(name), **self.runtime) if name else None
@@ -90,6 +100,8 @@ class Mailroom:
     @property
     def reranking(self) -> Reranking | None:
         """How the reranker is used; None without one."""
+        from pipeline.answer import Reranking
+
         chosen = self.settings.search
         return Reranking(self.reranker, chosen.reranked, chosen.rerank) if self.reranker else None
 
@@ -100,10 +112,14 @@ class Mailroom:
 
     @cached_property
     def rules(self) -> Rules:
+        from pipeline.rules import load_rules
+
         return load_rules(self.settings.rules_path)
 
     @cached_property
     def ingest(self) -> Ingest:
+        from pipeline.ingest import Ingest, Policy, Tools
+
         workers = self.settings.workers
         policy = Policy(
             max_attempts=workers.max_attempts,
@@ -127,38 +143,56 @@ class Mailroom:
 
     @cached_property
     def deliver(self) -> Deliver:
+        from workers.services.deliver import Deliver
+
         return Deliver(self.catalogue, self.blobs, self.settings)
 
     @cached_property
     def reclassify(self) -> Reclassify:
+        from workers.services.reclassify import Reclassify
+
         return Reclassify(self)
 
     @cached_property
     def promoter(self) -> Promoter:
+        from workers.services.promotion import Promoter
+
         return Promoter(self)
 
     @cached_property
     def taxonomy(self) -> TaxonomyService:
+        from workers.services.taxonomy import TaxonomyService
+
         return TaxonomyService(self)
 
     @cached_property
     def explainer(self) -> PredictionExplainer:
+        from workers.services.explain import PredictionExplainer
+
         return PredictionExplainer(self)
 
     @cached_property
     def suggestions(self) -> Suggestions:
+        from workers.services.suggest import Suggestions
+
         return Suggestions(self)
 
     @cached_property
     def similar(self) -> Similar:
+        from workers.services.similar import Similar
+
         return Similar(self)
 
     @cached_property
     def notifier(self) -> Notifier:
+        from workers.queue.notify import Notifier
+
         return Notifier(self.settings)
 
     @cached_property
     def indexes(self) -> Indexes:
+        from indexes.open import open_indexes
+
         index = self.settings.index
         return open_indexes(index.url, self.settings.index_path, index.kind)
 
@@ -172,10 +206,14 @@ class Mailroom:
 
     @cached_property
     def search(self) -> Finder:
+        from pipeline.answer import Finder
+
         parts = self.catalogue.documents, self.catalogue.chunks, self.reader
         return Finder(*parts, self.embedder, self.reranking, self.embedders.of)
 
     def _model(self, name: str) -> ModelFolder:
+        from models.registry import open_version
+
         return open_version(self.settings.models_root, name)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -114,10 +115,20 @@ def register(app: Celery, settings: Settings, queues: tuple[str, ...], forks: bo
         if _loading is not None:
             _loading.close()
 
+    if forks:
+        _import_runtimes()
     (worker_process_init if forks else worker_init).connect(start, weak=False)
     (worker_process_shutdown if forks else worker_shutdown).connect(stop, weak=False)
     for served in SERVED:
         app.task(name=f"mailroom.{served}")(_task(served))
+
+
+def _import_runtimes() -> None:
+    """Import what the children use before they are forked, so that they share its memory."""
+    for name in ("embed", "ingest", "parse.sandbox"):
+        import_module(f"pipeline.{name}")
+    for name in ("active_classifier", "active_embedder", "deliver", "reclassify"):
+        import_module(f"workers.services.{name}")
 
 
 def _stop_now(number: int, frame: FrameType | None) -> None:
