@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from indexes.blobs.folder import sync_folder
 from indexes.integrity import Checked
+from pipeline.disk import new_file, sync_folder, write_durably
 from pipeline.errors import Misconfigured
 from pipeline.faults import fault
 
@@ -127,7 +126,8 @@ def publish(root: Path, staging: Path, manifest: Manifest) -> Path:
     """Write the manifest, make everything durable, rename into place, then point CURRENT at it."""
     values = asdict(manifest)
     digest = _digest_of(values)
-    _write_durably(staging / "manifest.json", json.dumps({**values, "digest": digest}, indent=1))
+    with new_file(staging / "manifest.json") as file:
+        file.write(json.dumps({**values, "digest": digest}, indent=1).encode())
     for folder in (staging / "vectors", staging / "lexical", staging):
         sync_folder(folder)
     fault("generation.staged")
@@ -141,9 +141,7 @@ def publish(root: Path, staging: Path, manifest: Manifest) -> Path:
 
 def point(root: Path, pointer: Pointer) -> None:
     """Make a generation that is in its place the current one."""
-    _write_durably(root / "CURRENT.new", pointer.text)
-    (root / "CURRENT.new").rename(root / "CURRENT")
-    sync_folder(root)
+    write_durably(root / "CURRENT", pointer.text.encode())
 
 
 def carry(origin: Path, target: Path, checked: Checked, created_at: float | None = None) -> Manifest:
@@ -186,13 +184,6 @@ def fresh_staging(root: Path) -> Path:
 def _digest_of(values: Mapping[str, object]) -> str:
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _write_durably(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def now() -> float:

@@ -8,10 +8,10 @@ served; that is why an open index is looked over again and again.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pipeline.disk import sync_file
 from pipeline.errors import Misconfigured
 
 #: Relative path -> (SHA-256, bytes), as in a manifest.
@@ -27,9 +27,8 @@ def file_digest(file: Path) -> str:
 
 def sealed(file: Path) -> tuple[str, int]:
     """Make a file's bytes durable; its digest and size."""
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())
-        return hashlib.file_digest(opened, "sha256").hexdigest(), file.stat().st_size
+    sync_file(file)
+    return file_digest(file), file.stat().st_size
 
 
 class Checked:

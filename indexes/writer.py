@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import shutil
 import uuid
@@ -18,8 +17,9 @@ from indexes.compaction import Compaction, choose, is_quick
 from indexes.generations import Manifest, SegmentEntry
 from indexes.integrity import Checked, sealed
 from indexes.lexical.working import WorkingCopy
-from indexes.lock import WriterLock
 from indexes.vectors.segments import Segment, files_of, make_segment, merge, read_segment, write_segment
+from pipeline import disk
+from pipeline.disk import ProcessLock
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured, Unavailable
@@ -50,7 +50,7 @@ class IndexWriter:
         self._published: Path | None = None
         self._compaction: Compaction | None = None
         self._work: WorkingCopy | None = None
-        self._lock = WriterLock(root)
+        self._lock = ProcessLock(root / "writer.lock", "An index writer")
         #: Counts how often this went on from what is on the disk: then the catalogue may have more.
         self.openings = 0
         self.reopen()
@@ -79,7 +79,7 @@ class IndexWriter:
         self._changed, self.since = False, 0.0
         self.openings += 1
         with translated(self.root):
-            self._lock.take()
+            self._lock.acquire()
             (self.root / "generations").mkdir(parents=True, exist_ok=True)
             self.rebuild_needed = not self._resume()
 
@@ -339,26 +339,24 @@ class IndexWriter:
 
 
 #: What FAISS (RuntimeError) and Tantivy (ValueError) say when the disk does not do its part.
-_DISK_WORDS = ("os error", "io error", "ioerror", "io_error", "no space", "could not open", "write error")
+_DISK_WORDS = ("os error", "io error", "ioerror", "io_error", "could not open", "write error")
 
 
 @contextmanager
 def translated(root: Path) -> Iterator[None]:
     """Errors of the disk under the index, in our words."""
     try:
-        yield
-    except OSError as error:
-        raise _unavailable(root, error.errno, error.strerror or str(error)) from error
+        with disk.translated(f"the index ({root})", lambda error: _unavailable(root, error.strerror or str(error))):
+            yield
     except (RuntimeError, ValueError) as error:
+        if disk.is_full(error):
+            raise disk.full(f"the index ({root})") from error
         if not any(word in str(error).lower() for word in _DISK_WORDS):
             raise
-        full = "no space" in str(error).lower()
-        raise _unavailable(root, errno.ENOSPC if full else None, "a file could not be read or written") from error
+        raise _unavailable(root, "a file could not be read or written") from error
 
 
-def _unavailable(root: Path, number: int | None, reason: str) -> Unavailable:
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return Unavailable("disk-full", f"The disk of the index ({root}) is full; free some space.")
+def _unavailable(root: Path, reason: str) -> Unavailable:
     return Unavailable(
         "index-unavailable", f"The index folder {root} cannot be used: {reason}. Search goes on as it is."
     )

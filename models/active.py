@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.durable import changing, put
+from models.lock import changing
+from pipeline.disk import write_durably
 from pipeline.errors import Misconfigured, Refused
 
 POINTER = "active.json"
@@ -92,5 +93,5 @@ def move_pointer(root: Path, name: str, change: Change) -> Pointer:
         moved = Pointer(change.after, (*current.history, change))
         (root / name).mkdir(exist_ok=True)
         content = {"active": moved.version, "history": [asdict(entry) for entry in moved.history]}
-        put(pointer_path(root, name), json.dumps(content, ensure_ascii=False, indent=1).encode())
+        write_durably(pointer_path(root, name), json.dumps(content, ensure_ascii=False, indent=1).encode())
     return moved

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from models import registry
-from models.durable import changing, sync, translated
+from models.lock import changing
+from pipeline.disk import new_file, sync, sync_folder, translated
 from pipeline.errors import Refused
 from pipeline.onnx import ModelFolder
 
@@ -47,13 +48,12 @@ def export_version(folder: ModelFolder, target: Path) -> None:
                 _pack(folder, cast(IO[bytes], stream))
         else:
             _pack(folder, temporary)
-        temporary.flush()
-        os.fsync(temporary.fileno())
+        sync(temporary)
         try:
             os.link(temporary.name, target)  # unlike a rename this never replaces
         except FileExistsError:
             raise Refused("conflict", f"{target} is there already; choose another name.") from None
-        sync(target.parent)
+        sync_folder(target.parent)
 
 
 def _pack(folder: ModelFolder, stream: IO[bytes]) -> None:
@@ -102,8 +102,8 @@ def _install(root: Path, folder: ModelFolder) -> ModelFolder:
     place = root / manifest.name / manifest.version
     place.parent.mkdir(exist_ok=True)
     folder.path.rename(place)
-    sync(place.parent)
-    sync(root)
+    sync_folder(place.parent)
+    sync_folder(root)
     return registry.verify(place)
 
 
@@ -171,9 +171,8 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, unpacked: Path, limit:
     content = tar.extractfile(member)
     assert content is not None  # a regular file has content
     try:
-        with (folder / place[3]).open("xb") as target:
+        with new_file(folder / place[3]) as target:
             _copy(content, target, limit - sum(sizes))
-            os.fsync(target.fileno())
     except FileExistsError:
         raise Refused("bad-model", f"The archive holds {member.name!r} twice; nothing was imported.") from None
 

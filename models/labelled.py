@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from models.durable import translated
 from models.registry import digest_of
+from pipeline.disk import translated
 from pipeline.errors import MailroomError, Refused
 
 MAX_ROWS = 200_000

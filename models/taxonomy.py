@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from models.durable import changing, put
+from models.lock import changing
+from pipeline.disk import write_durably
 from pipeline.errors import Misconfigured, Refused
 from pipeline.taxonomy import Operation, checked, in_effect, require
 
@@ -72,4 +73,4 @@ def undo(root: Path, who: str, reason: str = "") -> Operation:
 
 def _write(root: Path, operations: Sequence[Operation]) -> None:
     content = {"operations": [asdict(operation) for operation in operations]}
-    put(root / FILE, json.dumps(content, ensure_ascii=False, indent=1).encode())
+    write_durably(root / FILE, json.dumps(content, ensure_ascii=False, indent=1).encode())

@@ -11,10 +11,11 @@ import os
 import sys
 from pathlib import Path
 
+from pipeline.disk import ProcessLock
 from pipeline.errors import MailroomError, Misconfigured
 from pipeline.faults import arm
 from pipeline.offline import go_offline
-from workers.queue.process import MISCONFIGURED, OnlyOne, Stopping, die_with_parent
+from workers.queue.process import MISCONFIGURED, Stopping, die_with_parent
 from workers.settings import Settings, load_settings
 
 #: Deliveries at once: they wait for receivers, so there may be more of them than processors.
@@ -118,7 +119,7 @@ def run_writer(settings: Settings, given: argparse.Namespace) -> None:
 
     mailroom = Mailroom(settings)
     stopping = Stopping()
-    with OnlyOne(settings.index_path / "process.lock", "The index writer"):
+    with ProcessLock(settings.index_path / "process.lock", "The index writer"):
         writer = Writer(mailroom)
         writer.step()
         _say_ready(given)
@@ -130,7 +131,7 @@ def run_sweeper(settings: Settings, given: argparse.Namespace) -> None:
     from workers.celery_worker.sweep import Sweeper
 
     # Two of them would only hint twice; the lock saves the work.
-    with OnlyOne(settings.run_path / "sweeper.lock", "The sweeper"):
+    with ProcessLock(settings.run_path / "sweeper.lock", "The sweeper"):
         sweeper = Sweeper(settings)
         _say_ready(given)
         sweeper.run(Stopping())

@@ -17,10 +17,11 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from threading import Thread
 
+from pipeline.disk import ProcessLock
 from pipeline.errors import Misconfigured, Unavailable
 from workers.queue.broker import set_aside
 from workers.queue.notify import connect
-from workers.queue.process import MISCONFIGURED, OnlyOne, Stopping
+from workers.queue.process import MISCONFIGURED, Stopping
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Supervisor:
         stopping = stopping or Stopping()
         for folder in (self._settings.home, self._settings.run_path, self._settings.logs_path):
             folder.mkdir(parents=True, exist_ok=True)
-        with OnlyOne(self._settings.run_path / "up.lock", "Mailroom"):
+        with ProcessLock(self._settings.run_path / "up.lock", "Mailroom"):
             try:
                 self._start_all()
                 while not stopping.wait(0.1):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.disk import new_file, sync_folder, translated
 from pipeline.errors import Misconfigured, Refused, Unavailable
 
 
@@ -26,27 +25,22 @@ class FolderBlobs:
     def put(self, stream: Iterable[bytes], limit: int) -> tuple[str, int]:
         temporary = self.root / "tmp" / secrets.token_hex(16)
         try:
-            digest, size = self._write(temporary, stream, limit)
-            self._publish(temporary, digest)
-        except OSError as error:
-            code = "disk-full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "store-unavailable"
-            raise Unavailable(code, f"The blob store could not take the file: {error.strerror}.") from error
+            with translated("the blob store", _unavailable):
+                digest, size = self._write(temporary, stream, limit)
+                self._publish(temporary, digest)
         finally:
             temporary.unlink(missing_ok=True)
         return digest, size
 
     def _write(self, path: Path, stream: Iterable[bytes], limit: int) -> tuple[str, int]:
         hashed, size = hashlib.sha256(), 0
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with new_file(path, 0o600) as file:
             for piece in stream:
                 size += len(piece)
                 if size > limit:
                     raise Refused("upload-too-large", f"The file is larger than the limit of {limit:,} bytes.")
                 hashed.update(piece)
                 file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
         return hashed.hexdigest(), size
 
     def _publish(self, temporary: Path, digest: str) -> None:
@@ -79,10 +73,5 @@ class FolderBlobs:
         return self.root / digest[:2] / digest[2:4] / digest
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _unavailable(error: OSError) -> Unavailable:
+    return Unavailable("store-unavailable", f"The blob store could not take the file: {error.strerror}.")

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from indexes.catalogue.tables import documents, visibility_version
+from pipeline import disk
 from pipeline.errors import Misconfigured, Unavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -195,9 +196,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except exc.OperationalError as error:
+        if disk.is_full(error.orig):
+            raise disk.full("the catalogue") from error
         text = str(error.orig).lower()
-        if "disk is full" in text or "no space left" in text:
-            raise Unavailable("disk-full", "The catalogue's disk is full; free some space.") from error
         if "readonly" in text or "unable to open" in text:
             raise Misconfigured("bad-store", f"The catalogue cannot be written: {error.orig}") from error
         raise Unavailable("store-unavailable", f"The catalogue did not answer: {error.orig}") from error

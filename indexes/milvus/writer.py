@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from indexes import generations as gen
-from indexes.lock import WriterLock
 from indexes.milvus import schema, state
 from indexes.milvus.lexical import fields_of
 from indexes.milvus.schema import DOCUMENTS, PASSAGES, WORDS
 from indexes.milvus.server import Server
 from indexes.milvus.state import Facts, Held
 from indexes.milvus.words import Vocabulary, only_in, words_of
+from pipeline.disk import ProcessLock
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured
@@ -48,7 +48,7 @@ class MilvusWriter:
             raise Misconfigured("bad-settings", "index.kind: Milvus chooses the kind; leave it empty, or give exact.")
         self.root, self.embedder, self.dimension, self.model, self.large = root, embedder, dimension, model, large
         self._server, self._role, self._names = server, role, schema.names(role)
-        self._lock = WriterLock(root)
+        self._lock = ProcessLock(root / "writer.lock", "An index writer")
         self.openings = 0
         self.reopen()
 
@@ -84,7 +84,7 @@ class MilvusWriter:
         self._before: dict[int, Held | None] = {}
         self._held: dict[int, Held] = {}
         self.since, self.openings, self._open = 0.0, self.openings + 1, False
-        self._lock.take()
+        self._lock.acquire()
         facts = state.read_facts(self._server, self._names[DOCUMENTS])
         fits = facts is not None and (facts.embedder, facts.dimension) == (self.embedder, self.dimension)
         self.rebuild_needed = not fits

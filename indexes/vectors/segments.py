@@ -9,7 +9,6 @@ All of it is memory-mapped. A replaced document's rows stay and are named in ``d
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ import numpy as np
 from indexes.vectors.kinds import EXACT, best_of, by_lists, kind_for, nearest
 from indexes.vectors.measure import built
 from indexes.vectors.rows import Memory, Rows, inner_products
+from pipeline.disk import sync_file
 from pipeline.document_numbers import DocumentNumbers, IdentityToken
 from pipeline.questions import ORDINAL_BITS
 
@@ -188,8 +188,7 @@ def write_segment(segment: Segment, folder: Path) -> None:
     if segment.index is not None:
         faiss.write_index(segment.index, str(folder / f"{segment.name}.faiss"))
     for name in files_of(segment.name, segment.kind):
-        with (folder / name).open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(folder / name)
 
 
 def read_segment(name: str, kind: str, dimension: int, folder: Path, dropped: Sequence[int] = ()) -> Segment:

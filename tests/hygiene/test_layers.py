@@ -79,3 +79,9 @@ def test_the_switches_are_set_before_any_runtime_is_imported() -> None:
     bare = {"PATH": "/usr/bin:/bin", "HOME": "/tmp"}
     done = subprocess.run([sys.executable, "-c", code], env=bare, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_locks_and_durable_writes_live_in_one_module() -> None:
+    words = ("flock(", "fsync(", "ENOSPC")
+    files = {path for package in MAY_IMPORT for path in sources(package) if any(w in path.read_text() for w in words)}
+    assert files == {ROOT / "pipeline" / "disk.py"}

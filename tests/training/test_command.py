@@ -15,6 +15,7 @@ import pytest
 
 from models.recipes.finetune.examples import Example
 from models.registry import open_version
+from pipeline.disk import ProcessLock
 from tests.scenarios.running import wait_for
 from tests.support.filed import file_away
 from tests.support.serving import make_mailroom
@@ -22,7 +23,6 @@ from tests.training.conftest import CLASSES, texts
 from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
-from workers.queue.process import OnlyOne
 from workers.services.review import approve
 
 
@@ -181,7 +181,7 @@ def test_a_name_that_no_model_can_have_is_refused_before_anything_is_done(
 
 def test_a_second_training_of_the_same_name_is_refused(mailroom: Mailroom, tmp_path: Path, capsys) -> None:
     listed = write_list(tmp_path / "labels.csv", 12)
-    with OnlyOne(mailroom.settings.home / "training" / "letters" / "lock", "The first"):
+    with ProcessLock(mailroom.settings.home / "training" / "letters" / "lock", "The first"):
         assert run(mailroom, "train", "--labels", str(listed), "--name", "letters") != exits.OK
     assert "A training of letters is running already" in " ".join(capsys.readouterr().err.split())
 

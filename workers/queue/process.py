@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import signal
 import threading
-from pathlib import Path
-from types import TracebackType
-from typing import IO
-
-from pipeline.errors import Refused
 
 _PR_SET_PDEATHSIG = 1
 #: Exit status of a role whose settings cannot be used (EX_CONFIG): starting it again would not help.
@@ -24,30 +18,6 @@ def die_with_parent(signal_number: int = signal.SIGKILL, parent: int | None = No
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number)
     if parent is not None and os.getppid() != parent:
         os.kill(os.getpid(), signal_number)
-
-
-class OnlyOne:
-    """A file lock that one process holds; a second one is Refused("conflict"). The kernel gives it back at death."""
-
-    def __init__(self, path: Path, what: str) -> None:
-        self._path, self._what = path, what
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> OnlyOne:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("w")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise Refused("conflict", f"{self._what} is running already (it holds {self._path}).") from None
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
 
 
 class Stopping:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import filecmp
 import logging
-import os
 import random
 import shutil
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexes.blobs.folder import sync_folder
+from pipeline.disk import new_file, sync_folder
 from pipeline.documents import Document, Job, State
 from pipeline.errors import MailroomError, Misconfigured, Refused, Rejected, Unavailable
 from pipeline.names import filled
@@ -99,15 +98,10 @@ class Deliver:
             left.unlink(missing_ok=True)
         path = folder / f".{job.id}.{uuid.uuid4().hex}"
         try:
-            with self._blobs.open(document.content_hash) as source, path.open("xb") as copy:
+            with self._blobs.open(document.content_hash) as source, new_file(path) as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
-                copy.flush()
-                os.fsync(copy.fileno())
         except KeyError as error:
             raise Rejected("damaged", f"The content of document {document.id} is no longer stored.") from error
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
         return path
 
 

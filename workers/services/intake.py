@@ -6,15 +6,16 @@ found in place. A file lock in the data folder keeps the two apart: many receive
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 
+from pipeline.disk import locked
 from pipeline.documents import Arrival, Document, QueueName
 from pipeline.errors import Unavailable
 from workers.assemble import Mailroom
 from workers.queue.notify import Notifier
+
+#: Shared by those who receive, held alone by the one who erases.
+CONTENT_LOCK = "content.lock"
 
 
 def receive(mailroom: Mailroom, notifier: Notifier, stream: Iterable[bytes], arrival: Arrival) -> tuple[Document, bool]:
@@ -30,7 +31,7 @@ def record(
     mailroom: Mailroom, notifier: Notifier, content_hash: str, size: int, arrival: Arrival
 ) -> tuple[Document, bool]:
     """Commit the arrival of bytes that are stored already, and hint."""
-    with _hold(mailroom.settings.run_path, fcntl.LOCK_SH):
+    with locked(mailroom.settings.run_path / CONTENT_LOCK, shared=True):
         _still_there(mailroom, content_hash)
         document, created = mailroom.catalogue.documents.receive(content_hash, size, arrival)
     if created:
@@ -41,7 +42,7 @@ def record(
 def erase(mailroom: Mailroom, document_id: str) -> Document:
     """Hide the document at once, forget what was derived from it, and unlink its bytes unless another one has the same.
     The index writer drops its passages afterwards; search does not show them meanwhile. Returns it as it was."""
-    with _hold(mailroom.settings.run_path, fcntl.LOCK_EX):
+    with locked(mailroom.settings.run_path / CONTENT_LOCK):
         document = mailroom.catalogue.documents.delete(document_id)
         if not mailroom.catalogue.documents.has_content(document.content_hash):
             mailroom.blobs.delete(document.content_hash)
@@ -50,7 +51,7 @@ def erase(mailroom: Mailroom, document_id: str) -> Document:
 
 def drop_unused(mailroom: Mailroom, content_hash: str) -> None:
     """Unlink bytes that were stored for an upload that was then refused."""
-    with _hold(mailroom.settings.run_path, fcntl.LOCK_EX):
+    with locked(mailroom.settings.run_path / CONTENT_LOCK):
         if not mailroom.catalogue.documents.has_content(content_hash):
             mailroom.blobs.delete(content_hash)
 
@@ -62,11 +63,3 @@ def _still_there(mailroom: Mailroom, content_hash: str) -> None:
         raise Unavailable(
             "store-unavailable", "The same content was erased while it was sent; send it again."
         ) from None
-
-
-@contextmanager
-def _hold(folder: Path, kind: int) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "content.lock").open("w") as file:
-        fcntl.flock(file, kind)
-        yield

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from indexes.places import Indexes, Writer, beside
 from indexes.vectors.kinds import EXACT_ROWS
+from pipeline.disk import write_durably
 from pipeline.documents import EmbeddingModel
 from pipeline.faults import fault
 
@@ -49,8 +50,7 @@ def read_marker(root: Path) -> BuildMarker | None:
 
 def write_marker(root: Path, marker: BuildMarker) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    (root / "begun.json.new").write_text(json.dumps(asdict(marker)))
-    (root / "begun.json.new").rename(root / "begun.json")
+    write_durably(root / "begun.json", json.dumps(asdict(marker)).encode())
 
 
 class SideIndex:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.disk import sync, sync_folder
 from pipeline.errors import Refused
 
 #: What a spreadsheet takes for the beginning of a formula; full-width signs too, and blanks that it may drop before one.
@@ -46,10 +47,10 @@ def writing(file: Path, columns: Sequence[str]) -> Iterator[Callable[[Sequence[o
             write(columns)
             yield write
             with _translated(file):
-                stream.flush()
-                os.fsync(stream.fileno())
+                sync(stream)
         with _translated(file):
             Path(beside).replace(file)
+            sync_folder(file.parent)
     finally:
         Path(beside).unlink(missing_ok=True)
 

@@ -14,14 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.durable import translated
 from models.labelled import check_list, labelled_rows
 from models.registry import check_name
 from pipeline.codec import decode_parsed
+from pipeline.disk import ProcessLock, translated
 from pipeline.documents import Document
 from pipeline.errors import CODES, MailroomError, Misconfigured, Refused
 from pipeline.questions import ADMINISTRATOR
-from workers.queue.process import OnlyOne, die_with_parent
+from workers.queue.process import die_with_parent
 
 if TYPE_CHECKING:
     from workers.assemble import Mailroom
@@ -65,7 +65,7 @@ class Trainer:
         work = self._mailroom.settings.home / "training" / order.name
         with translated(work):
             work.mkdir(parents=True, exist_ok=True)
-        with OnlyOne(work / "lock", f"A training of {order.name}"):  # two would write over each other's checkpoints
+        with ProcessLock(work / "lock", f"A training of {order.name}"):  # two would write over each other's checkpoints
             examples = work / "examples.jsonl"
             notes = self._write(order, examples, follow)
             return self._run([python, "-m", RECIPE, *self._arguments(order, examples, work, notes)])

@@ -17,6 +17,7 @@ import uuid
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from pipeline.disk import new_file
 from pipeline.documents import Arrival, Document, QueueName, State
 from pipeline.errors import MailroomError, Rejected
 from pipeline.faults import fault
@@ -93,7 +94,8 @@ class Tray:
         claim = self._claims / uuid.uuid4().hex
         try:
             # The place it came from must outlive a crash between the rename and the commit.
-            write_durably(claim.with_suffix(PLACE), os.fsencode(path.relative_to(self.root)))
+            with new_file(claim.with_suffix(PLACE)) as file:
+                file.write(os.fsencode(path.relative_to(self.root)))
             path.rename(claim)
         except OSError as error:
             log.warning("%r could not be claimed: %s", path.name, error.strerror)
@@ -183,11 +185,3 @@ class Tray:
 def opened(path: Path) -> BinaryIO:
     """The file, without following a link that took its place."""
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write and fsync; the rename that follows makes the folder's entry durable with its own."""
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from watchfiles import watch
 
+from pipeline.disk import ProcessLock
 from pipeline.errors import MailroomError
 from workers.assemble import Mailroom
 from workers.queue.notify import Notifier
-from workers.queue.process import OnlyOne, Stopping
+from workers.queue.process import Stopping
 from workers.services.access import stand_by
 from workers.tray.completeness import needs_polling
 from workers.tray.tray import CLAIMS, Tray
@@ -39,7 +40,7 @@ class Watcher:
 
     def run(self, stopping: Stopping, ready: Callable[[], None] = lambda: None) -> None:
         """Until told to stop. What lies in the trays at the start is taken like what comes later."""
-        locks = [OnlyOne(tray.root / CLAIMS / ".lock", f"A watcher of {tray.root}") for tray in self._trays]
+        locks = [ProcessLock(tray.root / CLAIMS / ".lock", f"A watcher of {tray.root}") for tray in self._trays]
         for lock in locks:
             lock.__enter__()
         try:

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from indexes.open import open_catalogue
+from pipeline.disk import ProcessLock
 from pipeline.documents import Arrival, QueueName
 from pipeline.errors import Misconfigured
 from pipeline.faults import arm, fault
@@ -22,7 +23,6 @@ from workers.celery_worker.watchdog import IDLE_SECONDS, Watchdog
 from workers.queue.broker import broker_url, server_command, server_program, socket_path
 from workers.queue.lease import heartbeat
 from workers.queue.notify import Notifier, connect
-from workers.queue.process import OnlyOne
 from workers.settings import Settings, load_settings
 
 
@@ -178,13 +178,13 @@ def test_failpoints_obey_their_orders_only(tmp_path: Path) -> None:
 
 
 def test_only_one_holds_a_lock(tmp_path: Path) -> None:
-    with OnlyOne(tmp_path / "lock", "It"):
+    with ProcessLock(tmp_path / "lock", "It"):
         code = (
-            "import sys; from pathlib import Path; from workers.queue.process import OnlyOne;"
-            "OnlyOne(Path(sys.argv[1]), 'It').__enter__()"
+            "import sys; from pathlib import Path; from pipeline.disk import ProcessLock;"
+            "ProcessLock(Path(sys.argv[1]), 'It').__enter__()"
         )
         command = [sys.executable, "-c", code, str(tmp_path / "lock")]
         done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
         assert "It is running already" in done.stderr
-    with OnlyOne(tmp_path / "lock", "It"):
+    with ProcessLock(tmp_path / "lock", "It"):
         pass
