@@ -6,7 +6,7 @@ MailroomError
 ├── Refused        the caller's fault: a 4xx answer
 └── Misconfigured  the installation's fault: stop loudly
 
-Every error carries a ``code``: a stable, dash-separated word that is the same in the ledger, the log, the metric label
+Every error carries a ``code``: a stable, dash-separated word that is the same in the job store, the log, the metric label
 and the ``type`` of the problem+json answer. ``CODES`` is the closed list; a test fails when code and list disagree.
 Foreign exceptions are translated once, at the border where they appear.
 """

@@ -82,7 +82,7 @@ class StoredChunks(Protocol):
 
 
 class Jobs(Protocol):
-    """What the engine does to a job under its lease: see `indexes.catalogue.ledger.JobStore`."""
+    """What the engine does to a job under its lease: see `indexes.catalogue.jobs.JobStore`."""
 
     def commit(self, job: Job, outcome: Outcome, keep: bool = False, seconds: float = 0.0) -> Job | None: ...
 
@@ -97,7 +97,7 @@ class Tools:
 
     documents: Documents
     chunks: StoredChunks
-    ledger: Jobs
+    jobs: Jobs
     blobs: Blobs
     parser: Parser
     classifier: Callable[[], Classifier | None]
@@ -289,14 +289,14 @@ class Ingest:
         Returns the terminal state it reached, or None: handed on to the writer, given back for a retry, or the lease
         was lost (then nothing was changed). Raises Misconfigured after giving the job back.
         """
-        ledger, policy = self.tools.ledger, self.tools.policy
+        job_store, policy = self.tools.jobs, self.tools.policy
         work = Pass(self.tools, self.tools.documents.get(job.subject))
         while True:
             outcome = self._attempt(work, job)
             if outcome is None:
                 return None
             keep = outcome.next_stage in PATH
-            committed = ledger.commit(job, outcome, keep=keep, seconds=policy.lease_seconds)
+            committed = job_store.commit(job, outcome, keep=keep, seconds=policy.lease_seconds)
             if committed is None or not keep:
                 return outcome.state if committed is not None else None
             job = committed
@@ -327,7 +327,7 @@ class Ingest:
     def _give_back(self, job: Job, error: Exception, counted: bool) -> None:
         code = error.code if isinstance(error, MailroomError) else "internal"
         detail = error.detail if isinstance(error, MailroomError) else type(error).__name__
-        self.tools.ledger.release(job, backoff(job.attempt), code, detail, counted=counted)
+        self.tools.jobs.release(job, backoff(job.attempt), code, detail, counted=counted)
 
     def _quarantined(self, work: Pass, job: Job) -> Outcome:
         detail = (

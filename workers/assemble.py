@@ -131,7 +131,7 @@ class Mailroom:
         tools = Tools(
             self.catalogue.documents,
             self.catalogue.chunks,
-            self.catalogue.ledger,
+            self.catalogue.jobs,
             self.blobs,
             self.parser,
             self.classifiers.current,

@@ -10,8 +10,8 @@ from indexes.catalogue.database import Database
 from indexes.catalogue.documents import DocumentStore
 from indexes.catalogue.embeddings import EmbeddingStore
 from indexes.catalogue.feedback import FeedbackStore
+from indexes.catalogue.jobs import JobStore
 from indexes.catalogue.keys import KeyStore
-from indexes.catalogue.ledger import JobStore
 from indexes.catalogue.plans import PlanStore
 from indexes.catalogue.queries import QueryStore
 from indexes.catalogue.requests import RequestStore
@@ -25,7 +25,7 @@ class Catalogue:
     def __init__(self, url: str) -> None:
         self.database = Database(url)
         self.documents = DocumentStore(self.database)
-        self.ledger = JobStore(self.database)
+        self.jobs = JobStore(self.database)
         self.chunks = ChunkStore(self.database)
         self.embeddings = EmbeddingStore(self.database)
         self.keys = KeyStore(self.database)

@@ -30,7 +30,7 @@ class ChunkStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def chunks(self, keys: Collection[int]) -> dict[int, Chunk]:
+    def by_key(self, keys: Collection[int]) -> dict[int, Chunk]:
         """Return chunks by key; chunks of deleted documents are left out."""
         rows = self._at(keys, _CHUNK, "")
         return {chunk_key(row[0], row[1]): Chunk(*row[1:]) for row in rows}

@@ -90,14 +90,14 @@ def fill(mailroom: Mailroom, paragraphs: list[tuple[str, str]]) -> None:
     for number, (title, text) in enumerate(tqdm(paragraphs, desc="fill", unit="doc")):
         arrival = Arrival("bench", f"{title} {number}.txt", time.time())
         document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, arrival)
-        job = mailroom.catalogue.ledger.claim(QueueName.INGEST, "bench", 60)[0]
+        job = mailroom.catalogue.jobs.claim(QueueName.INGEST, "bench", 60)[0]
         chunks = (Chunk(0, text, 0, len(text)),)
-        kept = mailroom.catalogue.ledger.commit(
+        kept = mailroom.catalogue.jobs.commit(
             job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), keep=True, seconds=60
         )
         vectors = mailroom.embedder.embed([text])
         outcome = Outcome("embed", vectors=vectors, embedder=mailroom.embedder.digest, state=State.INDEXED)
-        mailroom.catalogue.ledger.commit(kept, outcome)
+        mailroom.catalogue.jobs.commit(kept, outcome)
         mailroom.writer.add(document.number, chunks, vectors, title, document.name)
     mailroom.writer.publish()
     mailroom.writer.close()

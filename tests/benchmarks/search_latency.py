@@ -55,15 +55,15 @@ def fill(mailroom: Mailroom, rng: random.Random) -> None:
     for number in tqdm(range(DOCUMENTS), desc="fill", unit="doc"):
         arrival = Arrival("bench", f"{number}.txt", time.time())
         document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, arrival)
-        job = mailroom.catalogue.ledger.claim(QueueName.INGEST, "bench", 60)[0]
+        job = mailroom.catalogue.jobs.claim(QueueName.INGEST, "bench", 60)[0]
         texts = [" ".join(sentences(rng, 60)) for _ in range(PER_DOCUMENT)]
         chunks = tuple(Chunk(i, text, 0, len(text)) for i, text in enumerate(texts))
-        kept = mailroom.catalogue.ledger.commit(
+        kept = mailroom.catalogue.jobs.commit(
             job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), keep=True, seconds=60
         )
         vectors = mailroom.embedder.embed(texts)
         outcome = Outcome("embed", vectors=vectors, embedder=mailroom.embedder.digest, state=State.INDEXED)
-        mailroom.catalogue.ledger.commit(kept, outcome)
+        mailroom.catalogue.jobs.commit(kept, outcome)
         mailroom.writer.add(document.number, chunks, vectors, None, document.name)
     mailroom.writer.publish()
     mailroom.writer.close()

@@ -188,13 +188,13 @@ def fill(mailroom: Mailroom, collection: TestCollection) -> None:
     for number, (name, parsed) in enumerate(tqdm(collection.documents.items(), desc=collection.name, unit="doc")):
         arrival = Arrival("bench", name, time.time())
         mailroom.catalogue.documents.receive(f"{number:064x}", 1, arrival)
-        job = mailroom.catalogue.ledger.claim(QueueName.INGEST, "bench", 60)[0]
+        job = mailroom.catalogue.jobs.claim(QueueName.INGEST, "bench", 60)[0]
         chunks = chunk(parsed)
         outcome = Outcome(Stage.CHUNK, document={"title": parsed.title}, chunks=chunks, next_stage=Stage.EMBED)
-        job = mailroom.catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
+        job = mailroom.catalogue.jobs.commit(job, outcome, keep=True, seconds=60)
         vectors = mailroom.embedder.embed([passage_text(c.heading, c.text) for c in chunks])
         outcome = Outcome(Stage.EMBED, vectors=vectors, embedder=mailroom.embedder.digest, state=State.INDEXED)
-        mailroom.catalogue.ledger.commit(job, outcome)
+        mailroom.catalogue.jobs.commit(job, outcome)
 
 
 def index(mailroom: Mailroom) -> None:

@@ -116,15 +116,15 @@ class Role:
             time.sleep(PAUSE)
 
     def _add(self, count: int) -> tuple[str, int]:
-        """Receive a document and bring it as far as the writer, by the ledger's own steps."""
+        """Receive a document and bring it as far as the writer, by the job store's own steps."""
         catalogue, began = self._mailroom.catalogue, time.monotonic()
         document, _ = catalogue.documents.receive(f"{2**200 + count:064x}", 1, Arrival("soak", f"{count}.txt", 0.0))
         texts, rows = self._made.document(document.number)
         chunks = tuple(Chunk(n, text, 0, len(text)) for n, text in enumerate(texts))
         digest = self._mailroom.embedders.chosen().digest
-        (job,) = catalogue.ledger.claim(QueueName.INGEST, "soak", 60)
+        (job,) = catalogue.jobs.claim(QueueName.INGEST, "soak", 60)
         outcome = Outcome(Stage.EMBED, chunks=chunks, vectors=rows, embedder=digest, next_stage=Stage.INDEX)
-        assert catalogue.ledger.commit(job, outcome)
+        assert catalogue.jobs.commit(job, outcome)
         self.note("added", number=document.number, at=began)
         return document.id, document.number
 

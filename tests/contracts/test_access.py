@@ -94,11 +94,11 @@ def test_every_place_of_a_content_counts(catalogue: Catalogue) -> None:
 def test_attachments_inherit_from_what_they_are_attached_to(catalogue: Catalogue) -> None:
     mail = put(catalogue, 1, "in/m.eml", ("*",))
     child = Child(content_hash(2), 1, Arrival("tray", "in/m.eml/a.pdf", 1.0, ("*",)))
-    catalogue.ledger.commit(claim(catalogue), Outcome("parse", children=(child,), state=State.INDEXED))
+    catalogue.jobs.commit(claim(catalogue), Outcome("parse", children=(child,), state=State.INDEXED))
     rule(catalogue, DENY, "user:bob", of=mail.id)
     assert sees(catalogue, BOB) == set()
     later = Child(content_hash(3), 1, Arrival("tray", "in/m.eml/a.pdf/b.txt", 1.0, ("*",)))
-    catalogue.ledger.commit(claim(catalogue), Outcome("parse", children=(later,), next_stage=Stage.CHUNK))
+    catalogue.jobs.commit(claim(catalogue), Outcome("parse", children=(later,), next_stage=Stage.CHUNK))
     assert sees(catalogue, BOB) == set() and len(sees(catalogue, ANN)) == 3
     catalogue.documents.delete(mail.id)  # what was attached to it stays hidden
     assert sees(catalogue, BOB) == set()
@@ -185,10 +185,10 @@ def test_what_changed_is_looked_at_again_and_nothing_else_is(url: str) -> None:
 
     def relabelled() -> None:
         document = rng.choice(made)
-        here.ledger.retry(document.id)
-        if due := here.ledger.claim(QueueName.INGEST, "tester", 60):
+        here.jobs.retry(document.id)
+        if due := here.jobs.claim(QueueName.INGEST, "tester", 60):
             label = {"label": rng.choice(["memo", "invoice"])}
-            here.ledger.commit(due[0], Outcome("classify", document=label, state=State.INDEXED))
+            here.jobs.commit(due[0], Outcome("classify", document=label, state=State.INDEXED))
 
     changes = [again, again, relabelled, lambda: made.append(finish(here, len(made) + 1, (rng.choice(people),)))]
     changes += [lambda: here.documents.delete(rng.choice(made).id)]

@@ -51,7 +51,7 @@ def arrive(catalogue: Catalogue, number: int = 1, access: tuple[str, ...] = ("*"
 
 
 def claim(catalogue: Catalogue, queue: QueueName = QueueName.INGEST, seconds: float = 60) -> Job:
-    return catalogue.ledger.claim(queue, "tester", seconds)[0]
+    return catalogue.jobs.claim(queue, "tester", seconds)[0]
 
 
 def finish(catalogue: Catalogue, number: int = 1, access: tuple[str, ...] = ("*",), label: str = "invoice") -> Document:
@@ -60,15 +60,15 @@ def finish(catalogue: Catalogue, number: int = 1, access: tuple[str, ...] = ("*"
     job = claim(catalogue)
     chunks = (Chunk(0, f"first of {number}", 0, 10, 1, 1, "Head"), Chunk(1, f"second of {number}", 12, 22, 1, 2))
     result = (f"{number:064d}", b"parsed")
-    job = catalogue.ledger.commit(
+    job = catalogue.jobs.commit(
         job, Outcome("parse", result=result, chunks=chunks, next_stage=Stage.EMBED), keep=True, seconds=60
     )
     values = {"label": label, "probability": 0.9, "model": "m@1", "rules": ("r",)}
-    catalogue.ledger.commit(
+    catalogue.jobs.commit(
         job,
         Outcome("embed", document=values, vectors=np.eye(2, 4, dtype=np.float32), embedder="E", next_stage=Stage.INDEX),
     )
-    catalogue.ledger.commit(claim(catalogue, QueueName.INDEX), Outcome("index", state=State.INDEXED))
+    catalogue.jobs.commit(claim(catalogue, QueueName.INDEX), Outcome("index", state=State.INDEXED))
     return catalogue.documents.get(document.id)
 
 
@@ -96,7 +96,7 @@ def test_eight_arrivals_at_once_are_one_document(catalogue: Catalogue) -> None:
         found = list(pool.map(lambda _: arrive(catalogue).id, range(8)))
     assert len(set(found)) == 1
     assert len(catalogue.documents.history(found[0])[0]) == 8
-    assert len(catalogue.ledger.due(QueueName.INGEST)) == 1
+    assert len(catalogue.jobs.due(QueueName.INGEST)) == 1
 
 
 def test_a_deleted_document_is_gone_and_may_come_back_as_another(catalogue: Catalogue) -> None:
@@ -106,7 +106,7 @@ def test_a_deleted_document_is_gone_and_may_come_back_as_another(catalogue: Cata
     assert catalogue.documents.visible(ADMINISTRATOR, Filters()) == frozenset()
     assert catalogue.documents.by_number([old.number]) == {}
     held = [chunk_key(old.number, 0)]
-    assert catalogue.chunks.chunks(held) == catalogue.chunks.with_documents(held) == {}
+    assert catalogue.chunks.by_key(held) == catalogue.chunks.with_documents(held) == {}
     assert catalogue.chunks.result(f"{1:064d}") is None
     catalogue.documents.delete(old.id)  # once more changes nothing
     new = arrive(catalogue)
@@ -139,7 +139,7 @@ def test_facets_and_filters_on_metadata(catalogue: Catalogue) -> None:
     arrive(catalogue, 3, access=("user:c",), metadata={"owner": "Cy"})
     job = claim(catalogue)
     read = {"languages": ("eng", "deu"), "metadata": {"author": "Ben", "pages": "3"}}
-    catalogue.ledger.commit(job, Outcome("parse", document=read, next_stage=Stage.CHUNK))
+    catalogue.jobs.commit(job, Outcome("parse", document=read, next_stage=Stage.CHUNK))
 
     def told(caller: Caller, name: str, **filters: object) -> dict[str, int]:
         (facet,) = catalogue.documents.facets(caller, Filters(**filters), [name])
@@ -204,15 +204,15 @@ def test_what_is_visible_changes_at_the_next_question(catalogue: Catalogue) -> N
     assert catalogue.documents.visible(caller, Filters()) == frozenset()
 
 
-# --- ledger -------------------------------------------------------------------------------------------------------------
+# --- jobs ---------------------------------------------------------------------------------------------------------------
 
 
 def test_a_leased_job_is_nobody_elses(catalogue: Catalogue) -> None:
     arrive(catalogue)
     job = claim(catalogue)
     assert job.attempt == 1
-    assert catalogue.ledger.claim(QueueName.INGEST, "other", 60) == []
-    assert catalogue.ledger.claim(QueueName.INGEST, "other", 60, job_id=job.id) == []
+    assert catalogue.jobs.claim(QueueName.INGEST, "other", 60) == []
+    assert catalogue.jobs.claim(QueueName.INGEST, "other", 60, job_id=job.id) == []
 
 
 def test_many_claimers_never_hold_one_job_twice(catalogue: Catalogue) -> None:
@@ -222,7 +222,7 @@ def test_many_claimers_never_hold_one_job_twice(catalogue: Catalogue) -> None:
     lock = threading.Lock()
 
     def work(_: int) -> None:
-        while jobs := catalogue.ledger.claim(QueueName.INGEST, "w", 60, limit=2):
+        while jobs := catalogue.jobs.claim(QueueName.INGEST, "w", 60, limit=2):
             with lock:
                 taken.extend(job.id for job in jobs)
 
@@ -237,18 +237,18 @@ def test_an_expired_lease_passes_on_and_its_holder_changes_nothing(catalogue: Ca
     time.sleep(0.1)
     current = claim(catalogue)
     assert current.attempt == 2
-    assert catalogue.ledger.commit(late, Outcome("parse", state=State.FAILED, reason="damaged")) is None
-    assert not catalogue.ledger.renew(late, 60)
-    assert not catalogue.ledger.release(late, 0, "internal", "")
+    assert catalogue.jobs.commit(late, Outcome("parse", state=State.FAILED, reason="damaged")) is None
+    assert not catalogue.jobs.renew(late, 60)
+    assert not catalogue.jobs.release(late, 0, "internal", "")
     assert catalogue.documents.get(document.id).state is State.PROCESSING
-    assert catalogue.ledger.commit(current, Outcome("parse", state=State.FAILED, reason="damaged")) is not None
+    assert catalogue.jobs.commit(current, Outcome("parse", state=State.FAILED, reason="damaged")) is not None
 
 
 def test_a_commit_moves_on_and_counts_the_next_attempt(catalogue: Catalogue) -> None:
     arrive(catalogue)
-    kept = catalogue.ledger.commit(claim(catalogue), Outcome("parse", next_stage=Stage.CHUNK), keep=True, seconds=60)
+    kept = catalogue.jobs.commit(claim(catalogue), Outcome("parse", next_stage=Stage.CHUNK), keep=True, seconds=60)
     assert (kept.stage, kept.attempt) == (Stage.CHUNK, 1)
-    freed = catalogue.ledger.commit(kept, Outcome("embed", next_stage=Stage.INDEX))
+    freed = catalogue.jobs.commit(kept, Outcome("embed", next_stage=Stage.INDEX))
     assert freed.queue is QueueName.INDEX
     assert claim(catalogue, QueueName.INDEX).attempt == 1
 
@@ -256,22 +256,22 @@ def test_a_commit_moves_on_and_counts_the_next_attempt(catalogue: Catalogue) -> 
 @pytest.mark.parametrize(("counted", "attempt"), [(True, 2), (False, 1)])
 def test_a_released_job_comes_back_when_it_is_due(catalogue: Catalogue, counted: bool, attempt: int) -> None:
     arrive(catalogue)
-    assert catalogue.ledger.release(claim(catalogue), 0.2, "store-unavailable", "away", counted)
-    assert catalogue.ledger.due(QueueName.INGEST) == []
+    assert catalogue.jobs.release(claim(catalogue), 0.2, "store-unavailable", "away", counted)
+    assert catalogue.jobs.due(QueueName.INGEST) == []
     time.sleep(0.25)
     assert claim(catalogue).attempt == attempt
 
 
 def test_an_ended_document_has_no_job_and_can_be_retried(catalogue: Catalogue) -> None:
     document = arrive(catalogue)
-    assert not catalogue.ledger.retry(document.id)
+    assert not catalogue.jobs.retry(document.id)
     outcome = Outcome("parse", state=State.FAILED, reason="damaged", detail="cut off")
-    catalogue.ledger.commit(claim(catalogue), outcome)
+    catalogue.jobs.commit(claim(catalogue), outcome)
     ended = catalogue.documents.get(document.id)
     assert (ended.state, ended.reason, ended.detail) == (State.FAILED, "damaged", "cut off")
     assert ended.finished_at is not None
-    assert catalogue.ledger.due(QueueName.INGEST) == []
-    assert catalogue.ledger.retry(document.id)
+    assert catalogue.jobs.due(QueueName.INGEST) == []
+    assert catalogue.jobs.retry(document.id)
     assert claim(catalogue).stage == Stage.PARSE
     assert catalogue.documents.get(document.id).reason is None
 
@@ -282,13 +282,13 @@ def test_a_delivery_is_made_once(catalogue: Catalogue) -> None:
     destination = Destination("folder", "{label}/{name}")
     for stage in (Stage.CLASSIFY, Stage.EMBED):
         outcome = Outcome("route", deliveries=(destination,), next_stage=stage)
-        job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
+        job = catalogue.jobs.commit(job, outcome, keep=True, seconds=60)
     delivery = claim(catalogue, QueueName.DELIVER)
     assert delivery.payload["kind"] == "folder"
-    assert catalogue.ledger.claim(QueueName.DELIVER, "x", 60) == []
-    assert catalogue.ledger.complete(delivery, {"receipt": "a"})
-    assert catalogue.ledger.due(QueueName.DELIVER) == []
-    assert not [row for row in catalogue.ledger.backlog() if row["queue"] == "deliver"]
+    assert catalogue.jobs.claim(QueueName.DELIVER, "x", 60) == []
+    assert catalogue.jobs.complete(delivery, {"receipt": "a"})
+    assert catalogue.jobs.due(QueueName.DELIVER) == []
+    assert not [row for row in catalogue.jobs.backlog() if row["queue"] == "deliver"]
 
 
 def test_a_parked_job_waits_for_a_person(catalogue: Catalogue) -> None:
@@ -296,18 +296,18 @@ def test_a_parked_job_waits_for_a_person(catalogue: Catalogue) -> None:
     outcome = Outcome(
         "route", deliveries=(Destination("webhook", "erp"),), state=State.FAILED, reason="damaged", detail=""
     )
-    catalogue.ledger.commit(claim(catalogue), outcome)
-    assert catalogue.ledger.park(claim(catalogue, QueueName.DELIVER), "receiver-unavailable", "410")
-    assert catalogue.ledger.due(QueueName.DELIVER) == []
-    assert [row["state"] for row in catalogue.ledger.backlog()] == ["dead"]
-    assert catalogue.ledger.retry(document.id)
-    assert len(catalogue.ledger.due(QueueName.DELIVER)) == 1
+    catalogue.jobs.commit(claim(catalogue), outcome)
+    assert catalogue.jobs.park(claim(catalogue, QueueName.DELIVER), "receiver-unavailable", "410")
+    assert catalogue.jobs.due(QueueName.DELIVER) == []
+    assert [row["state"] for row in catalogue.jobs.backlog()] == ["dead"]
+    assert catalogue.jobs.retry(document.id)
+    assert len(catalogue.jobs.due(QueueName.DELIVER)) == 1
 
 
 def test_attachments_become_documents_of_their_own(catalogue: Catalogue) -> None:
     mail = arrive(catalogue, 1, ("group:a",))
     child = Child(content_hash(2), 5, Arrival("tray", "in/1.txt/a.pdf", 1.0, ("group:a",)))
-    catalogue.ledger.commit(claim(catalogue), Outcome("parse", children=(child,), next_stage=Stage.CHUNK))
+    catalogue.jobs.commit(claim(catalogue), Outcome("parse", children=(child,), next_stage=Stage.CHUNK))
     found = {d.content_hash: d for d in catalogue.documents.find(ADMINISTRATOR, Filters())[0]}
     assert found[content_hash(2)].parent == mail.id
     assert found[content_hash(2)].access == ("group:a",)
@@ -324,9 +324,9 @@ def test_chunks_come_back_as_they_were_stored(catalogue: Catalogue) -> None:
     assert vectors is not None and np.array_equal(vectors, np.eye(2, 4, dtype=np.float32))
     assert catalogue.chunks.of_document(document.number, "another")[1] is None
     keys = [chunk_key(document.number, 1), chunk_key(document.number, 7), chunk_key(99, 1)]
-    assert list(catalogue.chunks.chunks(keys)) == keys[:1]
+    assert list(catalogue.chunks.by_key(keys)) == keys[:1]
     ((chunk, head),) = catalogue.chunks.with_documents(keys).values()
-    assert chunk == catalogue.chunks.chunks(keys)[keys[0]] == chunks[1]
+    assert chunk == catalogue.chunks.by_key(keys)[keys[0]] == chunks[1]
     assert head == Head(**{name: getattr(document, name) for name in Head.__dataclass_fields__})
     assert catalogue.chunks.result(f"{1:064d}") == b"parsed"
     assert catalogue.chunks.parsed_key(document.id) == f"{1:064d}"
@@ -334,8 +334,8 @@ def test_chunks_come_back_as_they_were_stored(catalogue: Catalogue) -> None:
 
 def test_new_chunks_drop_the_old_vectors(catalogue: Catalogue) -> None:
     document = finish(catalogue)
-    catalogue.ledger.retry(document.id)
-    catalogue.ledger.commit(claim(catalogue), Outcome("chunk", chunks=(Chunk(0, "x", 0, 1),), next_stage=Stage.EMBED))
+    catalogue.jobs.retry(document.id)
+    catalogue.jobs.commit(claim(catalogue), Outcome("chunk", chunks=(Chunk(0, "x", 0, 1),), next_stage=Stage.EMBED))
     assert catalogue.chunks.of_document(document.number)[1] is None
     assert catalogue.documents.visible(ADMINISTRATOR, Filters()) == frozenset()
 
@@ -422,6 +422,6 @@ def test_a_document_is_a_plain_record(catalogue: Catalogue) -> None:
 
 def test_the_writer_can_send_a_document_back_to_the_workers(catalogue: Catalogue) -> None:
     arrive(catalogue)
-    catalogue.ledger.commit(claim(catalogue), Outcome("embed", next_stage=Stage.INDEX))
-    catalogue.ledger.commit(claim(catalogue, QueueName.INDEX), Outcome("index", next_stage=Stage.EMBED))
+    catalogue.jobs.commit(claim(catalogue), Outcome("embed", next_stage=Stage.INDEX))
+    catalogue.jobs.commit(claim(catalogue, QueueName.INDEX), Outcome("index", next_stage=Stage.EMBED))
     assert claim(catalogue).stage == Stage.EMBED

@@ -28,7 +28,7 @@ def test_texts_that_a_database_refuses_are_stored_with_a_sign_in_their_place(cat
     assert document.name == "caf\ufffd\ufffd.txt"
     chunks = (Chunk(0, "a\x00b\ud800", 0, 4),)
     outcome = Outcome("parse", {"fact": "x\x00"}, {"title": "t\x00"}, chunks=chunks, next_stage=Stage.CHUNK)
-    assert catalogue.ledger.commit(claim(catalogue), outcome) is not None
+    assert catalogue.jobs.commit(claim(catalogue), outcome) is not None
     assert catalogue.chunks.of_document(document.number)[0][0].text == "a\ufffdb\ufffd"
 
 
@@ -69,11 +69,11 @@ def test_a_result_outlives_the_document_that_made_it_while_another_tenant_needs_
 
 def test_the_same_attachment_in_many_mails_at_once_is_one_document(catalogue: Catalogue) -> None:
     mails = [arrive(catalogue, number) for number in range(1, 7)]
-    jobs = catalogue.ledger.claim(QueueName.INGEST, "w", 60, limit=6)
+    jobs = catalogue.jobs.claim(QueueName.INGEST, "w", 60, limit=6)
 
     def commit(job: object) -> object:
         child = Child(content_hash(99), 5, Arrival("tray", "a.pdf", 1.0))
-        return catalogue.ledger.commit(job, Outcome("parse", children=(child,), next_stage=Stage.CHUNK))
+        return catalogue.jobs.commit(job, Outcome("parse", children=(child,), next_stage=Stage.CHUNK))
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(commit, jobs))
@@ -88,12 +88,12 @@ def test_a_forked_child_has_connections_of_its_own(url: str) -> None:
     child = os.fork()
     if child == 0:
         try:
-            os._exit(0 if catalogue.ledger.renew(claim(catalogue), 60) else 1)
+            os._exit(0 if catalogue.jobs.renew(claim(catalogue), 60) else 1)
         except BaseException:
             os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
     assert catalogue.documents.get(document.id) == document
-    assert catalogue.ledger.due(QueueName.INGEST) == []
+    assert catalogue.jobs.due(QueueName.INGEST) == []
     catalogue.close()
 
 
@@ -111,7 +111,7 @@ def test_opening_at_once_from_many_sides_makes_the_tables_once(url: str) -> None
     with ThreadPoolExecutor(4) as pool:
         opened = list(pool.map(lambda _: open_catalogue(url), range(4)))
     arrive(opened[0])
-    assert [len(each.ledger.due(QueueName.INGEST)) for each in opened] == [1] * 4
+    assert [len(each.jobs.due(QueueName.INGEST)) for each in opened] == [1] * 4
     for each in opened:
         each.close()
 

@@ -27,7 +27,7 @@ def planned(catalogue: Catalogue, *documents: Document) -> str:
 def run(catalogue: Catalogue, plan_id: str, action: str, batch: int = 2) -> dict[str, int]:
     catalogue.plans.start(plan_id, action, batch)
     total: dict[str, int] = {}
-    while jobs := catalogue.ledger.claim(QueueName.RECLASSIFY, "w", 60):
+    while jobs := catalogue.jobs.claim(QueueName.RECLASSIFY, "w", 60):
         for state, count in (catalogue.plans.execute(jobs[0]) or {}).items():
             total[state] = total.get(state, 0) + count
     return total
@@ -40,7 +40,7 @@ def test_apply_changes_what_was_saved_and_undo_puts_it_back(catalogue: Catalogue
     assert run(catalogue, plan_id, "apply") == {"applied": 3, "stale": 0}
     assert {catalogue.documents.get(d.id).label for d in documents} == {"contract"}
     assert catalogue.plans.get(plan_id)["state"] == "applied"
-    assert len(catalogue.ledger.due(QueueName.DELIVER)) == 3
+    assert len(catalogue.jobs.due(QueueName.DELIVER)) == 3
     assert run(catalogue, plan_id, "apply") == {}  # a repeat has nothing left to do
     assert run(catalogue, plan_id, "undo") == {"undone": 3, "stale": 0}
     assert [catalogue.documents.get(d.id) for d in documents] == documents

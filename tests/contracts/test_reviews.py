@@ -39,7 +39,7 @@ def decide(catalogue: Catalogue, document: Document, label: str, *also: str) -> 
 
 
 def deliveries(catalogue: Catalogue) -> int:
-    return len(catalogue.ledger.due(QueueName.DELIVER))
+    return len(catalogue.jobs.due(QueueName.DELIVER))
 
 
 def test_a_decision_is_the_document_s_and_is_recorded(catalogue: Catalogue, filed: Document) -> None:
@@ -81,7 +81,7 @@ def test_only_whoever_may_read_it_learns_of_it(catalogue: Catalogue, filed: Docu
 
 
 def test_a_document_on_its_way_is_not_decided(catalogue: Catalogue, filed: Document) -> None:
-    catalogue.ledger.retry(filed.id)
+    catalogue.jobs.retry(filed.id)
     with pytest.raises(Refused, match="processing"):
         decide(catalogue, catalogue.documents.get(filed.id), "invoice")
 

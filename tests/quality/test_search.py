@@ -48,11 +48,11 @@ def mailroom(tmp_path_factory: pytest.TempPathFactory, notes: list[tuple[str, st
     vectors = mailroom.embedder.embed([text for _, text in notes])
     for n, (_, text) in enumerate(notes):
         document, _ = mailroom.catalogue.documents.receive(f"{n:064x}", 1, Arrival("test", f"note {n}.txt", 1.0))
-        job = mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 60)[0]
+        job = mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 60)[0]
         chunks = (Chunk(0, text, 0, len(text)),)
-        job = mailroom.catalogue.ledger.commit(job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), True, 60)
+        job = mailroom.catalogue.jobs.commit(job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), True, 60)
         outcome = Outcome("embed", vectors=vectors[n : n + 1], embedder=mailroom.embedder.digest, state=State.INDEXED)
-        mailroom.catalogue.ledger.commit(job, outcome)
+        mailroom.catalogue.jobs.commit(job, outcome)
         mailroom.writer.add(document.number, chunks, vectors[n : n + 1], None, document.name)
     mailroom.writer.publish()
     yield mailroom

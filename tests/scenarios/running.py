@@ -155,9 +155,7 @@ class Running:
             assert len(ended) == 1, (document.name, [(e.stage, e.event) for e in events])
         expected = self.catalogue.documents.visible(ADMINISTRATOR, Filters())
         wait_for(lambda: IndexReader(self.settings.index_path).snapshot().numbers == expected, 180, "the index", self)
-        assert not any(
-            row["state"] == "waiting" and row["queue"] == "ingest" for row in self.catalogue.ledger.backlog()
-        )
+        assert not any(row["state"] == "waiting" and row["queue"] == "ingest" for row in self.catalogue.jobs.backlog())
 
     def story(self) -> str:
         logs = [f"== {p.name}\n{p.read_text(errors='replace')[-1500:]}" for p in (self.home / "logs").glob("*.log")]

@@ -106,10 +106,10 @@ def test_a_killed_broker_comes_back(mailroom: Running) -> None:
 def test_the_same_hint_many_times(mailroom: Running) -> None:
     texts = letters("double", 6)
     mailroom.drop(texts)
-    notifier, ledger = Notifier(mailroom.settings), mailroom.catalogue.ledger
+    notifier, job_store = Notifier(mailroom.settings), mailroom.catalogue.jobs
     until = time.monotonic() + 3
     while time.monotonic() < until:
-        for job in ledger.due(QueueName.INGEST) * 5:
+        for job in job_store.due(QueueName.INGEST) * 5:
             notifier.send(QueueName.INGEST, job)
         time.sleep(0.05)
     notifier.send(QueueName.INGEST, "no-such-job")
@@ -135,7 +135,7 @@ def test_stopping_hands_the_work_back(tmp_path: Path) -> None:
         assert mailroom.stop() == []
         assert time.monotonic() - started < 15  # 8 by design; the rest is for a machine that is busy with other things
         assert leased(mailroom) == 0
-        (job,) = mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 1)
+        (job,) = mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 1)
         assert job.attempt == 1
         mailroom.process = mailroom.launch(tmp_path / "again")
         wait_for((tmp_path / "again").exists, 180, "the second start", mailroom)
@@ -166,7 +166,7 @@ def test_a_killed_supervisor_takes_all_with_it(tmp_path: Path) -> None:
 
 
 def leased(mailroom: Running) -> int:
-    return sum(row["count"] for row in mailroom.catalogue.ledger.backlog() if row["state"] == "leased")
+    return sum(row["count"] for row in mailroom.catalogue.jobs.backlog() if row["state"] == "leased")
 
 
 def find(mailroom: Running, *words: str) -> psutil.Process | None:

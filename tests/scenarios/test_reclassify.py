@@ -35,7 +35,7 @@ from pipeline.documents import QueueName
 catalogue = open_catalogue(sys.argv[1])
 catalogue.plans.start(sys.argv[2], "apply", 1)
 print("started", flush=True)
-while jobs := catalogue.ledger.claim(QueueName.RECLASSIFY, "applier", 5):
+while jobs := catalogue.jobs.claim(QueueName.RECLASSIFY, "applier", 5):
     catalogue.plans.execute(jobs[0])
     print("batch", flush=True)
 """
@@ -103,7 +103,7 @@ def decisions(mailroom: Mailroom, document_id: str) -> list[str]:
 
 
 def deliver_all(mailroom: Mailroom) -> None:
-    while jobs := mailroom.catalogue.ledger.claim(QueueName.DELIVER, "test", 60):
+    while jobs := mailroom.catalogue.jobs.claim(QueueName.DELIVER, "test", 60):
         mailroom.deliver.run(jobs[0])
 
 
@@ -183,7 +183,7 @@ def test_a_model_that_changes_under_a_running_comparison_stops_it(mailroom: Mail
 def test_a_document_that_changed_since_is_left_alone(mailroom: Mailroom) -> None:
     documents = fill(mailroom, 4)
     plan_id = compared(mailroom)
-    assert mailroom.catalogue.ledger.retry(documents[0].id)
+    assert mailroom.catalogue.jobs.retry(documents[0].id)
     mailroom.catalogue.documents.delete(documents[2].id)
     mailroom.reclassify.start(plan_id, "apply")
     mailroom.reclassify.drain(plan_id)

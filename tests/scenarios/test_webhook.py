@@ -91,7 +91,7 @@ def mailroom(tmp_path: Path, receiver: Receiver) -> Iterator[Mailroom]:
 def routed(mailroom: Mailroom, endpoint: str = "erp", name: str = "bill.txt") -> tuple[Document, Job]:
     destinations = (Destination("webhook", endpoint),)
     document = file_away(mailroom.catalogue, mailroom.blobs, name, f"Secret words of {name}", "invoice", destinations)
-    return document, mailroom.catalogue.ledger.claim(QueueName.DELIVER, "test", 60)[0]
+    return document, mailroom.catalogue.jobs.claim(QueueName.DELIVER, "test", 60)[0]
 
 
 def ended(mailroom: Mailroom, document: Document) -> list[Event]:
@@ -183,13 +183,13 @@ def test_the_schedule_and_the_dead_letter_and_its_replay(mailroom: Mailroom, rec
         assert seconds - 2 < waiting(mailroom)[0] <= seconds * 1.2
         with mailroom.catalogue.database.write() as connection:  # the clock moves on
             connection.exec_driver_sql("UPDATE jobs SET run_after = 0 WHERE queue = 'deliver'")
-        (job,) = mailroom.catalogue.ledger.claim(QueueName.DELIVER, "test", 60)
+        (job,) = mailroom.catalogue.jobs.claim(QueueName.DELIVER, "test", 60)
     mailroom.deliver.run(job)
     assert len(receiver.calls) == 10
     assert ended(mailroom, document)[0].event == "parked"
     receiver.answer = lambda h: reply(h, 200)
-    assert mailroom.catalogue.ledger.retry(document.id)
-    (job,) = mailroom.catalogue.ledger.claim(QueueName.DELIVER, "test", 60)
+    assert mailroom.catalogue.jobs.retry(document.id)
+    (job,) = mailroom.catalogue.jobs.claim(QueueName.DELIVER, "test", 60)
     mailroom.deliver.run(job)
     assert [e.event for e in ended(mailroom, document)] == ["parked", "done"]
 

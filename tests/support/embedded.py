@@ -11,7 +11,7 @@ from workers.assemble import Mailroom
 def embedded(mailroom: Mailroom, number: int, reason: str | None = None) -> str:
     """One of them; its id."""
     document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, Arrival("tray", f"{number}.txt", 0.0))
-    (job,) = mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 60)
+    (job,) = mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 60)
     vector = np.zeros((1, mailroom.embedder.dimension), np.float32)
     vector[0, number] = 1.0
     outcome = Outcome(
@@ -22,5 +22,5 @@ def embedded(mailroom: Mailroom, number: int, reason: str | None = None) -> str:
         embedder=mailroom.embedder.digest,
         next_stage=Stage.INDEX,
     )
-    assert mailroom.catalogue.ledger.commit(job, outcome)
+    assert mailroom.catalogue.jobs.commit(job, outcome)
     return document.id

@@ -33,7 +33,7 @@ def file_away(
     destinations: tuple[Destination, ...] = (),
     source: str = "tray",
 ) -> Document:
-    """A document of ``text``, labelled, routed to ``destinations``, searchable; its deliveries wait in the ledger."""
+    """A document of ``text``, labelled, routed to ``destinations``, searchable; its deliveries wait in the job store."""
     content_hash, size = blobs.put([text.encode()], limit=1 << 20)
     document, _ = catalogue.documents.receive(content_hash, size, Arrival(source, name, 1_790_000_000.0))
     parsed = Parsed("text/plain", (Element("NarrativeText", text),), pages=1, parser="test")
@@ -56,9 +56,9 @@ def file_away(
             next_stage=Stage.INDEX,
         ),
     ]
-    (job,) = (job for job in catalogue.ledger.claim(QueueName.INGEST, "test", 60) if job.subject == document.id)
+    (job,) = (job for job in catalogue.jobs.claim(QueueName.INGEST, "test", 60) if job.subject == document.id)
     for outcome in outcomes:
-        job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
+        job = catalogue.jobs.commit(job, outcome, keep=True, seconds=60)
         assert job is not None
-    assert catalogue.ledger.commit(job, Outcome(Stage.INDEX, state=State.INDEXED)) is not None
+    assert catalogue.jobs.commit(job, Outcome(Stage.INDEX, state=State.INDEXED)) is not None
     return catalogue.documents.get(document.id)

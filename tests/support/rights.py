@@ -45,7 +45,7 @@ class Rights:
 
     def _filed(self, number: int, words: Sequence[str], arrival: Arrival, label: str, vector: np.ndarray) -> Document:
         document, _ = self.mailroom.catalogue.documents.receive(f"{number:064x}", 1, arrival)
-        (job,) = self.mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 60)
+        (job,) = self.mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 60)
         text, title = " ".join(words), " ".join(words[:2])
         outcome = Outcome(
             Stage.EMBED,
@@ -55,7 +55,7 @@ class Rights:
             embedder=self.mailroom.embedder.digest,
             state=State.INDEXED,
         )
-        assert self.mailroom.catalogue.ledger.commit(job, outcome)
+        assert self.mailroom.catalogue.jobs.commit(job, outcome)
         self.mailroom.writer.add(document.number, outcome.chunks, vector, title, document.name)
         return document
 

@@ -52,9 +52,9 @@ def read_and_index(
     mailroom: Mailroom, document_id: str, text: str, label: str = "invoice", title: str | None = None
 ) -> Document:
     """Bring a received document to INDEXED with this text: the outcomes of the stages, committed as workers do."""
-    ledger, embedder = mailroom.catalogue.ledger, mailroom.embedder
-    while (jobs := ledger.claim(QueueName.INGEST, "test", 60)) and jobs[0].subject != document_id:
-        ledger.release(jobs[0], 3600, "test", "", counted=False)
+    job_store, embedder = mailroom.catalogue.jobs, mailroom.embedder
+    while (jobs := job_store.claim(QueueName.INGEST, "test", 60)) and jobs[0].subject != document_id:
+        job_store.release(jobs[0], 3600, "test", "", counted=False)
     job = jobs[0]
     parsed = Parsed("text/plain", (Element("NarrativeText", text, 1),), 1, "test")
     chunks = (Chunk(0, text, 0, len(text), 1, 1, None),)
@@ -73,9 +73,9 @@ def read_and_index(
         chunks=chunks,
         next_stage=Stage.EMBED,
     )
-    job = ledger.commit(job, outcome, keep=True, seconds=60)
+    job = job_store.commit(job, outcome, keep=True, seconds=60)
     vectors = embedder.embed([text])
-    ledger.commit(job, Outcome(Stage.EMBED, vectors=vectors, embedder=embedder.digest, next_stage=Stage.INDEX))
+    job_store.commit(job, Outcome(Stage.EMBED, vectors=vectors, embedder=embedder.digest, next_stage=Stage.INDEX))
     Writer(mailroom).step()
     found = mailroom.catalogue.documents.get(document_id)
     assert found.state is State.INDEXED

@@ -65,12 +65,12 @@ class MailroomCollector(Collector):
         return family
 
     def _jobs(self) -> Iterator[GaugeMetricFamily]:
-        number = GaugeMetricFamily("mailroom_jobs", "Jobs in the ledger", labels=("queue", "stage", "state"))
+        number = GaugeMetricFamily("mailroom_jobs", "Jobs in the job store", labels=("queue", "stage", "state"))
         age = GaugeMetricFamily(
             "mailroom_jobs_oldest_seconds", "Age of the oldest job", labels=("queue", "stage", "state")
         )
         now = time.time()
-        for row in self._mailroom.catalogue.ledger.backlog():
+        for row in self._mailroom.catalogue.jobs.backlog():
             names = (row["queue"], row["stage"], row["state"])
             number.add_metric(names, row["count"])
             age.add_metric(names, max(0.0, now - (row["oldest"] or now)))

@@ -15,7 +15,7 @@ from workers.settings import Settings
 log = logging.getLogger(__name__)
 
 SERVED = (QueueName.INGEST, QueueName.DELIVER, QueueName.RECLASSIFY)
-#: Hints in a queue at most: enough to keep every worker busy, few enough that a flood of jobs stays in the ledger.
+#: Hints in a queue at most: enough to keep every worker busy, few enough that a flood of jobs stays in the job store.
 QUEUE_CAP = 64
 #: A job hinted less than this long ago is not hinted again, unless the queue is empty.
 REMEMBER_SECONDS = 10.0
@@ -26,7 +26,7 @@ class Sweeper:
 
     def __init__(self, settings: Settings) -> None:
         # The catalogue alone, not a House: this process is there all the time and should be small.
-        self._settings, self._ledger = settings, open_catalogue(settings.catalogue_url).ledger
+        self._settings, self._jobs = settings, open_catalogue(settings.catalogue_url).jobs
         self._hints = Notifier(settings)
         self._hinted: dict[str, float] = {}
 
@@ -50,7 +50,7 @@ class Sweeper:
         room = QUEUE_CAP - waiting
         if room <= 0:
             return 0
-        due = self._ledger.due(queue, room + len(self._hinted))
+        due = self._jobs.due(queue, room + len(self._hinted))
         # With an empty queue what was hinted before is lost (FLUSHALL, a killed worker): say it again.
         fresh = [job for job in due if waiting == 0 or job not in self._hinted][:room]
         sent = 0

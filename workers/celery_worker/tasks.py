@@ -56,15 +56,15 @@ class Worker:
 
     def _claim(self, queue: QueueName, job_id: str | None = None) -> Job | None:
         seconds = self.mailroom.settings.workers.lease_seconds
-        return next(iter(self.mailroom.catalogue.ledger.claim(queue, owner(), seconds, job_id=job_id)), None)
+        return next(iter(self.mailroom.catalogue.jobs.claim(queue, owner(), seconds, job_id=job_id)), None)
 
     def _execute(self, queue: QueueName, job: Job) -> None:
         fault("claimed", job.subject)
-        ledger = self.mailroom.catalogue.ledger
-        with heartbeat(ledger, job, self.mailroom.settings.workers.lease_seconds):
+        job_store = self.mailroom.catalogue.jobs
+        with heartbeat(job_store, job, self.mailroom.settings.workers.lease_seconds):
             self._runners[queue].run(job)
         if queue is QueueName.INGEST:
-            self._hints.notify(ledger, QueueName.DELIVER)
+            self._hints.notify(job_store, QueueName.DELIVER)
 
     def close(self) -> None:
         self.mailroom.close()

@@ -124,9 +124,9 @@ class Local:
 
     def retry(self, document_id: str) -> None:
         readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
-        if not self._mailroom.catalogue.ledger.retry(document_id):
+        if not self._mailroom.catalogue.jobs.retry(document_id):
             raise Refused("conflict", f"Document {document_id} is still on its way; wait until it has ended.")
-        self._mailroom.notifier.notify(self._mailroom.catalogue.ledger, QueueName.INGEST)
+        self._mailroom.notifier.notify(self._mailroom.catalogue.jobs, QueueName.INGEST)
 
     def delete(self, document_id: str) -> None:
         readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
@@ -162,7 +162,7 @@ class Local:
 
     def jobs(self) -> Json:
         catalogue = self._mailroom.catalogue
-        counts, backlog = dict(catalogue.documents.counts()), schemas.backlog(catalogue.ledger.backlog())
+        counts, backlog = dict(catalogue.documents.counts()), schemas.backlog(catalogue.jobs.backlog())
         return _json(schemas.Jobs(documents=counts, jobs=backlog, broker=self._mailroom.notifier.waiting()))
 
     def close(self) -> None:

@@ -68,14 +68,14 @@ class Writer:
 
     def step(self) -> int:
         """Publish what is waiting; returns how many documents became searchable."""
-        writer, ledger = self._mailroom.writer, self._mailroom.catalogue.ledger
+        writer, job_store = self._mailroom.writer, self._mailroom.catalogue.jobs
         started = time.monotonic()
         self._look_after_index()
         self._follow_model()
         self._go_on_with_rebuild()
         self._replay()
         self._go_on_beside()
-        jobs = ledger.claim(QueueName.INDEX, owner(), self._mailroom.settings.workers.lease_seconds * 3, limit=BATCH)
+        jobs = job_store.claim(QueueName.INDEX, owner(), self._mailroom.settings.workers.lease_seconds * 3, limit=BATCH)
         try:
             added = [(job, document) for job in jobs if (document := self._added(job)) is not None]
             self._compare({document.number for _, document in added})
@@ -83,7 +83,7 @@ class Writer:
             generation = writer.publish()
         except Unavailable as error:
             for job in jobs:
-                ledger.release(job, PAUSE_SECONDS, error.code, error.detail, counted=False)
+                job_store.release(job, PAUSE_SECONDS, error.code, error.detail, counted=False)
             raise
         fault("writer.published")
         seconds = (time.monotonic() - started) / max(1, len(added))
@@ -175,7 +175,7 @@ class Writer:
         except (MailroomError, ValueError, RuntimeError) as error:
             log.exception("document %s cannot be added to the index", document.id)
             code = error.code if isinstance(error, MailroomError) else "internal"
-            self._mailroom.catalogue.ledger.release(job, 5.0, code, str(error))
+            self._mailroom.catalogue.jobs.release(job, 5.0, code, str(error))
             return None
 
     def _add(self, document: Document) -> bool:
@@ -191,7 +191,7 @@ class Writer:
             f"The document could not be added to the index; see the writer's log, then `mailroom retry {job.subject}`."
         )
         outcome = Outcome(Stage.INDEX, state=State.QUARANTINED, reason="attempts-exhausted", detail=detail)
-        self._mailroom.catalogue.ledger.commit(job, outcome)
+        self._mailroom.catalogue.jobs.commit(job, outcome)
 
     def _end(self, job: Job, document: Document, generation: str, seconds: float) -> bool:
         """A document with a review reason ends there, searchable all the same."""
@@ -203,7 +203,7 @@ class Writer:
             reason=document.reason,
             detail=document.detail,
         )
-        return self._mailroom.catalogue.ledger.commit(job, outcome) is not None
+        return self._mailroom.catalogue.jobs.commit(job, outcome) is not None
 
     def _compare(self, fresh: set[int]) -> None:
         """Drop what was deleted, add what is missing. Search hides a deleted document at once; here its passages leave

@@ -34,7 +34,7 @@ def make_app(settings: Settings, patience: float = WORKER_PATIENCE, sender: bool
         accept_content=["json"],
         task_acks_late=True,
         task_reject_on_worker_lost=True,
-        task_acks_on_failure_or_timeout=True,  # the outcome is in the ledger; the sweeper decides, not the broker
+        task_acks_on_failure_or_timeout=True,  # the outcome is in the job store; the sweeper decides, not the broker
         task_queues=[Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
         task_default_queue="ingest",
         task_create_missing_queues=False,

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Leases(Protocol):
-    """What is done to a lease while the work goes on: see `indexes.catalogue.ledger.JobStore`."""
+    """What is done to a lease while the work goes on: see `indexes.catalogue.jobs.JobStore`."""
 
     def renew(self, job: Job, seconds: float) -> bool: ...
 

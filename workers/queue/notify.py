@@ -24,7 +24,7 @@ NOTIFY_EVERY = 0.2
 
 
 class DueJobs(Protocol):
-    """The jobs that can be claimed now: see `indexes.catalogue.ledger.JobStore.due`."""
+    """The jobs that can be claimed now: see `indexes.catalogue.jobs.JobStore.due`."""
 
     def due(self, queue: QueueName, limit: int = 1000) -> list[str]: ...
 
@@ -53,13 +53,13 @@ class Notifier:
             log.warning("the broker took no hint (%s); the sweeper will send it", type(error).__name__)
             return False
 
-    def notify(self, ledger: DueJobs, queue: QueueName) -> None:
+    def notify(self, job_store: DueJobs, queue: QueueName) -> None:
         """Hint at the oldest due jobs, one for each worker process, at most every ``NUDGE_EVERY`` seconds: a worker that
         is awake goes on by itself."""
         if time.monotonic() - self._nudged.get(queue, 0.0) < NOTIFY_EVERY:
             return
         self._nudged[queue] = time.monotonic()
-        for job_id in ledger.due(queue, self._settings.workers.concurrency):
+        for job_id in job_store.due(queue, self._settings.workers.concurrency):
             self.send(queue, job_id)
 
     def waiting(self) -> dict[str, int] | None:

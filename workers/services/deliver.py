@@ -39,7 +39,7 @@ class Deliver:
         self._webhook = Webhook(settings.webhooks.endpoints)
 
     def run(self, job: Job) -> None:
-        ledger = self._catalogue.ledger
+        job_store = self._catalogue.jobs
         kind, target = job.payload["kind"], job.payload["target"]
         try:
             document = self._catalogue.documents.get(job.subject)
@@ -48,10 +48,10 @@ class Deliver:
             else:
                 handler = {"folder": self._folder, "failed": self._failed, "webhook": self._post}[kind]
                 receipt = handler(job, document, target)
-            ledger.complete(job, {"kind": kind, "target": target, "receipt": receipt, "attempt": job.attempt})
+            job_store.complete(job, {"kind": kind, "target": target, "receipt": receipt, "attempt": job.attempt})
         except (Gone, Misconfigured, Refused, Rejected) as error:
             log.error("delivery %s of document %s is parked: %s", job.id, job.subject, error)
-            ledger.park(job, error.code, error.detail)
+            job_store.park(job, error.code, error.detail)
         except (Unavailable, OSError) as error:
             self._again(job, error)
 
@@ -59,10 +59,10 @@ class Deliver:
         code = error.code if isinstance(error, MailroomError) else "store-unavailable"
         detail = error.detail if isinstance(error, MailroomError) else f"{type(error).__name__}: {error}"
         if job.attempt > len(SCHEDULE):
-            self._catalogue.ledger.park(job, code, f"Given up after {job.attempt} attempts: {detail}")
+            self._catalogue.jobs.park(job, code, f"Given up after {job.attempt} attempts: {detail}")
             return
         delay = SCHEDULE[job.attempt - 1] * random.uniform(1.0, 1.2)
-        self._catalogue.ledger.release(job, delay, code, detail)
+        self._catalogue.jobs.release(job, delay, code, detail)
 
     def _folder(self, job: Job, document: Document, template: str) -> str:
         """A copy under the folder root; never overwrites another content, and a repeat finds its own copy."""

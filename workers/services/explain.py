@@ -71,7 +71,7 @@ class PredictionExplainer:
         for hit in snapshot.vectors.search(middle.astype(np.float32), PASSAGES, allowed):
             best.setdefault(hit.document_number, (hit.chunk, hit.score))
         nearest = sorted(best.values(), key=lambda each: -each[1])[:EXAMPLES]
-        chunks = catalogue.chunks.chunks([key for key, _ in nearest])
+        chunks = catalogue.chunks.by_key([key for key, _ in nearest])
         documents = catalogue.documents.by_number(best)
         found = [(documents.get(key >> ORDINAL_BITS), chunks.get(key), score) for key, score in nearest]
         return tuple(

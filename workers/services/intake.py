@@ -35,7 +35,7 @@ def record(
         _still_there(mailroom, content_hash)
         document, created = mailroom.catalogue.documents.receive(content_hash, size, arrival)
     if created:
-        notifier.notify(mailroom.catalogue.ledger, QueueName.INGEST)
+        notifier.notify(mailroom.catalogue.jobs, QueueName.INGEST)
     return document, created
 
 

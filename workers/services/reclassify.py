@@ -76,9 +76,9 @@ class Reclassify:
 
     def run(self, job: Job) -> None:
         """One batch. A fault of the surroundings gives the job back; one that stays parks it, which the plan shows."""
-        ledger, attempts = self._mailroom.catalogue.ledger, self._mailroom.settings.workers.max_attempts
+        job_store, attempts = self._mailroom.catalogue.jobs, self._mailroom.settings.workers.max_attempts
         if job.attempt > attempts:
-            ledger.park(job, "attempts-exhausted", f"A batch of plan {job.subject} failed {attempts} times.")
+            job_store.park(job, "attempts-exhausted", f"A batch of plan {job.subject} failed {attempts} times.")
             return
         try:
             if job.stage == "compare":
@@ -86,12 +86,12 @@ class Reclassify:
             else:
                 self._mailroom.catalogue.plans.execute(job)
         except Unavailable as error:
-            ledger.release(job, backoff(job.attempt), error.code, error.detail, counted=False)
+            job_store.release(job, backoff(job.attempt), error.code, error.detail, counted=False)
         except MailroomError as error:
-            ledger.park(job, error.code, error.detail)
+            job_store.park(job, error.code, error.detail)
         except Exception as error:
             log.exception("%s of plan %s failed", job.stage, job.subject)
-            ledger.release(job, backoff(job.attempt), "internal", type(error).__name__)
+            job_store.release(job, backoff(job.attempt), "internal", type(error).__name__)
 
     def drain(self, plan_id: str) -> None:
         """Run the plan's jobs in this process until none is left to claim."""
@@ -102,14 +102,14 @@ class Reclassify:
         """Run due jobs in this process, for installations without a worker; yields the plan's open batches after each.
         What others hold or what waits for its next attempt is waited for."""
         seconds = self._mailroom.settings.workers.lease_seconds
-        ledger, plans = self._mailroom.catalogue.ledger, self._mailroom.catalogue.plans
+        job_store, plans = self._mailroom.catalogue.jobs, self._mailroom.catalogue.plans
         while open_jobs := plans.get(plan_id)["open_jobs"]:
             yield open_jobs
-            claimed = ledger.claim(QueueName.RECLASSIFY, owner(), seconds)
+            claimed = job_store.claim(QueueName.RECLASSIFY, owner(), seconds)
             if not claimed:
                 time.sleep(WAIT_SECONDS)
                 continue
-            with heartbeat(ledger, claimed[0], seconds):
+            with heartbeat(job_store, claimed[0], seconds):
                 self.run(claimed[0])
 
     def _compare(self, job: Job) -> None:

@@ -39,7 +39,7 @@ def approve(mailroom: Mailroom, document: Document, labels: Sequence[str], who: 
     data |= {"also": also} if also else {}
     if not catalogue.reviews.decide(item, data):
         raise Refused("conflict", f"Document {document.id} changed meanwhile; look at it again.")
-    mailroom.notifier.notify(catalogue.ledger, QueueName.DELIVER)
+    mailroom.notifier.notify(catalogue.jobs, QueueName.DELIVER)
     return catalogue.documents.get(document.id)
 
 

@@ -81,7 +81,7 @@ class Similar:
         """With the beginning of each document. What was deleted or forbidden since the snapshot is not in the catalogue."""
         numbers = {hit.document_number for hit in hits if hit.document_number in allowed}
         openings = [chunk_key(number, ordinal) for number in numbers for ordinal in range(OPENING)]
-        chunks = self._mailroom.catalogue.chunks.chunks({*openings, *(hit.chunk for hit in hits)})
+        chunks = self._mailroom.catalogue.chunks.by_key({*openings, *(hit.chunk for hit in hits)})
         documents = self._mailroom.catalogue.documents.by_number(numbers)
         for hit in hits:
             number = hit.chunk >> ORDINAL_BITS

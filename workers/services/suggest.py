@@ -56,7 +56,7 @@ class Suggestions:
     def _titles(self, lexical: Lexical, allowed: DocumentNumbers, typed: str) -> list[Suggestion]:
         """Each text once, those that begin with ``typed`` first."""
         keys = [hit.chunk for hit in lexical.titled(typed, TITLE_DEPTH, allowed)]
-        chunks = self._mailroom.catalogue.chunks.chunks(keys)
+        chunks = self._mailroom.catalogue.chunks.by_key(keys)
         documents = self._mailroom.catalogue.documents.by_number({key >> ORDINAL_BITS for key in chunks})
         held = [
             (documents[number], chunks[key])
@@ -74,7 +74,7 @@ class Suggestions:
         before = typed[: len(typed) - len(typed.split()[-1])].lstrip() if typed.split() else ""
         found = lexical.completions(typed, limit, allowed)
         keys = {hit.chunk for _, hits in found for hit in hits if hit.document_number in allowed}
-        chunks = self._mailroom.catalogue.chunks.chunks(keys)
+        chunks = self._mailroom.catalogue.chunks.by_key(keys)
         for word, hits in found:
             written = Counter(spelt(word, chunks[hit.chunk].text) for hit in hits if hit.chunk in chunks)
             written.pop(None, None)

@@ -1,5 +1,5 @@
 """The tray: a watched folder. A file is taken when it is complete, claimed by a rename, and let go of only when the
-ledger has it.
+job store has it.
 
     settle   regular file; size, time and inode unchanged for a while; open for writing nowhere; opens as what it claims
     claim    rename to .claim/ID, its place written down beforehand: two watchers never take one file
@@ -130,8 +130,8 @@ class Tray:
 
     def _once_more(self, document: Document) -> None:
         """A content that failed before and is dropped in again is tried again: a file never vanishes without an answer."""
-        if document.state in (State.FAILED, State.QUARANTINED) and self._mailroom.catalogue.ledger.retry(document.id):
-            self._hints.notify(self._mailroom.catalogue.ledger, QueueName.INGEST)
+        if document.state in (State.FAILED, State.QUARANTINED) and self._mailroom.catalogue.jobs.retry(document.id):
+            self._hints.notify(self._mailroom.catalogue.jobs, QueueName.INGEST)
 
     def _refuse(self, claim: Path, place: str, error: MailroomError | OSError) -> None:
         """Too large, or not ours to read: into failed/ with its reason. Anything else is the surroundings', and the claim

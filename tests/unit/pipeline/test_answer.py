@@ -49,11 +49,11 @@ def mailroom(tmp_path_factory: pytest.TempPathFactory):
         document, _ = catalogue.documents.receive(f"{n:064x}", 1, arrival)
         held = [text_of(n, ordinal) for ordinal in range(EACH)]
         chunks = tuple(Chunk(i, text, 0, len(text)) for i, text in enumerate(held))
-        job = catalogue.ledger.claim(QueueName.INGEST, "test", 60)[0]
+        job = catalogue.jobs.claim(QueueName.INGEST, "test", 60)[0]
         outcome = Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED)
-        job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
+        job = catalogue.jobs.commit(job, outcome, keep=True, seconds=60)
         vectors = Hashed().embed(held)
-        catalogue.ledger.commit(job, Outcome("embed", vectors=vectors, embedder="hashed", state=State.INDEXED))
+        catalogue.jobs.commit(job, Outcome("embed", vectors=vectors, embedder="hashed", state=State.INDEXED))
         texts |= {chunk_key(document.number, i): text for i, text in enumerate(held)}
         ids[document.number] = document.id
     keys = np.array(list(texts), np.int64)
@@ -120,11 +120,11 @@ def finder_of(texts: list[str], embedder: object, look: Reranking | None = None)
     ids: dict[str, str] = {}
     for n, text in enumerate(texts):
         document, _ = catalogue.documents.receive(f"{n:064x}", 1, Arrival("test", f"{n}.txt", 1.0))
-        job = catalogue.ledger.claim(QueueName.INGEST, "test", 60)[0]
+        job = catalogue.jobs.claim(QueueName.INGEST, "test", 60)[0]
         outcome = Outcome("chunk", chunks=(Chunk(0, text, 0, len(text)),), next_stage=Stage.EMBED)
-        job = catalogue.ledger.commit(job, outcome, keep=True, seconds=60)
+        job = catalogue.jobs.commit(job, outcome, keep=True, seconds=60)
         outcome = Outcome("embed", vectors=Hashed().embed([text]), embedder="hashed", state=State.INDEXED)
-        catalogue.ledger.commit(job, outcome)
+        catalogue.jobs.commit(job, outcome)
         held[chunk_key(document.number, 0)], ids[document.id] = text, text
     vectors = MemoryVectors(np.array(list(held), np.int64), Hashed().embed(texts))
     numbers = frozenset(key >> 20 for key in held)

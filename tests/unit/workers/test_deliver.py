@@ -29,7 +29,7 @@ def filed(mailroom: Mailroom) -> dict[str, str]:
 
 
 def claim(mailroom: Mailroom) -> Job:
-    return mailroom.catalogue.ledger.claim(QueueName.DELIVER, "test", 60)[0]
+    return mailroom.catalogue.jobs.claim(QueueName.DELIVER, "test", 60)[0]
 
 
 def events(mailroom: Mailroom, document: Document) -> list[Event]:
@@ -40,8 +40,8 @@ def fail(mailroom: Mailroom, name: str, content: bytes, source: str = "tray") ->
     """A document that the parser rejected, its delivery into the tray's failed/ waiting."""
     content_hash, size = mailroom.blobs.put([content], limit=1 << 20)
     document, _ = mailroom.catalogue.documents.receive(content_hash, size, Arrival(source, name, time.time()))
-    (job,) = mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 60)
-    mailroom.catalogue.ledger.commit(
+    (job,) = mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 60)
+    mailroom.catalogue.jobs.commit(
         job,
         Outcome(
             Stage.PARSE,
@@ -109,9 +109,9 @@ def test_a_folder_that_cannot_be_written_is_tried_again(mailroom: Mailroom) -> N
     mailroom.settings.folders_root.write_text("a file where the folder should be")
     mailroom.deliver.run(claim(mailroom))
     assert events(mailroom, document) == []
-    (row,) = [row for row in mailroom.catalogue.ledger.backlog() if row["queue"] == "deliver"]
+    (row,) = [row for row in mailroom.catalogue.jobs.backlog() if row["queue"] == "deliver"]
     assert (row["state"], row["count"]) == ("waiting", 1)
-    assert mailroom.catalogue.ledger.due(QueueName.DELIVER) == []  # not at once
+    assert mailroom.catalogue.jobs.due(QueueName.DELIVER) == []  # not at once
 
 
 def test_a_deleted_document_is_not_delivered(mailroom: Mailroom) -> None:

@@ -52,7 +52,7 @@ def arrive(mailroom: Mailroom, number: int, text: str | None = None) -> str:
     """A document embedded by the model in force, that waits for the writer; its id."""
     text = text or text_of(number)
     document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, Arrival("tray", f"{number}.txt", 0.0))
-    (job,) = mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 60)
+    (job,) = mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 60)
     embedder = mailroom.embedders.current()
     outcome = Outcome(
         Stage.EMBED,
@@ -61,7 +61,7 @@ def arrive(mailroom: Mailroom, number: int, text: str | None = None) -> str:
         embedder=embedder.digest,
         next_stage=Stage.INDEX,
     )
-    assert mailroom.catalogue.ledger.commit(job, outcome)
+    assert mailroom.catalogue.jobs.commit(job, outcome)
     return document.id
 
 
@@ -146,14 +146,14 @@ def test_what_changes_meanwhile_is_in_the_index_that_is_swapped_in(mailroom: Mai
     settle(writer)
     mailroom.catalogue.documents.delete(ids[0])
     kept = mailroom.catalogue.documents.get(ids[1])
-    mailroom.catalogue.ledger.retry(kept.id)  # cut anew: other passages, whose vectors both models have to make
-    (job,) = mailroom.catalogue.ledger.claim(QueueName.INGEST, "test", 60)
+    mailroom.catalogue.jobs.retry(kept.id)  # cut anew: other passages, whose vectors both models have to make
+    (job,) = mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 60)
     text = "leaseage leaseage tenantful"
     vectors = mailroom.embedders.current().embed([text])
     chunks = (Chunk(0, text, 0, len(text)),)
     digest = mailroom.embedders.current().digest
     outcome = Outcome(Stage.EMBED, chunks=chunks, vectors=vectors, embedder=digest, next_stage=Stage.INDEX)
-    mailroom.catalogue.ledger.commit(job, outcome)
+    mailroom.catalogue.jobs.commit(job, outcome)
     writer.step()
     serve(mailroom, OTHER, writer)
     writer._compared_at = float("-inf")

@@ -72,7 +72,7 @@ def receive(settings: Settings, count: int) -> list[str]:
     catalogue = open_catalogue(settings.catalogue_url)
     for number in range(count):
         catalogue.documents.receive(f"{number:064x}", 1, Arrival("tray", f"{number}.txt", 0.0))
-    return catalogue.ledger.due(QueueName.INGEST)
+    return catalogue.jobs.due(QueueName.INGEST)
 
 
 def test_hints_arrive_however_long_the_path(settings: Settings, broker: subprocess.Popen[bytes]) -> None:
@@ -121,25 +121,25 @@ def test_the_sweeper_hints_all_without_a_flood_and_again_after_a_loss(
 @pytest.mark.parametrize("settings", ["short"], indirect=True)
 def test_a_heartbeat_keeps_a_short_lease(settings: Settings) -> None:
     receive(settings, 1)
-    ledger = open_catalogue(settings.catalogue_url).ledger
-    (job,) = ledger.claim(QueueName.INGEST, "one", 0.6)
-    with heartbeat(ledger, job, 0.6):
+    job_store = open_catalogue(settings.catalogue_url).jobs
+    (job,) = job_store.claim(QueueName.INGEST, "one", 0.6)
+    with heartbeat(job_store, job, 0.6):
         time.sleep(1.2)
-        assert ledger.claim(QueueName.INGEST, "two", 60) == []
+        assert job_store.claim(QueueName.INGEST, "two", 60) == []
     time.sleep(0.7)
-    assert len(ledger.claim(QueueName.INGEST, "two", 60)) == 1
+    assert len(job_store.claim(QueueName.INGEST, "two", 60)) == 1
 
 
 @pytest.mark.parametrize("settings", ["short"], indirect=True)
 def test_a_stopped_worker_hands_its_job_back_uncounted(settings: Settings) -> None:
     receive(settings, 1)
-    ledger = open_catalogue(settings.catalogue_url).ledger
-    (job,) = ledger.claim(QueueName.INGEST, "one", 60)
-    with pytest.raises(SystemExit), heartbeat(ledger, job, 60):
+    job_store = open_catalogue(settings.catalogue_url).jobs
+    (job,) = job_store.claim(QueueName.INGEST, "one", 60)
+    with pytest.raises(SystemExit), heartbeat(job_store, job, 60):
         sys.exit(0)
-    (again,) = ledger.claim(QueueName.INGEST, "two", 60)
+    (again,) = job_store.claim(QueueName.INGEST, "two", 60)
     assert again.attempt == 1
-    assert not ledger.renew(job, 60)
+    assert not job_store.renew(job, 60)
 
 
 def test_the_watchdog_barks_only_at_a_sleeper() -> None:

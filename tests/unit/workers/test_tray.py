@@ -192,7 +192,7 @@ def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(mailroom: Mailro
     found = arrived(mailroom)
     assert {path: (d.access, d.size) for path, d in found.items()} == {"hr/a.txt": (("group:hr",), len(TEXT))}
     assert list((tray.root / CLAIMS).iterdir()) == []
-    assert len(mailroom.catalogue.ledger.due("ingest")) == 1
+    assert len(mailroom.catalogue.jobs.due("ingest")) == 1
 
 
 def test_a_file_that_changes_while_it_is_read_goes_back(
@@ -219,10 +219,10 @@ def test_a_file_that_changes_while_it_is_read_goes_back(
 def test_a_failed_content_dropped_in_again_is_tried_again(mailroom: Mailroom, tray: Tray) -> None:
     (tray.root / "a.txt").write_bytes(TEXT)
     assert settle(tray) == 1
-    (job,) = mailroom.catalogue.ledger.claim("ingest", "test", 60)
+    (job,) = mailroom.catalogue.jobs.claim("ingest", "test", 60)
     from pipeline.documents import Outcome
 
-    mailroom.catalogue.ledger.commit(job, Outcome("parse", state=State.FAILED, reason="damaged"))
+    mailroom.catalogue.jobs.commit(job, Outcome("parse", state=State.FAILED, reason="damaged"))
     (tray.root / "a.txt").write_bytes(TEXT)
     assert settle(tray) == 1
     assert arrived(mailroom)["a.txt"].state is State.PROCESSING

@@ -241,9 +241,9 @@ def document_record(document_id: str, app: App, access: Reader) -> Record:
 def retry_document(document_id: str, app: App, access: Uploader) -> DocumentOut:
     """Send a failed, quarantined or reviewed document through the path again."""
     readable(app.mailroom.catalogue, access.caller, document_id)
-    if not app.mailroom.catalogue.ledger.retry(document_id):
+    if not app.mailroom.catalogue.jobs.retry(document_id):
         raise Refused("conflict", f"Document {document_id} is still on its way; wait until it has ended.")
-    app.notifier.notify(app.mailroom.catalogue.ledger, QueueName.INGEST)
+    app.notifier.notify(app.mailroom.catalogue.jobs, QueueName.INGEST)
     return DocumentOut.of(app.mailroom.catalogue.documents.get(document_id))
 
 

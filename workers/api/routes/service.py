@@ -38,7 +38,7 @@ def jobs(app: App, _: Administrator) -> Jobs:
     catalogue = app.mailroom.catalogue
     return Jobs(
         documents=dict(catalogue.documents.counts()),
-        jobs=backlog(catalogue.ledger.backlog()),
+        jobs=backlog(catalogue.jobs.backlog()),
         broker=app.notifier.waiting(),
     )
 

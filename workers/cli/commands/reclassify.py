@@ -120,7 +120,7 @@ def _follow(shared: Context, plan_id: str, word: str, jobs: int, inline: bool) -
 def _watched(shared: Context, plan_id: str) -> Iterator[int]:
     """The number of open batches while workers do them. Raises Refused("conflict") where none takes them up."""
     mailroom = shared.mailroom
-    mailroom.notifier.notify(mailroom.catalogue.ledger, QueueName.RECLASSIFY)
+    mailroom.notifier.notify(mailroom.catalogue.jobs, QueueName.RECLASSIFY)
     last, since = -1, time.monotonic()
     while left := mailroom.catalogue.plans.get(plan_id)["open_jobs"]:
         if left != last:
