@@ -17,11 +17,11 @@ from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk, Head
 from pipeline.errors import Refused
 from pipeline.facets import Facet, Facets
-from pipeline.fuse import fuse, rerank
-from pipeline.gather import Found, Gathered
+from pipeline.fuse import fuse, rerank_order
+from pipeline.gather import HitCollector, ResolvedHit
 from pipeline.ingest import passage_text
 from pipeline.ports import Embedder, Lexical, Reranker, Vectors
-from pipeline.query import Clause, meaning, parse, spelling, strict
+from pipeline.query import Query, parse
 from pipeline.questions import (
     ORDINAL_BITS,
     Answer,
@@ -49,9 +49,10 @@ NOT_FOUND = "Not found in your documents."
 
 
 class ReadableDocuments(Protocol):
-    """Which documents a caller may read, and their facets: see `indexes.catalogue.documents.DocumentStore`."""
+    """Finds the documents that a caller may read and counts their facets: see `indexes.catalogue.documents.DocumentStore`."""
 
-    def visible(self, caller: Caller, filters: Filters) -> DocumentNumbers: ...
+    def visible(self, caller: Caller, filters: Filters) -> DocumentNumbers:
+        """Return the numbers of the searchable documents that the caller may read and that pass the filters."""
 
     def facets(
         self,
@@ -60,13 +61,15 @@ class ReadableDocuments(Protocol):
         names: Sequence[str],
         limit: int = 20,
         among: DocumentNumbers | None = None,
-    ) -> tuple[Facet, ...]: ...
+    ) -> tuple[Facet, ...]:
+        """Count the values of the named facets over the documents ``among`` that pass; ``limit`` values each."""
 
 
 class ChunkTexts(Protocol):
-    """The texts behind the hits: see `indexes.catalogue.chunks.ChunkStore`."""
+    """Reads the texts of hits: see `indexes.catalogue.chunks.ChunkStore`."""
 
-    def with_documents(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]: ...
+    def with_documents(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
+        """Return the chunks that exist, by key, with their documents."""
 
 
 class Index(Protocol):
@@ -79,34 +82,37 @@ class Index(Protocol):
 
 
 class IndexReader(Protocol):
-    """`indexes.reader.IndexReader`."""
+    """Opens the newest snapshot, as `indexes.reader.IndexReader`."""
 
     stale: bool
 
-    def snapshot(self) -> Index: ...
+    def snapshot(self) -> Index:
+        """Return the newest snapshot that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reranking:
-    """A reranker, how many of the best passages it reads again, and whether it does so by default."""
+    """A reranker, how many of the best passages it reads, and whether it does so if the request does not say."""
 
     reranker: Reranker
     passages: int = 20
-    unasked: bool = True
+    by_default: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """The documents that a caller may read, and those of them that the filters keep: the same object without filters."""
+    """The documents that a caller may read, and those of them that pass the filters: the same object without filters."""
 
     readable: DocumentNumbers
     allowed: DocumentNumbers
 
 
 class Finder:
-    """Search and answers for one installation. Thread-safe when its parts are. Without ``reranking`` the fused ranking is
-    final. ``embedder_of`` returns, by digest, the model of an index that was not built with ``embedder``; without it such
-    an index is searched by words alone."""
+    """Search and answers for one installation. Thread-safe if its parts are.
+
+    Without ``reranking`` the fused ranking is final. ``embedder_of`` returns, by digest, the model of an index that was
+    not built with ``embedder``; if it returns None, such an index is searched by words alone.
+    """
 
     def __init__(
         self,
@@ -119,28 +125,31 @@ class Finder:
     ) -> None:
         self._documents, self._chunks, self._reader, self._embedder = documents, chunks, reader, embedder
         self._embedder_of = embedder_of
-        self._second_look = reranking
+        self._reranking = reranking
 
     def search(self, caller: Caller, request: SearchRequest) -> SearchResult:
-        """Return a page of passages that the caller may read. Raises Refused for a request out of bounds or a bad query."""
+        """Return a page of passages that the caller may read. Raises Refused for a request out of bounds or a bad
+        query."""
         check(request)
-        clauses = parse(request.query, request.plain)
+        query = parse(request.query, request.plain)
         index = self._reader.snapshot()
-        sight = self._sight(caller, request.filters)
-        parts = self._retrieve(index, request, clauses, sight) if sight.allowed else {}
-        hits = fuse(parts, spelling(clauses))
+        visibility = self._visibility(caller, request.filters)
+        parts = self._retrieve(index, request, query, visibility) if visibility.allowed else {}
+        hits = fuse(parts, query.spelling)
         end = request.offset + request.k
-        gathered = Gathered(request, None if request.plain or not strict(clauses) else index.lexical)
+        collector = HitCollector(request, query, None if request.plain or not query.strict else index.lexical)
         # A query of codes and phrases asks for a spelling; a reranker would judge the meaning.
-        look = self._look(request) if spelling(clauses) < 1.0 else None
-        # The ranking never depends on the page asked for, or a passage would be on two pages or on none.
-        unread = self._gather(gathered, hits, parts, sight.allowed, max(end, look.passages) if look else end)
-        ranked = _reranked(look, request.query, gathered.found) if look else gathered.found
-        texts = (hit.chunk.text for hit in ranked[request.offset : end])
-        marks = [index.lexical.highlights(request.query, text, request.plain, sight.readable) for text in texts]
-        page = [hit.passage(marked) for hit, marked in zip(ranked[request.offset : end], marks, strict=True)]
-        whole = not unread and all(len(hits) < MAX_DEPTH for hits in parts.values())
-        return SearchResult(tuple(page), len(ranked), whole, index.generation, self._reader.stale)
+        reranking = self._reranking_for(request) if query.spelling < 1.0 else None
+        # The ranking never depends on the requested page, or a passage would be on two pages or on none.
+        depth = max(end, reranking.passages) if reranking else end
+        is_complete = self._collect(collector, hits, parts, visibility.allowed, depth)
+        ranked = _reranked(reranking, request.query, collector.hits) if reranking else collector.hits
+        passages = tuple(
+            hit.passage(index.lexical.highlights(query, hit.chunk.text, visibility.readable))
+            for hit in ranked[request.offset : end]
+        )
+        is_exact = is_complete and all(len(hits) < MAX_DEPTH for hits in parts.values())
+        return SearchResult(passages, len(ranked), is_exact, index.generation, self._reader.stale)
 
     def validate(self, caller: Caller, request: SearchRequest, names: Sequence[str] = (), limit: int = 20) -> None:
         """Raise Refused as a search with these facets would, without searching."""
@@ -150,23 +159,23 @@ class Finder:
         self._documents.visible(caller, request.filters)
 
     def facets(self, caller: Caller, request: SearchRequest, names: Sequence[str], limit: int = 20) -> Facets:
-        """Count facet values over the documents that the caller may read, that pass the filters and that contain the query's
-        words, up to FACET_DEPTH passages. With mode "vector", or if no document has the words, count over the documents
-        of the nearest passages."""
+        """Count facet values over the documents that the caller may read, that pass the filters and that contain the
+        query's words, up to FACET_DEPTH passages. With mode "vector", or if no document has the words, count over the
+        documents of the nearest passages."""
         check(request)
         facets.check(names, limit)
-        clauses = parse(request.query, request.plain)
+        query = parse(request.query, request.plain)
         index = self._reader.snapshot()
-        sight = self._sight(caller, request.filters)
-        worded, hits = request.mode != "vector", Hits.of(())
-        if worded and sight.allowed:
-            hits = Hits.of(self._worded(index, request, FACET_DEPTH, sight))
-        if sight.allowed and not len(hits) and not strict(clauses):
-            worded = False
-            hits = fuse(self._retrieve(index, request, clauses, sight))
+        visibility = self._visibility(caller, request.filters)
+        by_words, hits = request.mode != "vector", Hits.of(())
+        if by_words and visibility.allowed:
+            hits = Hits.of(index.lexical.search(query, FACET_DEPTH, visibility.allowed, visibility.readable))
+        if visibility.allowed and not len(hits) and not query.strict:
+            by_words = False
+            hits = fuse(self._retrieve(index, request, query, visibility))
         numbers = DocumentNumbers(hits.keys >> ORDINAL_BITS)
-        counted = self._documents.facets(caller, request.filters, names, limit, numbers)
-        return Facets(counted, len(numbers), worded and len(hits) < FACET_DEPTH)
+        counts = self._documents.facets(caller, request.filters, names, limit, numbers)
+        return Facets(counts, len(numbers), by_words and len(hits) < FACET_DEPTH)
 
     def ask(self, caller: Caller, question: str, filters: Filters | None = None, k: int = 5) -> Answer:
         """Return quotes that answer the question, or answered=False with the ``k`` nearest passages."""
@@ -178,62 +187,56 @@ class Finder:
             return Answer(question, False, NOT_FOUND, (), passages[:k], confidence)
         return Answer(question, True, " ".join(q.text for q in quotes), quotes, passages[:k], confidence)
 
-    def _sight(self, caller: Caller, filters: Filters) -> Visibility:
+    def _visibility(self, caller: Caller, filters: Filters) -> Visibility:
         readable = self._documents.visible(caller, Filters())
         return Visibility(readable, self._documents.visible(caller, filters) if filters != Filters() else readable)
 
-    def _worded(self, index: Index, request: SearchRequest, depth: int, sight: Visibility) -> Sequence[Hit]:
-        return index.lexical.search(request.query, depth, sight.allowed, request.plain, sight.readable)
-
     def _retrieve(
-        self, index: Index, request: SearchRequest, clauses: Sequence[Clause], sight: Visibility
-    ) -> dict[str, list[Hit]]:
-        """Ranked hits by part. The filter goes into each index; it is not applied afterwards."""
-        parts: dict[str, list[Hit]] = {}
+        self, index: Index, request: SearchRequest, query: Query, visibility: Visibility
+    ) -> dict[str, Sequence[Hit]]:
+        """Return ranked hits by part. Each index applies the filter itself, before ranking."""
+        parts: dict[str, Sequence[Hit]] = {}
         if request.mode != "vector":
-            parts["lexical"] = self._worded(index, request, MAX_DEPTH, sight)
-        words = meaning(clauses)
+            parts["lexical"] = index.lexical.search(query, MAX_DEPTH, visibility.allowed, visibility.readable)
         embedder = self._embedder if index.embedder in ("", self._embedder.digest) else None
-        if words and request.mode != "lexical" and (embedder := embedder or self._embedder_of(index.embedder)):
-            vector = embedder.embed([words])[0]
-            parts["vector"] = index.vectors.search(vector, MAX_DEPTH, sight.allowed)
+        if query.meaning and request.mode != "lexical" and (embedder := embedder or self._embedder_of(index.embedder)):
+            vector = embedder.embed([query.meaning])[0]
+            parts["vector"] = index.vectors.search(vector, MAX_DEPTH, visibility.allowed)
         return parts
 
-    def _gather(
+    def _collect(
         self,
-        gathered: Gathered,
+        collector: HitCollector,
         hits: Sequence[Hit],
-        parts: Mapping[str, list[Hit]],
+        parts: Mapping[str, Sequence[Hit]],
         allowed: DocumentNumbers,
-        wanted: int,
+        depth: int,
     ) -> bool:
-        """Read until there are ``wanted`` passages or some more; returns whether hits are left unread. Texts come from the
-        catalogue: what was deleted or forbidden since the snapshot is dropped here."""
-        worth_reading = gathered.worth_reading(hits)
-        while (missing := wanted - len(gathered.found)) > 0:
+        """Read texts until ``depth`` hits or some more are collected; return False if hits are left unread. Texts come
+        from the catalogue: what was deleted or forbidden since the snapshot is dropped here."""
+        worth_reading = collector.worth_reading(hits)
+        while (missing := depth - len(collector.hits)) > 0:
             batch = list(islice(worth_reading, min(MOST_TEXTS, max(FEWEST_TEXTS, 3 * missing // 2))))
             if not batch:
-                return False
+                return True
             keys = [hit.chunk for hit in batch]
             texts = self._chunks.with_documents(keys)
-            scores = {part: Hits.of(ranking).among(keys).score_of for part, ranking in parts.items()}
+            scores_by_part = {part: Hits.of(ranking).among(keys).score_of for part, ranking in parts.items()}
             for hit in batch:
                 if hit.chunk in texts and hit.document_number in allowed:
-                    explained = {
-                        part: chunk_scores[hit.chunk]
-                        for part, chunk_scores in scores.items()
-                        if hit.chunk in chunk_scores
-                    }
-                    gathered.add(Found(hit, *texts[hit.chunk], {**explained, "fused": hit.score}))
-        return next(worth_reading, None) is not None
+                    scores = {part: by[hit.chunk] for part, by in scores_by_part.items() if hit.chunk in by}
+                    collector.add(ResolvedHit(hit, *texts[hit.chunk], {**scores, "fused": hit.score}))
+        return next(worth_reading, None) is None
 
-    def _look(self, request: SearchRequest) -> Reranking | None:
-        """The reranking for this request, if any. Raises Refused("bad-request") if it requires one and none is configured."""
-        if request.rerank and self._second_look is None:
+    def _reranking_for(self, request: SearchRequest) -> Reranking | None:
+        """Return the reranking for this request, if any. Raises Refused("bad-request") if the request requires one and
+        none is configured."""
+        if request.rerank and self._reranking is None:
             raise Refused("bad-request", "rerank: no reranker serves here; the setting models.reranker names one.")
-        look = self._second_look
-        enabled = look is not None and (look.unasked if request.rerank is None else request.rerank)
-        return look if enabled else None
+        if self._reranking is None:
+            return None
+        enabled = self._reranking.by_default if request.rerank is None else request.rerank
+        return self._reranking if enabled else None
 
 
 def check(request: SearchRequest) -> None:
@@ -248,17 +251,17 @@ def check(request: SearchRequest) -> None:
 
 def check_quotes(quotes: Sequence[Quote], passages: Sequence[Passage]) -> tuple[Quote, ...]:
     """Return only the quotes whose text matches a passage exactly at the stated position."""
-    return tuple(q for q in quotes if any(_stands(q, p) for p in passages if p.document_id == q.document_id))
+    return tuple(q for q in quotes if any(_is_verbatim(q, p) for p in passages if p.document_id == q.document_id))
 
 
-def _reranked(look: Reranking, query: str, found: list[Found]) -> list[Found]:
-    """Rerank the best passages, question and passage read together. The hit's score stays the fused one."""
-    head, tail = found[: look.passages], found[look.passages :]
-    again = look.reranker.scores(query, [passage_text(hit.chunk.heading, hit.chunk.text) for hit in head])
-    places = rerank([passage.hit.score for passage in head], again.tolist())
-    return [replace(head[i], scores={**head[i].scores, "rerank": float(again[i])}) for i in places] + tail
-
-
-def _stands(quote: Quote, passage: Passage) -> bool:
+def _is_verbatim(quote: Quote, passage: Passage) -> bool:
     start, end = quote.start - passage.start, quote.end - passage.start
     return 0 <= start < end <= len(passage.text) and passage.text[start:end] == quote.text
+
+
+def _reranked(reranking: Reranking, query: str, hits: list[ResolvedHit]) -> list[ResolvedHit]:
+    """Return the hits with the best ones reranked. The hit's score stays the fused one."""
+    head, tail = hits[: reranking.passages], hits[reranking.passages :]
+    scores = reranking.reranker.scores(query, [passage_text(hit.chunk.heading, hit.chunk.text) for hit in head])
+    order = rerank_order([hit.hit.score for hit in head], scores.tolist())
+    return [replace(head[i], scores={**head[i].scores, "rerank": float(scores[i])}) for i in order] + tail

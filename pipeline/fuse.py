@@ -1,54 +1,60 @@
-"""Hits of several indexes to one ranking, and passages that say the same to one."""
+"""Merge the hits of several indexes into one ranking, and near-duplicate texts into one hit."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from pipeline.questions import Hit, Hits
 
-#: The share of the words in the fused score, the rest is the meaning's: docs/decisions/0021. A query of codes and
-#: phrases asks for a spelling, so its words decide; one that has them among others stands between.
-WORDS, EXACT_WORDS = 0.3, 0.7
-#: The share of a reranker's score where there is one.
-RERANK = 0.5
-#: Two texts say the same when so large a share of all their word sequences is common to both.
-SAME = 0.9
+#: The share of the lexical score in the fused one; the cosine has the rest: docs/decisions/0021. A query of codes and
+#: phrases asks for a spelling, so there the lexical score counts more; a query with some of them is in between.
+LEXICAL_SHARE, EXACT_LEXICAL_SHARE = 0.3, 0.7
+#: The share of a reranker's score in the final one.
+RERANK_SHARE = 0.5
+#: Two texts are near-duplicates if they share this part of all their word sequences.
+NEAR_DUPLICATE_SHARE = 0.9
 _SEQUENCE = 5
 _WORD = re.compile(r"\w+")
 
+Name = TypeVar("Name", bound=Hashable)
+
 
 def fuse(parts: Mapping[str, Sequence[Hit]], spelling: float = 0.0) -> Hits:
-    """Best first; ties by key, so that pages are stable.
+    """Return the hits of the parts "lexical" and "vector" as one ranking, best first; ties by key, so pages are stable.
 
-    A convex combination: of the words' scores as shares of the best one, and of the cosines as they are. Neither depends
-    on how many hits were asked for. A passage that only one of them found has no words in common with the query, or a
-    cosine no better than the last one's. ``spelling`` (0..1) is `query.spelling`'s.
+    The fused score is a convex combination of the lexical scores, as shares of the best one, and the cosines. Neither
+    depends on how many hits were requested. A passage without a lexical hit counts as 0 there; one without a vector hit
+    counts as the last cosine. ``spelling`` (0.0 to 1.0) is `Query.spelling`.
     """
-    words, cosines = Hits.of(parts.get("lexical", ())), Hits.of(parts.get("vector", ()))
-    share = WORDS + (EXACT_WORDS - WORDS) * spelling if len(cosines) else 1.0
-    best, last = words.scores.max(initial=0.0) or 1.0, cosines.scores.min() if len(cosines) else 0.0
-    keys = np.sort(np.concatenate([words.keys, cosines.keys]))
+    lexical, vector = Hits.of(parts.get("lexical", ())), Hits.of(parts.get("vector", ()))
+    share = LEXICAL_SHARE + (EXACT_LEXICAL_SHARE - LEXICAL_SHARE) * spelling if len(vector) else 1.0
+    best, last = lexical.scores.max(initial=0.0) or 1.0, vector.scores.min() if len(vector) else 0.0
+    keys = np.sort(np.concatenate([lexical.keys, vector.keys]))
     keys = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
-    scores = share * _spread(words, keys, 0.0) / best + (1 - share) * _spread(cosines, keys, last)
+    scores = share * _scores_at(lexical, keys, 0.0) / best + (1 - share) * _scores_at(vector, keys, last)
     order = np.argsort(-scores, kind="stable")  # the keys are sorted
     return Hits(keys[order], scores[order])
 
 
-def _spread(hits: Hits, keys: np.ndarray, otherwise: float) -> np.ndarray:
-    """The hits' scores at their places in ``keys`` (sorted)."""
-    scores = np.full(len(keys), otherwise)
+def _scores_at(hits: Hits, keys: np.ndarray, default: float) -> np.ndarray:
+    """Return the hits' scores at their places in ``keys`` (sorted), ``default`` elsewhere."""
+    scores = np.full(len(keys), default)
     scores[np.searchsorted(keys, hits.keys)] = hits.scores
     return scores
 
 
-def rerank(fused: Sequence[float], again: Sequence[float]) -> list[int]:
-    """Return the places, best first, by the fused scores and a reranker's together, each as a share of its best."""
-    first, second = max(fused, default=0.0) or 1.0, max(again, default=0.0) or 1.0
-    mixed = [(1 - RERANK) * one / first + RERANK * two / second for one, two in zip(fused, again, strict=True)]
+def rerank_order(fused: Sequence[float], reranked: Sequence[float]) -> list[int]:
+    """Return the positions, best first, by fused and reranker's scores together, both as shares of their best."""
+    best_fused, best_reranked = max(fused, default=0.0) or 1.0, max(reranked, default=0.0) or 1.0
+    mixed = [
+        (1 - RERANK_SHARE) * one / best_fused + RERANK_SHARE * two / best_reranked
+        for one, two in zip(fused, reranked, strict=True)
+    ]
     return sorted(range(len(mixed)), key=lambda place: (-mixed[place], place))
 
 
@@ -62,43 +68,47 @@ def few_per_document(hits: Iterable[Hit], limit: int) -> Iterator[Hit]:
             yield hit
 
 
-class NearDuplicates:
-    """Collects texts and finds an earlier one that a new text nearly repeats. Texts with different figures are never
-    duplicates: two invoices of one form are two."""
+class NearDuplicates(Generic[Name]):
+    """Collects texts and finds an earlier one that a new text nearly repeats.
+
+    Texts with different numbers in them are never duplicates: two invoices from one template are two documents.
+    """
 
     def __init__(self) -> None:
-        self._held: dict[Hashable, tuple[list[str], set[int]]] = {}
-        self._any: set[int] = set()
+        self._texts: dict[Name, tuple[list[str], set[int]]] = {}
+        self._all_sequences: set[int] = set()
 
-    def find(self, name: Hashable, text: str) -> Hashable | None:
-        """Return the name of an earlier text that this one repeats, by Jaccard similarity of five-word sequences; otherwise
-        return None and store the text under ``name``."""
+    def find(self, name: Name, text: str) -> Name | None:
+        """Return the name of an earlier text that this one repeats, by Jaccard similarity of five-word sequences;
+        otherwise return None and store the text under ``name``."""
         words = _WORD.findall(text.lower())
-        mine = _sequences(words)
-        # What all earlier texts have together is less than what one of them must have: so it is with nearly every text.
-        if len(mine & self._any) >= SAME * len(mine) and (other := self._nearest(words, mine)) is not None:
-            return other
-        self._held[name] = words, mine
-        self._any |= mine
+        sequences = _sequences(words)
+        # Too few sequences in common with all earlier texts together rules out each of them; this is the usual case.
+        if len(sequences & self._all_sequences) >= NEAR_DUPLICATE_SHARE * len(sequences):
+            duplicate = self._most_similar(words, sequences)
+            if duplicate is not None:
+                return duplicate
+        self._texts[name] = words, sequences
+        self._all_sequences |= sequences
         return None
 
-    def _nearest(self, words: Sequence[str], mine: set[int]) -> Hashable | None:
-        """Return the name of the most similar duplicate, if any."""
-        figures, best, most = _figures(words), None, 0
-        for name, (others, theirs) in self._held.items():
-            common = len(mine & theirs)
-            same = common >= SAME * (len(mine) + len(theirs) - common)
-            if common > most and same and figures == _figures(others):
+    def _most_similar(self, words: Sequence[str], sequences: set[int]) -> Name | None:
+        numbers, best, most = _numbers(words), None, 0
+        for name, (other_words, other_sequences) in self._texts.items():
+            common = len(sequences & other_sequences)
+            similar = common >= NEAR_DUPLICATE_SHARE * (len(sequences) + len(other_sequences) - common)
+            if common > most and similar and numbers == _numbers(other_words):
                 best, most = name, common
         return best
 
 
-def _figures(words: Sequence[str]) -> frozenset[str]:
+def _numbers(words: Sequence[str]) -> frozenset[str]:
     return frozenset(word for word in words if not word.isalpha() and any(map(str.isdigit, word)))
 
 
 def _sequences(words: Sequence[str]) -> set[int]:
-    """Return a hash per sequence; a shorter text is one. So many tuples would trigger the garbage collector."""
+    """Return the hash of every five-word sequence; a shorter text is one sequence. Hashes, since that many tuples would
+    trigger the garbage collector."""
     if len(words) < _SEQUENCE:
         return {hash(tuple(words))}
     return set(map(hash, zip(*(words[start:] for start in range(_SEQUENCE)), strict=False)))

@@ -1,4 +1,4 @@
-"""Hits become passages, best first: few of one document, none that repeats a better one."""
+"""Hits to passages, best first: a few per document, and none that repeats a better one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pipeline.documents import Chunk, Head
 from pipeline.fuse import NearDuplicates, few_per_document
 from pipeline.ports import Lexical
+from pipeline.query import Query
 from pipeline.questions import Hit, Passage, SearchRequest
 
 
 @dataclass(slots=True)
-class Found:
-    """A hit with what the catalogue tells of it. ``scores`` are its parts; ``duplicates`` the ids of other documents with a
-    passage that says nearly the same."""
+class ResolvedHit:
+    """A hit with its chunk and document from the catalogue.
+
+    ``scores`` are the parts of its score; ``duplicates`` the ids of other documents with a nearly equal passage.
+    """
 
     hit: Hit
     chunk: Chunk
@@ -24,6 +27,7 @@ class Found:
     duplicates: tuple[str, ...] = ()
 
     def passage(self, highlights: tuple[tuple[int, int], ...]) -> Passage:
+        """Return the passage that the caller gets, with ``highlights`` as (start, end) offsets into its text."""
         chunk, document = self.chunk, self.document
         return Passage(
             document_id=document.id,
@@ -47,37 +51,37 @@ class Found:
         )
 
 
-class Gathered:
-    """``judge`` holds what the words did not find against what the query requires; None where it requires nothing."""
+class HitCollector:
+    """Collects the hits of one search in ``hits``, within the request's limits.
 
-    def __init__(self, request: SearchRequest, judge: Lexical | None) -> None:
-        self.found: list[Found] = []
-        self._request, self._judge = request, judge
-        self._of_document: Counter[int] = Counter()
-        self._sayings = NearDuplicates()
+    ``lexical`` checks vector hits against what the query requires; None if the query requires and excludes nothing.
+    """
+
+    def __init__(self, request: SearchRequest, query: Query, lexical: Lexical | None) -> None:
+        self.hits: list[ResolvedHit] = []
+        self._request, self._query, self._lexical = request, query, lexical
+        self._count_by_document: Counter[int] = Counter()
+        self._near_duplicates: NearDuplicates[int] = NearDuplicates()
 
     def worth_reading(self, hits: Iterable[Hit]) -> Iterator[Hit]:
-        """Where every hit counts, those past a document's share need not be read."""
-        return few_per_document(hits, self._request.per_document) if self._judge is None else iter(hits)
+        """Yield the hits whose texts are needed: without a check, those beyond a document's limit are not."""
+        return few_per_document(hits, self._request.per_document) if self._lexical is None else iter(hits)
 
-    def add(self, each: Found) -> None:
-        """Take it, or leave it."""
-        number = each.document.number
-        if self._of_document[number] >= self._request.per_document or not self._is_admitted(each):
+    def add(self, hit: ResolvedHit) -> None:
+        """Collect a hit, unless its document has enough, the query excludes it, or it repeats a better one."""
+        number = hit.document.number
+        if self._count_by_document[number] >= self._request.per_document or not self._is_admitted(hit):
             return
-        if self._request.collapse and (other := self._sayings.find(len(self.found), each.chunk.text)) is not None:
-            _note_duplicate(self.found[other], each.document)
+        if self._request.collapse and (place := self._near_duplicates.find(len(self.hits), hit.chunk.text)) is not None:
+            better = self.hits[place]
+            if hit.document.id not in (better.document.id, *better.duplicates):
+                better.duplicates = (*better.duplicates, hit.document.id)
             return
-        self._of_document[number] += 1
-        self.found.append(each)
+        self._count_by_document[number] += 1
+        self.hits.append(hit)
 
-    def _is_admitted(self, each: Found) -> bool:
-        if self._judge is None or "lexical" in each.scores:
+    def _is_admitted(self, hit: ResolvedHit) -> bool:
+        if self._lexical is None or "lexical" in hit.scores:
             return True
-        title = " ".join(filter(None, (each.document.title, each.chunk.heading)))
-        return self._judge.admits(self._request.query, each.chunk.text, title, each.document.name)
-
-
-def _note_duplicate(kept: Found, document: Head) -> None:
-    if document.id != kept.document.id and document.id not in kept.duplicates:
-        kept.duplicates = (*kept.duplicates, document.id)
+        title = " ".join(filter(None, (hit.document.title, hit.chunk.heading)))
+        return self._lexical.admits(self._query, hit.chunk.text, title, hit.document.name)

@@ -9,8 +9,9 @@
 | `Lexical` | Tantivy, Milvus, and memory |
 
 The in-memory implementation is the specification; one contract suite under tests/contracts runs over all of them. The
-catalogue is one class on one database (`indexes.catalogue`), so its contract stands there; the few of its methods that
-a module here calls are a small Protocol in that module."""
+catalogue is one class on one database (`indexes.catalogue`), so its contract is the class's own; the few of its methods
+that a module here calls are a small Protocol in that module.
+"""
 
 from __future__ import annotations
 
@@ -20,39 +21,43 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from pipeline.documents import Parsed, Prediction
+from pipeline.query import Query
 from pipeline.questions import Hit
 
 
 class Parser(Protocol):
-    """Turns bytes into elements, within limits. ``parse`` raises Rejected with a code for the reason."""
+    """Turns bytes into elements, within limits. ``digest`` changes if the output for the same bytes may change."""
 
-    digest: str  # changes when its output may change; part of the cache key
+    digest: str
 
-    def parse(self, content: BinaryIO, name: str, media_type: str | None = None) -> Parsed: ...
+    def parse(self, content: BinaryIO, name: str, media_type: str | None = None) -> Parsed:
+        """Parse a file called ``name``. Raises Rejected with the code of the reason."""
 
 
 class Classifier(Protocol):
-    """Turns texts into calibrated predictions. ``digest`` names the model file and its configuration."""
+    """Turns texts into calibrated predictions. ``name`` is "name@version"; ``digest`` covers model and configuration."""
 
-    name: str  # "document-type@2026.11.24"
+    name: str
     digest: str
     labels: tuple[str, ...]
 
-    def classify(self, texts: Sequence[str]) -> list[Prediction]: ...
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return one prediction per text, in order."""
 
 
 class Embedder(Protocol):
-    """Turns texts into L2-normalised float32 vectors of shape (len(texts), dimension)."""
+    """Turns texts into vectors of ``dimension`` numbers. ``name`` and ``digest`` as `Classifier`'s."""
 
     name: str
     digest: str
     dimension: int
 
-    def embed(self, texts: Sequence[str]) -> np.ndarray: ...
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return L2-normalised float32 vectors of shape (len(texts), dimension), in order."""
 
 
 class Reranker(Protocol):
-    """Reranks the best passages by reading question and text together. Optional."""
+    """Scores passages by reading question and text together. Optional."""
 
     name: str
     digest: str
@@ -62,60 +67,68 @@ class Reranker(Protocol):
 
 
 class Blobs(Protocol):
-    """Content-addressed bytes. A digest is 64 lower-case hex digits of SHA-256."""
+    """Stores bytes by content. A digest is 64 lower-case hex digits of SHA-256."""
 
     def put(self, stream: Iterable[bytes], limit: int) -> tuple[str, int]:
-        """Store durably (file and folder fsynced before return); return (digest, size). Refused over ``limit`` bytes."""
+        """Store durably (file and folder fsynced before return); return (digest, size). Raises Refused over ``limit``
+        bytes."""
 
     def open(self, digest: str) -> BinaryIO:
-        """Open the bytes for reading. Raises KeyError when absent."""
+        """Open the bytes for reading. Raises KeyError if absent."""
 
     def delete(self, digest: str) -> None:
         """Delete the bytes. Idempotent."""
 
-    def digests(self) -> Iterable[str]: ...
+    def digests(self) -> Iterable[str]:
+        """Yield the digest of everything stored, in no order."""
 
 
 class Vectors(Protocol):
-    """Nearest neighbours by inner product over an immutable snapshot. Chunk keys as in questions.chunk_key."""
+    """Nearest neighbours by inner product over an immutable snapshot. Chunk keys as in `questions.chunk_key`."""
 
     def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
-        """Best first; ``allowed`` limits to these document numbers *before* the search, None means no limit. A `DocumentNumbers`
-        is quickest: what an index derives from it is kept for as long as the same object is given."""
+        """Return the ``k`` best hits among the document numbers ``allowed`` (None: all), best first.
+
+        The filter applies before the search. `DocumentNumbers` are fastest: what an index derives from them is reused
+        as long as the same object is passed.
+        """
 
     def __len__(self) -> int: ...
 
 
 class Lexical(Protocol):
-    """BM25 over an immutable snapshot. Queries are those of `pipeline.query`; a mistake in one is Refused("bad-query")
-    with its place. A ``plain`` query is text as people write it, nothing in which is syntax."""
+    """BM25 over an immutable snapshot."""
 
     def search(
-        self,
-        query: str,
-        k: int,
-        allowed: Collection[int] | None,
-        plain: bool = False,
-        readable: Collection[int] | None = None,
+        self, query: Query, k: int, allowed: Collection[int] | None, readable: Collection[int] | None = None
     ) -> Sequence[Hit]:
-        """Best first, filtered before ranking. ``readable`` are the documents by which it is judged whether a word is misspelt,
-        all that the caller may read: a narrower filter takes no word out of the world. None: those allowed."""
+        """Return the ``k`` best hits among the document numbers ``allowed`` (None: all), best first.
+
+        A word that occurs in no document of ``readable`` (all that the caller may read; None: those allowed) is taken
+        for a misspelling. A narrower filter does not make a word unknown.
+        """
 
     def highlights(
-        self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
+        self, query: Query, text: str, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
-        """Return (start, end) offsets of the query's words in ``text``. Here and in `search` only readable documents decide
-        whether a word is misspelt: otherwise highlights or hits would reveal that it occurs in a hidden document."""
+        """Return (start, end) offsets of the query's words in ``text``.
 
-    def admits(self, query: str, text: str, title: str, name: str) -> bool:
+        Here and in `search` only readable documents decide whether a word is misspelt: otherwise highlights or hits
+        would reveal that it occurs in a hidden document.
+        """
+
+    def admits(self, query: Query, text: str, title: str, name: str) -> bool:
         """Return True if a passage from another index has all that the query requires and nothing that it excludes.
-        ``title`` is the document's with the passage's heading."""
+        ``title`` is the document's title followed by the passage's heading."""
 
     def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
-        """Words that the last one of ``typed``, of two letters or more, begins, in passages of allowed documents that have
-        those before it, each with a few passages that have it; without case and accents, the most frequent first."""
+        """Return words that begin with the last word of ``typed`` (two letters or more), each with a few passages.
+
+        Only passages of allowed documents count that have the other words of ``typed``. Case and accents are ignored;
+        the most frequent words come first.
+        """
 
     def titled(self, typed: str, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
-        """Passages whose title, heading or file name may go on from ``typed``, best first. May hold some that do not."""
+        """Return passages whose title, heading or file name may continue ``typed``, best first; some may not."""
 
     def __len__(self) -> int: ...

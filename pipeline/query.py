@@ -12,16 +12,14 @@
     PPR-9087  § 12.3           codes are found as they are written
 
 A word that occurs nowhere is matched with one or two letters changed. Mistakes raise Refused("bad-query") with the place:
-a quotation mark that is never closed, a field with nothing behind it, an unknown field, an invalid range,
-more clauses than the limits. Anything else is a word, and in a plain text (``plain=True``) everything is.
+a quotation mark that is never closed, a field with nothing behind it, an unknown field, an invalid range, or more clauses
+than the limits. Everything else is a word; in a plain text (``plain=True``) nothing is syntax.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 
 from pipeline.errors import Refused
 from pipeline.numeric import days, number
@@ -38,15 +36,18 @@ _FIELD = re.compile(r"([a-z]{2,20}):(?=[^\s/:])")
 _PREFIX = re.compile(r"([^\W_][\w.\-/@+#&]*)\*")
 _LIKE = re.compile(r"([^\W\d_]{3,60})~([12]?)")
 _RANGE = re.compile(r"(.*?)\.\.(.*)")
-#: Meant as a day or a month, also where there is none: 2026-02-30.
+#: Looks like a day or a month, even if it does not exist: 2026-02-30.
 _DATED = re.compile(r"\d{4}-\d{1,2}(-\d{1,2})?")
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """``sign`` is "", "+" or "-"; ``field`` one of FIELDS or "" for all; ``kind`` "word", "prefix", "like", "number" or
-    "date". ``low`` and ``high`` are the bounds of a range, both inside it: numbers, or days as `numeric.day` counts them;
-    ``distance`` is how many letters may differ, 0 for "by the word's length"."""
+    """One part of a query: a word, a phrase, a prefix, a similar word or a range.
+
+    ``sign`` is "", "+" or "-"; ``field`` one of FIELDS, or "" for all; ``kind`` "word", "prefix", "like", "number" or
+    "date". ``low`` and ``high`` are the inclusive bounds of a range: numbers, or days as `numeric.day` counts them;
+    ``distance`` is how many letters may differ, 0 for "by the word's length".
+    """
 
     text: str
     sign: str = ""
@@ -74,13 +75,46 @@ class Clause:
         return self.kind in ("number", "date")
 
 
-@lru_cache(maxsize=64)  # a search asks for it in several places
-def parse(query: str, plain: bool = False) -> tuple[Clause, ...]:
-    """Return the clauses of a query in order, repeated words included; at least one of them is not excluded. With ``plain``
-    every clause is a word. Raises Refused("bad-query")."""
-    if len(query) > MAX_CHARS:
-        raise Refused("bad-query", f"The query has {len(query):,} characters; the limit is {MAX_CHARS:,}.")
-    text = _CONTROL.sub(" ", query)
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A parsed query: its ``clauses`` in order, repeated words included, of which at least one is not excluded.
+
+    Equal if text and ``plain`` are: these two determine the clauses.
+    """
+
+    text: str
+    plain: bool
+    clauses: tuple[Clause, ...] = field(compare=False)
+
+    @property
+    def meaning(self) -> str:
+        """The words of the query without its signs, as a sentence to embed; "" if it has only ranges."""
+        return " ".join(clause.text for clause in self.clauses if clause.sign != "-" and not clause.ranged)
+
+    @property
+    def spelling(self) -> float:
+        """The share of clauses (0.0 to 1.0) that ask for an exact spelling rather than a meaning: codes, phrases, fields,
+        prefixes and ranges."""
+        exact = [clause.code or clause.phrase or bool(clause.field) or clause.kind != "word" for clause in self.clauses]
+        return sum(exact) / len(exact)
+
+    @property
+    def strict(self) -> bool:
+        """True if any clause is required or excluded, so that vector hits must be checked against the text."""
+        return any(clause.required or clause.sign == "-" for clause in self.clauses)
+
+
+def parse(text: str, plain: bool = False) -> Query:
+    """Parse a query; with ``plain`` every clause is a word. Raises Refused("bad-query")."""
+    if len(text) > MAX_CHARS:
+        raise Refused("bad-query", f"The query has {len(text):,} characters; the limit is {MAX_CHARS:,}.")
+    clauses = _clauses(_CONTROL.sub(" ", text), plain)
+    if not any(clause.sign != "-" for clause in clauses):
+        raise Refused("bad-query", "The query holds no word to look for.")
+    return Query(text, plain, clauses)
+
+
+def _clauses(text: str, plain: bool) -> tuple[Clause, ...]:
     clauses: list[Clause] = []
     distinct: set[Clause] = set()
     at = 0
@@ -90,26 +124,7 @@ def parse(query: str, plain: bool = False) -> tuple[Clause, ...]:
         clauses.append(clause)
         distinct.add(clause)
         _check_limits(distinct, clause, start)
-    if not any(clause.sign != "-" for clause in clauses):
-        raise Refused("bad-query", "The query holds no word to look for.")
     return tuple(clauses)
-
-
-def meaning(clauses: Sequence[Clause]) -> str:
-    """Return the words of the query without its signs, as a sentence to embed; "" when it has only ranges."""
-    return " ".join(clause.text for clause in clauses if clause.sign != "-" and not clause.ranged)
-
-
-def spelling(clauses: Sequence[Clause]) -> float:
-    """Return the share of clauses (0.0 to 1.0) that ask for an exact spelling rather than a meaning: codes, phrases, fields,
-    prefixes and ranges."""
-    exact = [clause.code or clause.phrase or bool(clause.field) or clause.kind != "word" for clause in clauses]
-    return sum(exact) / len(exact)
-
-
-def strict(clauses: Sequence[Clause]) -> bool:
-    """Return True if any clause is required or excluded, so that vector hits must be checked against the text."""
-    return any(clause.required or clause.sign == "-" for clause in clauses)
 
 
 def _check_limits(clauses: set[Clause], clause: Clause, start: int) -> None:
@@ -137,31 +152,33 @@ def _clause(text: str, at: int) -> tuple[Clause, int]:
     start, sign = at, ""
     if text[at] in "+-" and at + 1 < len(text) and not text[at + 1].isspace():
         sign, at = text[at], at + 1
-    field = _field(text, at)
-    at += len(field) + 1 if field else 0
+    name = _field(text, at)
+    at += len(name) + 1 if name else 0
     if at >= len(text) or text[at].isspace():
         raise Refused("bad-query", f"At character {start + 1}: nothing stands behind {text[start:at]!r}.")
     if text[at] == '"':
         end = text.find('"', at + 1)
         if end < 0:
             raise Refused("bad-query", f"At character {at + 1}: the quotation mark is never closed.")
-        return Clause(text[at + 1 : end], sign, field, phrase=True), end + 1
+        return Clause(text[at + 1 : end], sign, name, phrase=True), end + 1
     word, end = _word(text, at)
-    return replace(_kind(word.text, at, field), sign=sign, field=field), end
+    return replace(_kind(word.text, at, name), sign=sign, field=name), end
 
 
 def _field(text: str, at: int) -> str:
-    for field in FIELDS:  # with nothing behind it, too: that is a mistake of its own
-        if text.startswith(f"{field}:", at):
-            return field
+    for name in FIELDS:  # also with nothing behind it, which is a mistake of its own
+        if text.startswith(f"{name}:", at):
+            return name
     if match := _FIELD.match(text, at):
-        names = " and ".join(f"{field}:" for field in FIELDS)
-        detail = f"At character {at + 1}: there is no field {match[1]!r}; there are {names}. In quotation marks it is a word."
-        raise Refused("bad-query", detail)
+        names = " and ".join(f"{name}:" for name in FIELDS)
+        raise Refused(
+            "bad-query",
+            f"At character {at + 1}: there is no field {match[1]!r}; there are {names}. In quotation marks it is a word.",
+        )
     return ""
 
 
-def _kind(word: str, at: int, field: str) -> Clause:
+def _kind(word: str, at: int, field_name: str) -> Clause:
     if match := _PREFIX.fullmatch(word):
         if sum(map(str.isalnum, match[1])) < 2:
             raise Refused("bad-query", f"At character {at + 1}: a prefix has two letters or more.")
@@ -169,7 +186,7 @@ def _kind(word: str, at: int, field: str) -> Clause:
     if match := _LIKE.fullmatch(word):
         return Clause(match[1], kind="like", distance=int(match[2] or 0))
     match = _RANGE.fullmatch(word)
-    if match and not field and (_is_bound(match[1]) or _is_bound(match[2])):
+    if match and not field_name and (_is_bound(match[1]) or _is_bound(match[2])):
         return _range(word, match[1], match[2], at)
     return Clause(word)
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from indexes.lexical.analysis import content_words, folded, language_of, stem, stems, written
-from pipeline.errors import Refused
 from pipeline.numeric import numbers_and_dates
-from pipeline.query import Clause, parse
+from pipeline.query import Clause, Query
 
 _WORD = re.compile(r"[^\W_]+")
 #: `analysis.CODE` in Python's syntax.
@@ -19,15 +18,15 @@ KEYWORDS = 4
 
 
 def highlights(
-    query: str, text: str, plain: bool = False, known: Callable[[str], bool] = lambda word: False
+    query: Query, text: str, known: Callable[[str], bool] = lambda word: False
 ) -> tuple[tuple[int, int], ...]:
     """(start, end) offsets of whole words in ``text`` that share a stem with a word of the query, begin with its prefix or
     are like it. Function words are left alone. Of a few keywords, one that is missing marks what is spelt nearly so, unless
     it is ``known`` to stand in other texts: then it was not misspelt."""
-    clauses = _marking(query, plain)
+    clauses = _highlightable(query)
     language = language_of(text)
     stemmed = {word: stem(word, language) for word in set(_WORD.findall(text))}
-    wanted = _wanted(query, plain, language)
+    wanted = _wanted(query, language)
     like = {folded(c.text): c.distance for c in clauses if c.kind == "like"}
     if len(wanted) <= KEYWORDS:
         held = set(stemmed.values())
@@ -50,19 +49,14 @@ def _begun(prefixes: Sequence[str], text: str) -> list[tuple[int, int]]:
     return [m.span() for m in found if folded(m.group()).startswith(tuple(prefixes))]
 
 
-@lru_cache(maxsize=64)
-def _marking(query: str, plain: bool) -> tuple[Clause, ...]:
-    """The clauses of a query that can be marked in a text; a page asks for each of its passages."""
-    try:
-        return tuple(clause for clause in parse(query, plain) if clause.sign != "-" and not clause.ranged)
-    except Refused:
-        return ()
+def _highlightable(query: Query) -> list[Clause]:
+    return [clause for clause in query.clauses if clause.sign != "-" and not clause.ranged]
 
 
 @lru_cache(maxsize=256)
-def _wanted(query: str, plain: bool, language: str) -> Mapping[str, str]:
+def _wanted(query: Query, language: str) -> Mapping[str, str]:
     """Stem -> word of the query, for a text of the language."""
-    return {stem(word, language): word for word in _words(_marking(query, plain), language)}
+    return {stem(word, language): word for word in _words(_highlightable(query), language)}
 
 
 def _words(clauses: Sequence[Clause], language: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from indexes.lexical.analysis import codes, content_words, folded, language_of, stems, written
 from indexes.lexical.match import admits, highlights, is_misspellable, is_near, letters_off
 from indexes.lexical.typed import FUNCTION_WORDS, continues, is_completable, split
-from pipeline.query import Clause, parse
+from pipeline.query import Clause, Query
 from pipeline.questions import ORDINAL_BITS, Hit
 
 K1, B = 1.2, 0.75
@@ -22,23 +22,17 @@ class NothingLexical:
         return 0
 
     def search(
-        self,
-        query: str,
-        k: int,
-        allowed: Collection[int] | None,
-        plain: bool = False,
-        readable: Collection[int] | None = None,
+        self, query: Query, k: int, allowed: Collection[int] | None, readable: Collection[int] | None = None
     ) -> list[Hit]:
-        parse(query, plain)
         return []
 
     def highlights(
-        self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
+        self, query: Query, text: str, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
         return ()
 
-    def admits(self, query: str, text: str, title: str, name: str) -> bool:
-        return admits(parse(query), text, title, name)
+    def admits(self, query: Query, text: str, title: str, name: str) -> bool:
+        return admits(query.clauses, text, title, name)
 
     def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
         return []
@@ -63,14 +57,9 @@ class MemoryLexical:
         return len(self._terms)
 
     def search(
-        self,
-        query: str,
-        k: int,
-        allowed: Collection[int] | None,
-        plain: bool = False,
-        readable: Collection[int] | None = None,
+        self, query: Query, k: int, allowed: Collection[int] | None, readable: Collection[int] | None = None
     ) -> list[Hit]:
-        clauses = parse(query, plain)
+        clauses = query.clauses
         required = sum(clause.required for clause in clauses)
         readable = allowed if readable is None else readable
         wanted = {term for clause in self._content(clauses) for term in self._wanted(clause, readable)}
@@ -84,12 +73,12 @@ class MemoryLexical:
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk))[:k]
 
     def highlights(
-        self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
+        self, query: Query, text: str, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, plain, lambda word: self._knows(word, readable))
+        return highlights(query, text, lambda word: self._knows(word, readable))
 
-    def admits(self, query: str, text: str, title: str, name: str) -> bool:
-        return admits(parse(query), text, title, name)
+    def admits(self, query: Query, text: str, title: str, name: str) -> bool:
+        return admits(query.clauses, text, title, name)
 
     def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
         before, start = split(typed)

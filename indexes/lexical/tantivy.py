@@ -13,7 +13,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import tantivy
-from tantivy import Query
 
 from indexes.lexical.analysis import codes, language_of, parts, stems, written
 from indexes.lexical.build import Builder
@@ -24,7 +23,7 @@ from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured
 from pipeline.numeric import numbers_and_dates
-from pipeline.query import parse
+from pipeline.query import Query
 from pipeline.questions import Hit, Hits, chunk_key
 
 _TERMS = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
@@ -111,7 +110,7 @@ def _words_of(text: str) -> str:
 
 def remove_document(writer: tantivy.IndexWriter, number: int) -> None:
     # By query: the binding's delete by term makes a signed term, which matches nothing in an unsigned field.
-    writer.delete_documents_by_query(Query.term_query(SCHEMA, "document", number))
+    writer.delete_documents_by_query(tantivy.Query.term_query(SCHEMA, "document", number))
 
 
 class TantivyLexical:
@@ -126,25 +125,20 @@ class TantivyLexical:
         return int(self._searcher.num_docs)
 
     def search(
-        self,
-        query: str,
-        k: int,
-        allowed: Collection[int] | None,
-        plain: bool = False,
-        readable: Collection[int] | None = None,
+        self, query: Query, k: int, allowed: Collection[int] | None, readable: Collection[int] | None = None
     ) -> Sequence[Hit]:
         numbers = _numbers(allowed)
         known = partial(self._knows, numbers if readable is None else _numbers(readable))
-        asked = self._builder.build(parse(query, plain), known)
+        asked = self._builder.build(query.clauses, known)
         return Hits(*self._limited.best(asked, k, numbers)) if asked is not None else []
 
     def highlights(
-        self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
+        self, query: Query, text: str, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, plain, partial(self._knows, _numbers(readable)))
+        return highlights(query, text, partial(self._knows, _numbers(readable)))
 
-    def admits(self, query: str, text: str, title: str, name: str) -> bool:
-        return admits(parse(query), text, title, name)
+    def admits(self, query: Query, text: str, title: str, name: str) -> bool:
+        return admits(query.clauses, text, title, name)
 
     def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
         numbers = _numbers(allowed)

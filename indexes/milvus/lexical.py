@@ -25,7 +25,7 @@ from indexes.milvus.words import Words
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.numeric import numbers_and_dates
-from pipeline.query import parse
+from pipeline.query import Query
 from pipeline.questions import Hit, Hits
 
 #: Passages in which the frequency of a word's continuations is counted.
@@ -46,16 +46,10 @@ class MilvusLexical:
         return self._count
 
     def search(
-        self,
-        query: str,
-        k: int,
-        allowed: Collection[int] | None,
-        plain: bool = False,
-        readable: Collection[int] | None = None,
+        self, query: Query, k: int, allowed: Collection[int] | None, readable: Collection[int] | None = None
     ) -> Sequence[Hit]:
-        clauses = parse(query, plain)
         known = partial(self._knows, allowed if readable is None else readable)
-        asked = self._builder.build(clauses, known) if self._count else Asked(nothing=True)
+        asked = self._builder.build(query.clauses, known) if self._count else Asked(nothing=True)
         return self._best(asked, k, allowed)
 
     def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
@@ -87,12 +81,12 @@ class MilvusLexical:
         return self._limit.best(ranked, k, DocumentNumbers.of(allowed) if allowed is not None else None)
 
     def highlights(
-        self, query: str, text: str, plain: bool = False, readable: Collection[int] | None = None
+        self, query: Query, text: str, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, plain, partial(self._knows, readable))
+        return highlights(query, text, partial(self._knows, readable))
 
-    def admits(self, query: str, text: str, title: str, name: str) -> bool:
-        return admits(parse(query), text, title, name)
+    def admits(self, query: Query, text: str, title: str, name: str) -> bool:
+        return admits(query.clauses, text, title, name)
 
     def _knows(self, readable: Collection[int] | None, word: str) -> bool:
         """Whether a word of letters stands in a readable text; what was asked of a set is kept as long as it is the one."""

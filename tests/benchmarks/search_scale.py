@@ -31,7 +31,7 @@ from indexes.vectors.kinds import probes
 from indexes.writer import IndexWriter
 from pipeline.answer import MAX_DEPTH, Finder
 from pipeline.documents import Chunk
-from pipeline.query import meaning, parse
+from pipeline.query import parse
 from pipeline.questions import Caller, Filters, SearchRequest
 from tests.benchmarks.chunks import DIMENSION, SHARES, Chunks
 from tests.benchmarks.record import RESULTS, _commit, machine, record_part
@@ -51,7 +51,7 @@ class Given:
     name, digest, dimension = EMBEDDER, EMBEDDER, DIMENSION
 
     def __init__(self, texts: Sequence[str], rows: np.ndarray) -> None:
-        self._rows = {meaning(parse(text)): row for text, row in zip(texts, rows, strict=True)}
+        self._rows = {parse(text).meaning: row for text, row in zip(texts, rows, strict=True)}
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         return np.stack([self._rows[text] for text in texts])
@@ -158,7 +158,7 @@ def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[s
     index = largest.index or _flat(largest.rows.array)
     lexical: TantivyLexical = snapshot.lexical  # type: ignore[assignment]
     builder = lexical._builder
-    queries = [builder.build(parse(text), builder.knows) for text in texts]
+    queries = [builder.build(parse(text).clauses, builder.knows) for text in texts]
     parameters = faiss.SearchParametersIVF(nprobe=probes(index)) if isinstance(index, faiss.IndexIVF) else None
 
     def call(row: np.ndarray, query: Any) -> None:
@@ -314,7 +314,7 @@ def _first_seen(reader: IndexReader, made: Chunks, n: int) -> float:
     while time.time() < deadline:
         snapshot = reader.snapshot()
         wanted = made.documents + 1 + n
-        by_words = [h.document_number for h in snapshot.lexical.search(f"freshmark{n}", 1, None)]
+        by_words = [h.document_number for h in snapshot.lexical.search(parse(f"freshmark{n}"), 1, None)]
         by_vector = [h.document_number for h in snapshot.vectors.search(row / np.linalg.norm(row), 1, None)]
         if by_words == by_vector == [wanted]:
             return time.time()

@@ -15,6 +15,7 @@ from indexes.milvus.terms import token
 from indexes.milvus.writer import MilvusWriter
 from pipeline.documents import Chunk
 from pipeline.errors import Unavailable
+from pipeline.query import parse
 from tests.support.milvus import MilvusServer
 
 SECRET = "Zürich zanzibar ZZ-4711 quixotry@example.org"
@@ -65,8 +66,8 @@ def test_no_row_holds_a_word_that_only_a_former_text_had(
     assert left(server) == set()
     lexical = MilvusReader(server, "serving").snapshot().lexical
     for query in ("notice", "noti*", "notcie", '"three months"', "lease.txt", "word*"):
-        assert {hit.document_number for hit in lexical.search(query, 20, None)} == {2, 3, 4, 5, 6, 7}, query
-    assert all(len(lexical.search(f"+{word}", 20, None)) == 1 for word in shared)
+        assert {hit.document_number for hit in lexical.search(parse(query), 20, None)} == {2, 3, 4, 5, 6, 7}, query
+    assert all(len(lexical.search(parse(f"+{word}"), 20, None)) == 1 for word in shared)
     index.close()
 
 

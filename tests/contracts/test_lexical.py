@@ -18,6 +18,7 @@ from indexes.milvus.writer import MilvusWriter
 from pipeline.documents import Chunk
 from pipeline.errors import Refused
 from pipeline.ports import Lexical
+from pipeline.query import parse
 from pipeline.questions import chunk_key
 from tests.support.milvus import MilvusServer
 
@@ -90,7 +91,7 @@ def having_titles(milvus: MilvusServer, tmp_path_factory: pytest.TempPathFactory
 
 
 def found(lexical: Lexical, query: str, allowed: frozenset[int] | None = None) -> list[int]:
-    return [hit.document_number for hit in lexical.search(query, 10, allowed)]
+    return [hit.document_number for hit in lexical.search(parse(query), 10, allowed)]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_the_filter_comes_before_the_ranking(make: Make, allowed: frozenset[int]
 
 def test_highlights_are_whole_words_of_the_same_stem(tmp_path: Path) -> None:
     text = TEXTS[3]
-    marks = TantivyLexical(open_index(tmp_path), frozenset()).highlights("pump run", text)
+    marks = TantivyLexical(open_index(tmp_path), frozenset()).highlights(parse("pump run"), text)
     assert [text[a:b] for a, b in marks] == ["pumps", "running", "pump"]
 
 
@@ -227,7 +228,9 @@ def test_function_words_are_looked_for_only_where_there_is_nothing_else(make: Ma
 
 def test_a_plain_text_has_no_syntax(make: Make) -> None:
     lexical = make(TEXTS)
-    assert {hit.document_number for hit in lexical.search('-period re:notice "open +(', 10, None, plain=True)} == {1, 4}
+    assert {
+        hit.document_number for hit in lexical.search(parse('-period re:notice "open +(', plain=True), 10, None)
+    } == {1, 4}
 
 
 def test_a_passage_found_otherwise_is_held_against_what_is_required(make: Make) -> None:
@@ -247,7 +250,7 @@ def test_a_passage_found_otherwise_is_held_against_what_is_required(make: Make) 
         "name:2026*",
         "name:laese~",
     ):
-        assert lexical.admits(query, text, title, name), query
+        assert lexical.admits(parse(query), text, title, name), query
     for query in (
         '"period notice"',
         "-notice x",
@@ -258,14 +261,14 @@ def test_a_passage_found_otherwise_is_held_against_what_is_required(make: Make) 
         "2026-01..",
         "title:noti*",
     ):
-        assert not lexical.admits(query, text, title, name), query
+        assert not lexical.admits(parse(query), text, title, name), query
 
 
 def test_a_word_that_other_texts_hold_is_not_taken_for_a_misspelt_one(make: Make) -> None:
     held = {chunk_key(1, 0): "the contract of the tenant", chunk_key(2, 0): "a sharp contrast in the pictures"}
     index = make(held)
-    assert index.highlights("contract", held[chunk_key(2, 0)]) == ()
-    assert len(index.highlights("contrackt", held[chunk_key(1, 0)])) == 1
+    assert index.highlights(parse("contract"), held[chunk_key(2, 0)]) == ()
+    assert len(index.highlights(parse("contrackt"), held[chunk_key(1, 0)])) == 1
 
 
 def test_a_word_that_only_forbidden_texts_hold_is_misspelt_as_if_they_were_not_there(make: Make) -> None:
@@ -273,25 +276,29 @@ def test_a_word_that_only_forbidden_texts_hold_is_misspelt_as_if_they_were_not_t
     index = make(held)
     assert found(index, "contrast", frozenset({1, 2})) == [2]
     assert found(index, "contrast", frozenset({1})) == [1]
-    assert index.highlights("contrast", held[1], readable={1, 2}) == ()
-    assert len(index.highlights("contrast", held[1], readable={1})) == 1
+    assert index.highlights(parse("contrast"), held[1], readable={1, 2}) == ()
+    assert len(index.highlights(parse("contrast"), held[1], readable={1})) == 1
 
 
 def test_a_word_is_misspelt_or_not_by_what_may_be_read_whatever_the_filter_keeps(make: Make) -> None:
     index = make({1: "the contract of the tenant", 2: "a sharp contrast in the pictures"})
-    assert [len(index.search("contrast", 10, {1}, readable=readable)) for readable in ({1, 2}, {1}, None)] == [0, 1, 1]
+    assert [len(index.search(parse("contrast"), 10, {1}, readable=readable)) for readable in ({1, 2}, {1}, None)] == [
+        0,
+        1,
+        1,
+    ]
 
 
 def test_highlights_show_prefixes_like_words_and_leave_function_words(make: Make) -> None:
     def marked(query: str) -> list[str]:
         text = TEXTS[1]
-        return [text[a:b] for a, b in make({}).highlights(query, text)]
+        return [text[a:b] for a, b in make({}).highlights(parse(query), text)]
 
     assert marked("the notice of this") == ["notice"]
     assert marked("perio* leese~") == ["period", "lease"]
     french = "Un préavis, voir PPR-9087."
     for query, expected in (("preav*", "préavis"), ("praevis~", "préavis"), ("PPR-90*", "PPR 9087")):
-        places = make({}).highlights(query, french)
+        places = make({}).highlights(parse(query), french)
         assert " ".join(french[a:b] for a, b in places) == expected
     assert marked("montsh") == ["months"]
 

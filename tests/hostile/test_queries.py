@@ -81,7 +81,7 @@ def lexical(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_a_mistake_is_refused_with_its_place(lexical, name: str) -> None:
     started = time.monotonic()
     with pytest.raises(Refused) as refused:
-        lexical.search(REFUSED[name], 10, None)
+        lexical.search(parse(REFUSED[name]), 10, None)
     assert refused.value.code == "bad-query"
     whole = ("1 MB", "only excluded", "only control characters")
     assert ("At character" in refused.value.detail) is (name not in whole)
@@ -91,8 +91,8 @@ def test_a_mistake_is_refused_with_its_place(lexical, name: str) -> None:
 @pytest.mark.parametrize("name", ANSWERED)
 def test_anything_else_is_answered_in_bounded_time(lexical, name: str) -> None:
     started = time.monotonic()
-    for hit in lexical.search(ANSWERED[name], 10, None):
-        marks = lexical.highlights(ANSWERED[name], TEXTS[hit.document_number])
+    for hit in lexical.search(parse(ANSWERED[name]), 10, None):
+        marks = lexical.highlights(parse(ANSWERED[name]), TEXTS[hit.document_number])
         assert all(0 <= a < b <= len(TEXTS[hit.document_number]) for a, b in marks)
     assert time.monotonic() - started < SECONDS
 
@@ -101,7 +101,7 @@ def test_anything_else_is_answered_in_bounded_time(lexical, name: str) -> None:
     ("name", "found"), [("right to left", {1}), ("control characters", {1}), ("misspelt", {1}), ("wide range", {1, 2})]
 )
 def test_and_rightly(lexical, name: str, found: set[int]) -> None:
-    assert {hit.document_number for hit in lexical.search(ANSWERED[name], 10, None)} == found
+    assert {hit.document_number for hit in lexical.search(parse(ANSWERED[name]), 10, None)} == found
 
 
 SIGNS = st.sampled_from(
@@ -113,16 +113,16 @@ SIGNS = st.sampled_from(
 @given(query=st.one_of(st.text(max_size=200), st.lists(SIGNS, max_size=30).map("".join)), plain=st.booleans())
 def test_any_text_is_a_query_or_a_mistake_with_a_sentence(lexical, query: str, plain: bool) -> None:
     try:
-        clauses = parse(query, plain)
+        parsed = parse(query, plain)
     except Refused as refused:
         assert refused.code == "bad-query" and refused.detail.endswith(".")
         assert not plain or "no word" in refused.detail
         return
-    assert any(clause.sign != "-" for clause in clauses)
-    lexical.search(query, 10, None, plain)
-    lexical.highlights(query, TEXT, plain)
+    assert any(clause.sign != "-" for clause in parsed.clauses)
+    lexical.search(parsed, 10, None)
+    lexical.highlights(parsed, TEXT)
     if not plain:
-        lexical.admits(query, TEXT, "Office lease", "lease.txt")
+        lexical.admits(parsed, TEXT, "Office lease", "lease.txt")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk, Document
 from pipeline.fuse import NearDuplicates, few_per_document, fuse
 from pipeline.ports import Vectors
+from pipeline.query import parse
 from pipeline.questions import ORDINAL_BITS, Caller, Filters, Hit, chunk_key
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Similar:
         if not chunks or not len(allowed):
             return ()
         terms = key_terms(chunks, document.title or "")
-        lexical = snapshot.lexical.search(" ".join(terms), DEPTH, allowed, True, readable) if terms else []
+        lexical = snapshot.lexical.search(parse(" ".join(terms), plain=True), DEPTH, allowed, readable) if terms else []
         parts = {"lexical": lexical, "vector": _nearest(snapshot.vectors, vectors, allowed)}
         return self._gather(few_per_document(fuse(parts), 1), allowed, k)
 

@@ -23,6 +23,7 @@ from indexes.vectors.kinds import KINDS
 from indexes.writer import IndexWriter
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured, Refused, Unavailable
+from pipeline.query import parse
 
 ROOT = Path(__file__).parents[3]
 DIMENSION = 8
@@ -50,7 +51,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_before_the_first_generation_nothing_is_found(root: Path) -> None:
     snapshot = IndexReader(root).snapshot()
-    assert (len(snapshot.vectors), snapshot.lexical.search("word", 5, None)) == (0, [])
+    assert (len(snapshot.vectors), snapshot.lexical.search(parse("word"), 5, None)) == (0, [])
 
 
 def test_a_reader_follows_and_a_held_snapshot_stays(root: Path) -> None:
@@ -64,9 +65,9 @@ def test_a_reader_follows_and_a_held_snapshot_stays(root: Path) -> None:
     new = fresh(reader)
     assert held.numbers == {1} and new.numbers == {2}
     assert [h.document_number for h in held.vectors.search(vector(1)[0], 5, None)] == [1]
-    assert [h.document_number for h in held.lexical.search("number1", 5, None)] == [1]
+    assert [h.document_number for h in held.lexical.search(parse("number1"), 5, None)] == [1]
     assert [h.document_number for h in new.vectors.search(vector(1)[0], 5, None)] == [2]
-    assert new.lexical.search("number1", 5, None) == []
+    assert new.lexical.search(parse("number1"), 5, None) == []
 
 
 def test_a_replaced_document_is_held_once(root: Path) -> None:
@@ -77,8 +78,8 @@ def test_a_replaced_document_is_held_once(root: Path) -> None:
     writer.publish()
     snapshot = fresh(reader)
     assert len(snapshot.vectors) == 1
-    assert snapshot.lexical.search("old", 5, None) == []
-    assert len(snapshot.lexical.search("phrase", 5, None)) == 1
+    assert snapshot.lexical.search(parse("old"), 5, None) == []
+    assert len(snapshot.lexical.search(parse("phrase"), 5, None)) == 1
 
 
 def test_many_small_publications_keep_few_segments_and_every_document(root: Path) -> None:
@@ -276,7 +277,7 @@ def test_a_document_without_vectors_is_found_by_its_words(root: Path) -> None:
     writer.publish()
     writer.close()
     snapshot = IndexReader(root).snapshot()
-    assert [h.document_number for h in snapshot.lexical.search("alone", 5, None)] == [1]
+    assert [h.document_number for h in snapshot.lexical.search(parse("alone"), 5, None)] == [1]
     assert snapshot.numbers == {1, 2} and snapshot.without_vectors == 1 and len(snapshot.vectors) == 1
     again = IndexWriter(root, "E", DIMENSION)
     assert again.numbers == {1, 2} and again.without_vectors == {1}
@@ -365,7 +366,7 @@ def test_searching_while_writing_never_fails_or_finds_a_wrong_id(root: Path) -> 
             snapshot = reader.snapshot()
             try:
                 hit = snapshot.vectors.search(vector(1)[0], 1, None)[0]
-                if hit.document_number != 1 or not snapshot.lexical.search("document", 5, None):
+                if hit.document_number != 1 or not snapshot.lexical.search(parse("document"), 5, None):
                     wrong.append(hit)
             except Exception as error:
                 wrong.append(error)

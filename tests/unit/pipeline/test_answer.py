@@ -72,7 +72,7 @@ class Shuffled:
     def search(self, query: object, k: int, *_: object) -> list[Hit]:
         return [Hit(key, 1.0 / rank) for rank, key in enumerate(self._order, 1)][:k]
 
-    def highlights(self, query: str, text: str, *_: object) -> tuple[tuple[int, int], ...]:
+    def highlights(self, query: object, text: str, *_: object) -> tuple[tuple[int, int], ...]:
         return ()
 
 
@@ -160,7 +160,7 @@ def test_a_reranker_has_the_last_word_but_not_on_codes() -> None:
     assert finder.search(ANA, SearchRequest("PX-1")).passages[0].text == "pump PX-1"
     asked = SearchRequest("pump", rerank=False)
     assert "rerank" not in finder.search(ANA, asked).passages[0].scores
-    seldom, _ = finder_of(texts, Hashed(), Reranking(Longest(), passages=2, unasked=False))
+    seldom, _ = finder_of(texts, Hashed(), Reranking(Longest(), passages=2, by_default=False))
     assert "rerank" not in seldom.search(ANA, SearchRequest("pump")).passages[0].scores
     found = seldom.search(ANA, replace(asked, rerank=True)).passages
     assert ["rerank" in passage.scores for passage in found] == [True, True, False]

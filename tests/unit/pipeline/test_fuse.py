@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.fuse import NearDuplicates, few_per_document, fuse, rerank
+from pipeline.fuse import NearDuplicates, few_per_document, fuse, rerank_order
 from pipeline.questions import Hit, Hits, chunk_key
 
 
@@ -36,9 +36,9 @@ def test_for_a_spelling_the_words_decide() -> None:
 
 
 def test_a_reranker_and_the_ranking_before_it_are_mixed() -> None:
-    assert rerank([1.0, 0.9, 0.8], [0.1, 0.2, 0.9]) == [2, 1, 0]
-    assert rerank([1.0, 0.1], [0.5, 0.5]) == [0, 1]
-    assert rerank([], []) == []
+    assert rerank_order([1.0, 0.9, 0.8], [0.1, 0.2, 0.9]) == [2, 1, 0]
+    assert rerank_order([1.0, 0.1], [0.5, 0.5]) == [0, 1]
+    assert rerank_order([], []) == []
 
 
 def test_a_document_s_share() -> None:
@@ -55,11 +55,11 @@ def test_hits_are_a_sequence_of_hits() -> None:
 
 
 def test_texts_that_say_the_same() -> None:
-    sayings = NearDuplicates()
+    near_duplicates = NearDuplicates()
     body = " ".join(f"word{'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]}" for n in range(100))
-    assert sayings.find("first", body) is None
-    assert sayings.find("again", body.upper() + "!") == "first"
-    assert sayings.find("longer", body + " and one more") == "first"
-    assert sayings.find("other figure", body + " 17") is None
-    assert sayings.find("half", body[: len(body) // 2]) is None
-    assert [sayings.find(text, text) for text in ("pump 1", "pump 2", "pump")] == [None, None, None]
+    assert near_duplicates.find("first", body) is None
+    assert near_duplicates.find("again", body.upper() + "!") == "first"
+    assert near_duplicates.find("longer", body + " and one more") == "first"
+    assert near_duplicates.find("other figure", body + " 17") is None
+    assert near_duplicates.find("half", body[: len(body) // 2]) is None
+    assert [near_duplicates.find(text, text) for text in ("pump 1", "pump 2", "pump")] == [None, None, None]
