@@ -26,17 +26,23 @@ if TYPE_CHECKING:
     from pipeline.parse.sandbox import SandboxedParser
     from pipeline.ports import Blobs, Embedder, Reranker
     from pipeline.rules import Rules
+    from workers.indexer.writer import Indexer
     from workers.queue.notify import Notifier
     from workers.services.active_classifier import Classifiers
     from workers.services.active_embedder import Embedders
+    from workers.services.comparison import EmbedderComparison
     from workers.services.deliver import Deliver
     from workers.services.explain import PredictionExplainer
+    from workers.services.intake import Intake
     from workers.services.promotion import Promoter
     from workers.services.reclassify import Reclassify
+    from workers.services.review import Review
     from workers.services.similar import Similar
     from workers.services.suggest import Suggestions
     from workers.services.taxonomy import TaxonomyService
-    from workers.settings import Settings
+    from workers.services.training import Trainer
+    from workers.settings import Settings, TrayFolder
+    from workers.tray.tray import Tray
 
 log = logging.getLogger(__name__)
 
@@ -151,37 +157,76 @@ class Mailroom:
     def reclassify(self) -> Reclassify:
         from workers.services.reclassify import Reclassify
 
-        return Reclassify(self)
+        return Reclassify(self.catalogue, self.classifiers, self.settings)
 
     @cached_property
     def promoter(self) -> Promoter:
         from workers.services.promotion import Promoter
 
-        return Promoter(self)
+        return Promoter(self.catalogue.chunks, self.parser, self.classifiers, self.taxonomy, self.settings)
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        from workers.services.training import Trainer
+
+        return Trainer(self.catalogue, self.taxonomy, self.promoter.reading, self.settings)
 
     @cached_property
     def taxonomy(self) -> TaxonomyService:
         from workers.services.taxonomy import TaxonomyService
 
-        return TaxonomyService(self)
+        classifier = self.settings.models.classifier
+        return TaxonomyService(self.catalogue, self.settings.models_root, classifier, lambda: self.rules)
+
+    @cached_property
+    def review(self) -> Review:
+        from workers.services.review import Review
+
+        return Review(self.catalogue, self.taxonomy, self.rules, self.notifier, self.settings.models_root)
 
     @cached_property
     def explainer(self) -> PredictionExplainer:
         from workers.services.explain import PredictionExplainer
 
-        return PredictionExplainer(self)
+        passes = self.settings.models.why_passes
+        return PredictionExplainer(self.catalogue, self.reader, self.classifiers, passes)
 
     @cached_property
     def suggestions(self) -> Suggestions:
         from workers.services.suggest import Suggestions
 
-        return Suggestions(self)
+        return Suggestions(self.catalogue, self.reader)
 
     @cached_property
     def similar(self) -> Similar:
         from workers.services.similar import Similar
 
-        return Similar(self)
+        return Similar(self.catalogue, self.reader)
+
+    @cached_property
+    def comparison(self) -> EmbedderComparison:
+        from workers.services.comparison import EmbedderComparison
+
+        return EmbedderComparison(self.catalogue, self.indexes, self.reader, self.embedders)
+
+    @cached_property
+    def intake(self) -> Intake:
+        from workers.services.intake import Intake
+
+        limit = self.settings.api.upload_max_bytes
+        return Intake(self.catalogue, self.blobs, self.notifier, self.settings.run_path, limit)
+
+    def tray(self, folder: TrayFolder) -> Tray:
+        """Build the watcher of one tray folder."""
+        from workers.tray.tray import Tray
+
+        return Tray(folder, self.blobs, self.catalogue.jobs, self.intake, self.notifier, self.settings)
+
+    def indexer(self) -> Indexer:
+        """Build the process that keeps the index in step with the catalogue. Raises Refused("conflict") if one runs."""
+        from workers.indexer.writer import Indexer
+
+        return Indexer(self.catalogue, self.indexes, self.writer, self.embedders, self.settings)
 
     @cached_property
     def notifier(self) -> Notifier:

@@ -9,14 +9,20 @@ import argparse
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.disk import ProcessLock
+from pipeline.documents import QueueName
 from pipeline.errors import MailroomError, Misconfigured
 from pipeline.faults import arm
 from pipeline.offline import go_offline
 from workers.queue.process import MISCONFIGURED, Stopping, die_with_parent
 from workers.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from workers.celery_worker.tasks import Worker
 
 #: Deliveries at once: they wait for receivers, so there may be more of them than processors.
 COURIERS = 4
@@ -86,7 +92,7 @@ def run_celery(settings: Settings, given: argparse.Namespace) -> None:
     pool = ("prefork", settings.workers.concurrency) if forks else ("threads", COURIERS)
     _check(settings)
     app = make_app(settings)
-    register(app, settings, queues, forks)
+    register(app, partial(_worker, settings, queues), forks)
     install(settings, queues)
     worker_ready.connect(lambda **_: _say_ready(given), weak=False)
     app.worker_main(
@@ -104,6 +110,17 @@ def run_celery(settings: Settings, given: argparse.Namespace) -> None:
     )
 
 
+def _worker(settings: Settings, queues: tuple[str, ...]) -> Worker:
+    """Build the worker of this process, with parts of its own."""
+    from workers.assemble import Mailroom
+    from workers.celery_worker.tasks import Worker
+
+    mailroom = Mailroom(settings)
+    runners = {QueueName(queue): getattr(mailroom, queue) for queue in queues}
+    seconds = settings.workers.lease_seconds
+    return Worker(runners, mailroom.catalogue.jobs, mailroom.notifier, seconds, mailroom.close)
+
+
 def _check(settings: Settings) -> None:
     """A missing model or a mistake in the rules is said once, here, and not by every child that cannot start."""
     from models.registry import open_version
@@ -115,24 +132,27 @@ def _check(settings: Settings) -> None:
 
 def run_writer(settings: Settings, given: argparse.Namespace) -> None:
     from workers.assemble import Mailroom
-    from workers.indexer.writer import Writer
 
     mailroom = Mailroom(settings)
     stopping = Stopping()
     with ProcessLock(settings.index_path / "process.lock", "The index writer"):
-        writer = Writer(mailroom)
-        writer.step()
+        indexer = mailroom.indexer()
+        indexer.step()
         _say_ready(given)
-        writer.run(stopping)
+        indexer.run(stopping)
     mailroom.close()
 
 
 def run_sweeper(settings: Settings, given: argparse.Namespace) -> None:
+    from indexes.open import open_catalogue
     from workers.celery_worker.sweep import Sweeper
+    from workers.queue.notify import Notifier
 
     # Two of them would only hint twice; the lock saves the work.
     with ProcessLock(settings.run_path / "sweeper.lock", "The sweeper"):
-        sweeper = Sweeper(settings)
+        # The catalogue alone: this process is there all the time and should be small.
+        job_store = open_catalogue(settings.catalogue_url).job_store
+        sweeper = Sweeper(job_store, Notifier(settings), settings.workers.sweep_seconds)
         _say_ready(given)
         sweeper.run(Stopping())
 
@@ -141,7 +161,9 @@ def run_tray(settings: Settings, given: argparse.Namespace) -> None:
     from workers.assemble import Mailroom
     from workers.tray.watch import Watcher
 
-    watcher = Watcher(Mailroom(settings))
+    mailroom = Mailroom(settings)
+    trays = [mailroom.tray(folder) for folder in settings.tray.folders]
+    watcher = Watcher(trays, mailroom.catalogue, settings.tray)
     watcher.run(Stopping(), ready=lambda: _say_ready(given))
 
 

@@ -36,7 +36,6 @@ from tests.benchmarks.chunks import PER_DOCUMENT, Chunks
 from tests.benchmarks.record import record
 from tests.benchmarks.scale_fill import fill
 from workers.assemble import Mailroom
-from workers.indexer.writer import Writer
 from workers.settings import load_settings
 
 SEARCHING, THREADS, QUERIES = 2, 2, 500
@@ -134,7 +133,7 @@ class Role:
 
     def write(self, seconds: float) -> None:
         """As the writer's process does; afterwards until nothing is left to do."""
-        writer, last, quiet = Writer(self._mailroom), self._note_generation(), 0
+        writer, last, quiet = self._mailroom.indexer(), self._note_generation(), 0
         while not self.over or quiet < 3:
             done, now = writer.step(), gen.current(self._mailroom.settings.index_path).name
             if now != last:

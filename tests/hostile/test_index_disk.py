@@ -26,7 +26,6 @@ from tests.unit.workers.test_writer import embedded, opened
 from workers.api.health import Health
 from workers.cli import exits
 from workers.cli.main import main
-from workers.indexer.writer import Writer
 
 home = Path(sys.argv[1])
 disk = home / "index"
@@ -35,7 +34,7 @@ mount = lambda *words: subprocess.run(["mount", *words], check=True)
 mount("-t", "tmpfs", "-o", "size=8m", "none", str(disk))
 mailroom = opened(home)
 health = Health(mailroom, mailroom.notifier)
-writer = Writer(mailroom)
+writer = mailroom.indexer()
 one = embedded(mailroom, 1)
 assert writer.step() == 1
 two = embedded(mailroom, 2)

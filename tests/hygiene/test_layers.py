@@ -1,10 +1,16 @@
-"""Imports run one way: workers -> indexes -> pipeline; models may import pipeline; serving imports no training package."""
+"""Imports run one way: workers -> indexes -> pipeline; models may import pipeline; serving imports no training package.
+
+No two files import each other, and the composition root is imported by entry points only.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Mapping, Set
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -17,6 +23,8 @@ MAY_IMPORT = {
     "models": {"models", "pipeline"},
     "workers": {"workers", "indexes", "pipeline", "models"},
 }
+#: What starts a process or a test builds a `Mailroom`; nothing else knows it.
+ENTRY_POINTS = ("workers.run", "workers.supervisor", "workers.api", "workers.cli", "workers.demo", "tests")
 TRAINING = {"torch", "transformers", "sentence_transformers", "sklearn", "onnx", "onnxscript"}
 
 
@@ -32,6 +40,44 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names.add(node.module.split(".")[0])
     return names
+
+
+@cache
+def imports_of_files() -> Mapping[str, frozenset[str]]:
+    """Return the project's own modules that each module imports, inside functions and under TYPE_CHECKING included."""
+    paths = {module_of(path): path for package in (*MAY_IMPORT, "tests") for path in sources(package)}
+    return {name: frozenset(modules(path, paths.keys())) for name, path in paths.items()}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def modules(path: Path, known: Set[str]) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            parts = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= (parts & known) or {node.module}
+    return names & known
+
+
+def test_no_two_files_import_each_other() -> None:
+    try:
+        TopologicalSorter(imports_of_files()).prepare()
+    except CycleError as error:
+        pytest.fail(f"an import cycle: {' -> '.join(error.args[1])}")
+
+
+def test_the_composition_root_is_imported_by_entry_points_only() -> None:
+    breaches = {
+        name
+        for name, imports in imports_of_files().items()
+        if "workers.assemble" in imports and not name.startswith(ENTRY_POINTS)
+    }
+    assert breaches == set()
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)

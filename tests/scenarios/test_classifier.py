@@ -150,12 +150,12 @@ def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(mai
     assert (changed["documents"], changed["operation"]["reason"]) == (1, "the law says so")
     root.post("/v1/taxonomy", json={"kind": "rename", "labels": ["letter"], "into": ["mail"]})
     plan_id, _ = mailroom.reclassify.plan(Filters())
-    mailroom.reclassify.drain(plan_id)
+    list(mailroom.reclassify.steps(plan_id))
     items = {i["document_id"]: (i["old"]["label"], i["new"]["label"]) for i in mailroom.catalogue.plans.items(plan_id)}
     assert items == {document: ("complaint", "claim"), other: ("letter", "mail")}
     assert mailroom.catalogue.documents.get(other).label == "letter"  # a plan is only a plan
     mailroom.reclassify.start(plan_id, "apply")
-    mailroom.reclassify.drain(plan_id)
+    list(mailroom.reclassify.steps(plan_id))
     after = mailroom.catalogue.documents.get(document)
     assert (after.label, after.model) == ("claim", approved["model"])
 

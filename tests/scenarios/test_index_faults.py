@@ -23,7 +23,6 @@ from tests.support.serving import client, make_mailroom, serving
 from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
-from workers.indexer.writer import Writer
 from workers.services.rebuild import folder_of
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +83,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     for numbers in ((1, 2), (3, 4, 5)):
         for number in numbers:
             embedded(mailroom, number)
-        Writer(mailroom).step()
+        mailroom.indexer().step()
         if not older.exists():
             shutil.copytree(mailroom.settings.index_path, older)
     mailroom.writer.close()

@@ -21,7 +21,7 @@ from tests.support.serving import client, make_mailroom, read_and_index, serving
 from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
-from workers.indexer.writer import REQUEST, Writer
+from workers.indexer.writer import REQUEST
 from workers.services.rebuild import Rebuild, folder_of
 from workers.settings import load_settings
 
@@ -52,7 +52,7 @@ def found(mailroom: Mailroom, text: str) -> set[str]:
 
 def test_documents_are_found_until_they_are_deleted(mailroom: Mailroom) -> None:
     one, two = embedded(mailroom, 1), embedded(mailroom, 2)
-    writer = Writer(mailroom)
+    writer = mailroom.indexer()
     assert writer.step() == 2
     assert mailroom.catalogue.documents.get(one).state is State.INDEXED
     assert found(mailroom, "text number") == {one, two}
@@ -105,7 +105,7 @@ def test_another_process_goes_on_and_a_request_makes_the_index_anew(
     mailroom: Mailroom, tmp_path: Path, url: str
 ) -> None:
     embedded(mailroom, 1)
-    Writer(mailroom).step()
+    mailroom.indexer().step()
     with pytest.raises(Refused):
         opened(tmp_path / "data", url).writer  # noqa: B018
     mailroom.writer.close()
@@ -113,7 +113,7 @@ def test_another_process_goes_on_and_a_request_makes_the_index_anew(
     assert again.writer.numbers == numbers(mailroom) and not again.writer.rebuild_needed
     (again.settings.index_path / REQUEST).touch()
     embedded(again, 2)
-    writer = Writer(again)
+    writer = again.indexer()
     while (again.settings.index_path / REQUEST).exists():
         writer.step()
     writer.step()
@@ -125,7 +125,7 @@ def test_a_publication_that_ends_half_way_is_made_good_by_the_next(
     mailroom: Mailroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.indexer.writer.PAUSE_SECONDS", 0.0)
-    one, writer = embedded(mailroom, 1), Writer(mailroom)
+    one, writer = embedded(mailroom, 1), mailroom.indexer()
     writer.step()
     two = embedded(mailroom, 2)
     with pytest.MonkeyPatch.context() as patch:
@@ -202,7 +202,7 @@ def test_an_index_is_copied_there_and_back_without_embedding(
     home = tmp_path / "data"
     first = opened(home, "")
     ids = {embedded(first, number) for number in (1, 2, 3)}
-    Writer(first).step()
+    first.indexer().step()
     monkeypatch.setattr(first.embedder.__class__, "embed", lambda *_: pytest.fail("nothing is embedded again"))
     first.close()
     assert "3 documents, 3 passages" in asked(home, "index", "migrate", "--to", url)
@@ -210,7 +210,7 @@ def test_an_index_is_copied_there_and_back_without_embedding(
     fourth = embedded(late, 4)  # comes before the switch
     late.close()
     there = opened(home, url)
-    Writer(there).step()
+    there.indexer().step()
     assert numbers(there) == {there.catalogue.documents.get(each).number for each in (*ids, fourth)}
     assert "ok" in asked(home, "--set", f"index.url={url}", "index", "status")
     there.close()

@@ -20,7 +20,6 @@ from pipeline.questions import Feedback
 from tests.support.serving import client, make_mailroom, read_and_index, serving
 from tests.support.tiny import make_classifier, make_embedder
 from workers.assemble import Mailroom
-from workers.services.review import approve
 
 #: Stands in the text, name, folder, source, title and metadata of the forbidden document. Its label is one that no other has: labels are
 #: the house's own words, but how many documents have one is not.
@@ -167,7 +166,7 @@ def _forbidden(mailroom: Mailroom, root: httpx.Client) -> str:
     metadata = json.dumps({"department": "board", MARK: MARK, "owner": MARK})
     places = {"source": f"{MARK}-source", "path": f"{MARK}-folder/{MARK}.txt", "metadata": metadata}
     made = _send(root, mailroom, f"{MARK}.txt", FORBIDDEN, "user:ann", "invoice", f"Pump of the {MARK}", **places)
-    approve(mailroom, mailroom.catalogue.documents.get(made), ["invoice"], "ann")
+    mailroom.review.approve(mailroom.catalogue.documents.get(made), ["invoice"], "ann")
     mailroom.catalogue.feedback.record(Feedback(f"{MARK} pump", made, "useful", 1.0, "ann"))
     root.post("/v1/queries", json={"name": MARK, "search": {"query": MARK}})
     return made
@@ -182,7 +181,7 @@ def _side(mailroom: Mailroom, url: str) -> Side:
         made = _send(root, mailroom, name, text, "user:bob", "contract", f"Note on the {name[:4]}", **places)
         side.names[made] = f"<{name}>"
     lease = next(each for each, name in side.names.items() if "lease" in name)
-    approve(mailroom, mailroom.catalogue.documents.get(lease), ["contract"], "bob")
+    mailroom.review.approve(mailroom.catalogue.documents.get(lease), ["contract"], "bob")
     bob.post("/v1/feedback", json={"query": "notice", "document_id": lease, "kind": "useful"})
     saved = {"name": "pumps", "search": {"query": "pump", "facets": ["type", "owner"], "mode": "lexical"}}
     side.query_id = bob.post("/v1/queries", json=saved).json()["id"]

@@ -94,7 +94,7 @@ def fill(mailroom: Mailroom, count: int = 20) -> list[Document]:
 
 def compared(mailroom: Mailroom, **options: object) -> str:
     plan_id, _ = mailroom.reclassify.plan(options.pop("filters", Filters()), **options)
-    mailroom.reclassify.drain(plan_id)
+    list(mailroom.reclassify.steps(plan_id))
     return plan_id
 
 
@@ -124,7 +124,7 @@ def test_apply_delivers_under_the_new_label_and_undo_restores(mailroom: Mailroom
     deliver_all(mailroom)
     plan_id = compared(mailroom)
     mailroom.reclassify.start(plan_id, "apply")
-    mailroom.reclassify.drain(plan_id)
+    list(mailroom.reclassify.steps(plan_id))
     deliver_all(mailroom)
     after = mailroom.catalogue.documents.get(documents[0].id)
     assert (after.label, after.model, after.state) == ("invoice", "words@2", State.INDEXED)
@@ -133,7 +133,7 @@ def test_apply_delivers_under_the_new_label_and_undo_restores(mailroom: Mailroom
         "invoice/0.txt", "invoice/2.txt", "letter/0.txt", "letter/1.txt", "letter/2.txt", "letter/3.txt",
     ]  # fmt: skip
     mailroom.reclassify.start(plan_id, "undo")
-    mailroom.reclassify.drain(plan_id)
+    list(mailroom.reclassify.steps(plan_id))
     assert [mailroom.catalogue.documents.get(d.id) for d in documents] == documents
     assert decisions(mailroom, documents[0].id) == ["applied", "undone"]
     assert decisions(mailroom, documents[1].id) == []
@@ -143,7 +143,7 @@ def test_an_unsure_verdict_sends_to_review_and_delivers_nothing(mailroom: Mailro
     document = file_away(mailroom.catalogue, mailroom.blobs, "x.txt", "Riddle of the sphinx", "letter", (FOLDER,))
     plan_id = compared(mailroom)
     mailroom.reclassify.start(plan_id, "apply")
-    mailroom.reclassify.drain(plan_id)
+    list(mailroom.reclassify.steps(plan_id))
     after = mailroom.catalogue.documents.get(document.id)
     assert (after.state, after.reason) == (State.REVIEW, "low-confidence")
     assert mailroom.catalogue.plans.items(plan_id)[0]["new"]["destinations"] == []
@@ -163,7 +163,7 @@ def test_rules_that_change_under_a_running_comparison_do_not_enter_it(mailroom: 
     rules.write_text(RULES)
     plan_id, _ = mailroom.reclassify.plan(Filters(), rules=rules)
     rules.write_text('[default]\nreview = "everything"\n')
-    mailroom.reclassify.drain(plan_id)
+    list(mailroom.reclassify.steps(plan_id))
     assert matrix(mailroom.catalogue.plans.items(plan_id)) == {("letter", "invoice"): 2}
 
 
@@ -172,7 +172,7 @@ def test_a_model_that_changes_under_a_running_comparison_stops_it(mailroom: Mail
     plan_id, _ = mailroom.reclassify.plan(Filters())
     fresh = Mailroom(mailroom.settings)
     fresh.__dict__["classifiers"] = Fixed(Words(("letter",), version=3))
-    fresh.reclassify.drain(plan_id)
+    list(fresh.reclassify.steps(plan_id))
     plan = mailroom.catalogue.plans.get(plan_id)
     assert (plan["state"], plan["dead_jobs"]) == ("comparing", 1)
     assert "make a new plan" in plan["trouble"]
@@ -186,7 +186,7 @@ def test_a_document_that_changed_since_is_left_alone(mailroom: Mailroom) -> None
     assert mailroom.catalogue.jobs.retry(documents[0].id)
     mailroom.catalogue.documents.delete(documents[2].id)
     mailroom.reclassify.start(plan_id, "apply")
-    mailroom.reclassify.drain(plan_id)
+    list(mailroom.reclassify.steps(plan_id))
     assert mailroom.catalogue.plans.get(plan_id)["counts"] == {"stale": 2}
     assert mailroom.catalogue.documents.get(documents[0].id).label == "letter"
 
@@ -232,7 +232,7 @@ def test_two_applies_at_once_decide_once(mailroom: Mailroom) -> None:
 
     def run(each: Mailroom) -> None:
         each.catalogue.plans.start(plan_id, "apply", 1)
-        each.reclassify.drain(plan_id)
+        list(each.reclassify.steps(plan_id))
 
     threads = [threading.Thread(target=run, args=(each,)) for each in (mailroom, again)]
     for thread in threads:

@@ -15,7 +15,6 @@ from pipeline.documents import Chunk, Document, Element, Outcome, Parsed, QueueN
 from workers.api.app import create_app
 from workers.api.serve import bind, configuration, url_of
 from workers.assemble import Mailroom
-from workers.indexer.writer import Writer
 from workers.settings import load_settings
 
 ALL = ("read", "write", "admin")
@@ -76,7 +75,7 @@ def read_and_index(
     job = job_store.commit(job, outcome, keep=True, seconds=60)
     vectors = embedder.embed([text])
     job_store.commit(job, Outcome(Stage.EMBED, vectors=vectors, embedder=embedder.digest, next_stage=Stage.INDEX))
-    Writer(mailroom).step()
+    mailroom.indexer().step()
     found = mailroom.catalogue.documents.get(document_id)
     assert found.state is State.INDEXED
     return found

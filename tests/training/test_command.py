@@ -23,7 +23,6 @@ from tests.training.conftest import CLASSES, texts
 from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
-from workers.services.review import approve
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def test_from_labels_to_an_active_model(
 def test_from_approvals_to_a_version_under_the_labels_of_today(mailroom: Mailroom, tiny: Callable, capsys) -> None:
     for example in (*texts(12), Example("A text of a class that nobody wants.", ("spare",), "spare")):
         filed = file_away(mailroom.catalogue, mailroom.blobs, f"{example.identity}.txt", example.text, "unsorted")
-        approve(mailroom, filed, example.labels, "ann", new=True)
+        mailroom.review.approve(filed, example.labels, "ann", new=True)
     mailroom.taxonomy.change("rename", ["manual"], ["handbook"], "ann")
     mailroom.taxonomy.change("retire", ["spare"], [], "ann")
     arguments = ("train", "--reviews", "--name", "letters", "--base", str(tiny("Mistral")), "--epochs", "1", "--json")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import TYPE_CHECKING
 
-from indexes.open import open_catalogue
 from pipeline.documents import QueueName
 from pipeline.errors import MailroomError
 from workers.queue.notify import Notifier
 from workers.queue.process import Stopping
-from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from indexes.catalogue.jobs import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +26,12 @@ REMEMBER_SECONDS = 10.0
 class Sweeper:
     """`sweep` once, or `run` until told to stop."""
 
-    def __init__(self, settings: Settings) -> None:
-        # The catalogue alone, not a House: this process is there all the time and should be small.
-        self._settings, self._jobs = settings, open_catalogue(settings.catalogue_url).jobs
-        self._hints = Notifier(settings)
+    def __init__(self, job_store: JobStore, notifier: Notifier, seconds: float) -> None:
+        self._jobs, self._hints, self._seconds = job_store, notifier, seconds
         self._hinted: dict[str, float] = {}
 
     def run(self, stopping: Stopping) -> None:
-        while not stopping.wait(self._settings.workers.sweep_seconds):
+        while not stopping.wait(self._seconds):
             try:
                 self.sweep()
             except MailroomError as error:

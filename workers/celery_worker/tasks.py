@@ -6,9 +6,10 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from celery import Celery
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
@@ -16,11 +17,12 @@ from celery.signals import worker_init, worker_process_init, worker_process_shut
 from pipeline.documents import Job, QueueName
 from pipeline.errors import MailroomError
 from pipeline.faults import fault
-from workers.assemble import Mailroom
 from workers.queue.lease import heartbeat, owner
 from workers.queue.notify import Notifier
 from workers.queue.process import die_with_parent
-from workers.settings import Settings
+
+if TYPE_CHECKING:
+    from indexes.catalogue.jobs import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +32,25 @@ SERVED = (QueueName.INGEST, QueueName.DELIVER, QueueName.RECLASSIFY)
 LINGER_SECONDS = 5.0
 
 
-class Worker:
-    """One worker process: its House, built after the fork since ONNX sessions and connections do not survive one."""
+class Runner(Protocol):
+    """Executes the claimed jobs of one queue."""
 
-    def __init__(self, settings: Settings, lanes: tuple[QueueName, ...]) -> None:
-        self.mailroom = Mailroom(settings)
-        self._hints = Notifier(settings)
-        self._runners: dict[QueueName, Any] = {queue: getattr(self.mailroom, queue) for queue in lanes}
+    def run(self, job: Job) -> None: ...
+
+
+class Worker:
+    """One worker process: claims jobs and hands each to the runner of its queue. ``close`` is called at its end."""
+
+    def __init__(
+        self,
+        runners: Mapping[QueueName, Runner],
+        job_store: JobStore,
+        notifier: Notifier,
+        lease_seconds: float,
+        close: Callable[[], None],
+    ) -> None:
+        self._runners, self._jobs, self._notifier = runners, job_store, notifier
+        self._lease_seconds, self.close = lease_seconds, close
 
     def run(self, queue: QueueName, job_id: str) -> int:
         """The hinted job, and due ones of the same lane after it; returns how many. A hint that is late, double or wrong
@@ -55,27 +69,22 @@ class Worker:
         return done
 
     def _claim(self, queue: QueueName, job_id: str | None = None) -> Job | None:
-        seconds = self.mailroom.settings.workers.lease_seconds
-        return next(iter(self.mailroom.catalogue.jobs.claim(queue, owner(), seconds, job_id=job_id)), None)
+        return next(iter(self._jobs.claim(queue, owner(), self._lease_seconds, job_id=job_id)), None)
 
     def _execute(self, queue: QueueName, job: Job) -> None:
         fault("claimed", job.subject)
-        job_store = self.mailroom.catalogue.jobs
-        with heartbeat(job_store, job, self.mailroom.settings.workers.lease_seconds):
+        with heartbeat(self._jobs, job, self._lease_seconds):
             self._runners[queue].run(job)
         if queue is QueueName.INGEST:
-            self._hints.notify(job_store, QueueName.DELIVER)
-
-    def close(self) -> None:
-        self.mailroom.close()
+            self._notifier.notify(self._jobs, QueueName.DELIVER)
 
 
 class Loading:
     """A `Worker` on its way: built by a thread, so that a child is there for its Celery parent at once (a child that is
     lost before that takes the whole pool with it), and built before anything is claimed."""
 
-    def __init__(self, settings: Settings, lanes: tuple[QueueName, ...]) -> None:
-        self._settings, self._lanes = settings, lanes
+    def __init__(self, build: Callable[[], Worker]) -> None:
+        self._build = build
         self._lock = threading.Lock()
         self._worker: Worker | None = None
         threading.Thread(target=self._load, daemon=True, name="loading").start()
@@ -83,7 +92,7 @@ class Loading:
     def worker(self) -> Worker:
         """The worker, waited for. Raises what building it raised; the next call tries again."""
         with self._lock:
-            self._worker = self._worker or Worker(self._settings, self._lanes)
+            self._worker = self._worker or self._build()
             return self._worker
 
     def close(self) -> None:
@@ -100,16 +109,17 @@ class Loading:
 _loading: Loading | None = None
 
 
-def register(app: Celery, settings: Settings, queues: tuple[str, ...], forks: bool) -> None:
-    """Give the application its tasks, whose names are part of the protocol and never change, and build the `Worker` of
-    each process: in every child where the pool ``forks``, else once."""
+def register(app: Celery, build: Callable[[], Worker], forks: bool) -> None:
+    """Give the application its tasks, whose names are part of the protocol and never change, and ``build`` the `Worker`
+    of each process: in every child if the pool ``forks`` (ONNX sessions and connections do not survive a fork),
+    otherwise once."""
 
     def start(**_: Any) -> None:
         global _loading
         if forks:
             die_with_parent()  # its Celery parent killed, it ends too: the lease runs out and no one works in the dark
             signal.signal(signal.SIGTERM, _stop_now)
-        _loading = Loading(settings, tuple(map(QueueName, queues)))
+        _loading = Loading(build)
 
     def stop(**_: Any) -> None:
         if _loading is not None:

@@ -20,9 +20,7 @@ from workers.api.schemas import discovery
 from workers.api.schemas import documents as schemas
 from workers.api.schemas import predictions as predictions
 from workers.assemble import Mailroom
-from workers.services import intake
 from workers.services.promotion import who
-from workers.services.review import approve
 
 Json = dict[str, Any]
 PIECE = 1 << 20
@@ -84,7 +82,7 @@ class Local:
     def add(self, file: Path, name: str, fields: Mapping[str, Any]) -> Json:
         source, access, labels = fields.get("source", "cli"), fields.get("access"), fields.get("labels", ())
         arrival = Arrival(source, name, time.time(), tuple(access or ["*"]), tuple(labels), {})
-        document, created = intake.receive(self._mailroom, self._mailroom.notifier, pieces(file), arrival)
+        document, created = self._mailroom.intake.receive(pieces(file), arrival)
         return {"id": document.id, "created": created, "state": str(document.state)}
 
     def document(self, document_id: str) -> Json:
@@ -130,7 +128,7 @@ class Local:
 
     def delete(self, document_id: str) -> None:
         readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
-        intake.erase(self._mailroom, document_id)
+        self._mailroom.intake.erase(document_id)
 
     def feedback(self) -> Iterator[Json]:
         after = 0
@@ -144,7 +142,7 @@ class Local:
 
     def approve(self, document_id: str, labels: Sequence[str], new: bool) -> Json:
         document = readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
-        return _json(schemas.Document.of(approve(self._mailroom, document, labels, who(), new)))
+        return _json(schemas.Document.of(self._mailroom.review.approve(document, labels, who(), new)))
 
     def save_query(self, name: str, search: Mapping[str, Any]) -> Json:
         return _json(

@@ -11,13 +11,18 @@ import time
 from collections import deque
 from pathlib import Path
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 from pipeline.documents import EmbeddingModel
 from pipeline.errors import MailroomError
 from pipeline.faults import fault
 from pipeline.ingest import passage_text
-from workers.assemble import Mailroom
-from workers.services.rebuild import SideIndex, folder_of, read_marker
+from workers.services.active_embedder import Embedders
+from workers.services.rebuild import SideIndex, folder_of, is_ready
+
+if TYPE_CHECKING:
+    from indexes.catalogue.catalogue import Catalogue
+    from indexes.places import Indexes
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +35,16 @@ DOCUMENTS, PASSAGES = 50, 64
 class Embedding(Thread):
     """Embeds what ``model`` lacks, document by document; what was done stays done. ``fresh``: numbers of the documents."""
 
-    def __init__(self, mailroom: Mailroom, model: EmbeddingModel) -> None:
+    def __init__(self, catalogue: Catalogue, embedders: Embedders, model: EmbeddingModel) -> None:
         super().__init__(daemon=True, name="embedding")
         self.model = model
         self.fresh: deque[int] = deque()
         self.failed = False
-        self._mailroom, self._over = mailroom, Event()
+        self._catalogue, self._embedders, self._over = catalogue, embedders, Event()
 
     def run(self) -> None:
         try:
-            while numbers := self._mailroom.catalogue.embeddings.missing(self.model.digest, DOCUMENTS):
+            while numbers := self._catalogue.embeddings.missing(self.model.digest, DOCUMENTS):
                 if not sum(map(self._embed, numbers)):
                     return  # all of them changed meanwhile: they are looked at again later
         except MailroomError as error:
@@ -56,7 +61,7 @@ class Embedding(Thread):
     def _embed(self, number: int) -> bool:
         if self._over.is_set():
             return False
-        embedder, catalogue = self._mailroom.embedders.load(self.model), self._mailroom.catalogue
+        embedder, catalogue = self._embedders.load(self.model), self._catalogue
         chunks, _ = catalogue.chunks.of_document(number)
         texts = [passage_text(chunk.heading, chunk.text) for chunk in chunks]
         rows = []
@@ -73,8 +78,8 @@ class Embedding(Thread):
 class CandidateIndexBuilder:
     """`advance` in every step of the writer: short, since the work is a thread's or comes in slices."""
 
-    def __init__(self, mailroom: Mailroom) -> None:
-        self._mailroom = mailroom
+    def __init__(self, catalogue: Catalogue, indexes: Indexes, embedders: Embedders) -> None:
+        self._catalogue, self._indexes, self._embedders = catalogue, indexes, embedders
         self._embedding: Embedding | None = None
         self._side: SideIndex | None = None
         self._look_at = 0.0
@@ -97,18 +102,18 @@ class CandidateIndexBuilder:
 
     def _begin(self, root: Path, serving: str, missing_from_index: bool) -> None:
         """The next thing to do, if there is one: vectors first, the serving model's before all."""
-        models = self._mailroom.catalogue.embeddings.models()
+        models = self._catalogue.embeddings.models()
         if missing_from_index and all(model.digest != serving for model in models):
-            models.append(self._mailroom.embedders.chosen())
+            models.append(self._embedders.chosen())
         for model in sorted(models, key=lambda model: model.digest != serving):
-            if self._mailroom.catalogue.embeddings.missing(model.digest, 1):
-                self._embedding = Embedding(self._mailroom, model)
+            if self._catalogue.embeddings.missing(model.digest, 1):
+                self._embedding = Embedding(self._catalogue, self._embedders, model)
                 self._embedding.start()
                 return
         for model in models:
             if model.digest != serving and not is_ready(root, model):
                 folder = folder_of(root, model.digest)
-                self._side = SideIndex(self._mailroom.catalogue.chunks, self._mailroom.indexes, folder, model)
+                self._side = SideIndex(self._catalogue.chunks, self._indexes, folder, model)
                 return
 
     def _build(self, seconds: float) -> None:
@@ -129,9 +134,3 @@ class CandidateIndexBuilder:
         if self._side is not None:
             self._side.close()
             self._side = None
-
-
-def is_ready(root: Path, model: EmbeddingModel) -> bool:
-    """Whether the model's index is built, so that it can serve at once."""
-    marker = read_marker(folder_of(root, model.digest))
-    return marker is not None and marker.whole and marker.embedder == model.digest

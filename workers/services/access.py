@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.access import Decision, Effect, Origin, Rule, Scope, clean_folder, decide
 from pipeline.errors import Refused
-from workers.assemble import Mailroom
-from workers.settings import Settings, SubFolder, TrayFolder
+from workers.settings import SubFolder, TrayFolder, TraySettings
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
@@ -22,23 +21,25 @@ def scope_of(source: str, folder: str, document_id: str) -> Scope:
     return Scope(source, clean_folder(folder), document_id)
 
 
-def give(catalogue: Catalogue, rule: Rule, tenant: str = "default") -> bool:
-    """Let a rule hold from the next query on; False where it did already."""
+def add_rule(catalogue: Catalogue, rule: Rule, tenant: str = "default") -> bool:
+    """Add a rule, which holds from the next query on. Return False if it existed already."""
     return catalogue.rules.add(rule, tenant)
 
 
-def take(catalogue: Catalogue, scope: Scope, principal: str, effect: Effect, tenant: str = "default") -> None:
-    """Take a rule away, or a principal off the list that a document arrived with. Raises Refused("not-found") where there is
-    none, and "conflict" for one of the settings."""
+def remove_rule(catalogue: Catalogue, scope: Scope, principal: str, effect: Effect, tenant: str = "default") -> None:
+    """Remove a rule, or a principal from the access list that a document arrived with.
+
+    Raises Refused("not-found") if there is no such rule, and Refused("conflict") for a rule of the settings.
+    """
     if not catalogue.rules.remove(scope, principal, effect, tenant):
         raise Refused("not-found", f"There is no rule `{effect} {principal}` on {scope}; list the rules to see them.")
 
 
-def leave(catalogue: Catalogue, group: str, members: Sequence[str], tenant: str = "default") -> int:
-    """Take principals out of a group: how many were in it. Raises Refused("not-found") where none was."""
-    if not (gone := catalogue.groups.remove(group, members, tenant)):
+def remove_members(catalogue: Catalogue, group: str, members: Sequence[str], tenant: str = "default") -> int:
+    """Remove principals from a group and return how many were in it. Raises Refused("not-found") if none was."""
+    if not (removed := catalogue.groups.remove(group, members, tenant)):
         raise Refused("not-found", f"None of these is in {group}; list the groups to see who is.")
-    return gone
+    return removed
 
 
 def explain(catalogue: Catalogue, document_id: str, principals: Sequence[str], tenant: str = "default") -> Decision:
@@ -47,16 +48,16 @@ def explain(catalogue: Catalogue, document_id: str, principals: Sequence[str], t
     return decide(held, catalogue.rules.applying_to(document_id, tenant))
 
 
-def stand_by(mailroom: Mailroom) -> None:
-    """Let the settings' rules hold, before anything is taken from a tray. What the settings say no more is lifted."""
-    sources = {folder.source for folder in mailroom.settings.tray.folders}
-    mailroom.catalogue.rules.replace_configured(sorted(sources), standing(mailroom.settings))
+def apply_tray_rules(catalogue: Catalogue, trays: TraySettings) -> None:
+    """Replace the rules of the settings by those of today's settings, before anything is taken from a tray."""
+    sources = {folder.source for folder in trays.folders}
+    catalogue.rules.replace_configured(sorted(sources), tray_rules(trays))
 
 
-def standing(settings: Settings) -> list[Rule]:
-    """The trays' `allow` and `deny` lists as rules."""
+def tray_rules(trays: TraySettings) -> list[Rule]:
+    """Return the trays' `allow` and `deny` lists as rules."""
     places: list[tuple[Scope, TrayFolder | SubFolder]] = []
-    for tray in settings.tray.folders:
+    for tray in trays.folders:
         places.append((Scope(tray.source), tray))
         places += [(Scope(tray.source, clean_folder(path)), folder) for path, folder in tray.subfolders.items()]
     return [

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from indexes.places import Reader
 from pipeline.answer import Finder
 from pipeline.documents import EmbeddingModel
 from pipeline.errors import Refused
 from pipeline.evaluate import percentile
 from pipeline.questions import ADMINISTRATOR, SearchRequest
-from workers.assemble import Mailroom
-from workers.indexer.candidate import is_ready
-from workers.services.rebuild import folder_of
+from workers.services.active_embedder import Embedders
+from workers.services.rebuild import folder_of, is_ready
+
+if TYPE_CHECKING:
+    from indexes.catalogue.catalogue import Catalogue
+    from indexes.places import Indexes, Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +63,38 @@ class Comparison:
         return {**mean, "models": latency, "queries": dict(zip(self.queries, self.shares, strict=True))}
 
 
-def compare_models(mailroom: Mailroom, other: EmbeddingModel, asked: Sequence[SearchRequest], k: int) -> Comparison:
-    """The ``k`` best hits of the serving model beside the other one's, whose index lies ready. Raises Refused("conflict")
-    before that."""
-    root = mailroom.indexes.root
-    if not is_ready(root, other):
-        raise Refused("conflict", f"The index of {other.model} is not ready; see `mailroom index model status`.")
-    requests = [replace(request, k=k, offset=0) for request in asked]
-    ours = _side(mailroom, mailroom.reader, mailroom.embedders.chosen(), requests)
-    theirs = _side(mailroom, mailroom.indexes.reader(folder_of(root, other.digest)), other, requests)
-    return Comparison(tuple(request.query for request in requests), (ours, theirs), k)
+class EmbedderComparison:
+    """Runs the same queries on the index that serves and on a candidate model's index."""
 
+    def __init__(self, catalogue: Catalogue, indexes: Indexes, reader: Reader, embedders: Embedders) -> None:
+        self._catalogue, self._indexes, self._reader, self._embedders = catalogue, indexes, reader, embedders
 
-def _side(mailroom: Mailroom, reader: Reader, model: EmbeddingModel, asked: Sequence[SearchRequest]) -> Side:
-    catalogue, held = mailroom.catalogue, reader.snapshot().numbers
-    if not len(held):
-        raise Refused(
-            "conflict", f"The index of {model.model} holds nothing that can be read; see `mailroom index status`."
-        )
-    finder = Finder(catalogue.documents, catalogue.chunks, reader, mailroom.embedders.load(model))
-    finder.search(ADMINISTRATOR, asked[0])  # files and model are opened by the first
-    tops, times = [], []
-    for request in asked:
-        started = time.perf_counter()
-        found = finder.search(ADMINISTRATOR, request)
-        times.append(1000 * (time.perf_counter() - started))
-        tops.append(tuple(passage.chunk for passage in found.passages))
-    return Side(model.model, tuple(tops), percentile(times, 0.5), percentile(times, 0.95))
+    def compare(self, candidate: EmbeddingModel, requests: Sequence[SearchRequest], k: int) -> Comparison:
+        """Return the ``k`` best hits of both models for each request, whatever page a request asks for.
+
+        Raises Refused("conflict") before the candidate's index is ready, or if an index is empty.
+        """
+        root = self._indexes.root
+        if not is_ready(root, candidate):
+            raise Refused(
+                "conflict", f"The index of {candidate.model} is not ready; see `mailroom index model status`."
+            )
+        requests = [replace(request, k=k, offset=0) for request in requests]
+        serving = self._side(self._reader, self._embedders.chosen(), requests)
+        other = self._side(self._indexes.reader(folder_of(root, candidate.digest)), candidate, requests)
+        return Comparison(tuple(request.query for request in requests), (serving, other), k)
+
+    def _side(self, reader: Reader, model: EmbeddingModel, requests: Sequence[SearchRequest]) -> Side:
+        if not len(reader.snapshot().numbers):
+            raise Refused(
+                "conflict", f"The index of {model.model} holds nothing that can be read; see `mailroom index status`."
+            )
+        finder = Finder(self._catalogue.documents, self._catalogue.chunks, reader, self._embedders.load(model))
+        finder.search(ADMINISTRATOR, requests[0])  # files and model are opened by the first
+        tops, times = [], []
+        for request in requests:
+            started = time.perf_counter()
+            result = finder.search(ADMINISTRATOR, request)
+            times.append(1000 * (time.perf_counter() - started))
+            tops.append(tuple(passage.chunk for passage in result.passages))
+        return Side(model.model, tuple(tops), percentile(times, 0.5), percentile(times, 0.95))

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.registry import open_version
 from pipeline.classify import OnnxClassifier
 from pipeline.codec import decode_parsed
 from pipeline.documents import Document, Parsed
 from pipeline.errors import MailroomError, Misconfigured, Refused
 from pipeline.questions import ORDINAL_BITS, Caller, Filters
 from pipeline.why import Example, Why, influences
+from workers.services.active_classifier import Classifiers
 
 if TYPE_CHECKING:
-    from workers.assemble import Mailroom
+    from indexes.catalogue.catalogue import Catalogue
+    from indexes.places import Reader
 
 EXAMPLES = 3
 #: Passages asked for, so that three documents are among them although one may have many near ones.
@@ -26,8 +27,8 @@ PASSAGES = 60
 class PredictionExplainer:
     """Explains verdicts. One account at a time: each keeps a processor busy for seconds."""
 
-    def __init__(self, mailroom: Mailroom) -> None:
-        self._mailroom = mailroom
+    def __init__(self, catalogue: Catalogue, reader: Reader, classifiers: Classifiers, passes: int) -> None:
+        self._catalogue, self._reader, self._classifiers, self._passes = catalogue, reader, classifiers, passes
         self._lock = threading.Lock()
         self._older: OnnxClassifier | None = None
 
@@ -40,7 +41,7 @@ class PredictionExplainer:
         with self._lock:
             classifier = self._classifier(document)
             (prediction,) = classifier.classify([parsed.text])
-            spans, passes = influences(classifier, parsed, prediction.label, self._mailroom.settings.models.why_passes)
+            spans, passes = influences(classifier, parsed, prediction.label, self._passes)
         return Why(
             document_id=document.id,
             label=prediction.label,
@@ -59,7 +60,7 @@ class PredictionExplainer:
     def examples(self, caller: Caller, document: Document) -> tuple[Example, ...]:
         """The documents nearest to this one, the nearest first, among those whose label a person gave and that ``caller``
         may read. Empty where there are none, and before the document is indexed."""
-        catalogue, snapshot = self._mailroom.catalogue, self._mailroom.reader.snapshot()
+        catalogue, snapshot = self._catalogue, self._reader.snapshot()
         _, vectors = catalogue.chunks.of_document(document.number, snapshot.embedder)
         allowed = catalogue.reviews.approved(caller) & catalogue.documents.visible(caller, Filters())
         allowed -= [document.number]
@@ -81,7 +82,7 @@ class PredictionExplainer:
         )
 
     def _parsed(self, document: Document) -> Parsed:
-        passages = self._mailroom.catalogue.chunks
+        passages = self._catalogue.chunks
         key = passages.parsed_key(document.id)
         payload = passages.result(key) if key else None
         parsed = decode_parsed(payload) if payload is not None else None
@@ -91,7 +92,7 @@ class PredictionExplainer:
 
     def _classifier(self, document: Document) -> OnnxClassifier:
         """The version that judged the document, where it is still here; else the one in force."""
-        current = self._mailroom.classifiers.current()
+        current = self._classifiers.current()
         if document.model and "@" in document.model and (current is None or document.model != current.name):
             if self._older is None or self._older.name != document.model:
                 self._older = self._opened(document.model) or self._older
@@ -103,7 +104,6 @@ class PredictionExplainer:
 
     def _opened(self, model: str) -> OnnxClassifier | None:
         try:
-            open_version(self._mailroom.settings.models_root, model)
-            return self._mailroom.classifiers.open(model)
+            return self._classifiers.open(model)
         except MailroomError:
             return None

@@ -7,59 +7,65 @@ found in place. A file lock in the data folder keeps the two apart: many receive
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.disk import locked
 from pipeline.documents import Arrival, Document, QueueName
 from pipeline.errors import Unavailable
-from workers.assemble import Mailroom
+from pipeline.ports import Blobs
 from workers.queue.notify import Notifier
+
+if TYPE_CHECKING:
+    from indexes.catalogue.catalogue import Catalogue
 
 #: Shared by those who receive, held alone by the one who erases.
 CONTENT_LOCK = "content.lock"
 
 
-def receive(mailroom: Mailroom, notifier: Notifier, stream: Iterable[bytes], arrival: Arrival) -> tuple[Document, bool]:
-    """Store the bytes durably, commit the row, hint. Returns (document, created).
+class Intake:
+    """Receives documents and erases them. ``run_path`` is the folder of the lock, ``limit`` the largest document, bytes."""
 
-    Raises Refused("upload-too-large") over api.upload_max_bytes and Unavailable("disk-full").
-    """
-    content_hash, size = mailroom.blobs.put(stream, mailroom.settings.api.upload_max_bytes)
-    return record(mailroom, notifier, content_hash, size, arrival)
+    def __init__(self, catalogue: Catalogue, blobs: Blobs, notifier: Notifier, run_path: Path, limit: int) -> None:
+        self._catalogue, self._blobs, self._notifier = catalogue, blobs, notifier
+        self._lock, self._limit = run_path / CONTENT_LOCK, limit
 
+    def receive(self, stream: Iterable[bytes], arrival: Arrival) -> tuple[Document, bool]:
+        """Store the bytes durably, commit the row, wake a worker up. Return (document, created).
 
-def record(
-    mailroom: Mailroom, notifier: Notifier, content_hash: str, size: int, arrival: Arrival
-) -> tuple[Document, bool]:
-    """Commit the arrival of bytes that are stored already, and hint."""
-    with locked(mailroom.settings.run_path / CONTENT_LOCK, shared=True):
-        _still_there(mailroom, content_hash)
-        document, created = mailroom.catalogue.documents.receive(content_hash, size, arrival)
-    if created:
-        notifier.notify(mailroom.catalogue.jobs, QueueName.INGEST)
-    return document, created
+        Raises Refused("upload-too-large") over the limit and Unavailable("disk-full").
+        """
+        content_hash, size = self._blobs.put(stream, self._limit)
+        return self.record(content_hash, size, arrival)
 
+    def record(self, content_hash: str, size: int, arrival: Arrival) -> tuple[Document, bool]:
+        """Commit the arrival of bytes that are stored already, and wake a worker up. Return (document, created)."""
+        with locked(self._lock, shared=True):
+            self._check_stored(content_hash)
+            document, created = self._catalogue.documents.receive(content_hash, size, arrival)
+        if created:
+            self._notifier.notify(self._catalogue.jobs, QueueName.INGEST)
+        return document, created
 
-def erase(mailroom: Mailroom, document_id: str) -> Document:
-    """Hide the document at once, forget what was derived from it, and unlink its bytes unless another one has the same.
-    The index writer drops its passages afterwards; search does not show them meanwhile. Returns it as it was."""
-    with locked(mailroom.settings.run_path / CONTENT_LOCK):
-        document = mailroom.catalogue.documents.delete(document_id)
-        if not mailroom.catalogue.documents.has_content(document.content_hash):
-            mailroom.blobs.delete(document.content_hash)
-    return document
+    def erase(self, document_id: str) -> Document:
+        """Hide the document at once, forget what was derived from it, and unlink its bytes unless another one has the
+        same. Return it as it was. The index writer drops its passages afterwards; search does not show them meanwhile."""
+        with locked(self._lock):
+            document = self._catalogue.documents.delete(document_id)
+            if not self._catalogue.documents.has_content(document.content_hash):
+                self._blobs.delete(document.content_hash)
+        return document
 
+    def drop_unused(self, content_hash: str) -> None:
+        """Unlink bytes that were stored for an upload which was then refused."""
+        with locked(self._lock):
+            if not self._catalogue.documents.has_content(content_hash):
+                self._blobs.delete(content_hash)
 
-def drop_unused(mailroom: Mailroom, content_hash: str) -> None:
-    """Unlink bytes that were stored for an upload that was then refused."""
-    with locked(mailroom.settings.run_path / CONTENT_LOCK):
-        if not mailroom.catalogue.documents.has_content(content_hash):
-            mailroom.blobs.delete(content_hash)
-
-
-def _still_there(mailroom: Mailroom, content_hash: str) -> None:
-    try:
-        mailroom.blobs.open(content_hash).close()
-    except KeyError:
-        raise Unavailable(
-            "store-unavailable", "The same content was erased while it was sent; send it again."
-        ) from None
+    def _check_stored(self, content_hash: str) -> None:
+        try:
+            self._blobs.open(content_hash).close()
+        except KeyError:
+            raise Unavailable(
+                "store-unavailable", "The same content was erased while it was sent; send it again."
+            ) from None

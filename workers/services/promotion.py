@@ -19,9 +19,13 @@ from pipeline.codec import decode_parsed
 from pipeline.documents import Prediction
 from pipeline.errors import MailroomError, Misconfigured, Refused
 from pipeline.onnx import ModelFolder
+from pipeline.ports import Parser
+from workers.services.active_classifier import Classifiers
+from workers.services.taxonomy import TaxonomyService
+from workers.settings import Settings
 
 if TYPE_CHECKING:
-    from workers.assemble import Mailroom
+    from indexes.catalogue.chunks import ChunkStore
 
 #: A version may bring the texts that its training held back.
 OWN_GOLDEN = "golden.jsonl"
@@ -40,9 +44,16 @@ class Promotion:
 class Promoter:
     """Compares, promotes and rolls back the house's classifiers."""
 
-    def __init__(self, mailroom: Mailroom) -> None:
-        self._mailroom = mailroom
-        self._root = mailroom.settings.models_root
+    def __init__(
+        self,
+        chunks: ChunkStore,
+        parser: Parser,
+        classifiers: Classifiers,
+        taxonomy: TaxonomyService,
+        settings: Settings,
+    ) -> None:
+        self._chunks, self._parser, self._classifiers, self._taxonomy = chunks, parser, classifiers, taxonomy
+        self._models, self._root = settings.models, settings.models_root
 
     def compare(self, one: str, two: str, labels: Path) -> Comparison:
         """Two versions (NAME, NAME@VERSION or a folder) on the labelled texts of a file."""
@@ -67,7 +78,7 @@ class Promoter:
         if read_pointer(self._root, name).version == version:
             raise Refused("conflict", f"{folder.manifest.title} is in force already.")
         comparison, told = self._examined(folder, before, golden)
-        allowed = self._mailroom.settings.models.golden_margin if margin is None else margin
+        allowed = self._models.golden_margin if margin is None else margin
         refusal = self._refusal(folder, before, comparison, allowed)
         if refusal and not force:
             raise Refused("conflict", f"{refusal} Nothing was changed; --force promotes all the same.")
@@ -144,20 +155,20 @@ class Promoter:
 
     def _golden(self, folder: ModelFolder, given: Path | None) -> Path | None:
         own = folder.path / OWN_GOLDEN
-        configured = self._mailroom.settings.models.golden
+        configured = self._models.golden
         return given or (Path(configured) if configured else own if own.name in folder.manifest.files else None)
 
     def _labelled(self, path: Path, reading: TextReaders) -> tuple[tuple[LabelledText, ...], str]:
         """The texts of a list under the labels of today, since the verdicts are; and the digest of the file. A label that was split
         or retired stays as it is: no verdict names it."""
         texts, digest = read_labelled(path, reading)
-        today = cache(self._mailroom.taxonomy.listed)
+        today = cache(self._taxonomy.listed)
         return tuple(
             replace(each, labels=tuple(today(label) or label for label in each.labels)) for each in texts
         ), digest
 
     def _open(self, model: str) -> OnnxClassifier:
-        return self._mailroom.classifiers.open(model)
+        return self._classifiers.open(model)
 
     def _verdicts(self, classifier: OnnxClassifier, texts: Sequence[LabelledText]) -> list[Prediction]:
         parts = [texts[at : at + BATCH] for at in range(0, len(texts), BATCH)]
@@ -170,7 +181,7 @@ class Promoter:
 
     def _read_file(self, path: Path) -> str:
         with path.open("rb") as content:
-            return self._mailroom.parser.parse(content, path.name).text
+            return self._parser.parse(content, path.name).text
 
     def _unless_erased(self, document_id: str, erased: list[str]) -> str | None:
         try:
@@ -180,9 +191,8 @@ class Promoter:
             return None
 
     def _read_document(self, document_id: str) -> str:
-        passages = self._mailroom.catalogue.chunks
-        key = passages.parsed_key(document_id)
-        payload = passages.result(key) if key else None
+        key = self._chunks.parsed_key(document_id)
+        payload = self._chunks.result(key) if key else None
         if payload is None:
             raise Refused("not-found", f"Document {document_id} is not there, or has no text.")
         return decode_parsed(payload).text

@@ -53,6 +53,12 @@ def write_marker(root: Path, marker: BuildMarker) -> None:
     write_durably(root / "begun.json", json.dumps(asdict(marker)).encode())
 
 
+def is_ready(root: Path, model: EmbeddingModel) -> bool:
+    """Return True if the model's index is built, so that it can serve at once."""
+    marker = read_marker(folder_of(root, model.digest))
+    return marker is not None and marker.whole and marker.embedder == model.digest
+
+
 class SideIndex:
     """`advance` until it is True: then the folder holds one whole generation. ``done``: documents so far, those of an earlier
     attempt included."""

@@ -27,9 +27,11 @@ from pipeline.reclassify import by_person, delivered, difference, eligible, stan
 from pipeline.route import route
 from pipeline.rules import BUILT_IN, Rules, parse_rules
 from workers.queue.lease import heartbeat, owner
+from workers.services.active_classifier import Classifiers
+from workers.settings import Settings
 
 if TYPE_CHECKING:
-    from workers.assemble import Mailroom
+    from indexes.catalogue.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +43,9 @@ WAIT_SECONDS = 0.1
 class Reclassify:
     """Makes plans, and runs claimed jobs of the lane RECLASSIFY."""
 
-    def __init__(self, mailroom: Mailroom) -> None:
-        self._mailroom = mailroom
-        self._classifiers: dict[str, Classifier] = {}  # by digest; a plan keeps to one
+    def __init__(self, catalogue: Catalogue, classifiers: Classifiers, settings: Settings) -> None:
+        self._catalogue, self._classifiers, self._settings = catalogue, classifiers, settings
+        self._loaded: dict[str, Classifier] = {}  # by digest; a plan keeps to one
         self._rules: dict[str, Rules] = {}
 
     def plan(
@@ -55,7 +57,7 @@ class Reclassify:
         a bad model or bad rules, Refused("not-found") for an unknown document.
         """
         classifier = self._open(model or "")
-        text = rules_text(rules or self._mailroom.settings.rules_path)
+        text = rules_text(rules or self._settings.rules_path)
         digest = parse_rules(text).digest
         documents = self._chosen(filters, ids)
         selection = {
@@ -66,17 +68,17 @@ class Reclassify:
             "model_digest": classifier.digest,
             "rules": text,
         }
-        plans = self._mailroom.catalogue.plans
+        plans = self._catalogue.plans
         plan_id = plans.create(classifier.name, digest, selection)
         return plan_id, plans.start(plan_id, "compare", BATCH, documents)
 
     def start(self, plan_id: str, action: str) -> list[str]:
         """Enqueue the jobs that "apply" or "undo" the plan; a repeat takes up what is still open."""
-        return self._mailroom.catalogue.plans.start(plan_id, action, BATCH)
+        return self._catalogue.plans.start(plan_id, action, BATCH)
 
     def run(self, job: Job) -> None:
         """One batch. A fault of the surroundings gives the job back; one that stays parks it, which the plan shows."""
-        job_store, attempts = self._mailroom.catalogue.jobs, self._mailroom.settings.workers.max_attempts
+        job_store, attempts = self._catalogue.jobs, self._settings.workers.max_attempts
         if job.attempt > attempts:
             job_store.park(job, "attempts-exhausted", f"A batch of plan {job.subject} failed {attempts} times.")
             return
@@ -84,7 +86,7 @@ class Reclassify:
             if job.stage == "compare":
                 self._compare(job)
             else:
-                self._mailroom.catalogue.plans.execute(job)
+                self._catalogue.plans.execute(job)
         except Unavailable as error:
             job_store.release(job, backoff(job.attempt), error.code, error.detail, counted=False)
         except MailroomError as error:
@@ -93,16 +95,11 @@ class Reclassify:
             log.exception("%s of plan %s failed", job.stage, job.subject)
             job_store.release(job, backoff(job.attempt), "internal", type(error).__name__)
 
-    def drain(self, plan_id: str) -> None:
-        """Run the plan's jobs in this process until none is left to claim."""
-        for _ in self.steps(plan_id):
-            pass
-
     def steps(self, plan_id: str) -> Iterator[int]:
         """Run due jobs in this process, for installations without a worker; yields the plan's open batches after each.
         What others hold or what waits for its next attempt is waited for."""
-        seconds = self._mailroom.settings.workers.lease_seconds
-        job_store, plans = self._mailroom.catalogue.jobs, self._mailroom.catalogue.plans
+        seconds = self._settings.workers.lease_seconds
+        job_store, plans = self._catalogue.jobs, self._catalogue.plans
         while open_jobs := plans.get(plan_id)["open_jobs"]:
             yield open_jobs
             claimed = job_store.claim(QueueName.RECLASSIFY, owner(), seconds)
@@ -113,13 +110,13 @@ class Reclassify:
                 self.run(claimed[0])
 
     def _compare(self, job: Job) -> None:
-        catalogue = self._mailroom.catalogue
+        catalogue = self._catalogue
         selection = catalogue.plans.get(job.subject)["selection"]
         classifier = self._classifier(selection["model"], selection["model_digest"])
         rules = self._parsed_rules(selection["rules"])
         texts = self._texts(job.payload["documents"])
         judged = iter(self._verdicts(classifier, [each for each in texts if not by_person(each[0])]))
-        operations = read_operations(self._mailroom.settings.models_root)
+        operations = read_operations(self._settings.models_root)
         items = []
         for document, _, parsed in texts:
             events = catalogue.documents.history(document.id)[1]
@@ -130,7 +127,7 @@ class Reclassify:
 
     def _texts(self, ids: Sequence[str]) -> list[tuple[Document, str, Parsed]]:
         """The documents with the key and the content of their stored texts; what has none is left out."""
-        catalogue = self._mailroom.catalogue
+        catalogue = self._catalogue
         found = []
         for document_id in ids:
             document = catalogue.documents.get(document_id)
@@ -142,7 +139,7 @@ class Reclassify:
 
     def _verdicts(self, classifier: Classifier, texts: Sequence[tuple[Document, str, Parsed]]) -> list[Prediction]:
         """The stored verdict where this model has judged this text before, a new one else."""
-        results = self._mailroom.catalogue.chunks.result
+        results = self._catalogue.chunks.result
         stored = [results(cache_key(key, Stage.CLASSIFY, classifier.digest)) for _, key, _ in texts]
         new = [parsed.text for (_, _, parsed), payload in zip(texts, stored, strict=True) if payload is None]
         fresh = iter(classifier.classify(new) if new else ())
@@ -150,13 +147,13 @@ class Reclassify:
 
     def _classifier(self, model: str, digest: str) -> Classifier:
         """The classifier that the plan was made for. Raises Misconfigured("bad-model") where it is no longer to be had."""
-        if digest not in self._classifiers:
-            current = self._mailroom.classifiers.current()
+        if digest not in self._loaded:
+            current = self._classifiers.current()
             same = current is not None and current.digest == digest
-            self._classifiers = {digest: current if same else self._mailroom.classifiers.open(model)}
-        classifier = self._classifiers[digest]
+            self._loaded = {digest: current if same else self._classifiers.open(model)}
+        classifier = self._loaded[digest]
         if classifier.digest != digest:
-            self._classifiers = {}
+            self._loaded = {}
             text = (
                 f"Model {classifier.name} or the taxonomy is not the one that the plan was made for; make a new plan."
             )
@@ -164,13 +161,13 @@ class Reclassify:
         return classifier
 
     def _open(self, model: str) -> Classifier:
-        found = self._mailroom.classifiers.open(model) if model else self._mailroom.classifiers.current()
+        found = self._classifiers.open(model) if model else self._classifiers.current()
         if found is None:
             raise Misconfigured("bad-model", "The configured classifier cannot be used; see `mailroom doctor`.")
         return found
 
     def _pinned(self, classifier: Classifier) -> str:
-        configured = self._mailroom.settings.models.classifier
+        configured = self._settings.models.classifier
         return configured if "/" in configured else classifier.name
 
     def _parsed_rules(self, text: str) -> Rules:
@@ -179,7 +176,7 @@ class Reclassify:
         return self._rules[text]
 
     def _chosen(self, filters: Filters, ids: Sequence[str] | None) -> list[str]:
-        documents = self._mailroom.catalogue.documents
+        documents = self._catalogue.documents
         numbers = documents.visible(ADMINISTRATOR, filters)
         if ids is not None:
             numbers &= {documents.get(each).number for each in ids}

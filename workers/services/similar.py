@@ -20,7 +20,8 @@ from pipeline.query import parse
 from pipeline.questions import ORDINAL_BITS, Caller, Filters, Hit, chunk_key
 
 if TYPE_CHECKING:
-    from workers.assemble import Mailroom
+    from indexes.catalogue.catalogue import Catalogue
+    from indexes.places import Reader
 
 #: Passages asked of each index.
 DEPTH = 400
@@ -45,17 +46,17 @@ class Neighbour:
 
 
 class Similar:
-    """Thread-safe when the House's parts are."""
+    """Thread-safe if the catalogue and the reader are."""
 
-    def __init__(self, mailroom: Mailroom) -> None:
-        self._mailroom = mailroom
+    def __init__(self, catalogue: Catalogue, reader: Reader) -> None:
+        self._catalogue, self._reader = catalogue, reader
 
     def documents(self, caller: Caller, document: Document, k: int) -> tuple[Neighbour, ...]:
         """The ``k`` nearest to a document that ``caller`` may read, of those that it may read, the nearest first, without
         the document itself. Empty for one without text."""
-        snapshot = self._mailroom.reader.snapshot()
-        chunks, vectors = self._mailroom.catalogue.chunks.of_document(document.number, snapshot.embedder)
-        readable = self._mailroom.catalogue.documents.visible(caller, Filters())
+        snapshot = self._reader.snapshot()
+        chunks, vectors = self._catalogue.chunks.of_document(document.number, snapshot.embedder)
+        readable = self._catalogue.documents.visible(caller, Filters())
         allowed = readable - [document.number]
         if not chunks or not len(allowed):
             return ()
@@ -82,8 +83,8 @@ class Similar:
         """With the beginning of each document. What was deleted or forbidden since the snapshot is not in the catalogue."""
         numbers = {hit.document_number for hit in hits if hit.document_number in allowed}
         openings = [chunk_key(number, ordinal) for number in numbers for ordinal in range(OPENING)]
-        chunks = self._mailroom.catalogue.chunks.by_key({*openings, *(hit.chunk for hit in hits)})
-        documents = self._mailroom.catalogue.documents.by_number(numbers)
+        chunks = self._catalogue.chunks.by_key({*openings, *(hit.chunk for hit in hits)})
+        documents = self._catalogue.documents.by_number(numbers)
         for hit in hits:
             number = hit.chunk >> ORDINAL_BITS
             if number in documents and hit.chunk in chunks:

@@ -18,7 +18,8 @@ from pipeline.ports import Lexical
 from pipeline.questions import ORDINAL_BITS, Caller, Filters
 
 if TYPE_CHECKING:
-    from workers.assemble import Mailroom
+    from indexes.catalogue.catalogue import Catalogue
+    from indexes.places import Reader
 
 #: Passages whose titles are looked at.
 TITLE_DEPTH = 200
@@ -37,16 +38,16 @@ class Suggestion:
 
 
 class Suggestions:
-    """Thread-safe when the House's parts are."""
+    """Thread-safe if the catalogue and the reader are."""
 
-    def __init__(self, mailroom: Mailroom) -> None:
-        self._mailroom = mailroom
+    def __init__(self, catalogue: Catalogue, reader: Reader) -> None:
+        self._catalogue, self._reader = catalogue, reader
 
     def of(self, caller: Caller, typed: str, limit: int) -> tuple[Suggestion, ...]:
         """At most ``limit``: titles whose first word goes on from ``typed``, then other titles, then words; at least a third
         is left to words where there are as many."""
-        lexical = self._mailroom.reader.snapshot().lexical
-        allowed = self._mailroom.catalogue.documents.visible(caller, Filters())
+        lexical = self._reader.snapshot().lexical
+        allowed = self._catalogue.documents.visible(caller, Filters())
         if not allowed:
             return ()
         found = list(self._words(lexical, allowed, typed, limit))
@@ -56,8 +57,8 @@ class Suggestions:
     def _titles(self, lexical: Lexical, allowed: DocumentNumbers, typed: str) -> list[Suggestion]:
         """Each text once, those that begin with ``typed`` first."""
         keys = [hit.chunk for hit in lexical.titled(typed, TITLE_DEPTH, allowed)]
-        chunks = self._mailroom.catalogue.chunks.by_key(keys)
-        documents = self._mailroom.catalogue.documents.by_number({key >> ORDINAL_BITS for key in chunks})
+        chunks = self._catalogue.chunks.by_key(keys)
+        documents = self._catalogue.documents.by_number({key >> ORDINAL_BITS for key in chunks})
         held = [
             (documents[number], chunks[key])
             for key in keys
@@ -74,7 +75,7 @@ class Suggestions:
         before = typed[: len(typed) - len(typed.split()[-1])].lstrip() if typed.split() else ""
         found = lexical.completions(typed, limit, allowed)
         keys = {hit.chunk for _, hits in found for hit in hits if hit.document_number in allowed}
-        chunks = self._mailroom.catalogue.chunks.by_key(keys)
+        chunks = self._catalogue.chunks.by_key(keys)
         for word, hits in found:
             written = Counter(spelt(word, chunks[hit.chunk].text) for hit in hits if hit.chunk in chunks)
             written.pop(None, None)

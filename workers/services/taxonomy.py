@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,7 +19,7 @@ from pipeline.taxonomy import Operation, called_today, in_effect, labelling
 from workers.services.sheet import writing
 
 if TYPE_CHECKING:
-    from workers.assemble import Mailroom
+    from indexes.catalogue.catalogue import Catalogue
 
 PAGE = 500
 
@@ -38,9 +38,8 @@ class Changed:
 class TaxonomyService:
     """Reads and changes the taxonomy. Verdicts follow with the next document; filed documents by a plan."""
 
-    def __init__(self, mailroom: Mailroom) -> None:
-        self._mailroom = mailroom
-        self._root = mailroom.settings.models_root
+    def __init__(self, catalogue: Catalogue, root: Path, classifier: str, rules: Callable[[], Rules]) -> None:
+        self._catalogue, self._root, self._classifier, self._rules = catalogue, root, classifier, rules
 
     def operations(self) -> tuple[Operation, ...]:
         """All of them, oldest first."""
@@ -53,7 +52,7 @@ class TaxonomyService:
     def labels_of(self, document: Document) -> dict[str, str | None]:
         """The labels that a person gave a document, first the one it is filed under, each with what it is called today; None where
         it was split or retired since."""
-        events = self._mailroom.catalogue.documents.history(document.id)[1]
+        events = self._catalogue.documents.history(document.id)[1]
         return labels_today(document, events, self.operations())
 
     def listed(self, label: str) -> str | None:
@@ -64,14 +63,14 @@ class TaxonomyService:
 
     def change(self, kind: str, labels: Sequence[str], into: Sequence[str], who: str, reason: str = "") -> Changed:
         """Record an operation. Raises Refused where it does not fit the labels of today."""
-        rules = self._mailroom.rules  # a mistake in them is said before anything is recorded
+        rules = self._rules()  # a mistake in them is said before anything is recorded
         before = self.operations()
         made = taxonomy.change(self._root, self._labels, kind, labels, into, who, reason)
         return self._told(made, rules, before)
 
     def undo(self, who: str, reason: str = "") -> Changed:
         """Take back the latest operation that stands."""
-        rules, before = self._mailroom.rules, self.operations()
+        rules, before = self._rules(), self.operations()
         return self._told(taxonomy.undo(self._root, who, reason), rules, before)
 
     def write_list(self, label: str, file: Path) -> int:
@@ -87,10 +86,10 @@ class TaxonomyService:
         return count
 
     def _labels(self, operations: Sequence[Operation]) -> list[str]:
-        own = sorted(self._mailroom.catalogue.reviews.labels())
+        own = sorted(self._catalogue.reviews.labels())
         given = labelling(own, [0.0] * len(own), operations).labels
         try:
-            manifest = open_version(self._root, self._mailroom.settings.models.classifier).manifest
+            manifest = open_version(self._root, self._classifier).manifest
         except MailroomError:
             return sorted(given)  # without a model the people's words are all there is
         limits = [manifest.thresholds[label] for label in manifest.labels]
@@ -101,15 +100,13 @@ class TaxonomyService:
         borne = tuple(name for label in gone for name in _names(label, before))
         count = 0
         if borne:
-            count = self._mailroom.catalogue.documents.find(ADMINISTRATOR, Filters(labels=borne), limit=1)[1]
+            count = self._catalogue.documents.find(ADMINISTRATOR, Filters(labels=borne), limit=1)[1]
         return Changed(operation, count, borne, _naming(rules, gone, operation.into))
 
     def _bearing(self, label: str) -> Iterator[Document]:
         filters = Filters(labels=_names(label, self.operations()), states=(State.INDEXED, State.REVIEW))
         offset = 0
-        while page := self._mailroom.catalogue.documents.find(ADMINISTRATOR, filters, PAGE, offset, newest_first=False)[
-            0
-        ]:
+        while page := self._catalogue.documents.find(ADMINISTRATOR, filters, PAGE, offset, newest_first=False)[0]:
             yield from page
             offset += len(page)
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.labelled import check_list, labelled_rows
+from models.labelled import TextReaders, check_list, labelled_rows
 from models.registry import check_name
 from pipeline.codec import decode_parsed
 from pipeline.disk import ProcessLock, translated
@@ -22,9 +22,11 @@ from pipeline.documents import Document
 from pipeline.errors import CODES, MailroomError, Misconfigured, Refused
 from pipeline.questions import ADMINISTRATOR
 from workers.queue.process import die_with_parent
+from workers.services.taxonomy import TaxonomyService
+from workers.settings import Settings
 
 if TYPE_CHECKING:
-    from workers.assemble import Mailroom
+    from indexes.catalogue.catalogue import Catalogue
 
 RECIPE = "models.recipes.finetune"
 #: What training needs beside what serving has.
@@ -51,8 +53,10 @@ class Order:
 class Trainer:
     """Gathers examples and runs the recipe; the new version lies beside the others and is not in force."""
 
-    def __init__(self, mailroom: Mailroom) -> None:
-        self._mailroom = mailroom
+    def __init__(
+        self, catalogue: Catalogue, taxonomy: TaxonomyService, reading: TextReaders, settings: Settings
+    ) -> None:
+        self._catalogue, self._taxonomy, self._reading, self._settings = catalogue, taxonomy, reading, settings
 
     def train(self, order: Order, follow: Follow = lambda rows, total: rows) -> dict[str, Any]:
         """The recipe's last word: folder, title, metrics, and what to think of them. Its progress goes to standard error.
@@ -62,7 +66,7 @@ class Trainer:
         """
         check_name(order.name)
         python = self._python()
-        work = self._mailroom.settings.home / "training" / order.name
+        work = self._settings.home / "training" / order.name
         with translated(work):
             work.mkdir(parents=True, exist_ok=True)
         with ProcessLock(work / "lock", f"A training of {order.name}"):  # two would write over each other's checkpoints
@@ -73,7 +77,7 @@ class Trainer:
     def _write(self, order: Order, file: Path, follow: Follow) -> list[str]:
         """Write the examples under the labels of today; returns what has to be said of those that had others."""
         listed = sum(map(check_list, order.labels))
-        approved = list(self._mailroom.catalogue.reviews.approved(ADMINISTRATOR)) if order.reviews else []
+        approved = list(self._catalogue.reviews.approved(ADMINISTRATOR)) if order.reviews else []
         called: Counter[tuple[str, str | None]] = Counter()
         rows = follow(self._examples(order.labels, approved, called), listed + len(approved))
         with translated(file), file.open("w", encoding="utf-8") as out:
@@ -86,19 +90,19 @@ class Trainer:
         self, labels: Sequence[Path], approved: Sequence[int], called: Counter[tuple[str, str | None]]
     ) -> Iterator[dict[str, Any]]:
         """Texts with their labels of today; None is one that was split or retired. ``called`` counts (old, new) on the way."""
-        today = cache(self._mailroom.taxonomy.listed)
+        today = cache(self._taxonomy.listed)
         for file in labels:
-            for row in labelled_rows(file, self._mailroom.promoter.reading):
+            for row in labelled_rows(file, self._reading):
                 called.update((label, today(label)) for label in row.labels if today(label) != label)
                 identity = f"document:{row.place}" if row.document else row.place
                 yield {"text": row.text, "labels": list(dict.fromkeys(map(today, row.labels))), "identity": identity}
         for document, text in self._reviewed(approved):
-            labels = self._mailroom.taxonomy.labels_of(document)
+            labels = self._taxonomy.labels_of(document)
             called.update((old, new) for old, new in labels.items() if old != new)
             yield {"text": text, "labels": list(dict.fromkeys(labels.values())), "identity": f"document:{document.id}"}
 
     def _reviewed(self, approved: Sequence[int]) -> Iterator[tuple[Document, str]]:
-        catalogue = self._mailroom.catalogue
+        catalogue = self._catalogue
         for document in catalogue.documents.by_number(approved).values():
             key = catalogue.chunks.parsed_key(document.id)
             payload = catalogue.chunks.result(key) if key else None
@@ -107,9 +111,9 @@ class Trainer:
 
     def _arguments(self, order: Order, examples: Path, work: Path, notes: Sequence[str]) -> list[str]:
         flags = [part for name, value in order.options for part in (f"--{name}", value)]
-        places = ["--out", str(self._mailroom.settings.models_root), "--work", str(work)]
+        places = ["--out", str(self._settings.models_root), "--work", str(work)]
         said = ["--command", shlex.join(["mailroom", "train", "--name", order.name, *_source(order), *flags])]
-        operations = self._mailroom.taxonomy.operations()
+        operations = self._taxonomy.operations()
         follows = ["--taxonomy", operations[-1].id] if operations else []
         resume = ["--resume"] if order.resume else []
         return [
@@ -128,7 +132,7 @@ class Trainer:
         ]
 
     def _python(self) -> str:
-        chosen = self._mailroom.settings.models.trainer or sys.executable
+        chosen = self._settings.models.trainer or sys.executable
         # Looked for and not imported: an import of them takes minutes on a machine that is busy.
         probe = f"import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, {PACKAGES})))"
         try:

@@ -15,18 +15,21 @@ import os
 import time
 import uuid
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.disk import new_file
 from pipeline.documents import Arrival, Document, QueueName, State
 from pipeline.errors import MailroomError, Rejected
 from pipeline.faults import fault
-from workers.assemble import Mailroom
+from pipeline.ports import Blobs
 from workers.queue.notify import Notifier
 from workers.services.failed_folder import FAILED, put_failed
-from workers.services.intake import record
-from workers.settings import TrayFolder
+from workers.services.intake import Intake
+from workers.settings import Settings, TrayFolder
 from workers.tray.completeness import Candidate, Look, files, is_ready, look_at
+
+if TYPE_CHECKING:
+    from indexes.catalogue.jobs import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +43,18 @@ AGAIN_SECONDS = 5.0
 class Tray:
     """One watched folder. `scan` takes what is complete; `recover` finishes what a crash, or a full disk, left."""
 
-    def __init__(self, mailroom: Mailroom, folder: TrayFolder, notifier: Notifier | None = None) -> None:
-        self._mailroom, self._folder = mailroom, folder
-        self.root = mailroom.settings.tray_path(folder)
-        self._hints = notifier or Notifier(mailroom.settings)
+    def __init__(
+        self,
+        folder: TrayFolder,
+        blobs: Blobs,
+        job_store: JobStore,
+        intake: Intake,
+        notifier: Notifier,
+        settings: Settings,
+    ) -> None:
+        self._folder, self._blobs, self._jobs = folder, blobs, job_store
+        self._intake, self._notifier, self._settings = intake, notifier, settings
+        self.root = settings.tray_path(folder)
         self._claims = self.root / CLAIMS
         self._seen: dict[Path, Candidate] = {}
         self._again_at = 0.0
@@ -84,7 +95,7 @@ class Tray:
 
     def _is_ready(self, path: Path, candidate: Candidate, now: float) -> bool:
         """What cannot be opened waits until patience ends; then it goes to failed/, told of, whoever it belongs to."""
-        settings = self._mailroom.settings.tray
+        settings = self._settings.tray
         try:
             return is_ready(path, candidate, now, settings.stable_seconds, settings.patience_seconds)
         except OSError:
@@ -111,13 +122,13 @@ class Tray:
         place, before = self._place_of(claim), look_at(claim)
         try:
             with opened(claim) as file:
-                limit = self._mailroom.settings.api.upload_max_bytes
-                content_hash, size = self._mailroom.blobs.put(iter(lambda: file.read(PIECE), b""), limit)
+                limit = self._settings.api.upload_max_bytes
+                content_hash, size = self._blobs.put(iter(lambda: file.read(PIECE), b""), limit)
             fault("tray.stored", place)
             if look_at(claim) != before:
                 self._give_back(claim)
                 return False
-            document, created = record(self._mailroom, self._hints, content_hash, size, self._sighting(place))
+            document, created = self._intake.record(content_hash, size, self._sighting(place))
         except (MailroomError, OSError) as error:
             self._refuse(claim, place, error)
             return False
@@ -130,8 +141,8 @@ class Tray:
 
     def _once_more(self, document: Document) -> None:
         """A content that failed before and is dropped in again is tried again: a file never vanishes without an answer."""
-        if document.state in (State.FAILED, State.QUARANTINED) and self._mailroom.catalogue.jobs.retry(document.id):
-            self._hints.notify(self._mailroom.catalogue.jobs, QueueName.INGEST)
+        if document.state in (State.FAILED, State.QUARANTINED) and self._jobs.retry(document.id):
+            self._notifier.notify(self._jobs, QueueName.INGEST)
 
     def _refuse(self, claim: Path, place: str, error: MailroomError | OSError) -> None:
         """Too large, or not ours to read: into failed/ with its reason. Anything else is the surroundings', and the claim

@@ -6,19 +6,22 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from watchfiles import watch
 
 from pipeline.disk import ProcessLock
 from pipeline.errors import MailroomError
-from workers.assemble import Mailroom
-from workers.queue.notify import Notifier
 from workers.queue.process import Stopping
-from workers.services.access import stand_by
+from workers.services.access import apply_tray_rules
+from workers.settings import TraySettings
 from workers.tray.completeness import needs_polling
 from workers.tray.tray import CLAIMS, Tray
+
+if TYPE_CHECKING:
+    from indexes.catalogue.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +34,8 @@ POLL_SECONDS = 1.0
 class Watcher:
     """All trays of one installation. Only one watcher has a tray at a time: a lock in it tells."""
 
-    def __init__(self, mailroom: Mailroom) -> None:
-        notifier = Notifier(mailroom.settings)
-        self._mailroom = mailroom
-        self._trays = [Tray(mailroom, folder, notifier) for folder in mailroom.settings.tray.folders]
+    def __init__(self, trays: Sequence[Tray], catalogue: Catalogue, settings: TraySettings) -> None:
+        self._trays, self._catalogue, self._settings = trays, catalogue, settings
         self._stirred = threading.Event()
         self._events_work = threading.Event()
 
@@ -44,7 +45,7 @@ class Watcher:
         for lock in locks:
             lock.__enter__()
         try:
-            stand_by(self._mailroom)
+            apply_tray_rules(self._catalogue, self._settings)
             self._listen(stopping)
             ready()
             while not stopping:
@@ -63,7 +64,7 @@ class Watcher:
 
     def _pause(self) -> float:
         """While something settles the folder is looked at often; otherwise an event or the clock wakes us."""
-        settings = self._mailroom.settings.tray
+        settings = self._settings
         longest = settings.scan_seconds if self._events_work.is_set() else min(settings.scan_seconds, POLL_SECONDS)
         if any(tray.settling for tray in self._trays):
             return min(longest, max(0.1, settings.stable_seconds / 3))

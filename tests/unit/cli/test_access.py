@@ -12,7 +12,7 @@ from pipeline.questions import Caller, Filters
 from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
-from workers.services.access import stand_by
+from workers.services.access import apply_tray_rules
 from workers.settings import load_settings
 
 BOB = Caller(("user:bob",))
@@ -55,7 +55,7 @@ def test_rules_and_groups_from_the_command_line(mailroom: Mailroom, capsys: pyte
 def test_a_tray_s_rules_stand_before_and_after_arrival(mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> None:
     mailroom.catalogue.documents.receive("2" * 64, 1, Arrival("tray", "hr/pay/b.txt", 1.0, ("*",)))
     assert mailroom.catalogue.documents.find(BOB, Filters())[1] == 1
-    stand_by(mailroom)
+    apply_tray_rules(mailroom.catalogue, mailroom.settings.tray)
     assert mailroom.catalogue.documents.find(BOB, Filters())[1] == 0
     assert run(mailroom, "access", "remove", "deny", "user:bob", "--source", "tray", "--folder", "hr") != exits.OK
     assert "settings" in capsys.readouterr().err

@@ -8,7 +8,6 @@ from pathlib import Path
 from pipeline.documents import Arrival, State
 from pipeline.errors import Unavailable
 from tests.support.serving import make_mailroom
-from workers.services import intake
 
 
 def test_erasing_and_receiving_the_same_content_at_once(tmp_path: Path) -> None:
@@ -18,19 +17,17 @@ def test_erasing_and_receiving_the_same_content_at_once(tmp_path: Path) -> None:
     def send() -> None:
         for _ in range(15):
             try:
-                intake.receive(mailroom, mailroom.notifier, [b"contested"], arrival)
+                mailroom.intake.receive([b"contested"], arrival)
             except Unavailable as error:  # the client is told to send it again
                 turned_away.append(error)
 
     threads = [threading.Thread(target=send) for _ in range(3)]
-    document, _ = intake.receive(mailroom, mailroom.notifier, [b"contested"], arrival)
+    document, _ = mailroom.intake.receive([b"contested"], arrival)
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        intake.erase(mailroom, document.id)
-        document, _ = (
-            intake.receive(mailroom, mailroom.notifier, [b"contested"], arrival) if not turned_away else (document, 0)
-        )
+        mailroom.intake.erase(document.id)
+        document, _ = mailroom.intake.receive([b"contested"], arrival) if not turned_away else (document, 0)
     for thread in threads:
         thread.join()
     held = mailroom.catalogue.documents.has_content(document.content_hash)
@@ -39,10 +36,10 @@ def test_erasing_and_receiving_the_same_content_at_once(tmp_path: Path) -> None:
 
 def test_the_bytes_stay_while_another_document_has_them(tmp_path: Path) -> None:
     mailroom = make_mailroom(tmp_path)
-    first, _ = intake.receive(mailroom, mailroom.notifier, [b"shared"], Arrival("api", "a.txt", 1.0))
+    first, _ = mailroom.intake.receive([b"shared"], Arrival("api", "a.txt", 1.0))
     other, _ = mailroom.catalogue.documents.receive(first.content_hash, 6, Arrival("api", "b.txt", 1.0), tenant="other")
-    intake.erase(mailroom, first.id)
+    mailroom.intake.erase(first.id)
     assert first.content_hash in set(mailroom.blobs.digests())
-    intake.erase(mailroom, other.id)
+    mailroom.intake.erase(other.id)
     assert first.content_hash not in set(mailroom.blobs.digests())
     assert mailroom.catalogue.documents.get(first.id).state is State.DELETED

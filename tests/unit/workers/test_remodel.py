@@ -20,10 +20,8 @@ from tests.support.tiny import make_embedder
 from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
-from workers.indexer.candidate import is_ready
-from workers.indexer.writer import Writer
-from workers.services.comparison import _side, compare_models
-from workers.services.rebuild import folder_of
+from workers.indexer.writer import Indexer
+from workers.services.rebuild import folder_of, is_ready
 
 STEMS = "pump gate lease office tenant motor valve notice clerk ledger boiler fence roof".split()
 WORDS = [f"{stem}{end}" for stem in STEMS for end in ("ing", "er", "age", "ful", "s")]
@@ -70,7 +68,7 @@ def found(mailroom: Mailroom, text: str) -> list[str]:
     return [passage.document_name for passage in mailroom.search.search(ADMINISTRATOR, request).passages]
 
 
-def settle(writer: Writer, rounds: int = 400) -> None:
+def settle(writer: Indexer, rounds: int = 400) -> None:
     """Until nothing is under way in the background."""
     import time
 
@@ -86,7 +84,7 @@ def settle(writer: Writer, rounds: int = 400) -> None:
     raise AssertionError("the background never comes to an end")
 
 
-def serve(mailroom: Mailroom, name: str, writer: Writer) -> None:
+def serve(mailroom: Mailroom, name: str, writer: Indexer) -> None:
     model = mailroom.embedders.describe(name)
     mailroom.catalogue.embeddings.serve(model.digest, mailroom.embedders.chosen(), mailroom.settings.models.embedder)
     mailroom.embedders._looked_at = float("-inf")  # as after a second
@@ -102,7 +100,7 @@ def fresh_reader(mailroom: Mailroom) -> None:
 def test_a_model_is_built_beside_swapped_in_and_back_without_embedding_again(
     mailroom: Mailroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = Writer(mailroom)
+    writer = mailroom.indexer()
     for number in range(1, 31):
         arrive(mailroom, number)
     writer.step()
@@ -138,7 +136,7 @@ def test_a_model_is_built_beside_swapped_in_and_back_without_embedding_again(
 
 
 def test_what_changes_meanwhile_is_in_the_index_that_is_swapped_in(mailroom: Mailroom) -> None:
-    writer = Writer(mailroom)
+    writer = mailroom.indexer()
     ids = [arrive(mailroom, number) for number in range(1, 11)]
     writer.step()
     other = mailroom.embedders.describe(OTHER)
@@ -166,14 +164,14 @@ def test_what_changes_meanwhile_is_in_the_index_that_is_swapped_in(mailroom: Mai
 
 def test_documents_that_the_serving_model_never_saw_get_their_vectors(mailroom: Mailroom, home: Path) -> None:
     """The setting was changed without building beside: found by words at once, by meaning once they are embedded."""
-    writer = Writer(mailroom)
+    writer = mailroom.indexer()
     for number in range(1, 6):
         arrive(mailroom, number)
     writer.step()
     writer.close()
     mailroom.close()
     changed = make_mailroom(home, **{"models.embedder": OTHER})
-    writer = Writer(changed)
+    writer = changed.indexer()
     writer.step()
     settle(writer)
     fresh_reader(changed)
@@ -185,7 +183,7 @@ def test_documents_that_the_serving_model_never_saw_get_their_vectors(mailroom: 
 
 
 def test_building_goes_on_after_a_crash(mailroom: Mailroom) -> None:
-    writer = Writer(mailroom)
+    writer = mailroom.indexer()
     for number in range(1, 13):
         arrive(mailroom, number)
     writer.step()
@@ -206,7 +204,7 @@ def test_building_goes_on_after_a_crash(mailroom: Mailroom) -> None:
 
 
 def test_a_swap_survives_the_death_of_the_writer(mailroom: Mailroom, home: Path) -> None:
-    writer = Writer(mailroom)
+    writer = mailroom.indexer()
     for number in range(1, 6):
         arrive(mailroom, number)
     writer.step()
@@ -217,7 +215,7 @@ def test_a_swap_survives_the_death_of_the_writer(mailroom: Mailroom, home: Path)
     writer.close()
     mailroom.close()
     again = make_mailroom(home, **{"models.embedder": "tiny-e@1"})
-    writer = Writer(again)
+    writer = again.indexer()
     writer.step()
     assert again.reader.snapshot().embedder == other.digest and len(again.reader.snapshot().vectors) == 5
     assert not folder_of(again.settings.index_path, other.digest).exists()
@@ -227,7 +225,7 @@ def test_a_swap_survives_the_death_of_the_writer(mailroom: Mailroom, home: Path)
 
 def test_another_setting_overrules_a_swap(mailroom: Mailroom, home: Path) -> None:
     arrive(mailroom, 1)
-    Writer(mailroom).step()
+    mailroom.indexer().step()
     other = mailroom.embedders.describe(OTHER)
     mailroom.catalogue.embeddings.add(other)
     mailroom.catalogue.embeddings.serve(other.digest, mailroom.embedders.chosen(), "tiny-e@1")
@@ -238,7 +236,7 @@ def test_another_setting_overrules_a_swap(mailroom: Mailroom, home: Path) -> Non
 
 
 def test_questions_are_embedded_by_the_model_of_the_index(mailroom: Mailroom) -> None:
-    writer = Writer(mailroom)
+    writer = mailroom.indexer()
     for number in range(1, 11):
         arrive(mailroom, number)
     writer.step()
@@ -262,7 +260,7 @@ def test_questions_are_embedded_by_the_model_of_the_index(mailroom: Mailroom) ->
 
 
 def test_the_comparison_counts_what_is_common(mailroom: Mailroom) -> None:
-    writer = Writer(mailroom)
+    writer = mailroom.indexer()
     for number in range(1, 41):
         arrive(mailroom, number)
     writer.step()
@@ -274,19 +272,19 @@ def test_the_comparison_counts_what_is_common(mailroom: Mailroom) -> None:
     def asked(mode: str) -> list[SearchRequest]:
         return [SearchRequest(query, 3, 2, mode=mode, plain=True) for query in queries]
 
-    result = compare_models(mailroom, other, asked("vector"), 10)  # the best ten, whatever page a query asks for
+    result = mailroom.comparison.compare(other, asked("vector"), 10)  # the best ten, whatever page a query asks for
     ours = [
         mailroom.search.search(ADMINISTRATOR, SearchRequest(q, 10, mode="vector", plain=True)).passages for q in queries
     ]
     assert [list(top) for top in result.sides[0].tops] == [[p.chunk for p in each] for each in ours]
     assert 0 < result.overlap < 1 and result.same_first == 1.0 and result.sides[1].p50_ms > 0
-    lexical = compare_models(mailroom, other, asked("lexical"), 10)
+    lexical = mailroom.comparison.compare(other, asked("lexical"), 10)
     assert lexical.overlap == 1.0
 
 
 def test_an_index_that_holds_nothing_is_not_compared(mailroom: Mailroom) -> None:
     with pytest.raises(Refused, match="nothing that can be read"):
-        _side(mailroom, mailroom.reader, mailroom.embedders.chosen(), [SearchRequest("pump")])
+        mailroom.comparison._side(mailroom.reader, mailroom.embedders.chosen(), [SearchRequest("pump")])
 
 
 def test_a_model_that_is_no_embedder_or_was_altered_is_refused(mailroom: Mailroom, home: Path) -> None:

@@ -110,7 +110,7 @@ def test_the_sweeper_hints_all_without_a_flood_and_again_after_a_loss(
     settings: Settings, broker: subprocess.Popen[bytes]
 ) -> None:
     receive(settings, QUEUE_CAP + 10)
-    sweeper = Sweeper(settings)
+    sweeper = Sweeper(open_catalogue(settings.catalogue_url).jobs, Notifier(settings), 0.5)
     assert sweeper.sweep() == QUEUE_CAP
     assert sweeper.sweep() == 0
     connect(settings).flushall()

@@ -49,7 +49,7 @@ def mailroom(settings: Settings) -> Iterator[Mailroom]:
 
 @pytest.fixture
 def tray(mailroom: Mailroom) -> Tray:
-    return Tray(mailroom, mailroom.settings.tray.folders[0])
+    return mailroom.tray(mailroom.settings.tray.folders[0])
 
 
 def settle(tray: Tray, seconds: float = STABLE * 1.5) -> int:
@@ -183,11 +183,11 @@ def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(mailroom: Mailro
         "import sys, time; from pathlib import Path; from pipeline.faults import arm; from workers.assemble import Mailroom;"
         "from workers.settings import Settings; from workers.tray.tray import Tray;"
         "mailroom = Mailroom(Settings.model_validate_json(sys.argv[1])); arm(sys.argv[2]);"
-        "tray = Tray(mailroom, mailroom.settings.tray.folders[0]); tray.scan(); time.sleep(0.2); tray.scan()"
+        "tray = mailroom.tray(mailroom.settings.tray.folders[0]); tray.scan(); time.sleep(0.2); tray.scan()"
     )
     command = [sys.executable, "-c", code, mailroom.settings.model_dump_json(), f"{point}:kill"]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
-    tray = Tray(mailroom, mailroom.settings.tray.folders[0])
+    tray = mailroom.tray(mailroom.settings.tray.folders[0])
     assert tray.recover() == 1
     found = arrived(mailroom)
     assert {path: (d.access, d.size) for path, d in found.items()} == {"hr/a.txt": (("group:hr",), len(TEXT))}

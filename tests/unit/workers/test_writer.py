@@ -12,7 +12,7 @@ from indexes.reader import IndexReader
 from pipeline.documents import State
 from tests.support.embedded import embedded
 from workers.assemble import Mailroom
-from workers.indexer.writer import REQUEST, Writer
+from workers.indexer.writer import REQUEST, Indexer
 from workers.settings import load_settings
 
 
@@ -36,14 +36,14 @@ def numbers(mailroom: Mailroom) -> frozenset[int]:
     return IndexReader(mailroom.settings.index_path).snapshot().numbers
 
 
-def compare_now(writer: Writer) -> None:
+def compare_now(writer: Indexer) -> None:
     writer._compared_at = float("-inf")
     writer.step()
 
 
 def test_embedded_documents_become_searchable_and_end(mailroom: Mailroom) -> None:
     one, two = embedded(mailroom, 1), embedded(mailroom, 2, reason="low-confidence")
-    assert Writer(mailroom).step() == 2
+    assert mailroom.indexer().step() == 2
     found = [mailroom.catalogue.documents.get(each) for each in (one, two)]
     assert [(d.state, d.reason) for d in found] == [(State.INDEXED, None), (State.REVIEW, "low-confidence")]
     assert numbers(mailroom) == {d.number for d in found}
@@ -51,7 +51,7 @@ def test_embedded_documents_become_searchable_and_end(mailroom: Mailroom) -> Non
 
 def test_deleted_documents_leave_the_next_generation(mailroom: Mailroom) -> None:
     one, two = embedded(mailroom, 1), embedded(mailroom, 2)
-    writer = Writer(mailroom)
+    writer = mailroom.indexer()
     writer.step()
     mailroom.catalogue.documents.delete(one)
     compare_now(writer)
@@ -60,19 +60,19 @@ def test_deleted_documents_leave_the_next_generation(mailroom: Mailroom) -> None
 
 def test_an_older_index_is_completed_from_the_catalogue(mailroom: Mailroom, home: Path) -> None:
     embedded(mailroom, 1)
-    Writer(mailroom).step()
+    mailroom.indexer().step()
     mailroom.writer.close()
     shutil.copytree(mailroom.settings.index_path, home / "older")
     embedded(mailroom, 2)
     again = opened(home)
-    Writer(again).step()
+    again.indexer().step()
     expected = numbers(again)
     assert len(expected) == 2
     again.close()
     shutil.rmtree(mailroom.settings.index_path)
     (home / "older").rename(mailroom.settings.index_path)
     third = opened(home)
-    compare_now(Writer(third))
+    compare_now(third.indexer())
     assert numbers(third) == expected
     third.close()
 
@@ -80,7 +80,7 @@ def test_an_older_index_is_completed_from_the_catalogue(mailroom: Mailroom, home
 @pytest.mark.parametrize("damage", ["gone", "flipped", "asked"])
 def test_a_damaged_or_unwanted_index_is_made_anew(mailroom: Mailroom, home: Path, damage: str) -> None:
     embedded(mailroom, 1)
-    Writer(mailroom).step()
+    mailroom.indexer().step()
     expected = numbers(mailroom)
     mailroom.writer.close()
     root = mailroom.settings.index_path
@@ -94,14 +94,14 @@ def test_a_damaged_or_unwanted_index_is_made_anew(mailroom: Mailroom, home: Path
     else:
         (root / REQUEST).touch()
     again = opened(home)
-    Writer(again).step()
+    again.indexer().step()
     assert numbers(again) == expected
     assert not (root / REQUEST).exists()
     again.close()
 
 
 def test_a_document_that_cannot_be_added_harms_only_itself(mailroom: Mailroom) -> None:
-    writer = Writer(mailroom)
+    writer = mailroom.indexer()
     writer.step()
     bad, good = embedded(mailroom, 1), embedded(mailroom, 2)
     number = mailroom.catalogue.documents.get(bad).number

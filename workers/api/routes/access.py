@@ -28,7 +28,7 @@ def list_rules(app: App, access: GrantingAdministrator, place: Annotated[Place, 
 )
 def give_rule(body: Line, app: App, access: GrantingAdministrator, response: Response) -> Given:
     """Let a rule hold, from the next query on, everywhere. Deny wins, wherever it stands."""
-    created = rights.give(app.mailroom.catalogue, body.rule(f"key:{access.caller.key_id}"), access.caller.tenant)
+    created = rights.add_rule(app.mailroom.catalogue, body.rule(f"key:{access.caller.key_id}"), access.caller.tenant)
     response.status_code = 201 if created else 200
     return Given(created=created)
 
@@ -36,7 +36,7 @@ def give_rule(body: Line, app: App, access: GrantingAdministrator, response: Res
 @router.delete("/access", status_code=204, responses=responses(404, 409))
 def take_rule(app: App, access: GrantingAdministrator, line: Annotated[Line, Query()]) -> None:
     """Take a rule away, or a principal off the list that a document arrived with."""
-    rights.take(app.mailroom.catalogue, line.scope(), line.principal, line.effect, access.caller.tenant)
+    rights.remove_rule(app.mailroom.catalogue, line.scope(), line.principal, line.effect, access.caller.tenant)
 
 
 @router.get("/access/explain", responses=responses(404))
@@ -62,5 +62,5 @@ def join_group(body: Group, app: App, access: GrantingAdministrator) -> Count:
 @router.delete("/groups", responses=responses(404))
 def leave_group(app: App, access: GrantingAdministrator, leaving: Annotated[Leaving, Query()]) -> Count:
     """Take principals out of a group; one that is empty is gone."""
-    gone = rights.leave(app.mailroom.catalogue, leaving.name, leaving.member, access.caller.tenant)
+    gone = rights.remove_members(app.mailroom.catalogue, leaving.name, leaving.member, access.caller.tenant)
     return Count(members=gone)

@@ -21,7 +21,6 @@ from workers.api.problems import responses
 from workers.api.routes.common import App, AppState
 from workers.api.schemas.documents import Document as DocumentOut
 from workers.api.schemas.documents import DocumentPage, DocumentQuery, FacetPage, Received, Record, Text
-from workers.services import intake
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 PIECE = 256 * 1024
@@ -86,7 +85,7 @@ async def send_document(
         arrival = _Arrival(app, access, content_hash, size, described, idempotency_key)
         return await anyio.to_thread.run_sync(arrival.record)
     except Refused:
-        await anyio.to_thread.run_sync(intake.drop_unused, app.mailroom, content_hash)
+        await anyio.to_thread.run_sync(app.mailroom.intake.drop_unused, content_hash)
         raise
 
 
@@ -111,7 +110,7 @@ class _Arrival:
         repeated = self._repeated()
         if repeated is not None:
             return self._answer(repeated, created=False)
-        document, created = intake.record(mailroom, self.app.notifier, self.content_hash, self.size, self.arrival)
+        document, created = mailroom.intake.record(self.content_hash, self.size, self.arrival)
         if self.name:
             mailroom.catalogue.requests.remember(caller.key_id, self.name, self.content_hash, document.id)
         self.app.requests.uploaded(self.size)
@@ -251,5 +250,5 @@ def retry_document(document_id: str, app: App, access: Uploader) -> DocumentOut:
 def delete_document(document_id: str, app: App, access: Uploader) -> Response:
     """Erase a document: hidden at once, its texts, vectors and bytes forgotten."""
     readable(app.mailroom.catalogue, access.caller, document_id)
-    intake.erase(app.mailroom, document_id)
+    app.mailroom.intake.erase(document_id)
     return Response(status_code=204)

@@ -9,7 +9,6 @@ from workers.api.problems import responses
 from workers.api.routes.common import App
 from workers.api.schemas.documents import Document as DocumentOut
 from workers.api.schemas.predictions import Approval, Change, Operation, Recorded, Taxonomy, Undo, Why
-from workers.services.review import approve
 
 router = APIRouter(prefix="/v1", tags=["verdicts"])
 
@@ -26,7 +25,7 @@ def why(document_id: str, app: App, access: Reader) -> Why:
 def approve_document(document_id: str, body: Approval, app: App, access: Uploader) -> DocumentOut:
     """File a document under the label, or the first of the labels, that a person gives it. It becomes an example to learn from; plans leave it alone."""
     document = readable(app.mailroom.catalogue, access.caller, document_id)
-    return DocumentOut.of(approve(app.mailroom, document, body.asked, _who(access), body.new))
+    return DocumentOut.of(app.mailroom.review.approve(document, body.asked, _who(access), body.new))
 
 
 @router.get("/taxonomy", responses=responses())

@@ -30,10 +30,10 @@ def scope_of(source: str, folder: str, document: str) -> Scope:
 
 
 def _add(context: typer.Context, effect: Effect, principal: str, scope: Scope) -> None:
-    from workers.services.access import give
+    from workers.services.access import add_rule
     from workers.services.promotion import who
 
-    new = give(given(context).mailroom.catalogue, Rule(scope, principal, effect, by=who()))
+    new = add_rule(given(context).mailroom.catalogue, Rule(scope, principal, effect, by=who()))
     out.print(show.plain(f"{effect} {principal}: {scope}" + ("" if new else " (it was so already)")))
 
 
@@ -71,10 +71,10 @@ def remove(
     document: OfDocument = "",
 ) -> None:
     """Take a rule away, or someone off the list that a document arrived with."""
-    from workers.services.access import take
+    from workers.services.access import remove_rule
 
     scope = scope_of(source, folder, document)
-    take(given(context).mailroom.catalogue, scope, principal, effect)
+    remove_rule(given(context).mailroom.catalogue, scope, principal, effect)
     out.print(show.plain(f"removed: {effect} {principal}: {scope}"))
 
 
@@ -140,7 +140,7 @@ def add_members(context: typer.Context, group: str, members: list[str]) -> None:
 @groups_app.command("remove")
 def remove_members(context: typer.Context, group: str, members: list[str]) -> None:
     """Take principals out of a group; one that is empty is gone."""
-    from workers.services.access import leave
+    from workers.services.access import remove_members
 
-    gone = leave(given(context).mailroom.catalogue, group, members)
+    gone = remove_members(given(context).mailroom.catalogue, group, members)
     out.print(show.plain(f"{gone} removed from {group}"))

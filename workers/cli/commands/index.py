@@ -41,7 +41,6 @@ def rebuild(context: typer.Context, no_wait: NoWait = False) -> None:
 
 
 def _rebuild_here(shared: Context, writer: Writer) -> str:
-    from workers.indexer.writer import Writer
     from workers.services.rebuild import Rebuild
 
     catalogue = shared.mailroom.catalogue
@@ -51,7 +50,7 @@ def _rebuild_here(shared: Context, writer: Writer) -> str:
         while not again.advance(1.0):
             bar.update(task, completed=again.done)
         bar.update(task, completed=again.done)
-    Writer(shared.mailroom).step()  # what the catalogue finished meanwhile
+    shared.mailroom.indexer().step()  # what the catalogue finished meanwhile
     return shared.mailroom.indexes.reader().snapshot().generation
 
 

@@ -34,7 +34,7 @@ STUCK_SECONDS = 20.0
 def build(context: typer.Context, name: Name, no_wait: NoWait = False) -> None:
     """Embed every document by another model and build its index, while the present one serves. Goes on where it was
     interrupted; from now on new documents are embedded by both."""
-    from workers.indexer.candidate import is_ready
+    from workers.services.rebuild import is_ready
 
     shared = given(context)
     model = shared.mailroom.embedders.describe(name)
@@ -57,7 +57,7 @@ def build(context: typer.Context, name: Name, no_wait: NoWait = False) -> None:
 @app.command()
 def status(context: typer.Context, as_json: AsJson = False) -> None:
     """The model that serves and those beside it: what they lack, and whether their index is ready."""
-    from workers.indexer.candidate import is_ready
+    from workers.services.rebuild import is_ready
 
     shared = given(context)
     embeddings, serving = shared.mailroom.catalogue.embeddings, shared.mailroom.embedders.chosen()
@@ -93,7 +93,6 @@ def compare(
 ) -> None:
     """Ask both models' indexes the same queries: which share of the best hits is common, and how long each takes. What is
     better is for judgements to say: `mailroom eval search` before and after the swap."""
-    from workers.services.comparison import compare_models
 
     if (queries is None) is not saved:
         raise typer.BadParameter("give --queries FILE or --saved")
@@ -104,7 +103,7 @@ def compare(
         if queries is None
         else [SearchRequest(text, mode=mode, plain=True) for text in _texts(queries)]
     )
-    result = compare_models(mailroom, other, asked, k)
+    result = mailroom.comparison.compare(other, asked, k)
     if as_json:
         show.print_json(result.as_json())
         return
@@ -127,7 +126,7 @@ def swap(
 ) -> None:
     """Let a model that was built serve: questions and new documents are embedded by it from then on. The former one is kept
     up to date beside it, until it is dropped."""
-    from workers.indexer.candidate import is_ready
+    from workers.services.rebuild import is_ready
 
     shared = given(context)
     model = shared.mailroom.embedders.describe(name)
@@ -199,10 +198,8 @@ class Served:
 
 def _drive(shared: Context, done: Callable[[], bool], no_wait: bool) -> bool:
     """Until it is done: by the running writer, or here where none runs. False where it is not waited for."""
-    from workers.indexer.writer import Writer
-
     try:
-        writer = Writer(shared.mailroom) if shared.mailroom.writer else None
+        writer = shared.mailroom.indexer()
     except Refused:  # a running one holds the index
         if no_wait:
             return False

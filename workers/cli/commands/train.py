@@ -43,7 +43,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a small Mistral on labelled documents. The new version is not in force until it is promoted."""
-    from workers.services.training import Order, Trainer
+    from workers.services.training import Order
 
     if not labels and not reviews:
         raise Refused("bad-request", "Give --labels FILE, or --reviews to learn from what people approved, or both.")
@@ -51,7 +51,7 @@ def train(
     chosen = name or shared.settings.models.classifier.partition("@")[0]
     asked = {"tune": tune, "epochs": epochs, "lora": lora, "precision": precision}
     options = [(flag, str(value)) for flag, value in asked.items() if value is not None]
-    made = Trainer(shared.mailroom).train(Order(chosen, labels or (), reviews, base, options, resume), _follow)
+    made = shared.mailroom.trainer.train(Order(chosen, labels or (), reviews, base, options, resume), _follow)
     if as_json:
         show.print_json(made)
         return
