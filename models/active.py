@@ -1,6 +1,6 @@
 """The active version of each model: a pointer file per name, with the history of its changes.
 
-    <root>/<name>/active.json    {"active": VERSION, "history": [{at, who, action, before, after, forced, reason, metrics}]}
+    <root>/<name>/active.json    {"active": VERSION, "history": [{fields of `VersionChange`}, ...]}
 
 The file is replaced in one step: a worker that follows it reads the old version or the new one, and the history always
 ends at the active version.
@@ -22,7 +22,7 @@ POINTER = "active.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class VersionChange:
     """One change of the active version.
 
     ``at`` is in epoch seconds; ``action`` is "promote" or "rollback"; ``before`` is None for the first promotion.
@@ -40,11 +40,11 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Pointer:
+class VersionPointer:
     """The active version (None before the first promotion) and every change, oldest first."""
 
     version: str | None
-    history: tuple[Change, ...]
+    history: tuple[VersionChange, ...]
 
     @property
     def trail(self) -> tuple[str, ...]:
@@ -63,25 +63,25 @@ def pointer_path(root: Path, name: str) -> Path:
     return root / name / POINTER
 
 
-def read_pointer(root: Path, name: str) -> Pointer:
+def read_pointer(root: Path, name: str) -> VersionPointer:
     """Return a model's pointer. Raises Misconfigured("bad-model") if the file is damaged."""
     path = pointer_path(root, name)
     try:
         values = json.loads(path.read_bytes())
-        history = tuple(Change(**change) for change in values["history"])
+        history = tuple(VersionChange(**change) for change in values["history"])
         version = values["active"]
         if not history or version != history[-1].after or not isinstance(version, str):
             raise ValueError("the history does not end at the active version")
     except (FileNotFoundError, NotADirectoryError):
-        return Pointer(None, ())
+        return VersionPointer(None, ())
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise Misconfigured(
             "bad-model", f"{path} cannot be used ({error}); move it away, then promote a version of {name} again."
         ) from error
-    return Pointer(version, history)
+    return VersionPointer(version, history)
 
 
-def move_pointer(root: Path, name: str, change: Change) -> Pointer:
+def move_pointer(root: Path, name: str, change: VersionChange) -> VersionPointer:
     """Make ``change.after`` the active version and return the new pointer.
 
     Raises Refused("conflict") if the pointer moved after ``change.before`` was read.
@@ -90,7 +90,7 @@ def move_pointer(root: Path, name: str, change: Change) -> Pointer:
         current = read_pointer(root, name)
         if current.version is not None and current.version != change.before:
             raise Refused("conflict", f"{name} was switched to {current.version} meanwhile; look again, then repeat.")
-        moved = Pointer(change.after, (*current.history, change))
+        moved = VersionPointer(change.after, (*current.history, change))
         (root / name).mkdir(exist_ok=True)
         content = {"active": moved.version, "history": [asdict(entry) for entry in moved.history]}
         write_durably(pointer_path(root, name), json.dumps(content, ensure_ascii=False, indent=1).encode())

@@ -70,7 +70,7 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ClassifierComparison:
     """Two classifiers on the same texts.
 
     Only the second is right on ``gained`` texts, only the first on ``lost``. ``p_value`` is McNemar's, exact and
@@ -117,7 +117,9 @@ def calibration_error(probabilities: np.ndarray, right: np.ndarray) -> float:
     return float(sum(gaps) / len(right))
 
 
-def compare(texts: Sequence[LabelledText], one: Sequence[Prediction], two: Sequence[Prediction]) -> Comparison:
+def compare(
+    texts: Sequence[LabelledText], one: Sequence[Prediction], two: Sequence[Prediction]
+) -> ClassifierComparison:
     """Compare the predictions of two classifiers for the same texts. The bootstrap is seeded, so the result repeats."""
     first, second = _right(texts, one), _right(texts, two)
     gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
@@ -127,7 +129,7 @@ def compare(texts: Sequence[LabelledText], one: Sequence[Prediction], two: Seque
         if a.label != b.label
     ]
     interval = _bootstrap(second.astype(float) - first)
-    return Comparison(
+    return ClassifierComparison(
         measure(texts, one), measure(texts, two), gained, lost, mcnemar(gained, lost), interval, tuple(flips)
     )
 

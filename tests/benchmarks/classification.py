@@ -30,9 +30,9 @@ go_offline(os.environ)
 
 from sklearn.metrics import roc_auc_score  # noqa: E402  (the switches come before any import of a runtime)
 
-from models.recipes.finetune.examples import Example, dataset  # noqa: E402
-from models.recipes.finetune.run import Job, TrainedVersion, train  # noqa: E402
-from models.recipes.finetune.settings import Settings  # noqa: E402
+from models.recipes.finetune.examples import LabelledExample, dataset  # noqa: E402
+from models.recipes.finetune.run import TrainedVersion, TrainingJob, train  # noqa: E402
+from models.recipes.finetune.settings import Hyperparameters  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
 from models.registry import SHIPPED, open_version  # noqa: E402
 from pipeline.classify import OnnxClassifier  # noqa: E402
@@ -42,10 +42,10 @@ from tests.benchmarks.record import record_figures  # noqa: E402
 HELD_OUT = frozenset(
     "lexpredict_edgar enron_categories openterms_privacy_terms others bbc peps microsoft dc_code pubmedqa tc39".split()
 )
-SHORT = Settings(rate=4e-4, epochs=10, crop=64, max_length=64, batch=48)
-PAGES = Settings(rate=3e-4, epochs=3, crop=112, batch=32, patience=2)
+SHORT = Hyperparameters(rate=4e-4, epochs=10, crop=64, max_length=64, batch=48)
+PAGES = Hyperparameters(rate=3e-4, epochs=3, crop=112, batch=32, patience=2)
 #: With so few texts the base is kept as it is, under a fitted head and beside the words: docs/decisions/0055.
-FEW = Settings(epochs=0, crop=64, max_length=64)
+FEW = Hyperparameters(epochs=0, crop=64, max_length=64)
 CALIBRATION = 0.1
 
 
@@ -54,33 +54,33 @@ def part_of(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.lower().strip().encode()).digest()[:4], "big") / 2**32
 
 
-def banking77(data: Path) -> Iterator[Example]:
+def banking77(data: Path) -> Iterator[LabelledExample]:
     """10,003 questions to a bank to train on, 3,080 to test, 77 intents."""
     for side in ("train", "test"):
         with (data / "classification" / "banking77" / f"{side}.csv").open(encoding="utf-8", newline="") as rows:
             for row in csv.DictReader(rows):
-                yield Example(row["text"], (row["category"],), split=_side(side, row["text"]))
+                yield LabelledExample(row["text"], (row["category"],), split=_side(side, row["text"]))
 
 
-def clinc150(data: Path) -> Iterator[Example]:
+def clinc150(data: Path) -> Iterator[LabelledExample]:
     """15,000 queries to train on, 4,500 to test, 150 intents; what is out of scope is not trained on at all."""
     content = json.loads((data / "classification" / "clinc150" / "data_full.json").read_text(encoding="utf-8"))
     for part, side in (("train", "train"), ("val", "calibration"), ("test", "test")):
-        yield from (Example(text, (label,), split=side) for text, label in content[part])
+        yield from (LabelledExample(text, (label,), split=side) for text, label in content[part])
 
 
-def documents(data: Path, held_out: bool) -> Iterator[Example]:
+def documents(data: Path, held_out: bool) -> Iterator[LabelledExample]:
     """10,167 documents of 23 types, split by hash or by source."""
     with lzma.open(data / "classification" / "doctype_mix.jsonl.xz", "rt", encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             tested = row["source"] in HELD_OUT if held_out else part_of(row["text"]) < 0.2
             side = "test" if tested else _side("train", row["text"][::-1])
-            yield Example(row["text"], (row["label"],), identity=row["id"], split=side)
+            yield LabelledExample(row["text"], (row["label"],), identity=row["id"], split=side)
 
 
-def few(examples: Iterable[Example], shots: int, seed: int) -> Iterator[Example]:
+def few(examples: Iterable[LabelledExample], shots: int, seed: int) -> Iterator[LabelledExample]:
     """``shots`` examples of a class to learn from, a quarter of them to calibrate; the whole test split."""
-    groups: dict[str, list[Example]] = defaultdict(list)
+    groups: dict[str, list[LabelledExample]] = defaultdict(list)
     for example in examples:
         if example.split == "test":
             yield example
@@ -90,14 +90,14 @@ def few(examples: Iterable[Example], shots: int, seed: int) -> Iterator[Example]
     for label in sorted(groups):
         for place, example in enumerate(rng.sample(groups[label], shots)):
             side = "calibration" if place < shots // 4 else "train"
-            yield Example(example.text, example.labels, split=side)
+            yield LabelledExample(example.text, example.labels, split=side)
 
 
 def _side(side: str, text: str) -> str:
     return "calibration" if side == "train" and part_of(text) < CALIBRATION else side
 
 
-SETS: dict[str, tuple[Callable[[Path], Iterator[Example]], Settings]] = {
+SETS: dict[str, tuple[Callable[[Path], Iterator[LabelledExample]], Hyperparameters]] = {
     "banking77": (banking77, SHORT),
     "clinc150": (clinc150, SHORT),
     "doctype_heldout": (lambda data: documents(data, True), PAGES),
@@ -128,7 +128,7 @@ def run(name: str, options: argparse.Namespace) -> TrainedVersion:
     data = dataset(read(options.data), settings.seed)
     work = options.work / name
     shutil.rmtree(work / "out", ignore_errors=True)
-    job = Job(
+    job = TrainingJob(
         name=name,
         version="1",
         root=work / "out",

@@ -35,7 +35,7 @@ from models.recipes.finetune.examples import Dataset, dataset  # noqa: E402
 from models.recipes.finetune.export import export  # noqa: E402
 from models.recipes.finetune.fit import bag_of_words_branch, fit  # noqa: E402
 from models.recipes.finetune.outputs import logits_of  # noqa: E402
-from models.recipes.finetune.settings import Settings  # noqa: E402
+from models.recipes.finetune.settings import Hyperparameters  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
 from models.registry import open_version, verify  # noqa: E402
 from pipeline.classify import OnnxClassifier  # noqa: E402
@@ -83,7 +83,7 @@ def speed(given: argparse.Namespace) -> dict[str, Any]:
     return found | _training(given)
 
 
-def _examples(data: Path, sample: Sample) -> tuple[Dataset, Settings]:
+def _examples(data: Path, sample: Sample) -> tuple[Dataset, Hyperparameters]:
     """A part of a set: enough to fit a head and words on, and the texts to be timed."""
     read, settings = SETS[sample.name]
     whole = dataset(read(data), settings.seed)
@@ -110,7 +110,7 @@ def _training(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _ways(work: Path, base: Base, data: Dataset, settings: Settings, threads: int) -> dict[str, Way]:
+def _ways(work: Path, base: Base, data: Dataset, settings: Hyperparameters, threads: int) -> dict[str, Way]:
     network = fit(base, data, work, replace(settings, epochs=0)).network
     # A weight of words of nought leaves them out; what is served mostly has them.
     network.bag_of_words = network.bag_of_words or bag_of_words_branch(base, data, settings)
@@ -136,7 +136,7 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _manifest(data: Dataset, settings: Settings) -> dict[str, Any]:
+def _manifest(data: Dataset, settings: Hyperparameters) -> dict[str, Any]:
     return {
         "name": "speed",
         "version": "1",

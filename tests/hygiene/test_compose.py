@@ -1,4 +1,4 @@
-"""compose.yaml says what the code can do: roles, queues, settings and secrets that exist, and the locks it promises."""
+"""compose.yaml agrees with the code: its roles, queues, settings and secrets exist, its containers are locked down."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ DOCKERFILE = (ROOT / "workers" / "Dockerfile").read_text()
 
 def test_every_role_but_the_embedded_broker_has_a_service_and_every_queue_a_worker() -> None:
     parsed = {name: _parser().parse_args(service["command"]) for name, service in OURS.items()}
-    assert {given.role for given in parsed.values()} == set(ROLES) - {"broker"}
-    served = [queue for given in parsed.values() if given.role == "celery" for queue in given.queues.split(",")]
+    assert {options.role for options in parsed.values()} == set(ROLES) - {"broker"}
+    served = [queue for options in parsed.values() if options.role == "celery" for queue in options.queues.split(",")]
     assert sorted(served) == sorted(QUEUES)
 
 
@@ -85,7 +85,7 @@ def test_the_image_is_made_of_what_is_there() -> None:
     assert all(service["user"] == user for service in OURS.values())
     allowed = (ROOT / "workers" / "Dockerfile.dockerignore").read_text().splitlines()
     for source in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.MULTILINE):
-        assert {f"!{each}" for each in source.split()} <= set(allowed)
+        assert {f"!{path}" for path in source.split()} <= set(allowed)
 
 
 def test_milvus_stands_behind_a_profile_with_its_stores_and_its_url_is_one_that_the_index_takes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Imports run one way: workers -> indexes -> pipeline; models may import pipeline; serving imports no training package.
+"""Imports run one way: workers -> indexes -> pipeline, models -> pipeline; nothing that serves imports torch.
 
 No two files import each other, and the composition root is imported by entry points only.
 """

@@ -1,4 +1,4 @@
-"""Benchmark results: a figure keeps the run that it came from."""
+"""Benchmark results: each figure is stored with the run that measured it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_partial_run_says_which_figures_are_its_own_and_leaves_the_others(
     (later,) = run["later"]
     assert later["figures"] == {"scifact": ["haystack", "hybrid"], "cacm": ["haystack"]}
     again = add("two", scifact={"haystack": 0.71, "hybrid": 0.92})["runs"]["collections"]["later"]
-    assert [(each["command"], each["figures"]) for each in again] == [
+    assert [(run["command"], run["figures"]) for run in again] == [
         ("one", {"cacm": ["haystack"]}),
         ("two", {"scifact": ["haystack", "hybrid"]}),
     ]
@@ -43,9 +43,9 @@ def test_a_partial_run_says_which_figures_are_its_own_and_leaves_the_others(
     whole = add("three", scifact=dict.fromkeys(("bm25", "hybrid", "haystack"), 1.0), cacm={"haystack": 1.0})
     assert whole["runs"]["collections"]["command"] == "all of it"
     run = add("rest", cacm={"bm25": 0.41, "hybrid": 0.51})["runs"]["collections"]
-    assert (run["command"], [each["command"] for each in run["later"]]) == ("rest", ["three"])
+    assert (run["command"], [later["command"] for later in run["later"]]) == ("rest", ["three"])
     run = add("rest", scifact={"bm25": 0.81})["runs"]["collections"]
-    assert [each["figures"]["scifact"] for each in run["later"]] == [["hybrid", "haystack"]]
+    assert [later["figures"]["scifact"] for later in run["later"]] == [["hybrid", "haystack"]]
     table = {row: dict.fromkeys(("bm25", "hybrid", "haystack"), 1.0) for row in ("scifact", "cacm")}
     run = add("four", **table)["runs"]["collections"]
     assert (run["command"], "later" in run) == ("four", False)

@@ -16,7 +16,7 @@ go_offline(os.environ)
 import torch  # noqa: E402  (the switches come before any import of a runtime)
 import transformers  # noqa: E402
 
-from models.recipes.finetune.examples import Example  # noqa: E402
+from models.recipes.finetune.examples import LabelledExample  # noqa: E402
 from models.registry import SHIPPED, open_version  # noqa: E402
 from pipeline.embed import OnnxEmbedder  # noqa: E402
 
@@ -71,11 +71,11 @@ def _save(family: str, folder: Path) -> Path:
     return folder
 
 
-def texts(per_class: int, seed: int = 3) -> Iterator[Example]:
+def texts(per_class: int, seed: int = 3) -> Iterator[LabelledExample]:
     """Yield ``per_class`` texts per class: words of the class among words of all."""
     rng = random.Random(seed)
     for label, words in CLASSES.items():
         for number in range(per_class):
             mix = rng.choices(words, k=rng.randint(3, 12)) + rng.choices(FILLER, k=rng.randint(5, 30))
             rng.shuffle(mix)
-            yield Example(" ".join(mix), (label,), identity=f"{label}-{number}")
+            yield LabelledExample(" ".join(mix), (label,), identity=f"{label}-{number}")

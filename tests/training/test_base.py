@@ -173,7 +173,7 @@ def test_weights_that_the_export_lost_are_not_shipped() -> None:
 
 
 def saved_student(folder: Path, tokenizer: bytes) -> MistralModel:
-    """A random student saved as the recipe saves it."""
+    """Save a random student as the recipe does, and return it."""
     student = MistralModel(configuration(SHAPE, 30522, attention="eager")).eval()
     for own in student.parameters():
         if own.ndim == 1:  # as in trained networks: the exporter writes equal weights once

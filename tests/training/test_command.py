@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from models.recipes.finetune.examples import Example
+from models.recipes.finetune.examples import LabelledExample
 from models.registry import open_version
 from pipeline.disk import ProcessLock
 from tests.scenarios.running import wait_for
@@ -67,7 +67,7 @@ def test_from_labels_to_an_active_model(
 
 
 def test_from_approvals_to_a_version_under_the_labels_of_today(mailroom: Mailroom, tiny: Callable, capsys) -> None:
-    for example in (*texts(12), Example("A text of a class that nobody wants.", ("spare",), "spare")):
+    for example in (*texts(12), LabelledExample("A text of a class that nobody wants.", ("spare",), "spare")):
         filed = file_away(mailroom.catalogue, mailroom.blobs, f"{example.identity}.txt", example.text, "unsorted")
         mailroom.review.approve(filed, example.labels, "ann", new=True)
     mailroom.taxonomy.change("rename", ["manual"], ["handbook"], "ann")
@@ -186,11 +186,12 @@ def test_a_second_training_of_the_same_name_is_refused(mailroom: Mailroom, tmp_p
 
 
 def test_a_training_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
-    noted = tmp_path / "pid"
-    code = f"from workers.services.training import Trainer; Trainer(None)._run(['sh', '-c', 'echo $$ > {noted}; exec sleep 600'])"
+    pid_file = tmp_path / "pid"
+    script = f"echo $$ > {pid_file}; exec sleep 600"
+    code = f"from workers.services.training import Trainer; Trainer(None)._run(['sh', '-c', {script!r}])"
     command = subprocess.Popen([sys.executable, "-c", code])
-    wait_for(lambda: noted.exists() and noted.read_text().endswith("\n"), 120, "the training to begin")
-    running = Path(f"/proc/{noted.read_text().strip()}/cmdline")
+    wait_for(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"), 120, "the training to begin")
+    running = Path(f"/proc/{pid_file.read_text().strip()}/cmdline")
     assert running.read_bytes()
     command.kill()
     command.wait()

@@ -18,26 +18,28 @@ from models.recipes.finetune import fit as fitting
 from models.recipes.finetune import trainer
 from models.recipes.finetune.bag_of_words import TokenTable, feature_counts, fit_bag_of_words, thinned, token_table
 from models.recipes.finetune.base import open_base
-from models.recipes.finetune.examples import Example, dataset
+from models.recipes.finetune.examples import LabelledExample, dataset
 from models.recipes.finetune.fit import fit, refit
-from models.recipes.finetune.network import Classifier, head_and_tail
+from models.recipes.finetune.network import ClassifierNetwork, head_and_tail
 from models.recipes.finetune.outputs import bag_of_words_scores, mean_states
 from models.recipes.finetune.projection import fit_projection, variants
-from models.recipes.finetune.run import Job, TrainedVersion, train
-from models.recipes.finetune.settings import Settings
+from models.recipes.finetune.run import TrainedVersion, TrainingJob, train
+from models.recipes.finetune.settings import Hyperparameters
 from models.registry import verify
 from pipeline.classify import OnnxClassifier
 from pipeline.errors import Refused
 from tests.training.conftest import CLASSES, MORE, texts
 
-QUICK = Settings(rate=3e-3, epochs=3, crop=48, max_length=64, reach=24, batch=8, patience=5, seed=5)
+QUICK = Hyperparameters(rate=3e-3, epochs=3, crop=48, max_length=64, reach=24, batch=8, patience=5, seed=5)
 
 
-def job(folder: Path, name: str = "tried") -> Job:
-    return Job(name, "1", folder / "models", folder / "work", "a test", "made up", "none", "tiny")
+def job(folder: Path, name: str = "tried") -> TrainingJob:
+    return TrainingJob(name, "1", folder / "models", folder / "work", "a test", "made up", "none", "tiny")
 
 
-def train_version(folder: Path, base: Path, embedder, settings: Settings = QUICK, examples=None) -> TrainedVersion:
+def train_version(
+    folder: Path, base: Path, embedder, settings: Hyperparameters = QUICK, examples=None
+) -> TrainedVersion:
     data = dataset(list(examples or texts(40)), settings.seed)
     return train(job(folder), open_base(base), data, settings, embedder)
 
@@ -74,7 +76,7 @@ def test_a_version_brings_its_report(tiny: Callable, embedder, tmp_path: Path) -
 def test_a_text_may_have_several_labels(tiny: Callable, embedder, tmp_path: Path) -> None:
     single = list(texts(30))
     pairs = [
-        Example(f"{one.text} {two.text}", tuple(sorted({*one.labels, *two.labels})), identity=f"pair-{number}")
+        LabelledExample(f"{one.text} {two.text}", tuple(sorted({*one.labels, *two.labels})), identity=f"pair-{number}")
         for number, (one, two) in enumerate(zip(single, reversed(single), strict=True))
     ]
     version = train_version(tmp_path, tiny("Mistral"), embedder, examples=single + pairs)
@@ -253,7 +255,7 @@ def test_a_projection_is_served_like_the_rest(
 
 def test_a_projection_comes_near_to_the_embedder(tiny: Callable, embedder) -> None:
     base = open_base(tiny("Mistral"))
-    network = Classifier(base.backbone(), 2)
+    network = ClassifierNetwork(base.backbone(), 2)
     train_texts, new = ([e.text for e in texts(20, seed)] for seed in (1, 2))
     projection = fit_projection(network, base, train_texts, embedder, 5)
     vectors, expected = projection(torch.from_numpy(mean_states(network, base.encode(new)))), embedder.embed(new)

@@ -19,7 +19,7 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def outside(folder: Path) -> None:
-    """Its index names a file of the neighbour's."""
+    """Make the index name a file of the neighbour's."""
     (folder / WEIGHTS).rename(folder.parent / "theirs.safetensors")
     save_file({}, folder / "none.safetensors")
     (folder / INDEX).write_text(json.dumps({"weight_map": {"norm.weight": "../theirs.safetensors"}}))
@@ -61,7 +61,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a thousand million layers": (configured(num_hidden_layers=10**9), "has 1,000,000,000 layers, the weights have 2"),
     "fewer layers than its weights": (configured(num_hidden_layers=1), "has 1 layers, the weights have 2"),
     "layers less than none": (configured(num_hidden_layers=-1), "has -1 layers"),
-    "weights cut off": (cut, "no safetensors file"),
+    "weights cut off": (cut, "not a safetensors file"),
     "a pickle": (lambda folder: (folder / "training_args.bin").write_bytes(b"cos\nsystem\n."), "may hold code"),
     "a link": (linked, "symbolic link"),
     "more tokens than the network has": (configured(vocab_size=100), "of two models"),

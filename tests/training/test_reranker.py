@@ -17,10 +17,10 @@ from transformers import BertConfig, BertModel
 
 from models.recipes.network_file import to_onnx
 from models.recipes.quantise import quantise, quantise_to_4_bits
-from models.recipes.reranker.fit import Settings, also_answering, fit, padded
+from models.recipes.reranker.fit import RerankerHyperparameters, also_answering, fit, padded
 from models.recipes.reranker.network import Interaction
 from models.recipes.reranker.pieces import reduce_embeddings, reduce_vocabulary
-from models.recipes.reranker.questions import Pool, Question, handbook, joined, neighbourhoods, squad
+from models.recipes.reranker.questions import AnsweredQuestion, Pool, handbook, joined, neighbourhoods, squad
 from models.registry import SHIPPED, open_version, write_manifest
 from pipeline.errors import Refused
 from pipeline.rerank import OnnxReranker
@@ -28,7 +28,7 @@ from pipeline.rerank import OnnxReranker
 WORDS = "pump lease invoice harbour engine winter salary letter garden contract".split()
 #: The questions ask in words that no passage has.
 SYNONYMS = dict(zip(WORDS, "water rent bill ship motor snow pay mail tree deal".split(), strict=True))
-PLAN = Settings(rate=3e-3, fast=1.0, question=16, passage=16, frozen=0, keep=20)
+PLAN = RerankerHyperparameters(rate=3e-3, fast=1.0, question=16, passage=16, frozen=0, keep=20)
 PIECES = 2_600
 
 
@@ -62,7 +62,7 @@ def asks(word: str) -> str:
 
 
 def groups(count: int) -> list[Pool]:
-    questions = tuple(Question(asks(word), place, word) for place, word in enumerate(WORDS))
+    questions = tuple(AnsweredQuestion(asks(word), place, word) for place, word in enumerate(WORDS))
     return [Pool(tuple(passages()), questions)] * count
 
 
@@ -157,7 +157,7 @@ def test_questions_stay_with_their_paragraphs_and_another_that_holds_the_answer_
     file = tmp_path / "squad.json"
     file.write_text(json.dumps({"data": [{"paragraphs": paragraphs}] * 2}))
     first, second = squad(file)
-    assert first.questions == (Question("When was the pump of town 0 built?", 0, "1900"),)
+    assert first.questions == (AnsweredQuestion("When was the pump of town 0 built?", 0, "1900"),)
     both = joined([first, second])
     assert both.questions[1].place == len(first.passages)
     (near,) = neighbourhoods(both, 4, 1000, random.Random(2))[:1]

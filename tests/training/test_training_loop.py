@@ -1,4 +1,4 @@
-"""The loop that every recipe trains with: the same result with and without an interruption, and no foreign checkpoint."""
+"""The training loop of every recipe: an interruption changes no result, and a foreign checkpoint is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The soak's judge finds every fault that it is there to find."""
+"""The evaluation of a soak run finds every kind of fault."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ NOTES: list[dict[str, Any]] = [
 
 
 def figures(folder: Path, *changed: dict[str, Any]) -> dict[str, Any]:
-    """Of the notes, with others after them."""
+    """Return the figures of the log in `NOTES`, followed by the ``changed`` entries."""
     (folder / "all.jsonl").write_text("".join(json.dumps(note) + "\n" for note in (*NOTES, *changed)))
     return judged(folder, Chunks(20), ["all"])
 
 
 def test_a_soak_in_which_all_went_well(tmp_path: Path) -> None:
-    found = figures(tmp_path)
-    assert {found.get(wrong, 0) for wrong in WRONG} == {0}
-    assert (found["added"], found["deleted"], found["publications"], found["merges"]) == (1, 1, 2, 1)
+    counts = figures(tmp_path)
+    assert {counts.get(wrong, 0) for wrong in WRONG} == {0}
+    assert (counts["added"], counts["deleted"], counts["publications"], counts["merges"]) == (1, 1, 2, 1)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.active import Change, move_pointer, read_pointer
-from models.compare import Comparison, compare, measure, worse
+from models.active import VersionChange, move_pointer, read_pointer
+from models.compare import ClassifierComparison, compare, measure, worse
 from models.labelled import LabelledText, TextReaders, read_labelled
 from models.registry import active_version, open_version
 from pipeline.classify import OnnxClassifier
@@ -37,8 +37,8 @@ BATCH = 1000
 class Promotion:
     """What a promotion did: the recorded change, and the comparison where there was something to compare with."""
 
-    change: Change
-    comparison: Comparison | None
+    change: VersionChange
+    comparison: ClassifierComparison | None
 
 
 class Promoter:
@@ -55,7 +55,7 @@ class Promoter:
         self._chunks, self._parser, self._classifiers, self._taxonomy = chunks, parser, classifiers, taxonomy
         self._models, self._root = settings.models, settings.models_root
 
-    def compare(self, one: str, two: str, labels: Path) -> Comparison:
+    def compare(self, one: str, two: str, labels: Path) -> ClassifierComparison:
         """Two versions (NAME, NAME@VERSION or a folder) on the labelled texts of a file."""
         texts, _ = self._labelled(labels, self.reading)
         return compare(texts, self._verdicts(self._open(one), texts), self._verdicts(self._open(two), texts))
@@ -82,13 +82,13 @@ class Promoter:
         refusal = self._refusal(folder, before, comparison, allowed)
         if refusal and not force:
             raise Refused("conflict", f"{refusal} Nothing was changed; --force promotes all the same.")
-        change = Change(
+        change = VersionChange(
             time.time(), who(), "promote", before, version, bool(refusal), reason, {**told, "margin": allowed}
         )
         move_pointer(self._root, name, change)
         return Promotion(change, comparison)
 
-    def rollback(self, name: str, to: str | None = None, reason: str = "") -> Change:
+    def rollback(self, name: str, to: str | None = None, reason: str = "") -> VersionChange:
         """Back to the version that was in force before, or to one before that. No gate: it served already."""
         pointer = read_pointer(self._root, name)
         if pointer.version is None or not pointer.trail:
@@ -100,7 +100,7 @@ class Promoter:
             text = f"{name}@{target} was not in force before; there were: {', '.join(pointer.trail)}."
             raise Refused("conflict", text)
         open_version(self._root, name, target)  # whole, or the present one stays
-        change = Change(time.time(), who(), "rollback", pointer.version, target, reason=reason)
+        change = VersionChange(time.time(), who(), "rollback", pointer.version, target, reason=reason)
         move_pointer(self._root, name, change)
         return change
 
@@ -112,7 +112,9 @@ class Promoter:
                 raise
             return None
 
-    def _examined(self, folder: ModelFolder, before: str | None, golden: Path | None) -> tuple[Comparison | None, dict]:
+    def _examined(
+        self, folder: ModelFolder, before: str | None, golden: Path | None
+    ) -> tuple[ClassifierComparison | None, dict]:
         """The comparison with the version in force, and what the history keeps of it."""
         title, path = folder.manifest.title, self._golden(folder, golden)
         erased: list[str] = []
@@ -135,7 +137,7 @@ class Promoter:
         return comparison, {**told, "before": comparison.before.summary}
 
     def _refusal(
-        self, folder: ModelFolder, before: str | None, comparison: Comparison | None, margin: float
+        self, folder: ModelFolder, before: str | None, comparison: ClassifierComparison | None, margin: float
     ) -> str | None:
         title = folder.manifest.title
         if before is None or before == folder.manifest.version:

@@ -15,7 +15,7 @@ from transformers import BertModel, MistralModel
 
 from models.recipes.base.student import SHAPES, Shape, mean_state, new_student
 from models.recipes.base.text import Passages, framed
-from models.recipes.base.transplant import Sample, solve, transplant
+from models.recipes.base.transplant import TokenSample, solve, transplant
 from models.recipes.device import device, mixed
 from models.recipes.training_loop import CHECKPOINT, TrainingLoop, parameter_groups
 
@@ -106,7 +106,7 @@ class Distillation(torch.nn.Module):
 def initialise(teacher: BertModel, passages: Passages, plan: Plan, start: MistralModel | None = None) -> Distillation:
     """Return a distillation before its first step, of the student ``start`` or else of a transplant of the teacher."""
     network = Distillation(start or new_student(plan.shape, teacher.config.vocab_size), teacher.config.hidden_size)
-    sample = Sample(*start_sample(passages, plan.start_tokens))
+    sample = TokenSample(*start_sample(passages, plan.start_tokens))
     if start is None:
         projections = transplant(teacher, network.student, sample)
     else:
@@ -118,7 +118,7 @@ def initialise(teacher: BertModel, passages: Passages, plan: Plan, start: Mistra
 
 
 @torch.no_grad()
-def fit_projections(teacher: BertModel, student: MistralModel, sample: Sample) -> list[torch.Tensor]:
+def fit_projections(teacher: BertModel, student: MistralModel, sample: TokenSample) -> list[torch.Tensor]:
     """Return, per layer border, the least-squares map from the student's normalised state to the teacher's state."""
     states, targets = (
         network(input_ids=sample.ids, attention_mask=sample.mask, output_hidden_states=True).hidden_states

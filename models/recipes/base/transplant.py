@@ -28,7 +28,7 @@ RIDGE = 1e-4
 
 
 @dataclass(slots=True)
-class Sample:
+class TokenSample:
     """Texts for the closed form: ids and mask, each (texts, length)."""
 
     ids: torch.Tensor
@@ -47,7 +47,7 @@ def solve(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def transplant(teacher: BertModel, student: MistralModel, sample: Sample) -> list[torch.Tensor]:
+def transplant(teacher: BertModel, student: MistralModel, sample: TokenSample) -> list[torch.Tensor]:
     """Fill ``student`` from ``teacher`` and return the projections between their states.
 
     There is a projection per layer border, from the embeddings on: (teacher's width, student's width), from the
@@ -99,7 +99,7 @@ class Trace:
     middles: list[torch.Tensor]
 
 
-def _trace(teacher: BertModel, sample: Sample) -> Trace:
+def _trace(teacher: BertModel, sample: TokenSample) -> Trace:
     middles: list[torch.Tensor] = []
     hooks = [
         layer.attention.register_forward_hook(lambda _module, inputs, outputs: middles.append(outputs[0]))
@@ -116,7 +116,7 @@ def norm_input(states: torch.Tensor, norm: torch.nn.LayerNorm) -> torch.Tensor:
     return (states - norm.bias) / norm.weight
 
 
-def _embeddings(teacher: BertModel, student: MistralModel, sample: Sample) -> torch.Tensor:
+def _embeddings(teacher: BertModel, student: MistralModel, sample: TokenSample) -> torch.Tensor:
     """Fill the token table: the teacher's, normalised with the mean of its positions; one channel is constant."""
     part = teacher.embeddings
     table = (
@@ -136,7 +136,7 @@ def _normalised(stream: torch.Tensor) -> torch.Tensor:
     return stream * torch.rsqrt(stream.pow(2).mean(-1, keepdim=True) + 1e-6)
 
 
-def _constant(stream: torch.Tensor, sample: Sample) -> torch.Tensor:
+def _constant(stream: torch.Tensor, sample: TokenSample) -> torch.Tensor:
     """Return the row that reads the constant one from a normalised state, by which biases are added."""
     rows = sample.rows(_normalised(stream))
     return solve(rows, torch.ones(len(rows), 1))[0]
@@ -187,7 +187,7 @@ def rotary_places(width: int, wide: int, odd: int) -> list[int]:
     return [place for pair in pairs for place in (pair, pair + wide // 2)]
 
 
-def _heads(student: MistralModel, place: int, stream: torch.Tensor, sample: Sample) -> torch.Tensor:
+def _heads(student: MistralModel, place: int, stream: torch.Tensor, sample: TokenSample) -> torch.Tensor:
     """Return the output of the student's attention before its output projection; each query head keeps its own half."""
     layer = student.layers[place].self_attn
     outputs: list[torch.Tensor] = []
@@ -205,7 +205,7 @@ def _heads(student: MistralModel, place: int, stream: torch.Tensor, sample: Samp
 
 
 def _feed_forward(
-    source: torch.nn.Module, mlp: torch.nn.Module, projection: torch.Tensor, stream: torch.Tensor, sample: Sample
+    source: torch.nn.Module, mlp: torch.nn.Module, projection: torch.Tensor, stream: torch.Tensor, sample: TokenSample
 ) -> torch.Tensor:
     """Fill the gate and the constant factor of the neurons that matter most, and return their activations."""
     one = _constant(stream, sample)
@@ -220,7 +220,7 @@ def _feed_forward(
 
 
 def _write(
-    linear: torch.nn.Linear, inputs: torch.Tensor, stream: torch.Tensor, state: torch.Tensor, sample: Sample
+    linear: torch.nn.Linear, inputs: torch.Tensor, stream: torch.Tensor, state: torch.Tensor, sample: TokenSample
 ) -> torch.Tensor:
     """Fit ``linear`` so that the stream becomes a multiple of ``state``, per channel; return the new stream.
 

@@ -20,11 +20,11 @@ from pipeline.offline import go_offline
 
 go_offline(os.environ)
 
-from models.recipes.document_type.prepare import Sample, load, prepare  # noqa: E402  (the switches come first)
-from models.recipes.finetune.examples import Dataset, Example, dataset  # noqa: E402
+from models.recipes.document_type.prepare import DocumentSample, load, prepare  # noqa: E402  (the switches come first)
+from models.recipes.finetune.examples import Dataset, LabelledExample, dataset  # noqa: E402
 from models.recipes.finetune.fit import Fitted  # noqa: E402
-from models.recipes.finetune.run import Job, train  # noqa: E402
-from models.recipes.finetune.settings import Settings  # noqa: E402
+from models.recipes.finetune.run import TrainingJob, train  # noqa: E402
+from models.recipes.finetune.settings import Hyperparameters  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
 from models.registry import SHIPPED, open_version  # noqa: E402
 from pipeline.classify import OnnxClassifier  # noqa: E402
@@ -54,7 +54,7 @@ def main() -> None:
         if options.prepare:
             return
     data = dataset(map(example, load(options.work)), options.seed)
-    settings = Settings(
+    settings = Hyperparameters(
         rate=3e-4,
         epochs=options.epochs,
         crop=options.crop,
@@ -64,7 +64,7 @@ def main() -> None:
         patience=2,
         seed=options.seed,
     )
-    job = Job(
+    job = TrainingJob(
         name=NAME,
         version=options.version,
         root=options.out,
@@ -83,9 +83,9 @@ def main() -> None:
     print(version.report["metrics"])
 
 
-def example(sample: Sample) -> Example:
+def example(sample: DocumentSample) -> LabelledExample:
     """Return a sample as an example of the fine-tune; reports name its source, never its text."""
-    return Example(sample.text, (sample.label,), identity=sample.source, split=sample.split)
+    return LabelledExample(sample.text, (sample.label,), identity=sample.source, split=sample.split)
 
 
 def public_texts(classifier: OnnxClassifier, _: Fitted, data: Dataset) -> Mapping[str, Any]:

@@ -50,7 +50,7 @@ UNSEEN_PER_CLASS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class DocumentSample:
     """A labelled text. ``split`` is "train", "calibration" or "test"."""
 
     label: str
@@ -65,7 +65,7 @@ def split_of(text: str) -> str:
     return "train" if place < 0.8 else "calibration" if place < 0.9 else "test"
 
 
-def read_real(data: Path, limit: int) -> Iterator[Sample]:
+def read_real(data: Path, limit: int) -> Iterator[DocumentSample]:
     """Yield the labelled documents that may be trained on, at most ``limit`` per class and source.
 
     The limit keeps a source with many texts from teaching its own style.
@@ -81,32 +81,32 @@ def read_real(data: Path, limit: int) -> Iterator[Sample]:
             label = RENAMED.get(row["label"], row["label"])
             if row["label"] == "handbook" and re.search(r"\bpolic(y|ies)\b", row["text"][:200], re.IGNORECASE):
                 label = "policy"
-            yield Sample(label, row["source"], split_of(row["text"]), row["text"][:MAX_CHARACTERS])
+            yield DocumentSample(label, row["source"], split_of(row["text"]), row["text"][:MAX_CHARACTERS])
 
 
-def read_other(data: Path, per_source: int, rng: random.Random) -> Iterator[Sample]:
+def read_other(data: Path, per_source: int, rng: random.Random) -> Iterator[DocumentSample]:
     """Yield general text as "other", at most ``per_source`` texts of a source."""
     for source in OTHER_SOURCES:
         with lzma.open(data / "text" / f"{source}.jsonl.xz", "rt", encoding="utf-8") as lines:
             texts = [json.loads(line)["text"] for line in lines]
         for text in rng.sample(texts, min(per_source, len(texts))):
             if len(text) > 300:
-                yield Sample("other", source, split_of(text), text[:MAX_CHARACTERS])
+                yield DocumentSample("other", source, split_of(text), text[:MAX_CHARACTERS])
 
 
-def read_synthetic(per_class: int, rng: random.Random) -> Iterator[Sample]:
+def read_synthetic(per_class: int, rng: random.Random) -> Iterator[DocumentSample]:
     """Yield generated documents, ``per_class`` of every class less the repetitions among them."""
     for label, text in dict.fromkeys(generate(per_class, rng)):
-        yield Sample(label, "synthetic", split_of(text), text[:MAX_CHARACTERS])
+        yield DocumentSample(label, "synthetic", split_of(text), text[:MAX_CHARACTERS])
 
 
-def read_unseen(per_class: int, rng: random.Random) -> Iterator[Sample]:
+def read_unseen(per_class: int, rng: random.Random) -> Iterator[DocumentSample]:
     """Yield generated documents of the templates that only calibration reads."""
     for label, text in generate_unseen(per_class, rng):
-        yield Sample(label, "unseen", "calibration", text[:MAX_CHARACTERS])
+        yield DocumentSample(label, "unseen", "calibration", text[:MAX_CHARACTERS])
 
 
-def prepare(data: Path, work: Path, seed: int, synthetic: int, limit: int) -> list[Sample]:
+def prepare(data: Path, work: Path, seed: int, synthetic: int, limit: int) -> list[DocumentSample]:
     """Collect the samples, write them to ``work/samples.jsonl`` and return them.
 
     ``synthetic`` documents per class are generated; ``limit`` public ones per class and source are read.
@@ -121,7 +121,7 @@ def prepare(data: Path, work: Path, seed: int, synthetic: int, limit: int) -> li
     return samples
 
 
-def load(work: Path) -> list[Sample]:
+def load(work: Path) -> list[DocumentSample]:
     """Return the samples that `prepare` wrote to ``work/samples.jsonl``."""
     with (work / "samples.jsonl").open(encoding="utf-8") as lines:
-        return [Sample(**json.loads(line)) for line in lines]
+        return [DocumentSample(**json.loads(line)) for line in lines]

@@ -21,8 +21,8 @@ go_offline(os.environ)
 
 from models.recipes.finetune.examples import dataset, read_jsonl  # noqa: E402  (the switches come before any runtime)
 from models.recipes.finetune.report import summary  # noqa: E402
-from models.recipes.finetune.run import Job, TrainedVersion, train  # noqa: E402
-from models.recipes.finetune.settings import Settings  # noqa: E402
+from models.recipes.finetune.run import TrainedVersion, TrainingJob, train  # noqa: E402
+from models.recipes.finetune.settings import Hyperparameters  # noqa: E402
 from models.recipes.finetune.start import open_start  # noqa: E402
 from models.registry import SHIPPED, open_version  # noqa: E402
 from pipeline.embed import OnnxEmbedder  # noqa: E402
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> TrainedVersion:
     for warning in data.warnings:
         print(f"Note: {warning}", file=sys.stderr)
     base = open_start(options.base, options.work)
-    job = Job(
+    job = TrainingJob(
         name=options.name,
         version=options.version or f"{datetime.datetime.now(datetime.UTC):%Y.%m.%d.%H%M%S}",
         root=options.out,
@@ -64,7 +64,9 @@ def run(options: argparse.Namespace) -> TrainedVersion:
         golden=True,
         taxonomy=options.taxonomy,
     )
-    settings = Settings(bag_of_words=not options.no_bag_of_words, **{flag: getattr(options, flag) for flag in FLAGS})
+    settings = Hyperparameters(
+        bag_of_words=not options.no_bag_of_words, **{flag: getattr(options, flag) for flag in FLAGS}
+    )
     embedder = OnnxEmbedder(open_version(SHIPPED, "all-minilm-l6-v2"), threads=len(os.sched_getaffinity(0)))
     return train(job, base, data, settings, embedder, options.tune, options.resume)
 
@@ -87,7 +89,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no-bag-of-words", action="store_true", help="without the bag-of-words branch")
     parser.add_argument("--note", action="append", default=[], help="a warning of the caller's, for the report")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted training")
-    defaults = {field.name: field.default for field in fields(Settings)}
+    defaults = {field.name: field.default for field in fields(Hyperparameters)}
     for flag in FLAGS:
         parser.add_argument(f"--{flag.replace('_', '-')}", type=type(defaults[flag]), default=defaults[flag])
     return parser.parse_args()

@@ -15,7 +15,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
-from models.recipes.finetune.examples import Dataset, Example
+from models.recipes.finetune.examples import Dataset, LabelledExample
 from pipeline.ports import Embedder
 
 
@@ -36,13 +36,13 @@ def minilm_lr(data: Dataset, embedder: Embedder) -> dict[str, float]:
     return {**scores, "seconds": round(time.monotonic() - began, 1)}
 
 
-def embed(embedder: Embedder, examples: Sequence[Example]) -> np.ndarray:
+def embed(embedder: Embedder, examples: Sequence[LabelledExample]) -> np.ndarray:
     """Return the embeddings of examples: (examples, dimension)."""
     parts = range(0, len(examples), 256)
     return np.vstack([embedder.embed([e.text for e in examples[n : n + 256]]) for n in tqdm(parts, desc="embed")])
 
 
-def _training_examples(data: Dataset) -> tuple[Example, ...]:
+def _training_examples(data: Dataset) -> tuple[LabelledExample, ...]:
     """Return the examples for a baseline, which needs no calibration split and so may learn from that too."""
     return data.train + data.calibration
 

@@ -28,7 +28,7 @@ _SPACES = re.compile(r"\W+")
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class LabelledExample:
     """A labelled text. ``split`` is one of SPLITS, or empty: `dataset` decides. ``identity`` names it in reports."""
 
     text: str
@@ -48,13 +48,13 @@ class Dataset:
 
     labels: tuple[str, ...]
     multi: bool
-    train: tuple[Example, ...]
-    calibration: tuple[Example, ...]
-    test: tuple[Example, ...]
+    train: tuple[LabelledExample, ...]
+    calibration: tuple[LabelledExample, ...]
+    test: tuple[LabelledExample, ...]
     dropped: int = 0
     warnings: tuple[str, ...] = ()
 
-    def targets(self, examples: Sequence[Example]) -> np.ndarray:
+    def targets(self, examples: Sequence[LabelledExample]) -> np.ndarray:
         """Return label numbers (examples,); (examples, labels) of 0 and 1 when an example may have several."""
         place = {label: number for number, label in enumerate(self.labels)}
         if not self.multi:
@@ -74,15 +74,15 @@ class Dataset:
         return digest.hexdigest()
 
 
-def read_jsonl(file: Path) -> Iterator[Example]:
+def read_jsonl(file: Path) -> Iterator[LabelledExample]:
     """Yield the examples that `mailroom train` writes: per line text, labels, and optionally identity and split."""
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            yield Example(row["text"], tuple(row["labels"]), row.get("identity", ""), row.get("split", ""))
+            yield LabelledExample(row["text"], tuple(row["labels"]), row.get("identity", ""), row.get("split", ""))
 
 
-def dataset(examples: Iterable[Example], seed: int, notes: Sequence[str] = ()) -> Dataset:
+def dataset(examples: Iterable[LabelledExample], seed: int, notes: Sequence[str] = ()) -> Dataset:
     """Drop repetitions, check and split the examples. ``notes`` are warnings of the caller's.
 
     Raises Refused("bad-labels"), with what is wrong and what to do, for too few classes or examples, or nothing to test
@@ -113,12 +113,12 @@ def dataset(examples: Iterable[Example], seed: int, notes: Sequence[str] = ()) -
     )
 
 
-def _unique(examples: list[Example]) -> tuple[list[Example], list[str]]:
+def _unique(examples: list[LabelledExample]) -> tuple[list[LabelledExample], list[str]]:
     """Return the first example of each text, and warnings.
 
     Where repetitions disagree about the label, all of them go: one of them is wrong.
     """
-    groups: dict[str, list[Example]] = defaultdict(list)
+    groups: dict[str, list[LabelledExample]] = defaultdict(list)
     for example in examples:
         groups[example.key].append(example)
     unique, conflicts = [], 0
@@ -132,7 +132,7 @@ def _unique(examples: list[Example]) -> tuple[list[Example], list[str]]:
     return unique, [warning] if conflicts else []
 
 
-def _check(examples: list[Example], labels: tuple[str, ...], warnings: str) -> None:
+def _check(examples: list[LabelledExample], labels: tuple[str, ...], warnings: str) -> None:
     """Refuse too few classes or examples; ``warnings`` are added to the message."""
     text = ""
     counts = Counter(label for example in examples for label in example.labels)
@@ -154,16 +154,16 @@ def _check(examples: list[Example], labels: tuple[str, ...], warnings: str) -> N
         raise Refused("bad-labels", text + warnings)
 
 
-def _split(examples: list[Example], seed: int) -> dict[str, list[Example]]:
+def _split(examples: list[LabelledExample], seed: int) -> dict[str, list[LabelledExample]]:
     """Return the examples by split: given splits stand, the others are dealt out by class in the shares.
 
     The text's hash fixes the order, so that adding examples later moves no old one from test to train unless its
     class's share requires it.
     """
-    splits: dict[str, list[Example]] = {name: [e for e in examples if e.split == name] for name in SPLITS}
+    splits: dict[str, list[LabelledExample]] = {name: [e for e in examples if e.split == name] for name in SPLITS}
     free = [example for example in examples if not example.split]
     counts = Counter(label for example in free for label in example.labels)
-    groups: dict[str, list[Example]] = defaultdict(list)
+    groups: dict[str, list[LabelledExample]] = defaultdict(list)
     for example in free:
         groups[min(example.labels, key=lambda label: (counts[label], label))].append(example)
     # A split that was given is not added to, but what is left over is always trained on.
@@ -177,7 +177,7 @@ def _split(examples: list[Example], seed: int) -> dict[str, list[Example]]:
     return splits
 
 
-def _leaks(examples: list[Example], labels: tuple[str, ...]) -> list[str]:
+def _leaks(examples: list[LabelledExample], labels: tuple[str, ...]) -> list[str]:
     """Warn of classes whose name is in nearly all of their own texts and in hardly any other."""
     sample = examples if len(examples) <= LEAK_TEXTS else random.Random(0).sample(examples, LEAK_TEXTS)
     lowered = [(example.text.lower(), example.labels) for example in sample]

@@ -14,7 +14,7 @@ import numpy as np
 
 from models.recipes.finetune.base import Base
 from models.recipes.finetune.calibrate import Calibration
-from models.recipes.finetune.network import Classifier
+from models.recipes.finetune.network import ClassifierNetwork
 from models.recipes.finetune.outputs import logits_of
 from models.recipes.network_file import to_onnx
 from models.recipes.quantise import quantise
@@ -40,7 +40,7 @@ class Parity:
 
 
 def export(
-    network: Classifier, base: Base, texts: Sequence[str], work: Path, folder: Path, manifest: dict[str, Any]
+    network: ClassifierNetwork, base: Base, texts: Sequence[str], work: Path, folder: Path, manifest: dict[str, Any]
 ) -> tuple[ModelFolder, dict[str, Any]]:
     """Write and verify the version ``folder``; return it with both files' parity on ``texts`` and the served one."""
     texts = list(texts)[:COMPARED]

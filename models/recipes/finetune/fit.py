@@ -19,10 +19,10 @@ from models.recipes.finetune.bag_of_words import BagOfWords, fit_bag_of_words, t
 from models.recipes.finetune.base import Base, merge_adapters
 from models.recipes.finetune.calibrate import blend, simplest
 from models.recipes.finetune.examples import Dataset
-from models.recipes.finetune.network import Classifier
+from models.recipes.finetune.network import ClassifierNetwork
 from models.recipes.finetune.outputs import bag_of_words_scores, logits_of
 from models.recipes.finetune.projection import projected_classifier
-from models.recipes.finetune.settings import Epoch, Settings
+from models.recipes.finetune.settings import Epoch, Hyperparameters
 from models.recipes.finetune.trainer import Run
 from models.recipes.training_loop import CHECKPOINT
 from pipeline.ports import Embedder
@@ -47,7 +47,7 @@ class Fitted:
         factor: the weight of its bag-of-words branch; 0 without one.
     """
 
-    network: Classifier
+    network: ClassifierNetwork
     curve: tuple[Epoch, ...]
     seconds: float
     epochs: int
@@ -56,7 +56,12 @@ class Fitted:
 
 
 def fit(
-    base: Base, data: Dataset, work: Path, settings: Settings, resume: bool = False, embedder: Embedder | None = None
+    base: Base,
+    data: Dataset,
+    work: Path,
+    settings: Hyperparameters,
+    resume: bool = False,
+    embedder: Embedder | None = None,
 ) -> Fitted:
     """Fine-tune ``base`` on ``data``; the checkpoint of the last whole epoch is in ``work``.
 
@@ -82,7 +87,9 @@ def fit(
     return Fitted(network, tuple(curve), time.monotonic() - started, epochs, share, factor)
 
 
-def refit(base: Base, data: Dataset, settings: Settings, fitted: Fitted, embedder: Embedder | None = None) -> Fitted:
+def refit(
+    base: Base, data: Dataset, settings: Hyperparameters, fitted: Fitted, embedder: Embedder | None = None
+) -> Fitted:
     """Repeat the training that made ``fitted`` with the calibration texts added: where texts are few, each one counts.
 
     Its length, the weight of the bag of words and the projection stay as they were chosen, and so does what was
@@ -107,14 +114,16 @@ def refit(base: Base, data: Dataset, settings: Settings, fitted: Fitted, embedde
     return replace(fitted, network=network, seconds=fitted.seconds + time.monotonic() - started)
 
 
-def _prepared(base: Base, data: Dataset, settings: Settings) -> Run:
+def _prepared(base: Base, data: Dataset, settings: Hyperparameters) -> Run:
     """Return a training before its first step, its head fitted on the base as it is."""
     torch.manual_seed(settings.seed)
     ids = {
         "train": base.encode([example.text for example in data.train]),
         "calibration": base.encode([example.text for example in data.calibration], settings.crop),
     }
-    network = Classifier(base.backbone(settings.lora), len(data.labels), settings.dropout, settings.reach).to(device())
+    network = ClassifierNetwork(base.backbone(settings.lora), len(data.labels), settings.dropout, settings.reach).to(
+        device()
+    )
     run = Run(network, base, data, ids, settings)
     run.fit_head()
     return run
@@ -142,20 +151,20 @@ def between(start: dict[str, torch.Tensor], end: dict[str, torch.Tensor], share:
     return {name: start[name] + share * (value - start[name]) for name, value in end.items()}
 
 
-def _finished(network: Classifier) -> Classifier:
+def _finished(network: ClassifierNetwork) -> ClassifierNetwork:
     network = network.eval().cpu()
     merge_adapters(network.backbone)
     return network
 
 
-def bag_of_words_branch(base: Base, data: Dataset, settings: Settings) -> BagOfWords:
+def bag_of_words_branch(base: Base, data: Dataset, settings: Hyperparameters) -> BagOfWords:
     """Return the bag-of-words branch, fitted to the texts to train on."""
     inner = [base.inner(ids) for ids in base.encode([example.text for example in data.train])]
     table = token_table(base.tokenizer, base.vocabulary)
     return fit_bag_of_words(inner, data.targets(data.train), table, len(data.labels), settings.seed)
 
 
-def _add_bag_of_words(network: Classifier, base: Base, data: Dataset, settings: Settings) -> float:
+def _add_bag_of_words(network: ClassifierNetwork, base: Base, data: Dataset, settings: Hyperparameters) -> float:
     """Add the bag-of-words branch at the weight that `blend` finds on the calibration split; return it (0: none)."""
     branch = bag_of_words_branch(base, data, settings)
     texts = base.encode([example.text for example in data.calibration], settings.max_length)
@@ -166,7 +175,9 @@ def _add_bag_of_words(network: Classifier, base: Base, data: Dataset, settings: 
     return factor
 
 
-def tune(base: Base, data: Dataset, work: Path, settings: Settings, tries: int, resume: bool = False) -> Settings:
+def tune(
+    base: Base, data: Dataset, work: Path, settings: Hyperparameters, tries: int, resume: bool = False
+) -> Hyperparameters:
     """Return the best of ``tries`` draws of the four settings that matter most, by accuracy on the calibration split.
 
     Each is trained for a third of its epochs. ``settings`` are one of the tries.

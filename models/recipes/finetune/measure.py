@@ -18,7 +18,7 @@ from models.recipes.finetune.calibrate import (
     coverage_at,
     reliability,
 )
-from models.recipes.finetune.examples import Example
+from models.recipes.finetune.examples import LabelledExample
 
 #: Mistakes that a report lists, at most.
 MISTAKES = 20
@@ -90,7 +90,7 @@ def reliability_of(probabilities: np.ndarray, targets: np.ndarray) -> list[dict[
 
 
 def mistakes(
-    probabilities: np.ndarray, targets: np.ndarray, examples: Sequence[Example], labels: Sequence[str]
+    probabilities: np.ndarray, targets: np.ndarray, examples: Sequence[LabelledExample], labels: Sequence[str]
 ) -> list[dict]:
     """Return the most confident wrong predictions: often the label is wrong, not the model."""
     confidence, right = _top(probabilities, targets)

@@ -23,7 +23,7 @@ class Projection(torch.nn.Module):
         return functional.normalize(functional.linear(states.float(), self.weight, self.bias), dim=-1)
 
 
-class Classifier(torch.nn.Module):
+class ClassifierNetwork(torch.nn.Module):
     """(input_ids, attention_mask), each (batch, length), to logits (batch, labels).
 
     Two branches are added: the backbone's, and the bag of words' once it is fitted. Of a text longer than ``reach``

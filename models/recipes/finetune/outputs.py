@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from models.recipes.device import mixed
 from models.recipes.finetune.bag_of_words import BagOfWords
-from models.recipes.finetune.network import Classifier
+from models.recipes.finetune.network import ClassifierNetwork
 from pipeline.onnx import batches
 
 #: Tokens of a batch, padding included.
@@ -18,7 +18,7 @@ BATCH = 8192
 
 
 @torch.no_grad()
-def logits_of(network: Classifier, texts: Sequence[Sequence[int]], exact: bool = False) -> np.ndarray:
+def logits_of(network: ClassifierNetwork, texts: Sequence[Sequence[int]], exact: bool = False) -> np.ndarray:
     """Return the logits (texts, labels) of token id lists, in their order; in single precision if ``exact``."""
     return _outputs(network, texts, network.__call__, network.head.out_features, exact)
 
@@ -34,13 +34,13 @@ def bag_of_words_scores(branch: BagOfWords, texts: Sequence[Sequence[int]]) -> n
 
 
 @torch.no_grad()
-def mean_states(network: Classifier, texts: Sequence[Sequence[int]]) -> np.ndarray:
+def mean_states(network: ClassifierNetwork, texts: Sequence[Sequence[int]]) -> np.ndarray:
     """Return the backbone's mean states: (texts, width)."""
     return _outputs(network, texts, network.states, network.backbone.config.hidden_size)
 
 
 def _outputs(
-    network: Classifier,
+    network: ClassifierNetwork,
     texts: Sequence[Sequence[int]],
     function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     width: int,

@@ -18,9 +18,9 @@ from tqdm import tqdm
 from models.recipes.device import device
 from models.recipes.finetune.base import Base
 from models.recipes.finetune.examples import Dataset
-from models.recipes.finetune.network import Classifier, Projection
+from models.recipes.finetune.network import ClassifierNetwork, Projection
 from models.recipes.finetune.outputs import mean_states
-from models.recipes.finetune.settings import Settings
+from models.recipes.finetune.settings import Hyperparameters
 from models.recipes.finetune.trainer import regression
 from pipeline.ports import Embedder
 
@@ -36,12 +36,12 @@ WORDS = 40
 PART = 256
 
 
-def projected_classifier(base: Base, data: Dataset, settings: Settings, embedder: Embedder) -> Classifier:
+def projected_classifier(base: Base, data: Dataset, settings: Hyperparameters, embedder: Embedder) -> ClassifierNetwork:
     """Return a network whose head stands on a projection to ``embedder``; nothing of the base is trained.
 
     Head and projection are fitted to the texts to train on; the head is penalised like the baseline's on the embedder.
     """
-    network = Classifier(base.backbone(), len(data.labels), settings.dropout, settings.reach).to(device())
+    network = ClassifierNetwork(base.backbone(), len(data.labels), settings.dropout, settings.reach).to(device())
     texts = [example.text for example in data.train]
     projection = fit_projection(network, base, texts, embedder, settings.seed)
     with torch.no_grad():
@@ -52,13 +52,15 @@ def projected_classifier(base: Base, data: Dataset, settings: Settings, embedder
     return network.to(device()).eval()
 
 
-def fit_projection(network: Classifier, base: Base, texts: Sequence[str], embedder: Embedder, seed: int) -> Projection:
+def fit_projection(
+    network: ClassifierNetwork, base: Base, texts: Sequence[str], embedder: Embedder, seed: int
+) -> Projection:
     """Return the projection that comes nearest to ``embedder`` on ``texts`` and a variant of each."""
     words = [text.split()[:WORDS] for text in texts]
-    shown = [" ".join(text) for text in [*words, *variants(words, random.Random(seed))]]
-    parts = tqdm(range(0, len(shown), PART), desc="embed", unit="part")
-    targets = np.vstack([embedder.embed(shown[start : start + PART]) for start in parts])
-    weight, bias = ridge(mean_states(network, base.encode(shown)), targets)
+    passages = [" ".join(text) for text in [*words, *variants(words, random.Random(seed))]]
+    parts = tqdm(range(0, len(passages), PART), desc="embed", unit="part")
+    targets = np.vstack([embedder.embed(passages[start : start + PART]) for start in parts])
+    weight, bias = ridge(mean_states(network, base.encode(passages)), targets)
     return Projection(torch.from_numpy(weight), torch.from_numpy(bias))
 
 

@@ -18,7 +18,7 @@ from models.recipes.finetune.examples import SHARES, SPLITS, Dataset
 from models.recipes.finetune.export import export
 from models.recipes.finetune.fit import FEW_TEXTS, Fitted, fit, refit, tune
 from models.recipes.finetune.outputs import bag_of_words_scores, logits_of
-from models.recipes.finetune.settings import Settings
+from models.recipes.finetune.settings import Hyperparameters
 from models.registry import verify, write_manifest
 from pipeline.classify import OnnxClassifier
 from pipeline.onnx import ModelFolder
@@ -62,7 +62,7 @@ metrics hold for texts like those it was trained on. {limits}
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingJob:
     """What to make: a version of a model, and what its card states.
 
     Args:
@@ -103,10 +103,10 @@ class TrainedVersion:
 
 
 def train(
-    job: Job,
+    job: TrainingJob,
     base: Base,
     data: Dataset,
-    settings: Settings,
+    settings: Hyperparameters,
     embedder: Embedder | None,
     tries: int = 1,
     resume: bool = False,
@@ -155,7 +155,7 @@ def write_golden(data: Dataset, file: Path) -> None:
             out.write(json.dumps({**what, "labels": list(example.labels)}, ensure_ascii=False) + "\n")
 
 
-def publish(scratch: Path, job: Job) -> ModelFolder:
+def publish(scratch: Path, job: TrainingJob) -> ModelFolder:
     """Copy the finished folder to its place, where it appears in one step, and verify it."""
     place = job.root / job.name / job.version
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ def publish(scratch: Path, job: Job) -> ModelFolder:
     return verify(place)
 
 
-def _manifest(job: Job, data: Dataset, calibration: Calibration, settings: Settings) -> dict[str, Any]:
+def _manifest(job: TrainingJob, data: Dataset, calibration: Calibration, settings: Hyperparameters) -> dict[str, Any]:
     return {
         "name": job.name,
         "version": job.version,
@@ -185,9 +185,9 @@ def _manifest(job: Job, data: Dataset, calibration: Calibration, settings: Setti
 
 
 def _report(
-    job: Job,
+    job: TrainingJob,
     data: Dataset,
-    settings: Settings,
+    settings: Hyperparameters,
     fitted: Fitted,
     calibration: Calibration,
     served: OnnxClassifier,
@@ -236,7 +236,7 @@ def _report(
     }
 
 
-def _unproved(job: Job, data: Dataset) -> list[str]:
+def _unproved(job: TrainingJob, data: Dataset) -> list[str]:
     """Warn where there are too few calibration texts (one in seven labelled texts) for a prediction above threshold."""
     count, needed = len(data.calibration), fewest(job.precision)
     if count >= needed:
@@ -248,7 +248,7 @@ def _unproved(job: Job, data: Dataset) -> list[str]:
     ]
 
 
-def _card(job: Job, data: Dataset, settings: Settings, result: dict[str, Any]) -> str:
+def _card(job: TrainingJob, data: Dataset, settings: Hyperparameters, result: dict[str, Any]) -> str:
     lines = {"this model": result["metrics"], **result["parts"], **result["baselines"]}
     columns = ("accuracy", "macro_f1", "ece", "coverage_at_97")
     rows = "\n".join(

@@ -10,7 +10,7 @@ AFTERWARDS = frozenset({"max_length", "reach", "bag_of_words"})
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Hyperparameters:
     """How to fine-tune. ``rate``, ``epochs``, ``masking`` and ``crop`` matter most (`tune` tries them).
 
     Args:

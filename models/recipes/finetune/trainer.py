@@ -21,9 +21,9 @@ from models.recipes.finetune.base import Base
 from models.recipes.finetune.calibrate import losses_at_best
 from models.recipes.finetune.examples import Dataset
 from models.recipes.finetune.linear import planes
-from models.recipes.finetune.network import Classifier
+from models.recipes.finetune.network import ClassifierNetwork
 from models.recipes.finetune.outputs import logits_of, mean_states
-from models.recipes.finetune.settings import Epoch, Settings
+from models.recipes.finetune.settings import Epoch, Hyperparameters
 from models.recipes.training_loop import CHECKPOINT, TrainingLoop, parameter_groups, warm_cosine
 
 #: Batches of rows of similar length are cut from piles of so many batches.
@@ -39,7 +39,7 @@ class Run:
     """
 
     def __init__(
-        self, network: Classifier, base: Base, data: Dataset, ids: dict[str, list], settings: Settings
+        self, network: ClassifierNetwork, base: Base, data: Dataset, ids: dict[str, list], settings: Hyperparameters
     ) -> None:
         self.network, self.base, self.data, self.ids, self.settings = network, base, data, ids, settings
         self.targets = {name: data.targets(getattr(data, name)) for name in ids}
@@ -66,7 +66,7 @@ class Run:
         """Initialise the linear layer with the best fit on the untrained backbone, which then has less to unlearn."""
         count = len(self.ids["train"])
         rows = sorted(self.rng.sample(range(count), min(self.settings.start_texts, count)))
-        states = mean_states(self.network, [self._shown(self.ids["train"][row], 0.0) for row in rows])
+        states = mean_states(self.network, [self._view(self.ids["train"][row], 0.0) for row in rows])
         scaler = StandardScaler().fit(states)
         coef, bias = regression(scaler.transform(states), self.targets["train"][rows], len(self.data.labels), 0.3)
         coef = coef / scaler.scale_
@@ -107,13 +107,13 @@ class Run:
         """The number of the best epoch; 0 before the first."""
         return self.curve[-1 - self._epochs_since_best()].number if self.curve else 0
 
-    def best(self) -> Classifier:
+    def best(self) -> ClassifierNetwork:
         """Return the mean network of the best epoch."""
         if self.top is not None:
             self.mean.load_state_dict(self.top)
         return self.mean
 
-    def calibration_losses(self, network: Classifier) -> np.ndarray:
+    def calibration_losses(self, network: ClassifierNetwork) -> np.ndarray:
         """Return a network's loss on each calibration text, cut to the crop, at the temperature that suits all best."""
         return losses_at_best(logits_of(network, self.ids["calibration"]), self.targets["calibration"])
 
@@ -126,10 +126,10 @@ class Run:
 
     def batch_loss(self, rows: Sequence[int]) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the loss on a batch of training rows, and no further metrics."""
-        shown = [self._shown(self.ids["train"][row], self.settings.masking) for row in rows]
+        views = [self._view(self.ids["train"][row], self.settings.masking) for row in rows]
         targets = torch.from_numpy(self.targets["train"][rows]).to(device())
         with mixed():
-            logits = self.network(*padded_tensors(shown)).float()
+            logits = self.network(*padded_tensors(views)).float()
         return self._loss(logits, targets, self.settings.smoothing), {}
 
     def _loss(self, logits: torch.Tensor, targets: torch.Tensor, smoothing: float) -> torch.Tensor:
@@ -157,7 +157,7 @@ class Run:
         rng.shuffle(batches)
         yield from batches
 
-    def _shown(self, text: Sequence[int], masking: float) -> list[int]:
+    def _view(self, text: Sequence[int], masking: float) -> list[int]:
         """Return a text as training shows it: one part of it, some of its tokens hidden."""
         inner, room = self.base.inner(text), max(4, self.settings.crop - self.base.frame)
         if len(inner) > room:

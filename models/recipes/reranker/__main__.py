@@ -29,7 +29,7 @@ from transformers import AutoModel  # noqa: E402
 from models.recipes.embedder.export import minilm_directory  # noqa: E402
 from models.recipes.network_file import to_onnx  # noqa: E402
 from models.recipes.quantise import quantise, quantise_to_4_bits  # noqa: E402
-from models.recipes.reranker.fit import Settings, fit  # noqa: E402
+from models.recipes.reranker.fit import RerankerHyperparameters, fit  # noqa: E402
 from models.recipes.reranker.network import Interaction  # noqa: E402
 from models.recipes.reranker.pieces import reduce_embeddings, reduce_vocabulary  # noqa: E402
 from models.recipes.reranker.questions import Pool, handbook, joined, neighbourhoods, squad  # noqa: E402
@@ -75,7 +75,7 @@ tests/benchmarks/results/search.json, next to the ranking without it.
 def main() -> None:
     """Collect passages and questions, train, measure, write the version, and print its metrics."""
     options = parse_arguments()
-    settings = Settings(seed=options.seed, frozen=options.frozen)
+    settings = RerankerHyperparameters(seed=options.seed, frozen=options.frozen)
     source = options.source or minilm_directory()
     tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
     tokenizer.no_padding()
@@ -118,7 +118,7 @@ def publish(
     tokenizer: Tokenizer,
     held_out: Mapping[str, Pool],
     options: argparse.Namespace,
-    settings: Settings,
+    settings: RerankerHyperparameters,
 ) -> ModelFolder:
     """Export, measure what is served, and write the version folder; it appears whole or not at all."""
     to_onnx(network, options.work / "full.onnx", "relevance")
@@ -153,7 +153,7 @@ def right_first(reranker: OnnxReranker, groups: Sequence[Pool]) -> float:
     return round(sum(hits) / max(1, len(hits)), 4)
 
 
-def _card(metrics: dict[str, float], options: argparse.Namespace, settings: Settings) -> str:
+def _card(metrics: dict[str, float], options: argparse.Namespace, settings: RerankerHyperparameters) -> str:
     names = ("groups", "size", "layers", "frozen", "pieces", "bits")
     return CARD.format(
         name=NAME,

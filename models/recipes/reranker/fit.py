@@ -20,12 +20,12 @@ from torch.nn import functional
 
 from models.recipes.device import device, mixed, padded_tensors
 from models.recipes.reranker.network import NEVER, Interaction
-from models.recipes.reranker.questions import Pool, Question
+from models.recipes.reranker.questions import AnsweredQuestion, Pool
 from models.recipes.training_loop import CHECKPOINT, TrainingLoop, warm_cosine
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RerankerHyperparameters:
     """How to train.
 
     Args:
@@ -53,7 +53,7 @@ def fit(
     tokenizer: Tokenizer,
     groups: Sequence[Pool],
     work: Path,
-    settings: Settings,
+    settings: RerankerHyperparameters,
     resume: bool = False,
 ) -> Interaction:
     """Train with one neighbourhood per step and return the network, on the CPU.
@@ -86,7 +86,7 @@ def fit(
     return network.cpu()
 
 
-def trained_parameters(network: Interaction, settings: Settings) -> list[dict[str, Any]]:
+def trained_parameters(network: Interaction, settings: RerankerHyperparameters) -> list[dict[str, Any]]:
     """Freeze what is not trained, and return optimiser groups of the rest: layers, and new parameters."""
     network.embeddings.requires_grad_(False)
     network.layers[: settings.frozen].requires_grad_(False)
@@ -100,7 +100,7 @@ def trained_parameters(network: Interaction, settings: Settings) -> list[dict[st
 
 
 def loss(
-    network: Interaction, tokenizer: Tokenizer, settings: Settings, group: Pool, rng: random.Random
+    network: Interaction, tokenizer: Tokenizer, settings: RerankerHyperparameters, group: Pool, rng: random.Random
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the loss over a neighbourhood, and the share of questions whose right passage scores best."""
     questions = draw_questions(group, settings.per_passage, rng)
@@ -116,9 +116,9 @@ def loss(
     return total, {"first": (logits.argmax(1) == right).float().mean().item()}
 
 
-def draw_questions(group: Pool, per_passage: int, rng: random.Random) -> list[Question]:
+def draw_questions(group: Pool, per_passage: int, rng: random.Random) -> list[AnsweredQuestion]:
     """Draw at most ``per_passage`` questions of each passage."""
-    by_place: dict[int, list[Question]] = {}
+    by_place: dict[int, list[AnsweredQuestion]] = {}
     for question in rng.sample(group.questions, len(group.questions)):
         by_place.setdefault(question.place, []).append(question)
     return [question for questions in by_place.values() for question in questions[:per_passage]]

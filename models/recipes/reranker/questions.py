@@ -29,7 +29,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AnsweredQuestion:
     """A question that the passage at ``place`` answers; other passages that hold ``answer`` may answer it too."""
 
     text: str
@@ -42,7 +42,7 @@ class Pool:
     """Passages, and questions whose ``place`` is the number of a passage."""
 
     passages: tuple[str, ...]
-    questions: tuple[Question, ...]
+    questions: tuple[AnsweredQuestion, ...]
 
 
 def squad(file: Path) -> list[Pool]:
@@ -53,7 +53,7 @@ def squad(file: Path) -> list[Pool]:
         Pool(
             tuple(paragraph["context"] for paragraph in paragraphs),
             tuple(
-                Question(row["question"].strip(), place, row["answers"][0]["text"])
+                AnsweredQuestion(row["question"].strip(), place, row["answers"][0]["text"])
                 for place, paragraph in enumerate(paragraphs)
                 for row in paragraph["qas"]
                 if row["answers"]
@@ -72,13 +72,13 @@ def handbook(file: Path, limit: int, rng: random.Random) -> Pool:
     pairs = list(sections(file))
     frequency = Counter(heading.lower() for heading, _ in pairs)
     passages: list[str] = []
-    questions: list[Question] = []
+    questions: list[AnsweredQuestion] = []
     for heading, section in rng.sample(pairs, min(limit, len(pairs))):
         sentence, rest = _without_a_sentence(section, rng)
         if frequency[heading.lower()] == 1:
-            questions.append(Question(heading, len(passages), heading))
+            questions.append(AnsweredQuestion(heading, len(passages), heading))
         if sentence:
-            questions.append(Question(sentence, len(passages), sentence))
+            questions.append(AnsweredQuestion(sentence, len(passages), sentence))
         passages.append(rest)
     return Pool(tuple(passages), tuple(questions))
 
@@ -109,9 +109,9 @@ def _without_a_sentence(section: str, rng: random.Random) -> tuple[str, str]:
 def joined(pools: Sequence[Pool]) -> Pool:
     """Return all passages and questions as one pool."""
     passages: list[str] = []
-    questions: list[Question] = []
+    questions: list[AnsweredQuestion] = []
     for pool in pools:
-        questions += [Question(q.text, q.place + len(passages), q.answer) for q in pool.questions]
+        questions += [AnsweredQuestion(q.text, q.place + len(passages), q.answer) for q in pool.questions]
         passages += pool.passages
     return Pool(tuple(passages), tuple(questions))
 
@@ -144,5 +144,5 @@ def neighbourhoods(pool: Pool, size: int, limit: int, rng: random.Random) -> lis
 def subset(pool: Pool, numbers: Sequence[int]) -> Pool:
     """Return the passages of these numbers with their questions."""
     places = {number: place for place, number in enumerate(numbers)}
-    questions = (Question(q.text, places[q.place], q.answer) for q in pool.questions if q.place in places)
+    questions = (AnsweredQuestion(q.text, places[q.place], q.answer) for q in pool.questions if q.place in places)
     return Pool(tuple(pool.passages[number] for number in numbers), tuple(questions))

@@ -31,21 +31,21 @@ def texts(*labels: str) -> list[LabelledText]:
 
 
 def test_metrics_by_hand() -> None:
-    """Four texts: a told a, a told b, b told b, b told b but unsure."""
-    found = measure(
+    """Four texts: a predicted as a, a as b, b as b, and b as b below the threshold."""
+    metrics = measure(
         texts("a", "a", "b", "b"), [prediction("a"), prediction("b"), prediction("b"), prediction("b", 0.5)]
     )
-    assert (found.accuracy, found.coverage) == (0.75, 0.75)
-    assert found.confident_accuracy == pytest.approx(2 / 3)
-    a, b = found.classes["a"], found.classes["b"]
+    assert (metrics.accuracy, metrics.coverage) == (0.75, 0.75)
+    assert metrics.confident_accuracy == pytest.approx(2 / 3)
+    a, b = metrics.classes["a"], metrics.classes["b"]
     assert (a.precision, a.recall, a.support) == (1.0, 0.5, 2)
     assert (b.precision, b.recall) == (pytest.approx(2 / 3), 1.0)
-    assert found.macro_f1 == pytest.approx((2 / 3 + 0.8) / 2)
+    assert metrics.macro_f1 == pytest.approx((2 / 3 + 0.8) / 2)
 
 
 def test_a_text_with_two_labels_is_right_by_either() -> None:
-    found = measure(texts("a+b", "b"), [prediction("a"), prediction("b")])
-    assert found.accuracy == found.macro_f1 == 1.0
+    metrics = measure(texts("a+b", "b"), [prediction("a"), prediction("b")])
+    assert metrics.accuracy == metrics.macro_f1 == 1.0
 
 
 def test_calibration_error_of_a_boaster() -> None:
@@ -65,17 +65,20 @@ def test_the_difference_of_two() -> None:
     labelled = texts(*["a"] * 90, *["b"] * 10)
     one = [prediction("a")] * 100
     two = [prediction("b")] * 2 + [prediction("a")] * 88 + [prediction("b")] * 10
-    found = compare(labelled, one, two)
-    assert (found.gained, found.lost, len(found.flips)) == (10, 2, 12)
-    assert found.flips[0].place == "line 0" and (found.flips[0].before, found.flips[0].after) == ("a", "b")
-    low, high = found.interval
-    assert low < 0.08 < high and found == compare(labelled, one, two)
-    assert worse(found.before, found.after, 0.0) == []
-    assert worse(found.after, found.before, 0.0) == [
+    comparison = compare(labelled, one, two)
+    assert (comparison.gained, comparison.lost, len(comparison.flips)) == (10, 2, 12)
+    assert comparison.flips[0].place == "line 0" and (comparison.flips[0].before, comparison.flips[0].after) == (
+        "a",
+        "b",
+    )
+    low, high = comparison.interval
+    assert low < 0.08 < high and comparison == compare(labelled, one, two)
+    assert worse(comparison.before, comparison.after, 0.0) == []
+    assert worse(comparison.after, comparison.before, 0.0) == [
         "accuracy 0.9000 instead of 0.9800",
         "macro F1 0.4737 instead of 0.9489",
     ]
-    assert worse(found.after, found.before, 0.5) == []
+    assert worse(comparison.after, comparison.before, 0.5) == []
 
 
 def test_lists_are_read(tmp_path: Path) -> None:
@@ -83,8 +86,8 @@ def test_lists_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("\ufeffPath,Label,note\none.txt,invoice,x\n".encode())
     assert read_labelled(tmp_path / "a.csv", READERS)[0] == (LabelledText("one.txt", "a file's text", ("invoice",)),)
     (tmp_path / "b.jsonl").write_text('{"document": "d1", "label": "x"}\n\n{"text": "t", "labels": ["x", "y"]}\n')
-    found = read_labelled(tmp_path / "b.jsonl", READERS)[0]
-    assert found == (LabelledText("d1", "text of d1", ("x",), document=True), LabelledText("line 3", "t", ("x", "y")))
+    rows = read_labelled(tmp_path / "b.jsonl", READERS)[0]
+    assert rows == (LabelledText("d1", "text of d1", ("x",), document=True), LabelledText("line 3", "t", ("x", "y")))
 
 
 def test_several_labels_of_one_text_stand_in_one_cell(tmp_path: Path) -> None:
@@ -104,7 +107,7 @@ def test_what_spreadsheets_save_is_read(tmp_path: Path, separator: str, encoding
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("empty.csv", b"", "header"),
         ("rowless.csv", b"text,label\n", "no labelled row"),
@@ -126,9 +129,9 @@ def test_what_spreadsheets_save_is_read(tmp_path: Path, separator: str, encoding
         ("number.jsonl", b'{"text": "x", "label": 3}\n', "line 1: a label is"),
     ],
 )
-def test_a_list_that_cannot_be_used_says_where(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_a_list_that_cannot_be_used_says_where(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Refused, match=said) as caught:
+    with pytest.raises(Refused, match=message) as caught:
         read_labelled(tmp_path / name, READERS)
     assert len(str(caught.value)) < 600
 

@@ -25,8 +25,8 @@ def version_of(root: Path) -> Path:
 
 def test_a_whole_version_opens_by_name_by_version_and_by_path(root: Path) -> None:
     folder = version_of(root)
-    opened = [open_version(root, name) for name in (NAME, f"{NAME}@{folder.name}", str(folder))]
-    assert len({each.manifest.title for each in opened}) == 1
+    folders = [open_version(root, name) for name in (NAME, f"{NAME}@{folder.name}", str(folder))]
+    assert len({opened.manifest.title for opened in folders}) == 1
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "card.md"])
@@ -41,16 +41,16 @@ def test_one_flipped_bit_is_refused_by_the_file_s_name(root: Path, name: str) ->
 
 def test_a_missing_an_additional_and_a_linked_file_are_refused(root: Path) -> None:
     folder = version_of(root)
-    kept = (folder / "model.onnx").read_bytes()
+    content = (folder / "model.onnx").read_bytes()
     (folder / "model.onnx").unlink()
     with pytest.raises(Misconfigured):
         open_version(root, NAME)
-    (root / "elsewhere.onnx").write_bytes(kept)
+    (root / "elsewhere.onnx").write_bytes(content)
     (folder / "model.onnx").symlink_to(root / "elsewhere.onnx")
     with pytest.raises(Misconfigured):
         open_version(root, NAME)
     (folder / "model.onnx").unlink()
-    (folder / "model.onnx").write_bytes(kept)
+    (folder / "model.onnx").write_bytes(content)
     open_version(root, NAME)
     (folder / "weights.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(Misconfigured):

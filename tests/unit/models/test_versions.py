@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models.active import Change, move_pointer, pointer_path, read_pointer
+from models.active import VersionChange, move_pointer, pointer_path, read_pointer
 from models.archive import export_version, import_version
 from models.registry import active_version, names, open_version, versions, write_manifest
 from pipeline.errors import MailroomError, Misconfigured, Refused
@@ -38,7 +38,7 @@ def mailroom(tmp_path: Path) -> Mailroom:
 
 @pytest.fixture
 def bare(mailroom: Mailroom) -> Mailroom:
-    """The same house without a golden set of its own."""
+    """Open the same installation without a configured golden set."""
     bare = Mailroom(load_settings({"data.path": str(mailroom.settings.home)}, environ={}).settings)
     yield bare
     bare.close()
@@ -92,8 +92,8 @@ def test_promotion_and_rollback_are_followed_and_recorded(mailroom: Mailroom) ->
     with pytest.raises(Refused, match="nothing to go back to"):
         mailroom.promoter.rollback("tiny")
     history = read_pointer(mailroom.settings.models_root, "tiny").history
-    told = [(c.action, c.before, c.after, c.forced) for c in history]
-    assert told == [
+    actions = [(c.action, c.before, c.after, c.forced) for c in history]
+    assert actions == [
         ("promote", None, "1", False),
         ("promote", "1", "2", False),
         ("promote", "2", "3", True),
@@ -167,7 +167,7 @@ def test_of_many_promotions_at_once_one_is_done(mailroom: Mailroom) -> None:
 
     def promote(number: int) -> str:
         try:
-            move_pointer(root, "tiny", Change(0.0, str(number), "promote", "1", "2"))
+            move_pointer(root, "tiny", VersionChange(0.0, str(number), "promote", "1", "2"))
         except Refused as error:
             return error.code
         return "done"
@@ -178,7 +178,7 @@ def test_of_many_promotions_at_once_one_is_done(mailroom: Mailroom) -> None:
 
 
 def with_golden(root: Path, *rows: dict) -> Path:
-    """The version tiny@2 brings these along."""
+    """Give the version tiny@2 a golden set of its own and return its file."""
     golden = root / "tiny" / "2" / "golden.jsonl"
     golden.write_text("\n".join(map(json.dumps, rows)))
     manifest = {"name": "tiny", "version": "2", "kind": "classifier", "labels": list(WORDS)}
@@ -212,7 +212,7 @@ def test_a_version_s_own_golden_set_may_name_documents_that_were_erased(bare: Ma
     assert (change.metrics["erased"], change.metrics["after"]["texts"], change.forced) == (1, 1, False)
 
 
-def test_a_golden_set_of_documents_that_another_house_has_compares_nothing(bare: Mailroom) -> None:
+def test_a_golden_set_of_documents_of_another_installation_compares_nothing(bare: Mailroom) -> None:
     bare.promoter.promote("tiny@1")
     with_golden(bare.settings.models_root, {"document": "0" * 32, "labels": ["letter"]})
     with pytest.raises(Refused, match="could not be compared with 1"):

@@ -17,8 +17,8 @@ from workers.cli.context import Context, err, given, out
 from workers.cli.output import show
 
 if TYPE_CHECKING:
-    from models.active import Change
-    from models.compare import Comparison
+    from models.active import VersionChange
+    from models.compare import ClassifierComparison
 
 app = typer.Typer(
     help="Model versions: look, compare, promote, roll back, carry to another house.", no_args_is_help=True
@@ -179,12 +179,12 @@ def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="W
     out.print(show.plain(f"{title} is here. To put it into force: mailroom models promote {title}"))
 
 
-def _print_history(history: tuple[Change, ...]) -> None:
+def _print_history(history: tuple[VersionChange, ...]) -> None:
     columns = ("when (UTC)", "who", "what", "from", "to", "forced", "reason", "metrics")
     show.table(columns, (_history_row(change) for change in history))
 
 
-def _history_row(change: Change) -> tuple[object, ...]:
+def _history_row(change: VersionChange) -> tuple[object, ...]:
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(change.at))
     forced = "forced" if change.forced else ""
     told = (when, change.who, change.action, change.before, change.after, forced, change.reason)
@@ -200,7 +200,7 @@ def _gate_saw(metrics: Mapping[str, Any]) -> str:
     return ", ".join(told)
 
 
-def _print_comparison(found: Comparison, limit: int) -> None:
+def _print_comparison(found: ClassifierComparison, limit: int) -> None:
     before, after = found.before.summary, found.after.summary
     show.table(("", "before", "after"), ((name, before[name], after[name]) for name in before))
     low, high = found.interval
@@ -218,7 +218,7 @@ def _print_comparison(found: Comparison, limit: int) -> None:
         out.print(f"... and {len(found.flips) - limit} more; --json lists all")
 
 
-def _class_rows(found: Comparison) -> list[tuple[object, ...]]:
+def _class_rows(found: ClassifierComparison) -> list[tuple[object, ...]]:
     rows = []
     for label, after in found.after.classes.items():
         before = found.before.classes[label]

@@ -1,0 +1,206 @@
+"""Names and sentences stay plain: no banned bindings, no private idioms, docstrings that begin with a verb.
+
+Ruff checks that everything public has a docstring, its mood (as far as it knows the verb) and the length of lines.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("pipeline", "indexes", "workers", "models")
+
+#: Folders and files that have not been read yet; the list shrinks to nothing.
+UNREAD = (
+    "indexes",
+    "pipeline",
+    "workers",
+    "tests/benchmarks",
+    "tests/contracts",
+    "tests/hostile",
+    "tests/quality",
+    "tests/scenarios",
+    "tests/support",
+    "tests/unit/api",
+    "tests/unit/cli",
+    "tests/unit/demo",
+    "tests/unit/indexes",
+    "tests/unit/parse",
+    "tests/unit/pipeline",
+    "tests/unit/workers",
+    "tests/conftest.py",
+)
+#: Participles and pronouns that name nothing: hits, document, existing, message, request and label do.
+BANNED_BINDINGS = frozenset(
+    "asked each found given heard held kept known looked made meant said seen shown taken told wanted".split()
+)
+#: Idioms that a reader new to the code does not understand, and what to write instead.
+BANNED_PHRASES = {
+    r"\bin force\b": "active",
+    r"\bsecond look\b": "rerank",
+    r"(?<!there )\b(?:is|are) no (?!(?:more|less|worse|better|longer|larger|smaller|faster|slower)\b)": "is not a",
+    r"\btold\b": "returned, reported, raised, logged",
+    r"\b(?:the|this|a|our|of) house\b|\bhouse's\b": "organisation, installation",
+    r"\bgone on with\b": "resumed",
+    r"\bsighting": "arrival",
+    r"\bwhat is lacking\b": "what is missing",
+}
+#: Words that begin a sentence about a result instead of an order.
+NOT_A_VERB = frozenset(
+    """
+    a after all also an and another any anything as at because before both but by each either every everything few for
+    from here how if in into it its like many more most neither never no nobody none not nothing of on once one only or
+    other our out same several since so some such than that the their them then there these they this those though
+    three through to true two under until upon what whatever when where whether which while who whoever whole whose why
+    with within without yes you your
+    """.split()
+)
+#: The same class name for different things, with the reason.
+SAME_NAME_ALLOWED: dict[str, str] = {}
+#: The same, where the names still have to be chosen; the list shrinks to nothing.
+SAME_NAME_YET = frozenset(
+    """
+    Answer Arrival Asked Attachment Builder Candidate Change Child Count Document Event
+    Example Health IndexReader Jobs Limit Line Manifest Neighbour Operation Order Passage Question
+    Quote Rule Rules Search Span State Suggestion Text Why
+    """.split()
+)
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def is_read(path: Path) -> bool:
+    """Return whether a file is to be checked."""
+    name = path.relative_to(ROOT).as_posix()
+    return not any(name == unread or name.startswith(f"{unread}/") for unread in UNREAD)
+
+
+def modules(*folders: str) -> list[Path]:
+    """Return the modules of top-level folders that are to be checked, in alphabetical order."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py") if is_read(path))
+
+
+def pages() -> list[Path]:
+    """Return the Markdown pages that people read as documentation, but those that quote the past."""
+    folders = [path for name in (*PRODUCT, "tests", "docs") for path in (ROOT / name).rglob("*.md")]
+    history = ROOT / "CHANGELOG.md"
+    return sorted(path for path in [*ROOT.glob("*.md"), *folders] if path != history and is_read(path))
+
+
+def bindings(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the line and the name of each variable, attribute, parameter and function that is bound."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
+                yield node.lineno, name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.MatchAs(name=str(name)):
+                yield node.lineno, name
+
+
+def sentences(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of prose: of Markdown without code, and of comments, docstrings and messages."""
+    text = path.read_text()
+    if path.suffix == ".md":
+        plain = re.sub(r"^```.*?^```$", lambda m: "\n" * m[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL)
+        yield from enumerate((re.sub(r"`[^`]*`", "", line) for line in plain.splitlines()), start=1)
+        return
+    in_tests = path.is_relative_to(ROOT / "tests")
+    strings = tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        docstring = token.type == tokenize.STRING and '"""' in token.string
+        if token.type == tokenize.COMMENT or docstring or (token.type in strings and not in_tests):
+            yield token.start[0], re.sub(r"``?[^`]*``?", "", token.string)
+
+
+def orders(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the line and the docstring of each function that is neither a property nor a test."""
+    for node in ast.walk(tree):
+        if isinstance(node, FUNCTIONS) and not node.name.startswith("test_"):
+            decorators = {ast.unparse(decorator).split("(")[0].split(".")[-1] for decorator in node.decorator_list}
+            docstring = ast.get_docstring(node)
+            if docstring and not decorators & {"property", "cached_property", "fixture"}:
+                yield node.lineno, docstring
+
+
+def place(path: Path, line: int) -> str:
+    """Return a place in the form that editors open."""
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+def test_names_name_things() -> None:
+    banned = [
+        f"{place(path, line)} {name}"
+        for path in modules(*PRODUCT, "tests")
+        for line, name in bindings(ast.parse(path.read_text()))
+        if name.strip("_") in BANNED_BINDINGS
+    ]
+    assert not banned, "\n".join(banned)
+
+
+def test_prose_has_no_private_idioms() -> None:
+    banned = [
+        f"{place(path, line)} {match[0]!r}: write {instead!r}"
+        for path in [*modules(*PRODUCT, "tests"), *pages()]
+        if path != Path(__file__)
+        for line, text in sentences(path)
+        for pattern, instead in BANNED_PHRASES.items()
+        for match in re.finditer(pattern, text, re.IGNORECASE)
+    ]
+    assert not banned, "\n".join(banned)
+
+
+def test_docstrings_of_functions_begin_with_a_verb() -> None:
+    banned = [
+        f"{place(path, line)} {docstring.splitlines()[0]}"
+        for path in modules(*PRODUCT, "tests")
+        for line, docstring in orders(ast.parse(path.read_text()))
+        if re.split(r"\W", docstring, maxsplit=1)[0].lower() in NOT_A_VERB or not docstring[0].isupper()
+    ]
+    assert not banned, "\n".join(banned)
+
+
+def test_a_class_name_means_one_thing() -> None:
+    places = defaultdict(list)
+    for path in sorted(path for folder in PRODUCT for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(place(path, node.lineno))
+    repeated = {name: where for name, where in places.items() if len(where) > 1}
+    assert repeated.keys() - SAME_NAME_ALLOWED.keys() - SAME_NAME_YET == set(), repeated
+    assert SAME_NAME_ALLOWED.keys() <= repeated.keys(), "an allowed repetition is gone"
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("found = 1", ["found"]),
+        ("def f(each, x): self._held = x", ["f", "each", "x", "_held"]),
+        ("for told in x: pass", ["told"]),
+        ("from hypothesis import given", []),
+    ],
+)
+def test_bindings_are_seen(code: str, names: list[str]) -> None:
+    assert sorted(name for _, name in bindings(ast.parse(code))) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "banned"),
+    [
+        ("The version in force.", True),
+        ("It is no folder.", True),
+        ("There is no file.", False),
+        ("It is no longer there.", False),
+        ("The house's own.", True),
+        ("A warehouse.", False),
+    ],
+)
+def test_phrases_are_seen(text: str, banned: bool) -> None:
+    assert banned == any(re.search(pattern, text, re.IGNORECASE) for pattern in BANNED_PHRASES)
