@@ -53,15 +53,16 @@ def module_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def modules(path: Path, known: Set[str]) -> set[str]:
+def modules(path: Path, ours: Set[str]) -> set[str]:
+    """Return which of ``ours`` a file imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             parts = {f"{node.module}.{alias.name}" for alias in node.names}
-            names |= (parts & known) or {node.module}
-    return names & known
+            names |= (parts & ours) or {node.module}
+    return names & ours
 
 
 def test_no_two_files_import_each_other() -> None:
