@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -122,6 +123,14 @@ def test_the_official_library_accepts_the_signature_of_either_key(mailroom: Mail
         Official(OLD).verify(body.replace(b"invoice", b"letter!"), headers)
     with pytest.raises(WebhookVerificationError):
         Official(f"whsec_{base64.b64encode(b'3' * 32).decode()}").verify(body, headers)
+
+
+def test_the_signature_is_the_specifications_example() -> None:
+    key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    at = datetime.fromtimestamp(1614265330.9, UTC)
+    headers = webhook.signed_headers([key], "msg_p5jXN8AQM9LWM0D4loKWxJek", at, b'{"test": 2432232314}')
+    assert headers["webhook-timestamp"] == "1614265330"
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_an_attempt_repeated_says_the_same_under_the_same_id(mailroom: Mailroom, receiver: Receiver) -> None:
@@ -293,15 +302,17 @@ def test_a_name_is_resolved_once_and_that_address_is_called(
     assert asked == ["hooks.example"]
     assert receiver.calls[0][0]["host"] == f"hooks.example:{receiver.server_port}"
     with pytest.raises(Misconfigured, match=r"169\.254"):
-        resolve(webhook.checked(url), ("127.0.0.0/8",))
+        resolve(webhook.parse_url(url), ("127.0.0.0/8",))
 
 
 def test_a_secret_that_is_none_is_named(mailroom: Mailroom) -> None:
     endpoint = mailroom.settings.webhooks.endpoints["erp"]
     with pytest.raises(Misconfigured, match=r"webhooks\.endpoints\.erp"):
-        webhook.secrets_of("erp", endpoint.model_copy(update={"secret": "whsec_not base64!"}))
+        webhook.signing_keys("erp", endpoint.model_copy(update={"secret": "whsec_not base64!"}))
     with pytest.raises(Misconfigured, match="no secret"):
-        webhook.secrets_of("erp", endpoint.model_copy(update={"secret": ""}))
+        webhook.signing_keys("erp", endpoint.model_copy(update={"secret": ""}))
+    with pytest.raises(Misconfigured, match="empty"):
+        webhook.signing_keys("erp", endpoint.model_copy(update={"secret": f"{NEW} whsec_"}))
 
 
 @program("openssl", "openssl")

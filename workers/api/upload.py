@@ -8,11 +8,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
 
 import anyio
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 from starlette.requests import ClientDisconnect, Request
@@ -20,120 +21,118 @@ from starlette.requests import ClientDisconnect, Request
 from pipeline.documents import Arrival
 from pipeline.errors import Refused
 from pipeline.questions import Caller
-from workers.api.schemas.documents import Word, Words
+from workers.api.schemas.documents import PathText, ShortText, ShortTexts
 
 T = TypeVar("T")
 
 #: Bytes of all fields beside the file, and their number.
 MAX_FIELDS_BYTES, MAX_PARTS = 64 * 1024, 64
-#: Metadata that the path in gives itself.
+#: Metadata that the path in sets itself.
 RESERVED = {"attached_to", "nesting"}
-FIELDS = {"source", "path", "access", "labels", "metadata", "name"}
-_LISTS = {"access", "labels"}
-
-
-class UploadFields(BaseModel):
-    """What a client says of its file."""
-
-    path: str = Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")
-    source: Word = "api"
-    access: Words | None = None
-    labels: Words = []
-    metadata: dict[Word, Word] = Field({}, max_length=50)
 
 
 @dataclass
-class Form:
-    """The fields seen so far, by name, and the file's name."""
+class UploadForm:
+    """The fields received so far, by name, and the file's name."""
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     file_name: str = ""
     has_file: bool = False
 
 
-def arrival(form: Form, caller: Caller, reserved_sources: frozenset[str]) -> Arrival:
-    """The arrival that the form describes. Raises Refused("bad-request") naming the field."""
-    try:
-        given = UploadFields.model_validate(_values(form))
-    except ValidationError as error:
-        parts = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3]]
-        raise Refused("bad-request", "; ".join(parts)) from None
-    if given.source in reserved_sources:
-        raise Refused("bad-request", f"source: {given.source!r} is the name of a tray; choose another one.")
-    if RESERVED & set(given.metadata):
-        raise Refused("bad-request", f"metadata: {', '.join(sorted(RESERVED))} are set by Mailroom itself.")
-    # Without a list the document is for those who the key stands for; an administrator's is for everyone.
-    own = ["*"] if caller.admin else list(caller.principals)
-    access = own if given.access is None else given.access
-    return Arrival(given.source, given.path, time.time(), tuple(access), tuple(given.labels), given.metadata)
-
-
-def _values(form: Form) -> dict[str, object]:
-    values: dict[str, object] = {}
-    for name, given in form.fields.items():
-        if name not in FIELDS:
-            raise Refused("bad-request", f"{name[:50]}: there is no such field; known are {', '.join(sorted(FIELDS))}.")
-        values[name] = _listed(name, given) if name in _LISTS else given[-1]
-    if "metadata" in values:
-        values["metadata"] = _json(str(values["metadata"]), "metadata")
-    name = str(values.pop("name", "")) or form.file_name
-    values["path"] = _clean(str(values.get("path", "")) or re.split(r"[/\\]", name)[-1])
-    if not values["path"]:
-        raise Refused("bad-request", "name: give the file's name, by X-Filename, ?name=, ?path= or in the form.")
-    return values
-
-
-def _clean(path: str) -> str:
-    if path.startswith("/") or ".." in path.split("/"):
-        raise Refused("bad-request", "path: give a relative path without '..'.")
-    return path
-
-
-def _listed(name: str, given: list[str]) -> object:
-    """A repeated field, a JSON list, or words separated by commas."""
-    if len(given) == 1 and given[0].startswith("["):
-        return _json(given[0], name)
-    return [word.strip() for each in given for word in each.split(",") if word.strip()]
-
-
-def _json(text: str, name: str) -> object:
+def _json(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise Refused("bad-request", f"{name}: this is not JSON.") from None
+        raise PydanticCustomError("bad_json", "this is not JSON") from None
 
 
-def raw_form(request: Request) -> Form:
-    """A body that is the file itself: fields come as query parameters, the name also by header."""
+def _list(values: list[str]) -> object:
+    """Decode a repeated field, a JSON list, or words separated by commas."""
+    if len(values) == 1 and values[0].startswith("["):
+        return _json(values[0])
+    return [word.strip() for value in values for word in value.split(",") if word.strip()]
+
+
+def _relative(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise PydanticCustomError("not_relative", "give a relative path without '..'")
+    return path
+
+
+_LAST = BeforeValidator(lambda values: values[-1])
+
+
+class UploadFields(BaseModel):
+    """The fields of an upload, each given as the list of its values."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: Annotated[PathText, AfterValidator(_relative), _LAST]
+    source: Annotated[ShortText, _LAST] = "api"
+    access: Annotated[ShortTexts | None, BeforeValidator(_list)] = None
+    labels: Annotated[ShortTexts, BeforeValidator(_list)] = []
+    metadata: Annotated[
+        dict[ShortText, ShortText], Field(max_length=50), BeforeValidator(lambda values: _json(values[-1]))
+    ] = {}
+
+
+def arrival_of(form: UploadForm, caller: Caller, reserved_sources: frozenset[str]) -> Arrival:
+    """Return the arrival that the form describes. Raises Refused("bad-request") naming the field."""
+    fields = dict(form.fields)
+    name = fields.pop("name", [""])[-1] or form.file_name
+    fields["path"] = [fields.get("path", [""])[-1] or re.split(r"[/\\]", name)[-1]]
+    if not fields["path"][0]:
+        raise Refused("bad-request", "name: give the file's name, by X-Filename, ?name=, ?path= or in the form.")
+    try:
+        upload = UploadFields.model_validate(fields)
+    except ValidationError as error:
+        raise Refused("bad-request", "; ".join(_reason(line) for line in error.errors()[:3])) from None
+    if upload.source in reserved_sources:
+        raise Refused("bad-request", f"source: {upload.source!r} is the name of a tray; choose another one.")
+    if RESERVED & set(upload.metadata):
+        raise Refused("bad-request", f"metadata: {', '.join(sorted(RESERVED))} are set by Mailroom itself.")
+    # Without a list the document is for the key's own principals; with an administrator's key, for everyone.
+    own = ["*"] if caller.admin else list(caller.principals)
+    access = own if upload.access is None else upload.access
+    return Arrival(upload.source, upload.path, time.time(), tuple(access), tuple(upload.labels), upload.metadata)
+
+
+def _reason(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        names = ", ".join(sorted({*UploadFields.model_fields, "name"}))
+        return f"{error['loc'][0][:50]}: there is no such field; there are {names}."
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+
+
+def raw_form(request: Request) -> UploadForm:
+    """Return the form of a body that is the file itself: fields are query parameters, the name may be a header."""
     fields = {name: request.query_params.getlist(name) for name in request.query_params}
-    name = unquote(request.headers.get("x-filename", "")) or _disposition(
-        request.headers.get("content-disposition", "")
-    )
-    return Form(fields, name, has_file=True)
-
-
-def _disposition(value: str) -> str:
-    """The file name in a Content-Disposition header, also in its extended form (RFC 6266)."""
     message = Message()
-    message["content-disposition"] = value[:2000]
-    return message.get_filename("") or ""
+    message["content-disposition"] = request.headers.get("content-disposition", "")[:2000]
+    name = unquote(request.headers.get("x-filename", "")) or message.get_filename("")  # also the form of RFC 6266
+    return UploadForm(fields, name, has_file=True)
 
 
 class MultipartReader:
-    """Turns a multipart body into the pieces of its one file; the fields gather in ``form``."""
+    """Returns the pieces of the one file in a multipart body, and gathers the other fields in ``form``.
 
-    def __init__(self, boundary: str, form: Form) -> None:
+    The methods on_... are python-multipart's callbacks.
+    """
+
+    def __init__(self, boundary: str, form: UploadForm) -> None:
         self.form = form
-        self._parser = MultipartParser(boundary.encode("latin-1"), self._callbacks())  # type: ignore[arg-type]
-        self._name, self._header, self._value = "", b"", b""
+        callbacks: Any = {name: getattr(self, name) for name in dir(self) if name.startswith("on_")}
+        self._parser = MultipartParser(boundary.encode("latin-1"), callbacks)
+        self._header_name, self._header_value = b"", b""
         self._headers: dict[str, str] = {}
-        self._field = bytearray()
-        self._is_file, self._parts, self._field_bytes = False, 0, 0
+        self._name, self._value, self._is_file = "", bytearray(), False
+        self._parts, self._fields_bytes = 0, 0
         self._pieces: list[bytes] = []
-        self._ended = False
+        self._complete = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The file's bytes in ``data``."""
+        """Parse the next bytes of the body and return the file's bytes in them. Raises Refused("bad-request")."""
         self._pieces = []
         try:
             self._parser.write(data)
@@ -142,63 +141,65 @@ class MultipartReader:
         return self._pieces
 
     def finish(self) -> None:
-        if not self._ended:
+        """Raise Refused("bad-request") if the body is incomplete or had no file."""
+        if not self._complete:
             raise Refused("bad-request", "The multipart body ends before its last boundary; send it again.")
         if not self.form.has_file:
             raise Refused("bad-request", "file: the form has no file field; name it `file`.")
 
-    def _callbacks(self) -> dict[str, Callable[..., None]]:
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": lambda data, start, end: self._extend("_header", data[start:end]),
-            "on_header_value": lambda data, start, end: self._extend("_value", data[start:end]),
-            "on_header_end": self._header_end,
-            "on_headers_finished": self._headers_finished,
-            "on_part_data": lambda data, start, end: self._data(data[start:end]),
-            "on_part_end": self._end,
-            "on_end": lambda: setattr(self, "_ended", True),
-        }
-
-    def _extend(self, name: str, data: bytes) -> None:
-        setattr(self, name, getattr(self, name) + data)
-
-    def _begin(self) -> None:
+    def on_part_begin(self) -> None:
+        """Count the part and forget the one before."""
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise Refused("bad-request", f"The form has more than {MAX_PARTS} parts.")
-        self._headers, self._field = {}, bytearray()
+        self._headers, self._value = {}, bytearray()
 
-    def _header_end(self) -> None:
-        self._headers[self._header.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
-        self._header = self._value = b""
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        """Collect a header's name, which may come in pieces."""
+        self._header_name += data[start:end]
 
-    def _headers_finished(self) -> None:
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        """Collect a header's value, which may come in pieces."""
+        self._header_value += data[start:end]
+
+    def on_header_end(self) -> None:
+        """Store the header."""
+        self._headers[self._header_name.decode("latin-1").lower()] = self._header_value.decode("utf-8", "replace")
+        self._header_name = self._header_value = b""
+
+    def on_headers_finished(self) -> None:
+        """Read the part's name, and the file's if it is the part `file`."""
         message = Message()
         message["content-disposition"] = self._headers.get("content-disposition", "")
         self._name = str(message.get_param("name", "", "content-disposition"))
-        file_name = message.get_filename()
         self._is_file = self._name == "file"
         if self._is_file and self.form.has_file:
             raise Refused("bad-request", "file: send one file in one request.")
         if self._is_file:
-            self.form.has_file, self.form.file_name = True, file_name or ""
+            self.form.has_file, self.form.file_name = True, message.get_filename() or ""
 
-    def _data(self, data: bytes) -> None:
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        """Pass a piece of the file on, or collect a field's value."""
         if self._is_file:
-            self._pieces.append(data)
+            self._pieces.append(data[start:end])
             return
-        self._field_bytes += len(data)
-        if self._field_bytes > MAX_FIELDS_BYTES:
+        self._fields_bytes += end - start
+        if self._fields_bytes > MAX_FIELDS_BYTES:
             raise Refused("bad-request", f"The form's fields hold more than {MAX_FIELDS_BYTES:,} bytes.")
-        self._field += data
+        self._value += data[start:end]
 
-    def _end(self) -> None:
+    def on_part_end(self) -> None:
+        """Store the field."""
         if not self._is_file:
-            self.form.fields.setdefault(self._name, []).append(self._field.decode("utf-8", "replace"))
+            self.form.fields.setdefault(self._name, []).append(self._value.decode("utf-8", "replace"))
+
+    def on_end(self) -> None:
+        """Remember that the last boundary was reached."""
+        self._complete = True
 
 
-async def pieces(request: Request, reader: MultipartReader | None) -> AsyncIterator[bytes]:
-    """The file's bytes as they arrive."""
+async def file_pieces(request: Request, reader: MultipartReader | None) -> AsyncIterator[bytes]:
+    """Yield the file's bytes as they arrive. Raises Refused("bad-request") if the body is malformed or breaks off."""
     try:
         async for data in request.stream():
             for piece in reader.feed(data) if reader else (data,):
@@ -211,7 +212,10 @@ async def pieces(request: Request, reader: MultipartReader | None) -> AsyncItera
 
 
 def boundary_of(content_type: str) -> str | None:
-    """The boundary of a multipart/form-data body; None where the body is the file itself."""
+    """Return the boundary of a multipart/form-data body, None for a body that is the file itself.
+
+    Raises Refused("bad-request") for a boundary that is missing, too long or not ASCII.
+    """
     message = Message()
     message["content-type"] = content_type
     if message.get_content_type() != "multipart/form-data":
@@ -222,14 +226,16 @@ def boundary_of(content_type: str) -> str | None:
     return boundary
 
 
-async def into(sink: Callable[[Iterator[bytes]], T], source: AsyncIterator[bytes], limiter: anyio.CapacityLimiter) -> T:
-    """Run the blocking ``sink`` in a thread, fed by ``source`` from the event loop."""
+async def consume_in_thread(
+    consume: Callable[[Iterator[bytes]], T], pieces: AsyncIterator[bytes], limiter: anyio.CapacityLimiter
+) -> T:
+    """Run the blocking ``consume`` in a thread over pieces that arrive on the event loop, and return its result."""
 
-    async def following() -> bytes | None:
-        return await anext(source, None)
+    async def next_piece() -> bytes | None:
+        return await anext(pieces, None)
 
     def blocking() -> Iterator[bytes]:
-        while (piece := anyio.from_thread.run(following)) is not None:
+        while (piece := anyio.from_thread.run(next_piece)) is not None:
             yield piece
 
-    return await anyio.to_thread.run_sync(lambda: sink(blocking()), limiter=limiter)
+    return await anyio.to_thread.run_sync(lambda: consume(blocking()), limiter=limiter)

@@ -17,7 +17,7 @@ from pipeline.errors import MailroomError, Misconfigured, Refused, Rejected, Una
 from pipeline.names import filled
 from pipeline.ports import Blobs
 from workers.services.failed_folder import FAILED, put_failed
-from workers.services.webhook import Gone, Webhook
+from workers.services.webhook import WebhookSender
 from workers.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Deliver:
 
     def __init__(self, catalogue: Catalogue, blobs: Blobs, settings: Settings) -> None:
         self._catalogue, self._blobs, self._settings = catalogue, blobs, settings
-        self._webhook = Webhook(settings.webhooks.endpoints)
+        self._webhooks = WebhookSender(settings.webhooks.endpoints)
 
     def run(self, job: Job) -> None:
         job_store = self._catalogue.jobs
@@ -49,7 +49,7 @@ class Deliver:
                 handler = {"folder": self._folder, "failed": self._failed, "webhook": self._post}[kind]
                 receipt = handler(job, document, target)
             job_store.complete(job, {"kind": kind, "target": target, "receipt": receipt, "attempt": job.attempt})
-        except (Gone, Misconfigured, Refused, Rejected) as error:
+        except (Misconfigured, Refused, Rejected) as error:
             log.error("delivery %s of document %s is parked: %s", job.id, job.subject, error)
             job_store.park(job, error.code, error.detail)
         except (Unavailable, OSError) as error:
@@ -90,7 +90,7 @@ class Deliver:
         return put_failed(root, document.path, content, error, document.id).name
 
     def _post(self, job: Job, document: Document, endpoint: str) -> str:
-        return self._webhook.send(endpoint, job.id, document, job.payload["at"])
+        return self._webhooks.send(endpoint, job.id, document, job.payload["at"])
 
     def _copy(self, job: Job, document: Document, folder: Path) -> Path:
         """The document's bytes in a hidden file of ``folder``, durable. What an attempt that was killed left is removed."""

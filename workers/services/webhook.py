@@ -1,15 +1,13 @@
-"""Webhooks out, signed by the Standard Webhooks scheme (https://www.standardwebhooks.com), and only to where they may go.
+"""Outgoing webhooks, signed by the Standard Webhooks scheme (https://www.standardwebhooks.com), to permitted addresses only.
 
-The name is resolved once and the connection made to that address, so that a name cannot change its mind between the
-check and the call. Private addresses need the operator's word, endpoint by endpoint.
+A name is resolved once and the connection is made to that address, so that it cannot resolve to another one between the
+check and the call. Private addresses need the operator's permission, endpoint by endpoint.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
-import hmac
 import http.client
 import ipaddress
 import json
@@ -17,10 +15,13 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
+
+import standardwebhooks
 
 from pipeline.documents import Document
 from pipeline.errors import Misconfigured, Unavailable
@@ -28,41 +29,40 @@ from workers.settings import Endpoint
 
 CONNECT_SECONDS = 10
 TOTAL_SECONDS = 20
-#: Of the answer no more than this is read; its content is ignored.
+#: Bytes of the response that are read at most; its content is ignored.
 READ_BYTES = 64 * 1024
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-#: 6to4 relays, documentation
+#: Networks that Python's registry lacks: 6to4 relays, documentation.
 ALSO_SPECIAL = (ipaddress.ip_network("192.88.99.0/24"), ipaddress.ip_network("3fff::/20"))
 
 
-class Gone(Misconfigured):
-    """The receiver says 410: it wants no more. The delivery is parked."""
-
-
-class Webhook:
-    """Sends one kind of message, ``document.routed``, to configured endpoints."""
+class WebhookSender:
+    """Sends one kind of message, ``document.routed``, to the configured endpoints."""
 
     def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
         self._endpoints = endpoints
 
     def send(self, name: str, message_id: str, document: Document, at: float) -> str:
-        """Deliver once what was decided at ``at`` (epoch seconds); returns a receipt. Raises Unavailable (try again), Gone or Misconfigured (do not)."""
+        """Deliver once what was decided at ``at`` (epoch seconds) and return a receipt.
+
+        Raises Unavailable if a later attempt may succeed, otherwise Misconfigured, also where the receiver answers 410.
+        """
         endpoint = self._endpoints.get(name)
         if endpoint is None:
             raise Misconfigured("bad-rules", f"A rule names the webhook {name!r}, which is not configured.")
         body = json.dumps(message(document, at), ensure_ascii=False).encode("utf-8", "replace")
-        headers = signed_headers(secrets_of(name, endpoint), message_id, int(time.time()), body)
+        headers = signed_headers(signing_keys(name, endpoint), message_id, datetime.now(UTC), body)
         status = post(endpoint.url, body, headers, endpoint.allow)
         if status == 410:
-            raise Gone("receiver-unavailable", f"Webhook {name!r} answered 410: it is disabled there.")
+            raise Misconfigured("receiver-unavailable", f"Webhook {name!r} answered 410: it is disabled there.")
         if not 200 <= status < 300:
             raise Unavailable("receiver-unavailable", f"Webhook {name!r} answered {status}.")
         return f"HTTP {status}"
 
 
 def message(document: Document, at: float) -> dict[str, Any]:
-    """What a receiver is told, in less than 20 kB: names and decisions, never the text."""
+    """Return the message to a receiver, less than 20 kB: names and decisions, never the document's text."""
     return {
         "type": "document.routed",
         "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)),
@@ -81,34 +81,37 @@ def message(document: Document, at: float) -> dict[str, Any]:
     }
 
 
-def secrets_of(name: str, endpoint: Endpoint) -> list[bytes]:
-    """The signing secrets, the current one first."""
+def signing_keys(name: str, endpoint: Endpoint) -> list[bytes]:
+    """Return the keys of an endpoint's secrets, the current one first. Raises Misconfigured("bad-settings")."""
     text = endpoint.secret or (Path(endpoint.secret_file).read_text() if endpoint.secret_file else "")
     try:
         keys = [base64.b64decode(word.removeprefix("whsec_"), validate=True) for word in text.split()]
     except ValueError as error:
         raise Misconfigured("bad-settings", f"webhooks.endpoints.{name}.secret is not whsec_ and base64.") from error
-    if not keys:
-        raise Misconfigured("bad-settings", f"webhooks.endpoints.{name} has no secret.")
+    if not keys or not all(keys):
+        raise Misconfigured("bad-settings", f"webhooks.endpoints.{name} has no secret, or an empty one.")
     return keys
 
 
-def signed_headers(keys: list[bytes], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """HMAC-SHA256 over "id.timestamp.body", one signature for each secret in use."""
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    signatures = [base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in keys]
+def signed_headers(keys: Sequence[bytes], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
+    """Return the headers of a message with one signature for each key in use."""
+    signatures = [standardwebhooks.Webhook(key).sign(message_id, at, body.decode()) for key in keys]
     return {
         "content-type": "application/json",
         "user-agent": "mailroom",
         "webhook-id": message_id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(signatures),
     }
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], allow: tuple[str, ...]) -> int:
-    """POST to the address that the name stands for now; no proxy, no redirect. Returns the status."""
-    parts = checked(url)
+    """POST to the address that the name resolves to now, without proxy or redirect, and return the status.
+
+    ``allow`` are the networks (CIDR) that may be reached although they are private. Raises Misconfigured for an address
+    that may not be reached, Unavailable if the receiver does not answer within TOTAL_SECONDS.
+    """
+    parts = parse_url(url)
     address, allowed = resolve(parts, allow)
     if parts.scheme != "https" and not allowed:
         raise Misconfigured(
@@ -116,26 +119,26 @@ def post(url: str, body: bytes, headers: Mapping[str, str], allow: tuple[str, ..
         )
     if parts.port not in (None, 443) and not allowed:
         raise Misconfigured("bad-settings", "A webhook goes to port 443, unless its address is in the allow list.")
-    connection = _Pinned(parts, address)
-    # A receiver that drips single bytes stays inside every socket timeout; the watch ends the whole call.
-    watch = threading.Timer(TOTAL_SECONDS, connection.abort)
-    watch.start()
+    connection = _PinnedConnection(parts, address)
+    # A receiver that drips single bytes stays inside every socket timeout; the timer ends the whole call.
+    timer = threading.Timer(TOTAL_SECONDS, connection.abort)
+    timer.start()
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", path, body, {**headers, "host": parts.netloc.rpartition("@")[2]})
-        answer = connection.getresponse()
+        response = connection.getresponse()
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-            answer.read(READ_BYTES)
-        return answer.status
+            response.read(READ_BYTES)
+        return response.status
     except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
         raise Unavailable("receiver-unavailable", f"The receiver did not answer: {type(error).__name__}.") from error
     finally:
-        watch.cancel()
+        timer.cancel()
         connection.close()
 
 
-def checked(url: str) -> SplitResult:
-    """The parts of an acceptable URL."""
+def parse_url(url: str) -> SplitResult:
+    """Return the parts of a webhook URL. Raises Misconfigured("bad-settings") for one that is not acceptable."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -149,13 +152,16 @@ def checked(url: str) -> SplitResult:
 
 
 def resolve(parts: SplitResult, allow: tuple[str, ...]) -> tuple[str, bool]:
-    """The address to connect to, and whether the operator allowed it by name. Raises Misconfigured for one that may not."""
+    """Return the address to connect to, and True if it is in one of the ``allow`` networks.
+
+    Raises Misconfigured for a private address that is not in them, Unavailable for a name that does not resolve.
+    """
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise Unavailable("receiver-unavailable", "The receiver's name cannot be resolved.") from error
-    address = str(found[0][4][0])
+    address = str(addresses[0][4][0])
     if is_allowed(address, allow):
         return address, True
     if not is_public(address):
@@ -166,14 +172,14 @@ def resolve(parts: SplitResult, allow: tuple[str, ...]) -> tuple[str, bool]:
 
 
 def is_allowed(address: str, allow: tuple[str, ...]) -> bool:
-    """In one of the operator's networks. A mapped or translated address is judged by what it stands for."""
+    """Return True for an address in one of the networks; a mapped or translated one is judged by the IPv4 inside."""
     inner = unwrapped(address)
-    networks = [ipaddress.ip_network(each, strict=False) for each in allow]
+    networks = [ipaddress.ip_network(network, strict=False) for network in allow]
     return any(inner.version == network.version and inner in network for network in networks)
 
 
 def is_public(address: str) -> bool:
-    """An address of the open internet. Python's registry of special networks is completed by what it lacks."""
+    """Return True for an address of the open internet."""
     inner = unwrapped(address)
     if isinstance(inner, ipaddress.IPv6Address) and inner not in GLOBAL_UNICAST:
         return False
@@ -182,7 +188,7 @@ def is_public(address: str) -> bool:
 
 
 def unwrapped(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IPv4 address inside ::ffff:a.b.c.d, 2002::/16 or 64:ff9b::/96; else the address itself."""
+    """Return the IPv4 address inside ::ffff:a.b.c.d, 2002::/16 or 64:ff9b::/96, otherwise the address itself."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
@@ -191,8 +197,8 @@ def unwrapped(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ip.ipv4_mapped or ip.sixtofour or ip
 
 
-class _Pinned(http.client.HTTPConnection):
-    """A connection to one address under another's name, certificate included."""
+class _PinnedConnection(http.client.HTTPConnection):
+    """A connection to a given address under the URL's name, which the certificate must match."""
 
     def __init__(self, parts: SplitResult, address: str) -> None:
         super().__init__(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
@@ -208,6 +214,6 @@ class _Pinned(http.client.HTTPConnection):
             self.sock.do_handshake()
 
     def abort(self) -> None:
-        """From another thread: wake whoever reads or writes."""
+        """End a read or write that is under way in another thread."""
         with contextlib.suppress(OSError, AttributeError):
             self.sock.shutdown(socket.SHUT_RDWR)

@@ -73,15 +73,15 @@ async def send_document(
     The same content is one document however often it is sent. A repeated `Idempotency-Key` with other content is 409.
     """
     boundary = upload.boundary_of(request.headers.get("content-type", ""))
-    form = upload.Form() if boundary else upload.raw_form(request)
+    form = upload.UploadForm() if boundary else upload.raw_form(request)
     trays = frozenset(folder.source for folder in app.mailroom.settings.tray.folders)
-    described = None if boundary else upload.arrival(form, access.caller, trays)
+    described = None if boundary else upload.arrival_of(form, access.caller, trays)
     reader = upload.MultipartReader(boundary, form) if boundary else None
     put = partial(app.mailroom.blobs.put, limit=app.mailroom.settings.api.upload_max_bytes)
     _check_length(request, app.mailroom.settings.api.upload_max_bytes)
-    content_hash, size = await upload.into(put, upload.pieces(request, reader), app.uploads)
+    content_hash, size = await upload.consume_in_thread(put, upload.file_pieces(request, reader), app.uploads)
     try:
-        described = described or upload.arrival(form, access.caller, trays)
+        described = described or upload.arrival_of(form, access.caller, trays)
         arrival = _Arrival(app, access, content_hash, size, described, idempotency_key)
         return await anyio.to_thread.run_sync(arrival.record)
     except Refused:

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from pipeline import access
 from pipeline.access import Effect, Origin
-from workers.api.schemas.documents import Path, Word, moment
+from workers.api.schemas.documents import PathText, ShortText, moment
 from workers.services.access import scope_of
 
-Principal = Annotated[Word, Field(description="user:ann, group:hr; * is everyone", examples=["group:hr"])]
+Principal = Annotated[ShortText, Field(description="user:ann, group:hr; * is everyone", examples=["group:hr"])]
 Principals = Annotated[list[Principal], Field(min_length=1, max_length=500)]
 DocumentId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
@@ -23,8 +23,8 @@ class Place(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    source: Word | None = Field(None, description="all documents of this source, such as a tray")
-    folder: Path | None = Field(None, description="only this folder of the source, with all below")
+    source: ShortText | None = Field(None, description="all documents of this source, such as a tray")
+    folder: PathText | None = Field(None, description="only this folder of the source, with all below")
     document_id: DocumentId | None = Field(None, description="this document, with what was attached to it")
 
     def scope(self) -> access.Scope:

@@ -41,19 +41,19 @@ def _saying(sentence: str) -> WrapValidator:
 
 _PRINTED = _saying("give at least one character, and no control characters")
 #: A short text without control characters: databases and logs take it as it is.
-Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), _PRINTED]
-Words = Annotated[list[Word], Field(max_length=50)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), _PRINTED]
+ShortTexts = Annotated[list[ShortText], Field(max_length=50)]
 #: Alternatives of one filter.
-Choices = Annotated[list[Word], Field(max_length=500)]
+Choices = Annotated[list[ShortText], Field(max_length=500)]
 #: A field of the house's own and a value: department=hr.
-Pair = Annotated[
+FieldValue = Annotated[
     str,
     StringConstraints(min_length=3, max_length=401, pattern=r"^[^=\x00-\x1f\x7f]+=[^\x00-\x1f\x7f]+$"),
     _saying("give FIELD=VALUE, such as department=hr, without control characters"),
 ]
-Path = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$"), _PRINTED]
+PathText = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$"), _PRINTED]
 #: What people type: up to 4,000 characters, not blank.
-Query = Annotated[
+QueryText = Annotated[
     str,
     StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$"),
     _saying("there is nothing to look for in a blank text, or in one with a NUL character"),
@@ -61,7 +61,7 @@ Query = Annotated[
 Mode = Literal["hybrid", "lexical", "vector"]
 K = Annotated[int, Field(ge=1, le=100, description="passages to return")]
 Offset = Annotated[int, Field(ge=0, le=900, description="passages to skip")]
-Share = Annotated[int, Field(ge=1, le=100, description="passages of one document at most; 1 groups by document")]
+PerDocument = Annotated[int, Field(ge=1, le=100, description="passages of one document at most; 1 groups by document")]
 Collapse = Annotated[bool, Field(description="leave out passages that say nearly the same as a better one")]
 Rerank = Annotated[
     bool | None, Field(description="a second look at the best passages; absent: as the house has set it")
@@ -78,7 +78,7 @@ def _split(value: Any) -> Any:
 
 
 FacetNames = Annotated[
-    list[Word],
+    list[ShortText],
     BeforeValidator(_split),
     Field(
         max_length=facets.MAX_FACETS,
@@ -255,12 +255,12 @@ class FilterFields(BaseModel):
         default_factory=list, description="ISO 639-1 codes as the parser detects them, such as en"
     )
     owner: Choices = Field(default_factory=list, description="metadata's owner, else its author")
-    metadata: Annotated[list[Pair], Field(max_length=500)] = Field(
+    metadata: Annotated[list[FieldValue], Field(max_length=500)] = Field(
         default_factory=list,
         description="FIELD=VALUE of the house's own fields; several values of a field are alternatives",
     )
     state: Annotated[list[documents.State], Field(max_length=10)] = Field(default_factory=list)
-    folder: Path | None = Field(None, description="a path prefix inside the source")
+    folder: PathText | None = Field(None, description="a path prefix inside the source")
     received_from: datetime.datetime | None = Field(None, description="at or after; UTC where no zone is given")
     received_to: datetime.datetime | None = Field(None, description="before; UTC where no zone is given")
 
@@ -343,11 +343,11 @@ class Search(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Annotated[Query, Field(examples=['"notice period" +lease'])]
+    query: Annotated[QueryText, Field(examples=['"notice period" +lease'])]
     k: K = 10
     offset: Offset = 0
     mode: Mode = "hybrid"
-    per_document: Share = 3
+    per_document: PerDocument = 3
     collapse: Collapse = True
     plain: Plain = False
     rerank: Rerank = None
@@ -364,11 +364,11 @@ class Search(BaseModel):
 class SearchLink(FilterFields):
     """The same as query parameters."""
 
-    query: Annotated[Query, Field(examples=["notice period"])]
+    query: Annotated[QueryText, Field(examples=["notice period"])]
     k: K = 10
     offset: Offset = 0
     mode: Mode = "hybrid"
-    per_document: Share = 3
+    per_document: PerDocument = 3
     collapse: Collapse = True
     plain: Plain = False
     rerank: Rerank = None
@@ -449,7 +449,7 @@ class SearchPage(BaseModel):
 class Question(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    question: Annotated[Query, Field(examples=["How long is the notice period?"])]
+    question: Annotated[QueryText, Field(examples=["How long is the notice period?"])]
     k: int = Field(5, ge=1, le=20, description="nearest passages to return")
     filters: FilterFields = Field(default_factory=FilterFields)
 
@@ -499,7 +499,7 @@ class Said(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Query
+    query: QueryText
     document_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     kind: Literal["click", "useful", "not-useful"]
     rank: int | None = Field(None, ge=1, le=1000, description="the place where it stood, from 1")
