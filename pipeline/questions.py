@@ -223,13 +223,12 @@ class SavedQuery:
     created_at: float
 
 
-#: What someone may say of a hit: it was opened, it helped, it did not.
-FEEDBACK_KINDS = ("click", "useful", "not-useful")
-
-
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What someone made of a document that a query found; ``rank`` from 1 is the place where it stood."""
+    """A person's judgement of a document that a query found.
+
+    ``kind`` is "click", "useful" or "not-useful"; ``rank`` is the document's place among the hits, from 1.
+    """
 
     query: str
     document_id: str

@@ -87,10 +87,6 @@ class Supervisor:
                 self._stop_all()
         return 0
 
-    def pids(self) -> dict[str, int]:
-        """The process of each role, for those who look (and for tests that kill)."""
-        return {role: child.process.pid for role, child in self._children.items()}
-
     def _start_all(self) -> None:
         for role in ROLES:
             if role == "broker" and not self._settings.broker_is_embedded:
