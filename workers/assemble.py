@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from pipeline.rules import Rules
     from workers.indexer.writer import Indexer
     from workers.queue.notify import Notifier
+    from workers.services.access import AccessService
     from workers.services.active_classifier import Classifiers
     from workers.services.active_embedder import Embedders
     from workers.services.comparison import EmbedderComparison
     from workers.services.deliver import Deliver
+    from workers.services.documents import DocumentService
     from workers.services.explain import PredictionExplainer
     from workers.services.intake import Intake
     from workers.services.promotion import Promoter
@@ -215,6 +217,18 @@ class Mailroom:
 
         limit = self.settings.api.upload_max_bytes
         return Intake(self.catalogue, self.blobs, self.notifier, self.settings.run_path, limit)
+
+    @cached_property
+    def documents(self) -> DocumentService:
+        from workers.services.documents import DocumentService
+
+        return DocumentService(self.catalogue, self.intake, self.notifier)
+
+    @cached_property
+    def access(self) -> AccessService:
+        from workers.services.access import AccessService
+
+        return AccessService(self.catalogue)
 
     def tray(self, folder: TrayFolder) -> Tray:
         """Build the watcher of one tray folder."""

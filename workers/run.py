@@ -151,8 +151,8 @@ def run_sweeper(settings: Settings, given: argparse.Namespace) -> None:
     # Two of them would only hint twice; the lock saves the work.
     with ProcessLock(settings.run_path / "sweeper.lock", "The sweeper"):
         # The catalogue alone: this process is there all the time and should be small.
-        job_store = open_catalogue(settings.catalogue_url).job_store
-        sweeper = Sweeper(job_store, Notifier(settings), settings.workers.sweep_seconds)
+        jobs = open_catalogue(settings.catalogue_url).jobs
+        sweeper = Sweeper(jobs, Notifier(settings), settings.workers.sweep_seconds)
         _say_ready(given)
         sweeper.run(Stopping())
 

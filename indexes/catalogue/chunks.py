@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from indexes.catalogue.database import Database
 from indexes.catalogue.documents import access_lists, to_document
 from indexes.catalogue.tables import chunks, documents, embeddings, results
-from pipeline.documents import Chunk, Document, Head, State
+from pipeline.codec import decode_parsed
+from pipeline.documents import Chunk, Document, Head, Parsed, State
 from pipeline.questions import ORDINAL_BITS, chunk_key
 
 #: Documents read at once by `scan`.
@@ -92,6 +93,17 @@ class ChunkStore:
         """The key of the latest parse result."""
         with self.database.read() as connection:
             return connection.scalar(sa.select(documents.c.parsed_key).where(documents.c.id == document_id))
+
+    def parsed(self, document_id: str) -> Parsed | None:
+        """Return the stored text of a document as the parser read it; None before it was parsed and once it is deleted."""
+        with_key = self.parsed_with_key(document_id)
+        return with_key[1] if with_key else None
+
+    def parsed_with_key(self, document_id: str) -> tuple[str, Parsed] | None:
+        """Return the same as `parsed`, with the key of the result."""
+        key = self.parsed_key(document_id)
+        payload = self.result(key) if key else None
+        return (key, decode_parsed(payload)) if key and payload is not None else None
 
 
 #: Columns of `Chunk`, after the document's number, and of `Head`.

@@ -1,28 +1,24 @@
-"""Who is asking, and what they may see. Deny by default: every path but the open ones needs a key before anything of
-the request is read, and every read of a document goes through `readable`, whose rule is the catalogue's as in search."""
+"""Authentication by API key, and the scopes that a route requires. Deny by default: every path but the open ones needs a
+key before anything of the request is read. Every read of a document goes through `services.documents`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 from starlette.types import Scope as Connection
 
-from pipeline.access import Effect, Origin, Scope, folder_scope, with_ancestors
-from pipeline.documents import Arrival, Document
 from pipeline.errors import Refused
 from pipeline.questions import Caller
 
 if TYPE_CHECKING:
-    from indexes.catalogue.catalogue import Catalogue
     from indexes.catalogue.keys import KeyStore
 
 #: No key is needed here: they tell nothing of any document.
 OPEN = re.compile(r"/healthz|/problems(/[a-z-]+)?")
-_DOCUMENT_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,30 +70,3 @@ def _granting_administrator(access: Administrator) -> Access:
 
 #: Granting rights needs an administrator key; otherwise a key with only the `admin` scope could grant itself read access.
 GrantingAdministrator = Annotated[Access, Depends(_granting_administrator)]
-
-
-def readable(catalogue: Catalogue, caller: Caller, document_id: str) -> Document:
-    """The document; Refused("not-found") alike for what is not there and for what is not the caller's to see."""
-    missing = Refused("not-found", "There is no such document, or this key may not see it.")
-    if not _DOCUMENT_ID.fullmatch(document_id):
-        raise missing
-    try:
-        return catalogue.documents.read(caller, document_id)
-    except Refused:
-        raise missing from None
-
-
-def seen(catalogue: Catalogue, caller: Caller, document_id: str, arrivals: Sequence[Arrival]) -> list[Arrival]:
-    """Those arrivals that were for the caller: one that was for others is not told, though its content is shared."""
-    if caller.admin:
-        return list(arrivals)
-    held = catalogue.groups.principals(caller.principals, caller.tenant)
-    allowing = {
-        rule.scope
-        for rule in catalogue.rules.applying_to(document_id, caller.tenant)
-        if rule.effect is not Effect.DENY and rule.origin is not Origin.ARRIVAL and rule.principal in held
-    }
-    own = Scope(document_id=document_id)
-    return [
-        a for a in arrivals if held & {*a.access} or allowing & {own, *with_ancestors(folder_scope(a.source, a.path))}
-    ]

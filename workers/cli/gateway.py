@@ -10,17 +10,16 @@ from urllib.parse import quote
 
 import httpx
 
-from pipeline.documents import Arrival, QueueName
+from pipeline.documents import Arrival
 from pipeline.errors import CODES, Refused, Unavailable
-from pipeline.facets import Facets, check
 from pipeline.questions import ADMINISTRATOR, Filters, SearchRequest
 from workers.api import saved
-from workers.api.auth import readable
 from workers.api.schemas import discovery
 from workers.api.schemas import documents as schemas
 from workers.api.schemas import predictions as predictions
 from workers.assemble import Mailroom
 from workers.services.promotion import who
+from workers.services.workload import workload
 
 Json = dict[str, Any]
 PIECE = 1 << 20
@@ -86,22 +85,16 @@ class Local:
         return {"id": document.id, "created": created, "state": str(document.state)}
 
     def document(self, document_id: str) -> Json:
-        return _json(schemas.Document.of(readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)))
+        return _json(schemas.Document.of(self._mailroom.documents.read(ADMINISTRATOR, document_id)))
 
     def record(self, document_id: str) -> Json:
-        document = readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
-        return _json(schemas.Record.of(document, *self._mailroom.catalogue.documents.history(document_id)))
+        return _json(schemas.Record.of(self._mailroom.documents.record(ADMINISTRATOR, document_id)))
 
     def documents(self, filters: Mapping[str, Any], limit: int, offset: int, facets: Sequence[str] = ()) -> Json:
-        check(facets, FACET_VALUES)
-        held, wanted = self._mailroom.catalogue.documents, _filters(filters)
-        found, total = held.find(ADMINISTRATOR, wanted, limit, offset)
-        counted = Facets(held.facets(ADMINISTRATOR, wanted, facets, FACET_VALUES), total, True) if facets else None
-        items = [_json(schemas.Document.of(document)) for document in found]
-        after = offset + len(items)
-        more = after if items and after < total else None
-        told = _json(schemas.FacetPage.of(counted)) if counted else None
-        return {"items": items, "total": total, "limit": limit, "offset": offset, "next_offset": more, "facets": told}
+        listing = self._mailroom.documents.find(
+            ADMINISTRATOR, _filters(filters), limit, offset, facets=facets, facet_limit=FACET_VALUES
+        )
+        return _json(schemas.DocumentPage.of(listing))
 
     def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], **ranking: Any) -> Json:
         names = ranking.pop("facets", ())
@@ -117,18 +110,14 @@ class Local:
         return _json(discovery.SuggestPage.of(self._mailroom.suggestions.of(ADMINISTRATOR, asked.prefix, asked.limit)))
 
     def similar(self, document_id: str, k: int) -> Json:
-        document = readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
+        document = self._mailroom.documents.read(ADMINISTRATOR, document_id)
         return _json(discovery.SimilarPage.of(self._mailroom.similar.documents(ADMINISTRATOR, document, k)))
 
     def retry(self, document_id: str) -> None:
-        readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
-        if not self._mailroom.catalogue.jobs.retry(document_id):
-            raise Refused("conflict", f"Document {document_id} is still on its way; wait until it has ended.")
-        self._mailroom.notifier.notify(self._mailroom.catalogue.jobs, QueueName.INGEST)
+        self._mailroom.documents.retry(ADMINISTRATOR, document_id)
 
     def delete(self, document_id: str) -> None:
-        readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
-        self._mailroom.intake.erase(document_id)
+        self._mailroom.documents.erase(ADMINISTRATOR, document_id)
 
     def feedback(self) -> Iterator[Json]:
         after = 0
@@ -137,11 +126,11 @@ class Local:
             after = found[-1][0]
 
     def why(self, document_id: str) -> Json:
-        document = readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
+        document = self._mailroom.documents.read(ADMINISTRATOR, document_id)
         return _json(predictions.Why.of(self._mailroom.explainer.explain(ADMINISTRATOR, document)))
 
     def approve(self, document_id: str, labels: Sequence[str], new: bool) -> Json:
-        document = readable(self._mailroom.catalogue, ADMINISTRATOR, document_id)
+        document = self._mailroom.documents.read(ADMINISTRATOR, document_id)
         return _json(schemas.Document.of(self._mailroom.review.approve(document, labels, who(), new)))
 
     def save_query(self, name: str, search: Mapping[str, Any]) -> Json:
@@ -159,9 +148,7 @@ class Local:
         saved.delete(self._mailroom, ADMINISTRATOR, query_id)
 
     def jobs(self) -> Json:
-        catalogue = self._mailroom.catalogue
-        counts, backlog = dict(catalogue.documents.counts()), schemas.backlog(catalogue.jobs.backlog())
-        return _json(schemas.Jobs(documents=counts, jobs=backlog, broker=self._mailroom.notifier.waiting()))
+        return _json(schemas.Jobs.of(workload(self._mailroom.catalogue, self._mailroom.notifier)))
 
     def close(self) -> None:
         """The House is its owner's to close."""

@@ -3,7 +3,7 @@ or may not, and the trays' standing rules."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.access import Decision, Effect, Origin, Rule, Scope, clean_folder, decide
@@ -21,31 +21,48 @@ def scope_of(source: str, folder: str, document_id: str) -> Scope:
     return Scope(source, clean_folder(folder), document_id)
 
 
-def add_rule(catalogue: Catalogue, rule: Rule, tenant: str = "default") -> bool:
-    """Add a rule, which holds from the next query on. Return False if it existed already."""
-    return catalogue.rules.add(rule, tenant)
+class AccessService:
+    """Reads and changes the access rules and the groups of one tenant's documents. A change holds from the next query on."""
 
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._rules, self._groups = catalogue.rules, catalogue.groups
 
-def remove_rule(catalogue: Catalogue, scope: Scope, principal: str, effect: Effect, tenant: str = "default") -> None:
-    """Remove a rule, or a principal from the access list that a document arrived with.
+    def rules(self, scope: Scope | None = None, tenant: str = "default") -> list[Rule]:
+        """Return the rules of one scope (for a document with the list that it arrived with), or all but such lists."""
+        return self._rules.find(scope, tenant)
 
-    Raises Refused("not-found") if there is no such rule, and Refused("conflict") for a rule of the settings.
-    """
-    if not catalogue.rules.remove(scope, principal, effect, tenant):
-        raise Refused("not-found", f"There is no rule `{effect} {principal}` on {scope}; list the rules to see them.")
+    def add_rule(self, rule: Rule, tenant: str = "default") -> bool:
+        """Add a rule. Return False if it existed already."""
+        return self._rules.add(rule, tenant)
 
+    def remove_rule(self, scope: Scope, principal: str, effect: Effect, tenant: str = "default") -> None:
+        """Remove a rule, or a principal from the access list that a document arrived with.
 
-def remove_members(catalogue: Catalogue, group: str, members: Sequence[str], tenant: str = "default") -> int:
-    """Remove principals from a group and return how many were in it. Raises Refused("not-found") if none was."""
-    if not (removed := catalogue.groups.remove(group, members, tenant)):
-        raise Refused("not-found", f"None of these is in {group}; list the groups to see who is.")
-    return removed
+        Raises Refused("not-found") if there is no such rule, and Refused("conflict") for a rule of the settings.
+        """
+        if not self._rules.remove(scope, principal, effect, tenant):
+            raise Refused(
+                "not-found", f"There is no rule `{effect} {principal}` on {scope}; list the rules to see them."
+            )
 
+    def explain(self, document_id: str, principals: Sequence[str], tenant: str = "default") -> Decision:
+        """Decide whether someone with these principals may read the document, and name the rule that decides."""
+        expanded = self._groups.principals(principals, tenant)
+        return decide(expanded, self._rules.applying_to(document_id, tenant))
 
-def explain(catalogue: Catalogue, document_id: str, principals: Sequence[str], tenant: str = "default") -> Decision:
-    """Whether someone of these principals may read the document, and the rule that decides."""
-    held = catalogue.groups.principals(principals, tenant)
-    return decide(held, catalogue.rules.applying_to(document_id, tenant))
+    def groups(self, tenant: str = "default") -> Mapping[str, tuple[str, ...]]:
+        """Return the members of each group by its name."""
+        return self._groups.all(tenant)
+
+    def add_members(self, group: str, members: Sequence[str], tenant: str = "default") -> int:
+        """Add principals, or other groups, to a group; return how many are new. Raises Refused("conflict") for a circle."""
+        return self._groups.add(group, members, tenant)
+
+    def remove_members(self, group: str, members: Sequence[str], tenant: str = "default") -> int:
+        """Remove principals from a group and return how many were in it. Raises Refused("not-found") if none was."""
+        if not (removed := self._groups.remove(group, members, tenant)):
+            raise Refused("not-found", f"None of these is in {group}; list the groups to see who is.")
+        return removed
 
 
 def apply_tray_rules(catalogue: Catalogue, trays: TraySettings) -> None:

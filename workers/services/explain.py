@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.classify import OnnxClassifier
-from pipeline.codec import decode_parsed
 from pipeline.documents import Document, Parsed
 from pipeline.errors import MailroomError, Misconfigured, Refused
 from pipeline.questions import ORDINAL_BITS, Caller, Filters
@@ -82,10 +81,7 @@ class PredictionExplainer:
         )
 
     def _parsed(self, document: Document) -> Parsed:
-        passages = self._catalogue.chunks
-        key = passages.parsed_key(document.id)
-        payload = passages.result(key) if key else None
-        parsed = decode_parsed(payload) if payload is not None else None
+        parsed = self._catalogue.chunks.parsed(document.id)
         if parsed is None or not parsed.text.strip():
             raise Refused("conflict", f"Document {document.id} has no stored text; there is no verdict to explain.")
         return parsed

@@ -15,7 +15,6 @@ from models.compare import ClassifierComparison, compare, measure, worse
 from models.labelled import LabelledText, TextReaders, read_labelled
 from models.registry import active_version, open_version
 from pipeline.classify import OnnxClassifier
-from pipeline.codec import decode_parsed
 from pipeline.documents import Prediction
 from pipeline.errors import MailroomError, Misconfigured, Refused
 from pipeline.onnx import ModelFolder
@@ -193,11 +192,10 @@ class Promoter:
             return None
 
     def _read_document(self, document_id: str) -> str:
-        key = self._chunks.parsed_key(document_id)
-        payload = self._chunks.result(key) if key else None
-        if payload is None:
+        parsed = self._chunks.parsed(document_id)
+        if parsed is None:
             raise Refused("not-found", f"Document {document_id} is not there, or has no text.")
-        return decode_parsed(payload).text
+        return parsed.text
 
 
 def who() -> str:

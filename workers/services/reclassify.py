@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.taxonomy import read_operations
-from pipeline.codec import decode_parsed, decode_prediction
+from pipeline.codec import decode_prediction
 from pipeline.documents import Document, Job, Parsed, Prediction, QueueName, Routing, Stage
 from pipeline.errors import MailroomError, Misconfigured, Refused, Unavailable
 from pipeline.ingest import backoff, cache_key
@@ -131,10 +131,9 @@ class Reclassify:
         found = []
         for document_id in ids:
             document = catalogue.documents.get(document_id)
-            key = catalogue.chunks.parsed_key(document_id)
-            payload = catalogue.chunks.result(key) if key and eligible(document) else None
-            if key and payload is not None:
-                found.append((document, key, decode_parsed(payload)))
+            parsed = catalogue.chunks.parsed_with_key(document_id) if eligible(document) else None
+            if parsed is not None:
+                found.append((document, *parsed))
         return found
 
     def _verdicts(self, classifier: Classifier, texts: Sequence[tuple[Document, str, Parsed]]) -> list[Prediction]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.taxonomy import read_operations
-from pipeline.codec import decode_parsed
 from pipeline.documents import Document, QueueName
 from pipeline.errors import Refused
 from pipeline.reclassify import approval, decided, delivered, present_labels
@@ -43,9 +42,8 @@ class Review:
         operations = read_operations(self._models_root)
         requested = labels or present_labels(document, events, operations)
         label, *also = dict.fromkeys(self._checked(document, name, new) for name in requested)
-        key = catalogue.chunks.parsed_key(document.id)
-        payload = catalogue.chunks.result(key) if key else None
-        text = decode_parsed(payload).text if payload is not None else ""
+        parsed = catalogue.chunks.parsed(document.id)
+        text = parsed.text if parsed else ""
         routing = route(self._rules, decided(label, who, also), document, text, document.metadata)
         item = approval(document, label, who, routing, delivered(events))
         data = {"by": who, "proposed": document.label, "taxonomy": operations[-1].id if operations else ""}

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from models.labelled import TextReaders, check_list, labelled_rows
 from models.registry import check_name
-from pipeline.codec import decode_parsed
 from pipeline.disk import ProcessLock, translated
 from pipeline.documents import Document
 from pipeline.errors import CODES, MailroomError, Misconfigured, Refused
@@ -104,10 +103,9 @@ class Trainer:
     def _reviewed(self, approved: Sequence[int]) -> Iterator[tuple[Document, str]]:
         catalogue = self._catalogue
         for document in catalogue.documents.by_number(approved).values():
-            key = catalogue.chunks.parsed_key(document.id)
-            payload = catalogue.chunks.result(key) if key else None
-            if payload is not None and document.label:
-                yield document, decode_parsed(payload).text
+            parsed = catalogue.chunks.parsed(document.id)
+            if parsed is not None and document.label:
+                yield document, parsed.text
 
     def _arguments(self, order: Order, examples: Path, work: Path, notes: Sequence[str]) -> list[str]:
         flags = [part for name, value in order.options for part in (f"--{name}", value)]

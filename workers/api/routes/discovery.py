@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from workers.api.auth import Reader, readable
+from workers.api.auth import Reader
 from workers.api.problems import responses
 from workers.api.routes.common import App
 from workers.api.schemas.discovery import SimilarPage, SimilarQuery, SuggestPage, SuggestQuery
@@ -23,5 +23,5 @@ def suggest(app: App, access: Reader, query: Annotated[SuggestQuery, Query()]) -
 @router.get("/documents/{document_id}/similar", responses=responses(404))
 def similar(document_id: str, app: App, access: Reader, query: Annotated[SimilarQuery, Query()]) -> SimilarPage:
     """The documents nearest to this one, of those that the key may read; what says the same is told once."""
-    document = readable(app.mailroom.catalogue, access.caller, document_id)
+    document = app.mailroom.documents.read(access.caller, document_id)
     return SimilarPage.of(app.mailroom.similar.documents(access.caller, document, query.k))

@@ -11,16 +11,14 @@ import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from pipeline.codec import decode_parsed
-from pipeline.documents import Arrival, Document, QueueName, State
+from pipeline.documents import Arrival, Document, State
 from pipeline.errors import Refused, Unavailable
-from pipeline.facets import Facets, check
 from workers.api import upload
-from workers.api.auth import Access, Reader, Uploader, readable, seen
+from workers.api.auth import Access, Reader, Uploader
 from workers.api.problems import responses
 from workers.api.routes.common import App, AppState
 from workers.api.schemas.documents import Document as DocumentOut
-from workers.api.schemas.documents import DocumentPage, DocumentQuery, FacetPage, Received, Record, Text
+from workers.api.schemas.documents import DocumentPage, DocumentQuery, Received, Record, Text
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 PIECE = 256 * 1024
@@ -117,7 +115,9 @@ class _Arrival:
         if not created:
             # Whoever could not see it before does not learn that it was here.
             before = mailroom.catalogue.documents.history(document.id)[0][:-1]
-            created = not (self._may_read(document) and seen(mailroom.catalogue, caller, document.id, before))
+            documents = mailroom.documents
+            known = documents.may_read(caller, document.id)
+            created = not (known and documents.visible_arrivals(caller, document.id, before))
         return self._answer(document, created)
 
     def _repeated(self) -> Document | None:
@@ -133,42 +133,37 @@ class _Arrival:
 
     def _answer(self, document: Document, created: bool) -> JSONResponse:
         href = f"/v1/documents/{document.id}"
-        state = document.state if self._may_read(document) else State.PROCESSING
+        state = (
+            document.state
+            if self.app.mailroom.documents.may_read(self.access.caller, document.id)
+            else State.PROCESSING
+        )
         receipt = Received(
             id=document.id, href=href, content_hash=self.content_hash, size=self.size, created=created, state=state
         )
         return JSONResponse(receipt.model_dump(mode="json"), 202 if created else 200, {"Location": href})
 
-    def _may_read(self, document: Document) -> bool:
-        try:
-            readable(self.app.mailroom.catalogue, self.access.caller, document.id)
-        except Refused:
-            return False
-        return True
-
 
 @router.get("", responses=responses())
 def list_documents(app: App, access: Reader, query: Annotated[DocumentQuery, Query()]) -> DocumentPage:
     """The documents that the key may read, newest first."""
-    held, filters = app.mailroom.catalogue.documents, query.filters()
-    check(query.facets, query.facet_limit)
-    found, total = held.find(access.caller, filters, query.limit, query.offset, query.order == "newest")
-    counted = held.facets(access.caller, filters, query.facets, query.facet_limit) if query.facets else ()
-    after = query.offset + len(found)
-    return DocumentPage(
-        items=[DocumentOut.of(document) for document in found],
-        total=total,
-        limit=query.limit,
-        offset=query.offset,
-        next_offset=after if found and after < total else None,
-        facets=FacetPage.of(Facets(counted, total, True)) if counted else None,
+    return DocumentPage.of(
+        app.mailroom.documents.find(
+            access.caller,
+            query.filters(),
+            query.limit,
+            query.offset,
+            query.order == "newest",
+            query.facets,
+            query.facet_limit,
+        )
     )
 
 
 @router.get("/{document_id}", responses=responses(404))
 def document_status(document_id: str, app: App, access: Reader) -> DocumentOut:
     """Where a document stands."""
-    return DocumentOut.of(readable(app.mailroom.catalogue, access.caller, document_id))
+    return DocumentOut.of(app.mailroom.documents.read(access.caller, document_id))
 
 
 @router.get(
@@ -181,7 +176,7 @@ def document_status(document_id: str, app: App, access: Reader) -> DocumentOut:
 )
 def document_content(document_id: str, app: App, access: Reader) -> StreamingResponse:
     """The original bytes, as an attachment that a browser neither opens nor runs."""
-    document = readable(app.mailroom.catalogue, access.caller, document_id)
+    document = app.mailroom.documents.read(access.caller, document_id)
     try:
         file = app.mailroom.blobs.open(document.content_hash)
     except KeyError:
@@ -212,43 +207,25 @@ def document_text(
     end: Annotated[int | None, Query(ge=0, le=2**31)] = None,
 ) -> Text:
     """The text as it was read, or a part of it: what quotes and passages point into."""
-    document = readable(app.mailroom.catalogue, access.caller, document_id)
-    text = stored_text(app, document)
+    text = app.mailroom.documents.text(access.caller, document_id)
     start, end = min(start, len(text)), len(text) if end is None else min(end, len(text))
-    return Text(document_id=document.id, start=start, end=max(start, end), characters=len(text), text=text[start:end])
-
-
-def stored_text(app: App, document: Document) -> str:
-    passages = app.mailroom.catalogue.chunks
-    key = passages.parsed_key(document.id)
-    payload = passages.result(key) if key else None
-    return decode_parsed(payload).text if payload is not None else ""
+    return Text(document_id=document_id, start=start, end=max(start, end), characters=len(text), text=text[start:end])
 
 
 @router.get("/{document_id}/record", responses=responses(404))
 def document_record(document_id: str, app: App, access: Reader) -> Record:
     """Every arrival that the key may see, and every decision, with the versions that made it."""
-    document = readable(app.mailroom.catalogue, access.caller, document_id)
-    arrivals, events = app.mailroom.catalogue.documents.history(document_id)
-    told_of = seen(app.mailroom.catalogue, access.caller, document_id, arrivals)
-    places = {(arrival.source, arrival.path) for arrival in told_of}
-    told = [e for e in events if e.event != "received" or (e.data.get("source"), e.data.get("path")) in places]
-    return Record.of(document, told_of, told)
+    return Record.of(app.mailroom.documents.record(access.caller, document_id))
 
 
 @router.post("/{document_id}/retry", status_code=202, responses=responses(404, 409))
 def retry_document(document_id: str, app: App, access: Uploader) -> DocumentOut:
     """Send a failed, quarantined or reviewed document through the path again."""
-    readable(app.mailroom.catalogue, access.caller, document_id)
-    if not app.mailroom.catalogue.jobs.retry(document_id):
-        raise Refused("conflict", f"Document {document_id} is still on its way; wait until it has ended.")
-    app.notifier.notify(app.mailroom.catalogue.jobs, QueueName.INGEST)
-    return DocumentOut.of(app.mailroom.catalogue.documents.get(document_id))
+    return DocumentOut.of(app.mailroom.documents.retry(access.caller, document_id))
 
 
 @router.delete("/{document_id}", status_code=204, responses=responses(404))
 def delete_document(document_id: str, app: App, access: Uploader) -> Response:
     """Erase a document: hidden at once, its texts, vectors and bytes forgotten."""
-    readable(app.mailroom.catalogue, access.caller, document_id)
-    app.mailroom.intake.erase(document_id)
+    app.mailroom.documents.erase(access.caller, document_id)
     return Response(status_code=204)

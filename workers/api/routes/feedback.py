@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from pipeline.questions import Feedback
-from workers.api.auth import Administrator, Reader, readable
+from workers.api.auth import Administrator, Reader
 from workers.api.problems import responses
 from workers.api.routes.common import App
 from workers.api.schemas.documents import FeedbackEntry, FeedbackPage, Said
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1", tags=["feedback"])
 def say(body: Said, app: App, access: Reader) -> None:
     """A click on a hit, or a vote on it, of a document that the key may read."""
     caller = access.caller
-    document = readable(app.mailroom.catalogue, caller, body.document_id)
+    document = app.mailroom.documents.read(caller, body.document_id)
     said = Feedback(body.query, document.id, body.kind, time.time(), caller.key_id, caller.tenant, body.rank)
     app.mailroom.catalogue.feedback.record(said)
 

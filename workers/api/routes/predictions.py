@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from workers.api.auth import Access, Administrator, Reader, Uploader, readable
+from workers.api.auth import Access, Administrator, Reader, Uploader
 from workers.api.problems import responses
 from workers.api.routes.common import App
 from workers.api.schemas.documents import Document as DocumentOut
@@ -17,14 +17,14 @@ router = APIRouter(prefix="/v1", tags=["verdicts"])
 def why(document_id: str, app: App, access: Reader) -> Why:
     """The parts of the text that moved the verdict most, and the nearest documents that a person labelled, of those that
     the key may read."""
-    document = readable(app.mailroom.catalogue, access.caller, document_id)
+    document = app.mailroom.documents.read(access.caller, document_id)
     return Why.of(app.mailroom.explainer.explain(access.caller, document))
 
 
 @router.post("/documents/{document_id}/approve", responses=responses(404, 409))
 def approve_document(document_id: str, body: Approval, app: App, access: Uploader) -> DocumentOut:
     """File a document under the label, or the first of the labels, that a person gives it. It becomes an example to learn from; plans leave it alone."""
-    document = readable(app.mailroom.catalogue, access.caller, document_id)
+    document = app.mailroom.documents.read(access.caller, document_id)
     return DocumentOut.of(app.mailroom.review.approve(document, body.asked, _who(access), body.new))
 
 

@@ -11,7 +11,8 @@ from pipeline.errors import CODES, Refused
 from workers.api.auth import Access, Administrator
 from workers.api.problems import responses
 from workers.api.routes.common import App
-from workers.api.schemas.documents import Health, Jobs, Me, ProblemKind, backlog
+from workers.api.schemas.documents import Health, Jobs, Me, ProblemKind
+from workers.services.workload import workload
 
 router = APIRouter(tags=["service"])
 
@@ -35,12 +36,7 @@ def metrics(app: App, _: Administrator) -> Response:
 @router.get("/v1/jobs", responses=responses())
 def jobs(app: App, _: Administrator) -> Jobs:
     """What is waiting, what is being worked on, and what was given up. For administrators: the counts are of all."""
-    catalogue = app.mailroom.catalogue
-    return Jobs(
-        documents=dict(catalogue.documents.counts()),
-        jobs=backlog(catalogue.jobs.backlog()),
-        broker=app.notifier.waiting(),
-    )
+    return Jobs.of(workload(app.mailroom.catalogue, app.notifier))
 
 
 @router.get("/v1/me", responses=responses())

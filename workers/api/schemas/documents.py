@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,6 +20,8 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pipeline import documents, facets, questions
+from workers.services.documents import DecisionRecord, DocumentListing
+from workers.services.workload import Workload
 
 #: Our own kind of error, beside pydantic's.
 UNFIT = "unfit_text"
@@ -177,6 +179,17 @@ class DocumentPage(BaseModel):
     next_offset: int | None
     facets: FacetPage | None = None
 
+    @classmethod
+    def of(cls, listing: DocumentListing) -> DocumentPage:
+        return cls(
+            items=[Document.of(document) for document in listing.documents],
+            total=listing.total,
+            limit=listing.limit,
+            offset=listing.offset,
+            next_offset=listing.next_offset,
+            facets=FacetPage.of(listing.facets) if listing.facets else None,
+        )
+
 
 class Received(BaseModel):
     """The bytes and their row are on the disk. ``created`` is False where the key could see this content before."""
@@ -223,11 +236,9 @@ class Record(BaseModel):
     events: list[Event]
 
     @classmethod
-    def of(
-        cls, document: documents.Document, arrivals: Sequence[documents.Arrival], events: Sequence[documents.Event]
-    ) -> Record:
+    def of(cls, record: DecisionRecord) -> Record:
         return cls(
-            document=Document.of(document),
+            document=Document.of(record.document),
             arrivals=[
                 Arrival(
                     source=a.source,
@@ -237,9 +248,9 @@ class Record(BaseModel):
                     labels=list(a.labels),
                     metadata=dict(a.metadata),
                 )
-                for a in arrivals
+                for a in record.arrivals
             ],
-            events=[Event(at=moment(e.at), stage=e.stage, event=e.event, data=dict(e.data)) for e in events],
+            events=[Event(at=moment(e.at), stage=e.stage, event=e.event, data=dict(e.data)) for e in record.events],
         )
 
 
@@ -539,6 +550,12 @@ class Jobs(BaseModel):
     jobs: list[Backlog]
     broker: dict[str, int] | None = Field(description="hints waiting in each queue; null where the broker is down")
 
+    @classmethod
+    def of(cls, workload: Workload) -> Jobs:
+        jobs = [Backlog(**{**row, "oldest": moment(row["oldest"])}) for row in workload.jobs]
+        broker = dict(workload.broker) if workload.broker is not None else None
+        return cls(documents=dict(workload.documents), jobs=jobs, broker=broker)
+
 
 class Health(BaseModel):
     """``status`` is "degraded" where a part does not work; what it tells is of no document."""
@@ -576,7 +593,3 @@ def epoch(time: datetime.datetime | None) -> float | None:
     if time is None:
         return None
     return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp()
-
-
-def backlog(rows: list[Mapping[str, Any]]) -> list[Backlog]:
-    return [Backlog(**{**row, "oldest": moment(row["oldest"])}) for row in rows]

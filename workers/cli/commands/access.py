@@ -30,10 +30,9 @@ def scope_of(source: str, folder: str, document: str) -> Scope:
 
 
 def _add(context: typer.Context, effect: Effect, principal: str, scope: Scope) -> None:
-    from workers.services.access import add_rule
     from workers.services.promotion import who
 
-    new = add_rule(given(context).mailroom.catalogue, Rule(scope, principal, effect, by=who()))
+    new = given(context).mailroom.access.add_rule(Rule(scope, principal, effect, by=who()))
     out.print(show.plain(f"{effect} {principal}: {scope}" + ("" if new else " (it was so already)")))
 
 
@@ -71,10 +70,8 @@ def remove(
     document: OfDocument = "",
 ) -> None:
     """Take a rule away, or someone off the list that a document arrived with."""
-    from workers.services.access import remove_rule
-
     scope = scope_of(source, folder, document)
-    remove_rule(given(context).mailroom.catalogue, scope, principal, effect)
+    given(context).mailroom.access.remove_rule(scope, principal, effect)
     out.print(show.plain(f"removed: {effect} {principal}: {scope}"))
 
 
@@ -88,7 +85,7 @@ def list_(
 ) -> None:
     """The rules, all or of one place; of a document also the list that it arrived with."""
     scope = scope_of(source, folder, document) if source or folder or document else None
-    rules = [_row(rule) for rule in given(context).mailroom.catalogue.rules.find(scope)]
+    rules = [_row(rule) for rule in given(context).mailroom.access.rules(scope)]
     if as_json:
         show.print_json(rules)
         return
@@ -103,9 +100,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Whether someone may read a document, and the rule that decides."""
-    from workers.services.access import explain as decided
-
-    decision = decided(given(context).mailroom.catalogue, document_id, principal)
+    decision = given(context).mailroom.access.explain(document_id, principal)
     if as_json:
         show.print_json({"allowed": decision.allowed, "rule": _row(decision.rule) if decision.rule else None})
         return
@@ -123,7 +118,7 @@ def _row(rule: Rule) -> dict[str, Any]:
 @groups_app.command("list")
 def list_groups(context: typer.Context, as_json: AsJson = False) -> None:
     """The groups and who is in them."""
-    groups = given(context).mailroom.catalogue.groups.all()
+    groups = given(context).mailroom.access.groups()
     if as_json:
         show.print_json({name: list(members) for name, members in groups.items()})
         return
@@ -133,14 +128,12 @@ def list_groups(context: typer.Context, as_json: AsJson = False) -> None:
 @groups_app.command("add")
 def add_members(context: typer.Context, group: str, members: list[str]) -> None:
     """Put principals, or other groups, into a group."""
-    added = given(context).mailroom.catalogue.groups.add(group, members)
+    added = given(context).mailroom.access.add_members(group, members)
     out.print(show.plain(f"{added} added to {group}"))
 
 
 @groups_app.command("remove")
 def remove_members(context: typer.Context, group: str, members: list[str]) -> None:
     """Take principals out of a group; one that is empty is gone."""
-    from workers.services.access import remove_members
-
-    gone = remove_members(given(context).mailroom.catalogue, group, members)
+    gone = given(context).mailroom.access.remove_members(group, members)
     out.print(show.plain(f"{gone} removed from {group}"))

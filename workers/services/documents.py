@@ -1,0 +1,139 @@
+"""Documents as a caller may see them: read, list, text, decision record, retry, erase."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.access import Effect, Origin, Scope, folder_scope, with_ancestors
+from pipeline.documents import Arrival, Document, Event, QueueName
+from pipeline.errors import Refused
+from pipeline.facets import Facets, check
+from pipeline.questions import Caller, Filters
+from workers.queue.notify import Notifier
+from workers.services.intake import Intake
+
+if TYPE_CHECKING:
+    from indexes.catalogue.catalogue import Catalogue
+
+_DOCUMENT_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentListing:
+    """One page of documents. ``total`` counts all that match; ``next_offset`` is None on the last page."""
+
+    documents: Sequence[Document]
+    total: int
+    limit: int
+    offset: int
+    facets: Facets | None
+
+    @property
+    def next_offset(self) -> int | None:
+        after = self.offset + len(self.documents)
+        return after if self.documents and after < self.total else None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """A document with the arrivals and events that its reader may see, oldest first."""
+
+    document: Document
+    arrivals: Sequence[Arrival]
+    events: Sequence[Event]
+
+
+class DocumentService:
+    """Reads and changes documents for a caller. What the caller may not see is not found, as if it did not exist."""
+
+    def __init__(self, catalogue: Catalogue, intake: Intake, notifier: Notifier) -> None:
+        self._catalogue, self._intake, self._notifier = catalogue, intake, notifier
+
+    def read(self, caller: Caller, document_id: str) -> Document:
+        """Return a document. Raises Refused("not-found"), alike for an unknown one and one that the caller may not see."""
+        missing = Refused("not-found", "There is no such document, or this key may not see it.")
+        if not _DOCUMENT_ID.fullmatch(document_id):
+            raise missing
+        try:
+            return self._catalogue.documents.read(caller, document_id)
+        except Refused:
+            raise missing from None
+
+    def may_read(self, caller: Caller, document_id: str) -> bool:
+        """Return True if `read` would return the document."""
+        try:
+            self.read(caller, document_id)
+        except Refused:
+            return False
+        return True
+
+    def find(
+        self,
+        caller: Caller,
+        filters: Filters,
+        limit: int,
+        offset: int,
+        newest_first: bool = True,
+        facets: Sequence[str] = (),
+        facet_limit: int = 20,
+    ) -> DocumentListing:
+        """Return one page of the documents that the caller may read, with the counts of ``facets`` over all that match.
+
+        Raises Refused("bad-request") for an unknown facet or field of metadata.
+        """
+        check(facets, facet_limit)
+        store = self._catalogue.documents
+        page, total = store.find(caller, filters, limit, offset, newest_first)
+        counts = store.facets(caller, filters, facets, facet_limit) if facets else ()
+        return DocumentListing(page, total, limit, offset, Facets(counts, total, True) if counts else None)
+
+    def text(self, caller: Caller, document_id: str) -> str:
+        """Return the text as it was read, which quotes and passages point into; empty before the document is read."""
+        parsed = self._catalogue.chunks.parsed(self.read(caller, document_id).id)
+        return parsed.text if parsed else ""
+
+    def record(self, caller: Caller, document_id: str) -> DecisionRecord:
+        """Return the decision record without the arrivals that were for others."""
+        document = self.read(caller, document_id)
+        arrivals, events = self._catalogue.documents.history(document_id)
+        visible = self.visible_arrivals(caller, document_id, arrivals)
+        places = {(arrival.source, arrival.path) for arrival in visible}
+        own = [e for e in events if e.event != "received" or (e.data.get("source"), e.data.get("path")) in places]
+        return DecisionRecord(document, visible, own)
+
+    def visible_arrivals(self, caller: Caller, document_id: str, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        """Return the arrivals that the caller may know of: one that was for others stays hidden, though its content is
+        shared."""
+        if caller.admin:
+            return list(arrivals)
+        principals = self._catalogue.groups.principals(caller.principals, caller.tenant)
+        allowing = {
+            rule.scope
+            for rule in self._catalogue.rules.applying_to(document_id, caller.tenant)
+            if rule.effect is not Effect.DENY and rule.origin is not Origin.ARRIVAL and rule.principal in principals
+        }
+        own = Scope(document_id=document_id)
+        return [
+            arrival
+            for arrival in arrivals
+            if principals & {*arrival.access}
+            or allowing & {own, *with_ancestors(folder_scope(arrival.source, arrival.path))}
+        ]
+
+    def retry(self, caller: Caller, document_id: str) -> Document:
+        """Send a failed, quarantined or reviewed document through the path again; return it as it is then.
+
+        Raises Refused("conflict") for a document that is still being processed.
+        """
+        self.read(caller, document_id)
+        if not self._catalogue.jobs.retry(document_id):
+            raise Refused("conflict", f"Document {document_id} is still on its way; wait until it has ended.")
+        self._notifier.notify(self._catalogue.jobs, QueueName.INGEST)
+        return self._catalogue.documents.get(document_id)
+
+    def erase(self, caller: Caller, document_id: str) -> Document:
+        """Hide the document at once and forget its texts, vectors and bytes; return it as it was."""
+        return self._intake.erase(self.read(caller, document_id).id)
