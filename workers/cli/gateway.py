@@ -12,11 +12,12 @@ import httpx
 
 from pipeline.documents import Arrival
 from pipeline.errors import CODES, Refused, Unavailable
-from pipeline.questions import ADMINISTRATOR, Filters, SearchRequest
+from pipeline.questions import ADMINISTRATOR, Filters
 from workers.api import saved
 from workers.api.schemas import discovery
 from workers.api.schemas import documents as schemas
 from workers.api.schemas import predictions as predictions
+from workers.api.searching import answer
 from workers.assemble import Mailroom
 from workers.services.promotion import who
 from workers.services.workload import workload
@@ -97,10 +98,8 @@ class Local:
         return _json(schemas.DocumentPage.of(listing))
 
     def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], **ranking: Any) -> Json:
-        names = ranking.pop("facets", ())
-        request, finder = SearchRequest(query, k, 0, mode, _filters(filters), **ranking), self._mailroom.search
-        counted = finder.facets(ADMINISTRATOR, request, names, FACET_VALUES) if names else None
-        return _json(schemas.SearchPage.of(request, finder.search(ADMINISTRATOR, request), explain, counted))
+        asked = schemas.Search.model_validate(_search(query, k, mode, explain, filters, ranking))
+        return _json(answer(self._mailroom.search, ADMINISTRATOR, asked))
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
         return _json(schemas.Answer.of(self._mailroom.search.ask(ADMINISTRATOR, question, _filters(filters))))
@@ -180,8 +179,7 @@ class Remote:
         )
 
     def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], **ranking: Any) -> Json:
-        body = {"query": query, "k": k, "mode": mode, "explain": explain, "filters": _set(filters), **ranking}
-        return self._send("POST", "/v1/search", json=body)
+        return self._send("POST", "/v1/search", json=_search(query, k, mode, explain, filters, ranking))
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
         return self._send("POST", "/v1/ask", json={"question": question, "filters": _set(filters)})
@@ -259,6 +257,12 @@ def pieces(file: Path) -> Iterator[bytes]:
     with file.open("rb") as stream:
         while piece := stream.read(PIECE):
             yield piece
+
+
+def _search(
+    query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], ranking: Mapping[str, Any]
+) -> Json:
+    return {"query": query, "k": k, "mode": mode, "explain": explain, "filters": _set(filters), **ranking}
 
 
 def _filters(filters: Mapping[str, Any]) -> Filters:
