@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pipeline.errors import MailroomError, Refused, Unavailable
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 OK = 0
 ERROR = 1
@@ -26,7 +31,7 @@ MEANINGS = {
 
 
 def exit_code(error: MailroomError) -> int:
-    """The exit code of an error of ours."""
+    """Return the exit code for an error."""
     if error.code == "not-found":
         return NOT_FOUND
     if error.code in ("bad-request", "bad-query"):
@@ -34,3 +39,9 @@ def exit_code(error: MailroomError) -> int:
     if isinstance(error, Unavailable) and not isinstance(error, Refused):
         return UNAVAILABLE
     return ERROR
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the first field that does not fit, and why."""
+    fault = error.errors()[0]
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"

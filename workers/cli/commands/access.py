@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.access import Effect, Rule, Scope
-from workers.cli.commands.documents import AsJson
-from workers.cli.context import given, out
+from workers.cli.context import out, shared
+from workers.cli.options import AsJson
 from workers.cli.output import show
 
 app = typer.Typer(
@@ -32,7 +32,7 @@ def scope_of(source: str, folder: str, document: str) -> Scope:
 def _add(context: typer.Context, effect: Effect, principal: str, scope: Scope) -> None:
     from workers.services.promotion import who
 
-    new = given(context).mailroom.access.add_rule(Rule(scope, principal, effect, by=who()))
+    new = shared(context).mailroom.access.add_rule(Rule(scope, principal, effect, by=who()))
     out.print(show.plain(f"{effect} {principal}: {scope}" + ("" if new else " (it was so already)")))
 
 
@@ -71,7 +71,7 @@ def remove(
 ) -> None:
     """Take a rule away, or someone off the list that a document arrived with."""
     scope = scope_of(source, folder, document)
-    given(context).mailroom.access.remove_rule(scope, principal, effect)
+    shared(context).mailroom.access.remove_rule(scope, principal, effect)
     out.print(show.plain(f"removed: {effect} {principal}: {scope}"))
 
 
@@ -85,7 +85,7 @@ def list_(
 ) -> None:
     """The rules, all or of one place; of a document also the list that it arrived with."""
     scope = scope_of(source, folder, document) if source or folder or document else None
-    rules = [_row(rule) for rule in given(context).mailroom.access.rules(scope)]
+    rules = [_row(rule) for rule in shared(context).mailroom.access.rules(scope)]
     if as_json:
         show.print_json(rules)
         return
@@ -100,7 +100,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Whether someone may read a document, and the rule that decides."""
-    decision = given(context).mailroom.access.explain(document_id, principal)
+    decision = shared(context).mailroom.access.explain(document_id, principal)
     if as_json:
         show.print_json({"allowed": decision.allowed, "rule": _row(decision.rule) if decision.rule else None})
         return
@@ -118,7 +118,7 @@ def _row(rule: Rule) -> dict[str, Any]:
 @groups_app.command("list")
 def list_groups(context: typer.Context, as_json: AsJson = False) -> None:
     """The groups and who is in them."""
-    groups = given(context).mailroom.access.groups()
+    groups = shared(context).mailroom.access.groups()
     if as_json:
         show.print_json({name: list(members) for name, members in groups.items()})
         return
@@ -128,12 +128,12 @@ def list_groups(context: typer.Context, as_json: AsJson = False) -> None:
 @groups_app.command("add")
 def add_members(context: typer.Context, group: str, members: list[str]) -> None:
     """Put principals, or other groups, into a group."""
-    added = given(context).mailroom.access.add_members(group, members)
+    added = shared(context).mailroom.access.add_members(group, members)
     out.print(show.plain(f"{added} added to {group}"))
 
 
 @groups_app.command("remove")
 def remove_members(context: typer.Context, group: str, members: list[str]) -> None:
     """Take principals out of a group; one that is empty is gone."""
-    gone = given(context).mailroom.access.remove_members(group, members)
+    gone = shared(context).mailroom.access.remove_members(group, members)
     out.print(show.plain(f"{gone} removed from {group}"))

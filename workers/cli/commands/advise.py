@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.errors import Refused
-from workers.cli.commands.documents import AsJson
-from workers.cli.context import Context, err, given, out
+from workers.cli.context import Context, err, out, shared
+from workers.cli.options import AsJson
 from workers.cli.output import show
 
 if TYPE_CHECKING:  # NumPy and FAISS are imported by the command that measures, not by the help
@@ -39,18 +39,18 @@ def advise(
     from indexes.vectors.advise import recommend, table
     from indexes.vectors.kinds import kind_for
 
-    shared = given(context)
-    if shared.settings.index.url:
+    options = shared(context)
+    if options.settings.index.url:
         raise Refused(
             "bad-request", "The index stands in Milvus, which chooses the kind itself; index.kind is for FAISS."
         )
-    rows, asked, total, origin = _vectors(shared, sample, synthetic, queries)
+    rows, asked, total, origin = _vectors(options, sample, synthetic, queries)
     lines = []
     for line in table(rows, asked):
         lines.append(line)
         err.print(f"{line.asked}: recall@10 {line.recall:.4f}, p50 {line.p50_ms:.2f} ms", style="dim")
     kind, reason = recommend(lines, total)
-    now = kind_for(total, shared.settings.index.kind)
+    now = kind_for(total, options.settings.index.kind)
     if as_json:
         facts = {"vectors": total, "measured": len(rows), "origin": origin, "recommended": kind, "reason": reason}
         show.print_json({**facts, "active": now, "kinds": [asdict(line) for line in lines]})
@@ -68,14 +68,14 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def _vectors(
-    shared: Context, sample: int, synthetic: int | None, queries: int
+    options: Context, sample: int, synthetic: int | None, queries: int
 ) -> tuple[np.ndarray, np.ndarray, int, str]:
     """(rows, queries, how many vectors the advice is for, where they are from)."""
     from indexes.vectors.advise import made, sampled
 
     if synthetic:
-        return *made(synthetic, _dimension(shared), queries), synthetic, "made"
-    vectors = shared.mailroom.reader.snapshot().vectors
+        return *made(synthetic, _dimension(options), queries), synthetic, "made"
+    vectors = options.mailroom.reader.snapshot().vectors
     if len(vectors) < FEWEST:
         text = (
             f"The index holds {len(vectors)} vectors, too few to measure; give --synthetic and how many there will be."
@@ -85,7 +85,7 @@ def _vectors(
     return rows, asked, len(vectors), "of the index's own"
 
 
-def _dimension(shared: Context) -> int:
+def _dimension(options: Context) -> int:
     from models.registry import open_version
 
-    return open_version(shared.settings.models_root, shared.settings.models.embedder).manifest.dimension
+    return open_version(options.settings.models_root, options.settings.models.embedder).manifest.dimension

@@ -1,4 +1,4 @@
-"""suggest, similar: what to look for, and more like what was found."""
+"""suggest, similar: completions of a query, and documents like one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from workers.cli import exits
-from workers.cli.commands.documents import AsJson
-from workers.cli.context import given, out
+from workers.cli.context import out, shared
+from workers.cli.options import AsJson
 from workers.cli.output import show
 
 
@@ -18,8 +18,8 @@ def suggest(
     limit: Annotated[int, typer.Option(min=1, max=20, help="Suggestions.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Titles, headings, file names and words that go on so. Exit code 3 when there are none."""
-    page = given(context).gateway.suggest(prefix, limit)
+    """Suggest titles, headings, file names and words that begin so. Exit code 3 when there are none."""
+    page = shared(context).gateway.suggest(prefix, limit)
     if as_json:
         show.print_json(page)
     elif page["items"]:
@@ -34,16 +34,16 @@ def similar(
     k: Annotated[int, typer.Option("-k", min=1, max=50, help="Documents.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """The documents nearest to one, and their nearest passages. Exit code 3 when there are none."""
-    page = given(context).gateway.similar(document_id, k)
+    """List the documents nearest to one, with their nearest passages. Exit code 3 when there are none."""
+    page = shared(context).gateway.similar(document_id, k)
     if as_json:
         show.print_json(page)
     else:
-        for number, found in enumerate(page["items"], 1):
-            document = found["document"]
-            known = {"document_name": document["name"], "document_id": document["id"], "label": document["label"]}
-            show.passage(number, {**found, **known, "highlights": []}, False)
-            if found["duplicates"]:
-                out.print(show.plain(f"the same: {', '.join(found['duplicates'])}"), style="dim")
+        for rank, item in enumerate(page["items"], 1):
+            document = item["document"]
+            heading = {"document_name": document["name"], "document_id": document["id"], "label": document["label"]}
+            show.passage(rank, {**item, **heading, "highlights": []}, False)
+            if item["duplicates"]:
+                out.print(show.plain(f"near-duplicates: {', '.join(item['duplicates'])}"), style="dim")
     if not page["items"]:
         raise typer.Exit(exits.NOT_FOUND)

@@ -9,10 +9,9 @@ import typer
 
 from pipeline.errors import Refused
 from workers.cli.commands import advise, migrate, remodel
-from workers.cli.commands.documents import AsJson, progress
-from workers.cli.context import Context, given, out
+from workers.cli.context import Context, out, shared
+from workers.cli.options import AsJson
 from workers.cli.output import show
-from workers.services.missing import missing_from_index
 
 if TYPE_CHECKING:
     from indexes.places import Writer
@@ -30,43 +29,43 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask the running writer,
 def rebuild(context: typer.Context, no_wait: NoWait = False) -> None:
     """Make the index anew from the catalogue's texts and vectors, without embedding again. Search goes on meanwhile; a
     rebuild that was interrupted goes on where it was."""
-    shared = given(context)
+    options = shared(context)
     try:
-        writer = shared.mailroom.writer
+        writer = options.mailroom.writer
     except Refused:  # a running writer holds the index: it does the work
-        generation = _ask_the_writer(shared, no_wait)
+        generation = _ask_the_writer(options, no_wait)
     else:
-        generation = _rebuild_here(shared, writer)
+        generation = _rebuild_here(options, writer)
     out.print(f"generation {generation}" if generation else "the running writer rebuilds")
 
 
-def _rebuild_here(shared: Context, writer: Writer) -> str:
+def _rebuild_here(options: Context, writer: Writer) -> str:
     from workers.services.rebuild import Rebuild
 
-    catalogue = shared.mailroom.catalogue
-    with progress() as bar:
+    catalogue = options.mailroom.catalogue
+    with show.progress() as bar:
         task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
-        again = Rebuild(catalogue.chunks, shared.mailroom.indexes, writer)
+        again = Rebuild(catalogue.chunks, options.mailroom.indexes, writer)
         while not again.advance(1.0):
             bar.update(task, completed=again.done)
         bar.update(task, completed=again.done)
-    shared.mailroom.indexer().step()  # what the catalogue finished meanwhile
-    return shared.mailroom.indexes.reader().snapshot().generation
+    options.mailroom.indexer().step()  # what the catalogue finished meanwhile
+    return options.mailroom.indexes.reader().snapshot().generation
 
 
-def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
+def _ask_the_writer(options: Context, no_wait: bool) -> str | None:
     from workers.indexer.writer import REQUEST
 
-    request = shared.settings.index_path / REQUEST
+    request = options.settings.index_path / REQUEST
     request.touch()
     if no_wait:
         return None
     deadline = time.monotonic() + PATIENCE
-    with progress() as bar:
+    with show.progress() as bar:
         bar.add_task("the running writer rebuilds", total=None)
         while time.monotonic() < deadline:
             if not request.exists():
-                return shared.mailroom.reader.snapshot().generation
+                return options.mailroom.reader.snapshot().generation
             time.sleep(0.2)
     raise Refused("conflict", "The writer did not finish; see logs/writer.log in the data folder.")
 
@@ -75,12 +74,14 @@ def _ask_the_writer(shared: Context, no_wait: bool) -> str | None:
 def status(context: typer.Context, as_json: AsJson = False) -> None:
     """The current generation: its segments, their kinds and sizes, and what is wrong with it, if anything is. ``behind``: how
     many documents it lacks that the catalogue calls searchable."""
-    mailroom = given(context).mailroom
+    from workers.services.missing import missing_from_index
+
+    mailroom = shared(context).mailroom
     facts = mailroom.indexes.facts() | {
         "behind": len(missing_from_index(mailroom.catalogue.documents, mailroom.reader))
     }
     if as_json:
         show.print_json(facts)
         return
-    show.facts({"index": {name: value for name, value in facts.items() if name != "segments"}})
+    show.fields({"index": {name: value for name, value in facts.items() if name != "segments"}})
     show.table(("kind", "rows", "documents gone"), (tuple(s.values()) for s in facts.get("segments", ())))

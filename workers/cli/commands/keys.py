@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import Refused
-from workers.cli.commands.documents import AsJson
-from workers.cli.context import err, given, out
+from workers.cli.context import err, out, shared
+from workers.cli.options import AsJson
 from workers.cli.output import show
-from workers.services.first_key import SCOPES
 
 app = typer.Typer(help="API keys. A key is shown once; only its salted hash is kept.", no_args_is_help=True)
 
@@ -28,10 +27,12 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, this once."""
+    from workers.services.first_key import SCOPES
+
     scopes = list(SCOPES) if admin else scope or ["read"]
     if unknown := set(scopes) - set(SCOPES):
         raise typer.BadParameter(f"unknown scope {', '.join(sorted(unknown))}; there are {', '.join(SCOPES)}")
-    key_id, secret = given(context).mailroom.catalogue.keys.create(name, principal or [], scopes, admin)
+    key_id, secret = shared(context).mailroom.catalogue.keys.create(name, principal or [], scopes, admin)
     if as_json:
         show.print_json({"id": key_id, "key": secret, "scopes": scopes, "principals": principal or [], "admin": admin})
         return
@@ -42,7 +43,7 @@ def create(
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """The keys, without their secrets."""
-    rows = [dict(row) for row in given(context).mailroom.catalogue.keys.all()]
+    rows = [dict(row) for row in shared(context).mailroom.catalogue.keys.all()]
     for row in rows:
         row |= {name: _time(row[name]) for name in ("created_at", "revoked_at")}
     if as_json:
@@ -56,7 +57,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command()
 def revoke(context: typer.Context, key_id: str) -> None:
     """End a key, at once."""
-    if not given(context).mailroom.catalogue.keys.revoke(key_id):
+    if not shared(context).mailroom.catalogue.keys.revoke(key_id):
         raise Refused("not-found", f"There is no key {key_id} that could be revoked; `mailroom keys list` shows them.")
     out.print(f"revoked {key_id}")
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.errors import Misconfigured, Refused
-from pipeline.questions import ADMINISTRATOR, Filters
-from workers.cli.commands.documents import progress
-from workers.cli.context import Context, given, out
+from workers.cli.context import Context, out, shared
 from workers.cli.output import show
 
 if TYPE_CHECKING:
@@ -25,26 +23,26 @@ def migrate(context: typer.Context, to: To) -> None:
     a setting, printed in the end, does that, and what came meanwhile is added then."""
     from indexes.open import open_indexes
 
-    shared = given(context)
-    url, index = "" if to == FOLDER else to, shared.settings.index
+    options = shared(context)
+    url, index = "" if to == FOLDER else to, options.settings.index
     if url == index.url:
         raise Refused("bad-request", "The index stands there already; `mailroom index rebuild` makes it anew.")
-    target = open_indexes(url, shared.settings.index_path, index.kind)
-    begun = _copy(shared, target)
-    documents, passages = _verified(shared, target, begun)
+    target = open_indexes(url, options.settings.index_path, index.kind)
+    begun = _copy(options, target)
+    documents, passages = _verified(options, target, begun)
     out.print(f"{documents} documents, {passages} passages: counted there, none is missing")
     switch = "index.url to the URL that you gave" if url else "index.url to nothing"
     out.print(show.plain(f"To search there: set {switch}, and start Mailroom again."))
 
 
-def _copy(shared: Context, target: Indexes) -> float:
+def _copy(options: Context, target: Indexes) -> float:
     """Returns when it was begun: what the catalogue finished later may be missing."""
     from workers.services.rebuild import Rebuild
 
-    catalogue = shared.mailroom.catalogue
-    writer = target.writer(shared.mailroom.embedders.chosen())
+    catalogue = options.mailroom.catalogue
+    writer = target.writer(options.mailroom.embedders.chosen())
     try:
-        with progress() as bar:
+        with show.progress() as bar:
             task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
             again = Rebuild(catalogue.chunks, target, writer)
             try:
@@ -58,11 +56,12 @@ def _copy(shared: Context, target: Indexes) -> float:
         writer.close()
 
 
-def _verified(shared: Context, target: Indexes, begun: float) -> tuple[int, int]:
+def _verified(options: Context, target: Indexes, begun: float) -> tuple[int, int]:
     """(documents, passages) that are there. Raises Misconfigured("bad-index") where that is not all."""
+    from pipeline.questions import ADMINISTRATOR, Filters
     from workers.indexer.writer import CLOCK_SECONDS
 
-    documents = shared.mailroom.catalogue.documents
+    documents = options.mailroom.catalogue.documents
     expected = documents.visible(ADMINISTRATOR, Filters()) - documents.finished_since(begun - CLOCK_SECONDS)
     snapshot = target.reader().snapshot()
     missing = expected - snapshot.numbers

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.errors import MailroomError
-from workers.cli.commands.documents import AsJson
-from workers.cli.context import Context, err, given, out
+from workers.cli.context import Context, err, out, shared
+from workers.cli.options import AsJson
 from workers.cli.output import show
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ Reason = Annotated[str, typer.Option(help="For the record.")]
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """The versions of this house and the shipped ones; what is in force is marked."""
-    rows = list(_versions(given(context)))
+    rows = list(_versions(shared(context)))
     if as_json:
         show.print_json(rows)
         return
@@ -38,10 +38,10 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     show.table(columns, (["*" if row[c] is True else row[c] or "" for c in columns] for row in rows))
 
 
-def _versions(shared: Context) -> Any:
+def _versions(options: Context) -> Any:
     from models import registry
 
-    root = shared.settings.models_root
+    root = options.settings.models_root
     for name in registry.names(root):
         try:
             active = registry.active_version(root, name)
@@ -64,7 +64,7 @@ def show_(context: typer.Context, model: Model, as_json: AsJson = False) -> None
     from models.active import read_pointer
     from models.registry import open_version
 
-    root = given(context).settings.models_root
+    root = shared(context).settings.models_root
     folder = open_version(root, model)
     manifest = {**asdict(folder.manifest), "path": str(folder.path)}
     history = read_pointer(root, folder.manifest.name).history
@@ -72,7 +72,7 @@ def show_(context: typer.Context, model: Model, as_json: AsJson = False) -> None
         show.print_json({**manifest, "history": [asdict(change) for change in history]})
         return
     limits = manifest.pop("thresholds")
-    show.facts({**manifest, "labels": [f"{label} (sure from {limits[label]})" for label in folder.manifest.labels]})
+    show.fields({**manifest, "labels": [f"{label} (sure from {limits[label]})" for label in folder.manifest.labels]})
     if history:
         out.print()
         _print_history(history)
@@ -91,10 +91,10 @@ def compare(
     from models.compare import manifest_differences
     from models.registry import open_version
 
-    shared = given(context)
-    root = shared.settings.models_root
+    options = shared(context)
+    root = options.settings.models_root
     said = manifest_differences(open_version(root, one).manifest, open_version(root, two).manifest)
-    measured = shared.mailroom.promoter.compare(one, two, labels) if labels else None
+    measured = options.mailroom.promoter.compare(one, two, labels) if labels else None
     if as_json:
         show.print_json({"manifests": said, "measured": asdict(measured) if measured else None})
         return
@@ -116,7 +116,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Put a version into force, if it is not worse than the one before. Running workers follow with their next document."""
-    done = given(context).mailroom.promoter.promote(model, golden, margin, force, reason)
+    done = shared(context).mailroom.promoter.promote(model, golden, margin, force, reason)
     if as_json:
         measured = asdict(done.comparison) if done.comparison else None
         show.print_json({"change": asdict(done.change), "measured": measured})
@@ -127,7 +127,7 @@ def promote(
     name = model.partition("@")[0]
     forced = ", against the gate" if done.change.forced else ""
     out.print(show.plain(f"{name}@{done.change.after} is in force{forced}; it was {done.change.before or 'nothing'}."))
-    configured = given(context).settings.models.classifier
+    configured = shared(context).settings.models.classifier
     if configured != name:
         err.print(show.plain(f"Note: the settings name {configured} as the classifier; set models.classifier={name}."))
     out.print("Documents filed before keep their place; `mailroom reclassify plan` shows what would change.")
@@ -144,7 +144,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Back to the version that was in force before."""
-    change = given(context).mailroom.promoter.rollback(name, to, reason)
+    change = shared(context).mailroom.promoter.rollback(name, to, reason)
     if as_json:
         show.print_json(asdict(change))
         return
@@ -162,7 +162,7 @@ def export(
     from models.registry import open_version
     from workers.services.promotion import OWN_GOLDEN
 
-    folder = open_version(given(context).settings.models_root, model)
+    folder = open_version(shared(context).settings.models_root, model)
     export_version(folder, file)
     out.print(show.plain(f"{folder.manifest.title} is in {file} ({file.stat().st_size:,} bytes)."))
     if OWN_GOLDEN in folder.manifest.files:
@@ -174,7 +174,7 @@ def import_(context: typer.Context, file: Annotated[Path, typer.Argument(help="W
     """Take a version in from a file, once every digest is right. It is not in force until it is promoted."""
     from models.archive import import_version
 
-    settings = given(context).settings
+    settings = shared(context).settings
     title = import_version(settings.models_root, file, settings.models.import_max_bytes).manifest.title
     out.print(show.plain(f"{title} is here. To put it into force: mailroom models promote {title}"))
 

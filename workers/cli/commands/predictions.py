@@ -6,20 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from workers.cli.commands.documents import AsJson
-from workers.cli.context import err, given, out
+from workers.cli.context import err, out, shared
+from workers.cli.options import AsJson
 from workers.cli.output import show
 
 
 def why(context: typer.Context, document_id: str, as_json: AsJson = False) -> None:
     """What moved a document's verdict most, and the nearest documents that people labelled."""
-    found = given(context).gateway.why(document_id)
+    found = shared(context).gateway.why(document_id)
     if as_json:
         show.print_json(found)
         return
     confident = "confident" if found["confident"] else "not sure"
     limit = "never" if found["threshold"] > 1 else f"from {found['threshold']:.4g}"
-    show.facts(
+    show.fields(
         {
             "prediction": f"{found['label']} at {found['probability']:.4f} ({confident}; sure {limit})",
             "next": found["runner_up"],
@@ -49,7 +49,7 @@ def approve(
     as_json: AsJson = False,
 ) -> None:
     """Decide yourself: the document is filed under the label, leaves the review, and becomes an example to learn from."""
-    document = given(context).gateway.approve(document_id, label or [], new)
+    document = shared(context).gateway.approve(document_id, label or [], new)
     if as_json:
         show.print_json(document)
         return

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.errors import Refused
-from workers.cli.commands.documents import AsJson
-from workers.cli.commands.questions import Duplicates, K, Mode, PerDocument, Plain, Rerank, tell
-from workers.cli.context import given, out
-from workers.cli.narrowing import FacetNames, names_of, narrowed
+from workers.cli.commands.questions import Duplicates, K, Mode, PerDocument, Plain, Rerank, print_page
+from workers.cli.context import out, shared
+from workers.cli.options import AsJson, FacetNames, facet_names, with_filters
 from workers.cli.output import show
 
 if TYPE_CHECKING:  # the composition root imports every runtime; a command that needs none starts at once
@@ -21,7 +20,7 @@ Known = Annotated[str, typer.Argument(metavar="NAME", help="The name of a saved 
 
 
 @app.command()
-@narrowed
+@with_filters
 def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What it will be called.")],
@@ -38,8 +37,8 @@ def create(
 ) -> None:
     """Save a search under a name. A query that would be refused is not saved."""
     ranking = {"per_document": per_document, "collapse": not duplicates, "plain": plain, "rerank": rerank}
-    search = {"query": query, "k": k, "mode": mode, "filters": filters, "facets": names_of(facets), **ranking}
-    made = given(context).gateway.save_query(name, search)
+    search = {"query": query, "k": k, "mode": mode, "filters": filters, "facets": facet_names(facets), **ranking}
+    made = shared(context).gateway.save_query(name, search)
     if as_json:
         show.print_json(made)
     else:
@@ -49,7 +48,7 @@ def create(
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """Your saved queries, by name."""
-    page = given(context).gateway.saved_queries()
+    page = shared(context).gateway.saved_queries()
     if as_json:
         show.print_json(page)
         return
@@ -66,14 +65,14 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Search again by a saved query. Exit code 3 when nothing was found."""
-    gateway = given(context).gateway
-    tell(gateway.run_query(_id_of(gateway, name), k, offset), False, as_json)
+    gateway = shared(context).gateway
+    print_page(gateway.run_query(_id_of(gateway, name), k, offset), False, as_json)
 
 
 @app.command()
 def delete(context: typer.Context, name: Known) -> None:
     """Forget a saved query."""
-    gateway = given(context).gateway
+    gateway = shared(context).gateway
     gateway.delete_query(_id_of(gateway, name))
     out.print(show.plain(f"deleted {name}"))
 

@@ -11,11 +11,9 @@ import typer
 
 from pipeline.documents import QueueName
 from pipeline.errors import Refused
-from workers.api.schemas.documents import FilterFields
 from workers.cli import exits
-from workers.cli.commands.documents import AsJson, progress
-from workers.cli.context import Context, err, given, out
-from workers.cli.narrowing import narrowed
+from workers.cli.context import Context, err, out, shared
+from workers.cli.options import AsJson, with_filters
 from workers.cli.output import show
 
 app = typer.Typer(
@@ -30,7 +28,7 @@ POLL_SECONDS = 0.2
 
 
 @app.command()
-@narrowed
+@with_filters
 def plan(
     context: typer.Context,
     filters: dict[str, Any],
@@ -41,13 +39,15 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Save the difference that a model or rule version would make. Nothing is changed."""
-    shared = given(context)
+    from workers.api.schemas.documents import FilterFields
+
+    options = shared(context)
     chosen = None if ids is None else [line.strip() for line in ids.read_text().splitlines() if line.strip()]
-    plan_id, jobs = shared.mailroom.reclassify.plan(
+    plan_id, jobs = options.mailroom.reclassify.plan(
         FilterFields.model_validate(filters).filters(), chosen, model, rules
     )
-    _follow(shared, plan_id, "comparing", len(jobs), inline)
-    _print(shared, plan_id, as_json)
+    _follow(options, plan_id, "comparing", len(jobs), inline)
+    _print(options, plan_id, as_json)
     if not as_json:
         out.print(f"Nothing was changed. To do exactly this: mailroom reclassify apply {plan_id}")
 
@@ -55,13 +55,13 @@ def plan(
 @app.command()
 def apply(context: typer.Context, plan_id: str, inline: Inline = False, as_json: AsJson = False) -> None:
     """Change exactly what the plan shows. A repeat goes on where an interrupted run ended."""
-    _start(given(context), plan_id, "apply", inline, as_json)
+    _start(shared(context), plan_id, "apply", inline, as_json)
 
 
 @app.command()
 def undo(context: typer.Context, plan_id: str, inline: Inline = False, as_json: AsJson = False) -> None:
     """Put back what the plan has changed. Copies and webhooks that were delivered stay delivered."""
-    _start(given(context), plan_id, "undo", inline, as_json)
+    _start(shared(context), plan_id, "undo", inline, as_json)
 
 
 @app.command("show")
@@ -72,13 +72,13 @@ def show_(
     as_json: AsJson = False,
 ) -> None:
     """A plan: what moves from where to where, and each document."""
-    _print(given(context), plan_id, as_json, limit)
+    _print(shared(context), plan_id, as_json, limit)
 
 
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """The plans, oldest first."""
-    plans = given(context).mailroom.catalogue.plans.all()
+    plans = shared(context).mailroom.catalogue.plans.all()
     if as_json:
         show.print_json(plans)
         return
@@ -88,10 +88,10 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     show.table(columns, ((when, *row) for when, row in zip(made, rows, strict=True)))
 
 
-def _start(shared: Context, plan_id: str, action: str, inline: bool, as_json: bool) -> None:
-    plans = shared.mailroom.catalogue.plans
-    jobs = shared.mailroom.reclassify.start(plan_id, action)
-    _follow(shared, plan_id, action, len(jobs), inline)
+def _start(options: Context, plan_id: str, action: str, inline: bool, as_json: bool) -> None:
+    plans = options.mailroom.catalogue.plans
+    jobs = options.mailroom.reclassify.start(plan_id, action)
+    _follow(options, plan_id, action, len(jobs), inline)
     plan = plans.get(plan_id)
     if as_json:
         show.print_json(plan)
@@ -101,25 +101,25 @@ def _start(shared: Context, plan_id: str, action: str, inline: bool, as_json: bo
         out.print("Stale documents changed after the plan was made and were left alone; make a new plan for them.")
 
 
-def _follow(shared: Context, plan_id: str, word: str, jobs: int, inline: bool) -> None:
+def _follow(options: Context, plan_id: str, word: str, jobs: int, inline: bool) -> None:
     """A progress bar over the plan's jobs; an interruption of watching stops the looking, not the work."""
     from workers.services.reclassify import settled
 
-    mailroom = shared.mailroom
-    if not inline and shared.running_at is None and mailroom.settings.broker_is_embedded and jobs:
+    mailroom = options.mailroom
+    if not inline and options.running_at is None and mailroom.settings.broker_is_embedded and jobs:
         err.print("No Mailroom runs on this data folder; the work waits for `mailroom up`, or repeat with --inline.")
         raise typer.Exit(exits.NOT_RUNNING)
-    with progress() as bar:
+    with show.progress() as bar:
         task = bar.add_task(f"{word} (batches)", total=jobs)
-        for left in mailroom.reclassify.steps(plan_id) if inline else _watched(shared, plan_id):
+        for left in mailroom.reclassify.steps(plan_id) if inline else _watched(options, plan_id):
             bar.update(task, completed=jobs - left)
         bar.update(task, completed=jobs)
     settled(mailroom.catalogue.plans.get(plan_id))
 
 
-def _watched(shared: Context, plan_id: str) -> Iterator[int]:
+def _watched(options: Context, plan_id: str) -> Iterator[int]:
     """The number of open batches while workers do them. Raises Refused("conflict") where none takes them up."""
-    mailroom = shared.mailroom
+    mailroom = options.mailroom
     mailroom.notifier.notify(mailroom.catalogue.jobs, QueueName.RECLASSIFY)
     last, since = -1, time.monotonic()
     while left := mailroom.catalogue.plans.get(plan_id)["open_jobs"]:
@@ -132,37 +132,37 @@ def _watched(shared: Context, plan_id: str) -> Iterator[int]:
         time.sleep(POLL_SECONDS)
 
 
-def _print(shared: Context, plan_id: str, as_json: bool, limit: int = 50) -> None:
+def _print(options: Context, plan_id: str, as_json: bool, limit: int = 50) -> None:
     from pipeline.reclassify import matrix
 
-    found = dict(shared.mailroom.catalogue.plans.get(plan_id))
-    items = list(_items(shared, plan_id))
+    found = dict(options.mailroom.catalogue.plans.get(plan_id))
+    items = list(_items(options, plan_id))
     if as_json:
         show.print_json({**found, "items": items[:limit]})
         return
     compared = found["selection"].get("documents")
     facts = {"plan": plan_id, "state": found["state"], "model": found["model"], "rules": found["rules_digest"][:12]}
-    show.facts({**facts, "compared": f"{compared} documents, {len(items)} would differ"})
+    show.fields({**facts, "compared": f"{compared} documents, {len(items)} would differ"})
     if items:
         show.table(("from", "to", "documents"), ((old, new, n) for (old, new), n in matrix(items).most_common()))
         columns = ("document", "name", "from", "to", "probability", "rules", "state")
-        show.table(columns, (_row(shared, item) for item in items[:limit]))
+        show.table(columns, (_row(options, item) for item in items[:limit]))
     if len(items) > limit:
         out.print(f"... and {len(items) - limit} more: mailroom reclassify show --limit {len(items)} {plan_id}")
 
 
-def _items(shared: Context, plan_id: str) -> Iterator[Mapping[str, Any]]:
+def _items(options: Context, plan_id: str) -> Iterator[Mapping[str, Any]]:
     after = ""
-    while page := shared.mailroom.catalogue.plans.items(plan_id, limit=1000, after=after):
+    while page := options.mailroom.catalogue.plans.items(plan_id, limit=1000, after=after):
         yield from page
         after = page[-1]["document_id"]
 
 
-def _row(shared: Context, item: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(options: Context, item: Mapping[str, Any]) -> tuple[str, ...]:
     from pipeline.reclassify import place
 
     sides = (item["old"], item["new"])
-    name = shared.mailroom.catalogue.documents.get(item["document_id"]).name
+    name = options.mailroom.catalogue.documents.get(item["document_id"]).name
     probabilities = " -> ".join("-" if s["probability"] is None else f"{s['probability']:.2f}" for s in sides)
     rules = " -> ".join(", ".join(s["rules"]) or "-" for s in sides)
     return (item["document_id"], name, place(sides[0]), place(sides[1]), probabilities, rules, item["state"])

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.errors import Refused, Unavailable
-from pipeline.questions import SearchRequest
-from workers.cli.commands.documents import AsJson, progress
-from workers.cli.context import Context, err, given, out
+from workers.cli.context import Context, err, out, shared
+from workers.cli.options import AsJson
 from workers.cli.output import show
 from workers.cli.output.lines import lines_of
 
 if TYPE_CHECKING:
     from indexes.places import Reader
     from pipeline.documents import EmbeddingModel
+    from pipeline.questions import SearchRequest
     from workers.assemble import Mailroom
 
 app = typer.Typer(help="The embedding model: build another one beside, compare, swap, swap back.", no_args_is_help=True)
@@ -36,21 +36,21 @@ def build(context: typer.Context, name: Name, no_wait: NoWait = False) -> None:
     interrupted; from now on new documents are embedded by both."""
     from workers.services.rebuild import is_ready
 
-    shared = given(context)
-    model = shared.mailroom.embedders.describe(name)
-    _check_other(shared, model)
-    embeddings = shared.mailroom.catalogue.embeddings
+    options = shared(context)
+    model = options.mailroom.embedders.describe(name)
+    _check_other(options, model)
+    embeddings = options.mailroom.catalogue.embeddings
     embeddings.add(model)
-    with progress() as bar:
+    with show.progress() as bar:
         total = embeddings.count_missing(model.digest)
         task = bar.add_task("documents embedded", total=total)
 
         def done() -> bool:
             missing = embeddings.count_missing(model.digest)
             bar.update(task, completed=total - missing)
-            return not missing and is_ready(shared.mailroom.indexes.root, model)
+            return not missing and is_ready(options.mailroom.indexes.root, model)
 
-        finished = _drive(shared, done, no_wait)
+        finished = _drive(options, done, no_wait)
     out.print(f"{model.model} is ready to serve" if finished else "the running writer builds it")
 
 
@@ -59,8 +59,8 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     """The model that serves and those beside it: what they lack, and whether their index is ready."""
     from workers.services.rebuild import is_ready
 
-    shared = given(context)
-    embeddings, serving = shared.mailroom.catalogue.embeddings, shared.mailroom.embedders.chosen()
+    options = shared(context)
+    embeddings, serving = options.mailroom.catalogue.embeddings, options.mailroom.embedders.chosen()
     beside = [model for model in embeddings.models() if model.digest != serving.digest]
     rows = [
         {
@@ -68,7 +68,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
             "role": "serves" if model.digest == serving.digest else "gave way" if model.served_until else "beside",
             "dimension": model.dimension,
             "documents_missing": embeddings.count_missing(model.digest),
-            "ready": model.digest == serving.digest or is_ready(shared.mailroom.indexes.root, model),
+            "ready": model.digest == serving.digest or is_ready(options.mailroom.indexes.root, model),
         }
         for model in (serving, *beside)
     ]
@@ -93,10 +93,11 @@ def compare(
 ) -> None:
     """Ask both models' indexes the same queries: which share of the best hits is common, and how long each takes. What is
     better is for judgements to say: `mailroom eval search` before and after the swap."""
+    from pipeline.questions import SearchRequest
 
     if (queries is None) is not saved:
         raise typer.BadParameter("give --queries FILE or --saved")
-    mailroom = given(context).mailroom
+    mailroom = shared(context).mailroom
     other = mailroom.embedders.describe(name)
     asked = (
         _saved(mailroom)
@@ -128,23 +129,25 @@ def swap(
     up to date beside it, until it is dropped."""
     from workers.services.rebuild import is_ready
 
-    shared = given(context)
-    model = shared.mailroom.embedders.describe(name)
-    _check_other(shared, model)
-    if not anyway and not is_ready(shared.mailroom.indexes.root, model):
+    options = shared(context)
+    model = options.mailroom.embedders.describe(name)
+    _check_other(options, model)
+    if not anyway and not is_ready(options.mailroom.indexes.root, model):
         raise Refused("conflict", f"The index of {model.model} is not ready; see `mailroom index model status`.")
-    _serve(shared, model, no_wait)
+    _serve(options, model, no_wait)
 
 
 @app.command()
 def back(context: typer.Context, no_wait: NoWait = False) -> None:
     """Let the model serve again that served before the last swap, without embedding anything again."""
-    shared = given(context)
-    serving = shared.mailroom.embedders.chosen()
-    former = [m for m in shared.mailroom.catalogue.embeddings.models() if m.served_until and m.digest != serving.digest]
+    options = shared(context)
+    serving = options.mailroom.embedders.chosen()
+    former = [
+        m for m in options.mailroom.catalogue.embeddings.models() if m.served_until and m.digest != serving.digest
+    ]
     if not former:
         raise Refused("conflict", "No model gave way to the one that serves: there is nothing to go back to.")
-    _serve(shared, max(former, key=lambda model: model.served_until or 0.0), no_wait)
+    _serve(options, max(former, key=lambda model: model.served_until or 0.0), no_wait)
 
 
 @app.command()
@@ -154,25 +157,25 @@ def drop(
     """Forget a model that does not serve: its vectors and its index. Only `build` brings it back."""
     from workers.services.rebuild import folder_of
 
-    shared = given(context)
-    model = shared.mailroom.embedders.describe(name)
-    _check_other(shared, model)
+    options = shared(context)
+    model = options.mailroom.embedders.describe(name)
+    _check_other(options, model)
     if not yes:
         typer.confirm(f"Forget the vectors of {model.model}?", abort=True, err=True)
-    shared.mailroom.catalogue.embeddings.drop(model.digest)
-    shared.mailroom.indexes.drop(folder_of(shared.mailroom.indexes.root, model.digest))
+    options.mailroom.catalogue.embeddings.drop(model.digest)
+    options.mailroom.indexes.drop(folder_of(options.mailroom.indexes.root, model.digest))
     out.print(show.plain(f"dropped {model.model}"))
 
 
-def _check_other(shared: Context, model: EmbeddingModel) -> None:
-    if model.digest == shared.mailroom.embedders.chosen().digest:
+def _check_other(options: Context, model: EmbeddingModel) -> None:
+    if model.digest == options.mailroom.embedders.chosen().digest:
         raise Refused("conflict", f"{model.model} is the model that serves.")
 
 
-def _serve(shared: Context, model: EmbeddingModel, no_wait: bool) -> None:
-    mailroom = shared.mailroom
-    mailroom.catalogue.embeddings.serve(model.digest, mailroom.embedders.chosen(), shared.settings.models.embedder)
-    done = _drive(shared, Served(mailroom.reader, model).look, no_wait)
+def _serve(options: Context, model: EmbeddingModel, no_wait: bool) -> None:
+    mailroom = options.mailroom
+    mailroom.catalogue.embeddings.serve(model.digest, mailroom.embedders.chosen(), options.settings.models.embedder)
+    done = _drive(options, Served(mailroom.reader, model).look, no_wait)
     out.print(f"{model.model} serves" if done else f"the running writer lets {model.model} serve")
 
 
@@ -196,10 +199,10 @@ class Served:
         return served
 
 
-def _drive(shared: Context, done: Callable[[], bool], no_wait: bool) -> bool:
+def _drive(options: Context, done: Callable[[], bool], no_wait: bool) -> bool:
     """Until it is done: by the running writer, or here where none runs. False where it is not waited for."""
     try:
-        writer = shared.mailroom.indexer()
+        writer = options.mailroom.indexer()
     except Refused:  # a running one holds the index
         if no_wait:
             return False

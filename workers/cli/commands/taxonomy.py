@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.commands.documents import AsJson
-from workers.cli.context import Context, given, out
+from workers.cli.context import Context, out, shared
+from workers.cli.options import AsJson
 from workers.cli.output import show
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Reason = Annotated[str, typer.Option(help="For the record.")]
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """The labels of today."""
-    labels = given(context).mailroom.taxonomy.labels()
+    labels = shared(context).mailroom.taxonomy.labels()
     if as_json:
         show.print_json(labels)
         return
@@ -36,7 +36,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command()
 def rename(context: typer.Context, label: str, into: str, reason: Reason = "", as_json: AsJson = False) -> None:
     """Call a label differently from now on."""
-    _change(given(context), "rename", [label], [into], reason, as_json)
+    _change(shared(context), "rename", [label], [into], reason, as_json)
 
 
 @app.command()
@@ -48,7 +48,7 @@ def merge(
     as_json: AsJson = False,
 ) -> None:
     """Make several labels one."""
-    _change(given(context), "merge", labels, [into], reason, as_json)
+    _change(shared(context), "merge", labels, [into], reason, as_json)
 
 
 @app.command()
@@ -61,8 +61,8 @@ def split(
     as_json: AsJson = False,
 ) -> None:
     """Make one label several. Until a model that knows them is in force, its documents go to review."""
-    shared = given(context)
-    taxonomy = shared.mailroom.taxonomy
+    options = shared(context)
+    taxonomy = options.mailroom.taxonomy
     listed = taxonomy.write_list(label, relabel)
     try:
         changed = taxonomy.change("split", [label], into, _who(), reason)
@@ -84,19 +84,19 @@ def split(
 @app.command()
 def retire(context: typer.Context, label: str, reason: Reason = "", as_json: AsJson = False) -> None:
     """Use a label no longer."""
-    _change(given(context), "retire", [label], [], reason, as_json)
+    _change(shared(context), "retire", [label], [], reason, as_json)
 
 
 @app.command()
 def undo(context: typer.Context, reason: Reason = "", as_json: AsJson = False) -> None:
     """Take back the latest operation that stands; a repeat takes back the one before."""
-    _print(given(context).mailroom.taxonomy.undo(_who(), reason), as_json)
+    _print(shared(context).mailroom.taxonomy.undo(_who(), reason), as_json)
 
 
 @app.command()
 def history(context: typer.Context, as_json: AsJson = False) -> None:
     """Every operation, oldest first."""
-    operations = given(context).mailroom.taxonomy.operations()
+    operations = shared(context).mailroom.taxonomy.operations()
     if as_json:
         show.print_json([asdict(operation) for operation in operations])
         return
@@ -109,8 +109,10 @@ def history(context: typer.Context, as_json: AsJson = False) -> None:
     show.table(("when (UTC)", "who", "what", "labels", "into", "", "reason"), rows)
 
 
-def _change(shared: Context, kind: str, labels: Sequence[str], into: Sequence[str], reason: str, as_json: bool) -> None:
-    _print(shared.mailroom.taxonomy.change(kind, labels, into, _who(), reason), as_json)
+def _change(
+    options: Context, kind: str, labels: Sequence[str], into: Sequence[str], reason: str, as_json: bool
+) -> None:
+    _print(options.mailroom.taxonomy.change(kind, labels, into, _who(), reason), as_json)
 
 
 def _print(changed: Changed, as_json: bool) -> None:

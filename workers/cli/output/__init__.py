@@ -1,1 +1,1 @@
-"""How results are read from and written to people: tables, sheets, lines."""
+"""How results are read from and printed for people: tables, CSV rows, lines."""

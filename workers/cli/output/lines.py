@@ -1,4 +1,4 @@
-"""A file of lines, as the command line is given one."""
+"""The lines of a text file that a command is given."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.errors import Refused
 
 
 def lines_of(file: Path) -> list[str]:
-    """UTF-8, with or without a mark. Raises Refused("bad-request")."""
+    """Return the lines of a UTF-8 file, with or without a byte order mark. Raises Refused("bad-request")."""
     try:
         return file.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
