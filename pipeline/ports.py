@@ -30,7 +30,7 @@ class Parser(Protocol):
 
     digest: str
 
-    def parse(self, content: BinaryIO, name: str, media_type: str | None = None) -> Parsed:
+    def parse(self, content: BinaryIO, name: str) -> Parsed:
         """Parse a file called ``name``. Raises Rejected with the code of the reason."""
 
 

@@ -1,8 +1,8 @@
 """Check a ZIP container before anything in it is unpacked, by its central directory.
 
 Office, OpenDocument and EPUB files are ZIP archives. Libraries trust the directory's sizes and accept overlapping
-entries; a 48 kB file can declare a gigabyte. Afterwards each part is inflated once, counted, and thrown away, so that
-lying sizes are found before a reader meets them.
+entries; a 48 kB file can declare a gigabyte. After these checks each part is inflated once, counted, and discarded, so
+that wrong sizes are detected before a reader relies on them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,24 @@ from pipeline.parse.limits import MIB, ParseLimits
 _END = struct.Struct("<4s4H2LH")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
-_SYMLINK = 0o120000
+_END_SIGNATURE, _CENTRAL_SIGNATURE, _LOCAL_SIGNATURE = b"PK\x05\x06", b"PK\x01\x02", b"PK\x03\x04"
+_MAX_COMMENT = 65_535
+_ZIP64_COUNT, _ZIP64_SIZE = 0xFFFF, 0xFFFFFFFF
+_ENCRYPTED, _UTF8_NAME = 0x1, 0x800
+_MADE_BY_UNIX = 3
+_FILE_TYPE, _SYMBOLIC_LINK = 0o170000, 0o120000
 _STORED, _DEFLATED = 0, 8
+_BLOCK = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the central directory."""
+    """One line of the central directory. Sizes and offset are bytes; ``mode`` is 0 unless made on Unix."""
 
     name: str
     method: int
     flags: int
-    packed: int
+    compressed_size: int
     size: int
     offset: int
     mode: int
@@ -41,52 +47,66 @@ def check_archive(file: BinaryIO, limits: ParseLimits, refuse_doctype: bool) -> 
     """Return the entries after checking all of them.
 
     Raises Rejected: "damaged" (no directory), "encrypted", "unsafe" (names, links, overlaps, two directories, DOCTYPE),
-    "expansion" (count, total, ratio, or a part that is larger than it says).
+    "expansion" (count, total, ratio, or a part that is larger than the directory declares).
     """
     entries = list(_entries(file, limits))
     _check_names(entries)
     _check_sizes(entries, limits)
     _check_overlap(entries)
     for entry in entries:
-        _inflate(file, entry, refuse_doctype and entry.name.lower().endswith((".xml", ".rels", ".vml")))
+        _check_content(file, entry, refuse_doctype and entry.name.lower().endswith((".xml", ".rels", ".vml")))
     return entries
 
 
 def _entries(file: BinaryIO, limits: ParseLimits) -> Iterator[Entry]:
-    file.seek(0, 2)
-    length = file.tell()
-    file.seek(max(0, length - 65557))
+    length = file.seek(0, 2)
+    file.seek(max(0, length - _END.size - _MAX_COMMENT))
     tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
+    at = tail.rfind(_END_SIGNATURE)
     if at < 0 or len(tail) - at < _END.size:
         raise Rejected("damaged", "The archive has no directory: it is cut off. Send the file again.")
     _, _, _, _, count, size, offset, _ = _END.unpack_from(tail, at)
-    if 0xFFFF in (count,) or 0xFFFFFFFF in (size, offset):
+    if count == _ZIP64_COUNT or _ZIP64_SIZE in (size, offset):
         raise Rejected("expansion", "The archive uses the format for more than 4 GiB or 65,535 parts.")
     if count > limits.max_entries:
         raise Rejected("expansion", f"The archive has {count} parts; the limit is {limits.max_entries}.")
     end = length - len(tail) + at
-    shift = end - size - offset  # bytes put before the archive
+    shift = end - size - offset  # bytes in front of the archive
     if shift < 0:
         raise Rejected("damaged", "The archive's directory does not fit its size: it is cut off. Send the file again.")
     file.seek(end - size)
-    directory = file.read(size)
-    yield from _lines(directory, count, shift)
+    yield from _directory_lines(file.read(size), count, shift)
 
 
-def _lines(directory: bytes, count: int, shift: int) -> Iterator[Entry]:
+def _directory_lines(directory: bytes, count: int, shift: int) -> Iterator[Entry]:
     at = 0
     for _ in range(count):
-        if at + _CENTRAL.size > len(directory) or directory[at : at + 4] != b"PK\x01\x02":
+        if at + _CENTRAL.size > len(directory) or not directory.startswith(_CENTRAL_SIGNATURE, at):
             raise Rejected("damaged", "The archive's directory is damaged; send the file again.")
         fields = _CENTRAL.unpack_from(directory, at)
-        _, made_by, _, flags, method, _, _, _, packed, size, name_length, extra, comment, _, _, attributes, offset = (
-            fields
-        )
+        (
+            _,
+            made_by,
+            _,
+            flags,
+            method,
+            _,
+            _,
+            _,
+            compressed,
+            size,
+            name_length,
+            extra,
+            comment,
+            _,
+            _,
+            attributes,
+            offset,
+        ) = fields
         raw = directory[at + _CENTRAL.size : at + _CENTRAL.size + name_length]
-        name = raw.decode("utf-8" if flags & 0x800 else "cp437", "replace")
-        mode = attributes >> 16 if made_by >> 8 == 3 else 0
-        yield Entry(name, method, flags, packed, size, offset + shift, mode)
+        name = raw.decode("utf-8" if flags & _UTF8_NAME else "cp437", "replace")
+        mode = attributes >> 16 if made_by >> 8 == _MADE_BY_UNIX else 0
+        yield Entry(name, method, flags, compressed, size, offset + shift, mode)
         at += _CENTRAL.size + name_length + extra + comment
 
 
@@ -96,27 +116,27 @@ def _check_names(entries: list[Entry]) -> None:
         path = PurePosixPath(entry.name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or "\0" in entry.name or ":" in entry.name.split("/")[0]:
             raise Rejected("unsafe", "A part of the archive has a name that leads out of it.")
-        if entry.mode & 0o170000 == _SYMLINK:
+        if entry.mode & _FILE_TYPE == _SYMBOLIC_LINK:
             raise Rejected("unsafe", "A part of the archive is a link.")
         folded = entry.name.casefold()
         if folded in folded_names and not entry.name.endswith("/"):
             raise Rejected("unsafe", "Two parts of the archive have the same name.")
         folded_names.add(folded)
-        if entry.flags & 1:
+        if entry.flags & _ENCRYPTED:
             raise Rejected("encrypted", "The archive is protected by a password; remove it and send the file again.")
 
 
 def _check_sizes(entries: list[Entry], limits: ParseLimits) -> None:
-    total, packed = sum(e.size for e in entries), sum(e.packed for e in entries)
+    total, compressed = sum(e.size for e in entries), sum(e.compressed_size for e in entries)
     if total > limits.max_expanded:
         raise Rejected(
             "expansion",
             f"Unpacked, the file would have {total // MIB} MiB; the limit is {limits.max_expanded // MIB} MiB.",
         )
-    if total > limits.ratio_floor and total > packed * limits.max_ratio:
+    if total > limits.ratio_floor and total > compressed * limits.max_ratio:
         raise Rejected(
             "expansion",
-            f"The file would grow {total // max(1, packed)} times; the limit is {limits.max_ratio:g} times.",
+            f"The file would grow {total // max(1, compressed)} times; the limit is {limits.max_ratio:g} times.",
         )
 
 
@@ -125,44 +145,49 @@ def _check_overlap(entries: list[Entry]) -> None:
     for entry in sorted(entries, key=lambda e: e.offset):
         if entry.offset < end:
             raise Rejected("unsafe", "Parts of the archive overlap.")
-        end = entry.offset + _LOCAL.size + len(entry.name.encode("utf-8", "replace")) // 4 + entry.packed
+        shortest_name = len(entry.name.encode("utf-8", "replace")) // 4
+        end = entry.offset + _LOCAL.size + shortest_name + entry.compressed_size
 
 
-def _inflate(file: BinaryIO, entry: Entry, refuse_doctype: bool) -> None:
+def _check_content(file: BinaryIO, entry: Entry, refuse_doctype: bool) -> None:
     """Check the unpacked size of one part, holding only its first bytes in memory."""
-    file.seek(entry.offset)
-    header = file.read(_LOCAL.size)
-    if len(header) < _LOCAL.size or not header.startswith(b"PK\x03\x04"):
-        raise Rejected("damaged", "A part of the archive is missing: the file is cut off or damaged. Send it again.")
-    *_, name_length, extra = _LOCAL.unpack(header)
-    file.seek(name_length + extra, 1)
+    _seek_content(file, entry)
     if entry.method not in (_STORED, _DEFLATED):
         raise Rejected("unsupported", "The archive uses a compression that Office programs do not write.")
-    head, unpacked = b"", 0
-    unpacker = zlib.decompressobj(-15) if entry.method == _DEFLATED else None
-    for block in _unpacked(file, entry.packed, unpacker):
-        head = head or block[:65536]
-        unpacked += len(block)
-        if unpacked > entry.size:
+    head, size = b"", 0
+    for block in _unpack(file, entry):
+        head = head or block[:_BLOCK]
+        size += len(block)
+        if size > entry.size:
             raise Rejected("expansion", "A part of the archive is larger than the directory says.")
-    if unpacked < entry.size:
+    if size < entry.size:
         raise Rejected("damaged", "A part of the archive is shorter than the directory says; send the file again.")
     if refuse_doctype and (b"<!DOCTYPE" in head.replace(b"\0", b"") or b"<!ENTITY" in head.replace(b"\0", b"")):
         raise Rejected("unsafe", "The file holds an XML document type declaration, which Office programs never write.")
 
 
-def _unpacked(file: BinaryIO, packed: int, unpacker: zlib._Decompress | None) -> Iterator[bytes]:
-    left = packed
+def _seek_content(file: BinaryIO, entry: Entry) -> None:
+    file.seek(entry.offset)
+    header = file.read(_LOCAL.size)
+    if len(header) < _LOCAL.size or not header.startswith(_LOCAL_SIGNATURE):
+        raise Rejected("damaged", "A part of the archive is missing: the file is cut off or damaged. Send it again.")
+    *_, name_length, extra = _LOCAL.unpack(header)
+    file.seek(name_length + extra, 1)
+
+
+def _unpack(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(-15) if entry.method == _DEFLATED else None
+    remaining = entry.compressed_size
     try:
-        while left > 0 and (data := file.read(min(left, 65536))):
-            left -= len(data)
-            if unpacker is None:
+        while remaining > 0 and (data := file.read(min(remaining, _BLOCK))):
+            remaining -= len(data)
+            if inflater is None:
                 yield data
                 continue
             while data:
-                yield unpacker.decompress(data, MIB)
-                data = unpacker.unconsumed_tail
-        if unpacker is not None:
-            yield unpacker.flush()
+                yield inflater.decompress(data, MIB)
+                data = inflater.unconsumed_tail
+        if inflater is not None:
+            yield inflater.flush()
     except zlib.error as error:
         raise Rejected("damaged", "A part of the archive is damaged; send the file again.") from error

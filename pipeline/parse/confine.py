@@ -1,6 +1,6 @@
-"""How the parsing process is locked in: namespaces, file and network rules, resource limits. Linux system calls only.
+"""How the parsing process is confined: namespaces, file and network rules, resource limits. Linux system calls only.
 
-Three layers, each optional where the kernel or the container refuses it; `level` gives the honest label:
+Three layers, each optional where the kernel or the container refuses it; `sandbox_level` gives the honest label:
 
 - strong: no network (own network namespace), processes die with the document (own pid namespace), files by Landlock;
 - medium: one of the two (namespaces or Landlock);
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import platform
 import resource
+import socket
 import struct
 import sys
 import sysconfig
@@ -25,34 +27,44 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
-PR_CAPBSET_DROP = 24
 PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
-_CAPABILITY_VERSION_3 = 0x20080522
-_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
-_LANDLOCK_ABI_QUERY = 1
-_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
-_ALL_FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
-_ALL_FILE_RIGHTS_LATEST = (1 << 16) - 1
-_ON_FILES_ONLY = _EXECUTE | _WRITE_FILE | _READ_FILE | (1 << 14)
-_TCP_RIGHTS = 3
-_SCOPES = 3  # abstract unix sockets, signals
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def prctl(option: int, *values: int) -> bool:
-    padded = [ctypes.c_ulong(v) for v in (*values, 0, 0, 0, 0)[:4]]
-    return _libc.prctl(option, *padded) == 0
+    """Call prctl(2) with up to four arguments. Return True if it succeeded."""
+    arguments = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]
+    result: int = _libc.prctl(option, *arguments)
+    return result == 0
 
 
 def unshare(flags: int) -> bool:
-    return _libc.unshare(flags) == 0
+    """Call unshare(2), which Python has from 3.12. Return True if it succeeded."""
+    result: int = _libc.unshare(flags)
+    return result == 0
 
 
-def leave_the_network() -> bool:
-    """Give this process an empty network namespace, in a user namespace of its own; needs a single thread. True if done."""
+def _system_call(number: int, *arguments: object) -> int:
+    result: int = _libc.syscall(number, *arguments)
+    return result
+
+
+def sandbox_level(network_isolated: bool, files_restricted: bool) -> str:
+    """Return the honest label of what is in effect: "strong", "medium" or "weak"."""
+    if network_isolated and files_restricted:
+        return "strong"
+    return "medium" if network_isolated or files_restricted else "weak"
+
+
+def isolate_network() -> bool:
+    """Move this process into an empty network namespace, and into a user namespace of its own where it may create one.
+
+    The process must have a single thread. Return True if it succeeded.
+    """
     uid, gid = os.getuid(), os.getgid()
     if unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC):
         with contextlib.suppress(OSError):
@@ -63,76 +75,115 @@ def leave_the_network() -> bool:
     return unshare(CLONE_NEWNET | CLONE_NEWIPC)
 
 
+# --- privileges and resources -----------------------------------------------------------------------------------------
+
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAPABILITIES = 64  # more than any kernel knows; those that it does not know are refused without effect
+
+
 def drop_privileges() -> None:
-    """No capability now, and none to be gained by running a program."""
+    """Drop every capability, and the way to gain one by running a program."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    for capability in range(64):
+    for capability in range(_CAPABILITIES):
         prctl(PR_CAPBSET_DROP, capability)
     header = struct.pack("II", _CAPABILITY_VERSION_3, 0)
-    _libc.capset(header, struct.pack("IIIIII", 0, 0, 0, 0, 0, 0))
+    effective_permitted_inheritable = struct.pack("IIIIII", 0, 0, 0, 0, 0, 0)
+    _libc.capset(header, effective_permitted_inheritable)
 
 
-def set_limits(memory: int, cpu_seconds: int, file_bytes: int) -> None:
-    """Resource limits of this process. ``memory`` bounds private memory; address space gets what is mapped already on top."""
+def limit_resources(memory: int, cpu_seconds: int, file_bytes: int) -> None:
+    """Set the limits of this process, in bytes and seconds.
+
+    ``memory`` bounds private memory; the limit of address space comes on top of what is already mapped.
+    """
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    for limit, soft, hard in (
-        (resource.RLIMIT_DATA, memory, memory),
-        (resource.RLIMIT_AS, memory + mapped, memory + mapped),
-        (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds),  # the first process of a namespace ignores SIGXCPU
-        (resource.RLIMIT_FSIZE, file_bytes, file_bytes),
-        (resource.RLIMIT_NOFILE, 256, 256),
-        (resource.RLIMIT_CORE, 0, 0),
+    for limit, value in (
+        (resource.RLIMIT_DATA, memory),
+        (resource.RLIMIT_AS, memory + mapped),
+        (resource.RLIMIT_CPU, cpu_seconds),  # soft equals hard: the first process of a namespace ignores SIGXCPU
+        (resource.RLIMIT_FSIZE, file_bytes),
+        (resource.RLIMIT_NOFILE, 256),
+        (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(limit, (soft, hard))
+        resource.setrlimit(limit, (value, value))
 
 
-def bound_processes(count: int) -> None:
-    """At most ``count`` processes more than this user has now. Does not bind for uid 0, where the pid namespace has to do."""
+def limit_processes(count: int) -> None:
+    """Allow this user ``count`` processes more than now.
+
+    Does not bind uid 0; its processes end with the pid namespace.
+    """
     with contextlib.suppress(OSError, ValueError):
-        own = sum(1 for p in Path("/proc").iterdir() if p.name.isdigit() and p.stat().st_uid == os.getuid())
-        resource.setrlimit(resource.RLIMIT_NPROC, (own + count, own + count))
+        uid = os.getuid()
+        running = sum(1 for path in Path("/proc").iterdir() if path.name.isdigit() and path.stat().st_uid == uid)
+        resource.setrlimit(resource.RLIMIT_NPROC, (running + count, running + count))
 
 
-def landlock_version() -> int:
-    """The kernel's Landlock ABI; 0 where there is none."""
-    return max(0, _libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_ABI_QUERY)))
+# --- Landlock: the files that the child may open (linux/landlock.h) ---------------------------------------------------
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
+_CREATE_RULESET_VERSION = 1
+_RULE_PATH_BENEATH = 1
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
+_RIGHTS_ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
+#: every file right that an ABI knows: 13 in the first, then REFER, TRUNCATE and (from 5) IOCTL_DEV
+_FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
+_LATEST_FILE_RIGHTS = (1 << 16) - 1
+_NETWORK_ABI, _SCOPE_ABI = 4, 6  # the first ABI that restricts these
+_TCP_RIGHTS = 0b11  # bind, connect
+_SCOPES = 0b11  # abstract unix sockets, signals
 
 
-def lock_files(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
-    """Allow reading and running below ``readable``, everything below ``writable``, nothing else; no TCP. True if done."""
-    version = landlock_version()
-    if not version:
+def landlock_abi() -> int:
+    """Return the version of the kernel's Landlock ABI; 0 without Landlock."""
+    return max(0, _create_ruleset(None, 0, _CREATE_RULESET_VERSION))
+
+
+def _create_ruleset(attributes: bytes | None, size: int, flags: int) -> int:
+    return _system_call(_CREATE_RULESET, attributes, ctypes.c_size_t(size), ctypes.c_uint32(flags))
+
+
+def restrict_files(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
+    """Allow reading and running below ``readable``, everything below ``writable``, nothing else; no TCP.
+
+    Return True if the kernel enforces it.
+    """
+    abi = landlock_abi()
+    if not abi:
         return False
-    rights = _ALL_FILE_RIGHTS.get(version, _ALL_FILE_RIGHTS_LATEST)
-    attributes = struct.pack("QQQ", rights, _TCP_RIGHTS if version >= 4 else 0, _SCOPES if version >= 6 else 0)
-    size = 8 if version < 4 else 16 if version < 6 else 24
-    rules = _libc.syscall(_LANDLOCK_CREATE, attributes, ctypes.c_size_t(size), ctypes.c_uint32(0))
-    if rules < 0:
+    rights = _FILE_RIGHTS.get(abi, _LATEST_FILE_RIGHTS)
+    attributes = struct.pack("Q", rights)
+    if abi >= _NETWORK_ABI:
+        attributes += struct.pack("Q", _TCP_RIGHTS)
+    if abi >= _SCOPE_ABI:
+        attributes += struct.pack("Q", _SCOPES)
+    ruleset = _create_ruleset(attributes, len(attributes), 0)
+    if ruleset < 0:
         return False
     for path in readable:
-        _allow(rules, path, (_EXECUTE | _READ_FILE | _READ_DIR) & rights)
+        _allow(ruleset, path, (_EXECUTE | _READ_FILE | _READ_DIR) & rights)
     for path in writable:
-        _allow(rules, path, rights)
+        _allow(ruleset, path, rights)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    done = _libc.syscall(_LANDLOCK_RESTRICT, ctypes.c_int(rules), ctypes.c_uint32(0)) == 0
-    os.close(rules)
-    return done
+    enforced = _system_call(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0)) == 0
+    os.close(ruleset)
+    return enforced
 
 
-def _allow(rules: int, path: Path, rights: int) -> None:
+def _allow(ruleset: int, path: Path, rights: int) -> None:
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
     if not path.is_dir():
-        rights &= _ON_FILES_ONLY
+        rights &= _RIGHTS_ON_FILES
     rule = struct.pack("=QI", rights, handle)
-    _libc.syscall(_LANDLOCK_ADD, ctypes.c_int(rules), ctypes.c_int(1), rule, ctypes.c_uint32(0))
+    _system_call(_ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(_RULE_PATH_BENEATH), rule, ctypes.c_uint32(0))
     os.close(handle)
 
 
-def program_paths() -> list[Path]:
-    """What the readers and their helper programs need to read: the interpreter, its packages, the system's libraries."""
+def runtime_paths() -> list[Path]:
+    """List what readers and their programs must read: the interpreter, its packages, the system's libraries."""
     names = {sys.prefix, sys.base_prefix, *(sysconfig.get_paths()[k] for k in ("stdlib", "purelib", "platlib"))}
     names |= {entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))}
     names |= {"/usr", "/lib", "/lib64", "/bin", "/proc", "/sys/devices/system/cpu"}
@@ -140,58 +191,99 @@ def program_paths() -> list[Path]:
     return [Path(name) for name in names] + [Path(__file__).parents[1], Path("/dev/urandom"), Path("/dev/zero")]
 
 
-# --- seccomp: system calls that no reader needs -------------------------------------------------------------------------
+# --- seccomp: the system calls that no reader needs (linux/seccomp.h, linux/audit.h, linux/filter.h) ------------------
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_DENIED = {
-    "x86_64": (
-        *(101, 165, 166, 155, 161, 169, 246, 248, 249, 250, 298, 310, 311, 313, 175, 176, 320, 321, 323),
-        *(425, 426, 427, 428, 429, 430, 431, 432, 442, 272, 308),
-    ),
-    "aarch64": (
-        *(117, 40, 39, 41, 51, 142, 104, 217, 218, 219, 241, 270, 271, 273, 105, 106, 294, 280, 282),
-        *(425, 426, 427, 428, 429, 430, 431, 432, 442, 97, 268),
-    ),
+#: name -> number by architecture
+_DENIED_CALLS = {
+    "add_key": {"x86_64": 248, "aarch64": 217},
+    "bpf": {"x86_64": 321, "aarch64": 280},
+    "chroot": {"x86_64": 161, "aarch64": 51},
+    "delete_module": {"x86_64": 176, "aarch64": 106},
+    "finit_module": {"x86_64": 313, "aarch64": 273},
+    "fsconfig": {"x86_64": 431, "aarch64": 431},
+    "fsmount": {"x86_64": 432, "aarch64": 432},
+    "fsopen": {"x86_64": 430, "aarch64": 430},
+    "init_module": {"x86_64": 175, "aarch64": 105},
+    "io_uring_enter": {"x86_64": 426, "aarch64": 426},
+    "io_uring_register": {"x86_64": 427, "aarch64": 427},
+    "io_uring_setup": {"x86_64": 425, "aarch64": 425},
+    "kexec_file_load": {"x86_64": 320, "aarch64": 294},
+    "kexec_load": {"x86_64": 246, "aarch64": 104},
+    "keyctl": {"x86_64": 250, "aarch64": 219},
+    "mount": {"x86_64": 165, "aarch64": 40},
+    "mount_setattr": {"x86_64": 442, "aarch64": 442},
+    "move_mount": {"x86_64": 429, "aarch64": 429},
+    "open_tree": {"x86_64": 428, "aarch64": 428},
+    "perf_event_open": {"x86_64": 298, "aarch64": 241},
+    "pivot_root": {"x86_64": 155, "aarch64": 41},
+    "process_vm_readv": {"x86_64": 310, "aarch64": 270},
+    "process_vm_writev": {"x86_64": 311, "aarch64": 271},
+    "ptrace": {"x86_64": 101, "aarch64": 117},
+    "reboot": {"x86_64": 169, "aarch64": 142},
+    "request_key": {"x86_64": 249, "aarch64": 218},
+    "setns": {"x86_64": 308, "aarch64": 268},
+    "umount2": {"x86_64": 166, "aarch64": 39},
+    "unshare": {"x86_64": 272, "aarch64": 97},
+    "userfaultfd": {"x86_64": 323, "aarch64": 282},
 }
-_SOCKET = {"x86_64": 41, "aarch64": 198}
-_ALLOW, _DENY_EPERM = 0x7FFF0000, 0x00050000 | 1
+_SOCKET_CALL = {"x86_64": 41, "aarch64": 198}
+_FIRST_X32_CALL = 0x40000000  # x86_64's second table of calls, which would evade the list
+_SECCOMP_MODE_FILTER = 2
+_ALLOW_CALL, _DENY_CALL = 0x7FFF0000, 0x00050000 | errno.EPERM
+
+#: offsets in struct seccomp_data
+_CALL_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+#: opcodes of classic BPF: load a 32-bit word, compare the accumulator with a constant, return a constant
+_LOAD, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+#: struct sock_filter: opcode, instructions to skip if a comparison is true, if it is false, constant
+_INSTRUCTION = struct.Struct("HBBI")
 
 
 def deny_system_calls() -> bool:
-    """Refuse ptrace, mount, keyrings, bpf, io_uring, namespaces, modules and every socket but a unix one. True if done."""
+    """Refuse ptrace, mount, keyrings, bpf, io_uring, namespaces, modules and every socket but a unix one.
+
+    Return True if the kernel enforces it.
+    """
     machine = platform.machine()
     if machine not in _AUDIT_ARCH or sys.maxsize < 2**32:
         return False
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    program = _filter(_AUDIT_ARCH[machine], _DENIED[machine], _SOCKET[machine])
+    program = _seccomp_filter(machine)
     buffer = ctypes.create_string_buffer(program)
-    header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
-    return _libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), header, 0, 0) == 0
+    header = struct.pack("HxxxxxxP", len(program) // _INSTRUCTION.size, ctypes.addressof(buffer))
+    result: int = _libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), header, 0, 0)
+    return result == 0
 
 
-def _filter(architecture: int, denied: tuple[int, ...], socket_call: int) -> bytes:
-    """A classic BPF program over (system call, architecture, first argument)."""
-    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
-    refuse = len(denied) + 7  # the two last lines; jumps count from the line after their own
-    allow = refuse + 1
-    lines = [
-        (load, 0, 0, 4),
-        (equal, 0, refuse - 2, architecture),
-        (load, 0, 0, 0),
-        (at_least, refuse - 4, 0, 0x40000000),  # x32 numbers
-    ]
-    lines += [(equal, refuse - (5 + i), 0, number) for i, number in enumerate(denied)]
-    lines += [
-        (equal, 0, 3, socket_call),
-        (load, 0, 0, 16),
-        (equal, 1, 0, 1),  # AF_UNIX
-        (give, 0, 0, _DENY_EPERM),
-        (give, 0, 0, _ALLOW),
-    ]
-    assert len(lines) == allow + 1
-    return b"".join(struct.pack("HBBI", *line) for line in lines)
+def _seccomp_filter(machine: str) -> bytes:
+    """Return the BPF program that the kernel runs at every system call of the process."""
+    denied = [numbers[machine] for numbers in _DENIED_CALLS.values()]
+    return b"".join([
+        _instruction(_LOAD, _ARCHITECTURE),
+        _skip_if(_IF_EQUAL, _AUDIT_ARCH[machine]),
+        _instruction(_RETURN, _DENY_CALL),
+        _instruction(_LOAD, _CALL_NUMBER),
+        _skip_unless(_IF_AT_LEAST, _FIRST_X32_CALL),
+        _instruction(_RETURN, _DENY_CALL),
+        *(_skip_unless(_IF_EQUAL, number) + _instruction(_RETURN, _DENY_CALL) for number in denied),
+        _skip_unless(_IF_EQUAL, _SOCKET_CALL[machine], instructions=3),
+        _instruction(_LOAD, _FIRST_ARGUMENT),
+        _skip_if(_IF_EQUAL, socket.AF_UNIX),
+        _instruction(_RETURN, _DENY_CALL),
+        _instruction(_RETURN, _ALLOW_CALL),
+    ])  # fmt: skip
 
 
-def level(networkless: bool, files: bool) -> str:
-    """The honest label of what holds."""
-    return "strong" if networkless and files else "medium" if networkless or files else "weak"
+def _skip_if(comparison: int, value: int) -> bytes:
+    """Skip the next instruction if the comparison with the accumulator is true."""
+    return _INSTRUCTION.pack(comparison, 1, 0, value)
+
+
+def _skip_unless(comparison: int, value: int, instructions: int = 1) -> bytes:
+    """Skip the next instructions if the comparison with the accumulator is false."""
+    return _INSTRUCTION.pack(comparison, 0, instructions, value)
+
+
+def _instruction(opcode: int, constant: int) -> bytes:
+    return _INSTRUCTION.pack(opcode, 0, 0, constant)

@@ -1,7 +1,7 @@
-"""What a file is, told by its content. A name's ending decides only between kinds of plain text.
+"""The kind of a file, by its content. The name's suffix decides only between kinds of plain text.
 
-`detect` looks at magic bytes and structure; where name and content disagree the content wins and the flag "mismatch" is
-set, so that a person looks at it. No file is tried with a second reader.
+`detect` looks at magic bytes and structure. Where name and content disagree the content wins, and the flag "mismatch"
+asks a person to look at the file. No file is tried with a second reader.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import BinaryIO
 from pipeline.errors import Rejected
 from pipeline.parse.kinds import IMAGES, KINDS, SUFFIXES, TEXTUAL, ZIPPED
 
+# Not the library filetype: it takes texts that begin with "BM", "GIF" or "MZ" for images and programs, and does not
+# know BigTIFF, DjVu, EPUB or the members of OLE containers.
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpg"),
@@ -26,86 +28,129 @@ _MAGIC = (
     (b"{\\rtf", "rtf"),
     (b"%PDF-", "pdf"),
 )
-_UNREAD = (
-    (b"Rar!", "RAR archive"), (b"7z\xbc\xaf", "7-Zip archive"), (b"\x1f\x8b", "gzip archive"), (b"BZh", "bzip2 archive"),
-    (b"\xfd7zXZ", "xz archive"), (b"\x7fELF", "program"), (b"MZ", "program"), (b"OggS", "sound"), (b"ID3", "sound"),
-    (b"%!PS", "PostScript file"), (b"\xc5\xd0\xd3\xc6", "PostScript file"), (b"AT&TFORM", "DjVu file"),
-    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000 image"), (b"8BPS", "Photoshop image"), (b"\x00\x00\x01\x00", "icon"),
-    (b"SQLite format 3", "database"), (b"wOFF", "font"), (b"\x00\x01\x00\x00\x00", "font"),
-)  # fmt: skip
+#: formats without a reader, named so that the error can say what the file is
+_UNSUPPORTED = (
+    (b"Rar!", "a RAR archive"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"OggS", "a sound file"),
+    (b"ID3", "a sound file"),
+    (b"%!PS", "a PostScript file"),
+    (b"\xc5\xd0\xd3\xc6", "a PostScript file"),
+    (b"AT&TFORM", "a DjVu file"),
+    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 image"),
+    (b"8BPS", "a Photoshop image"),
+    (b"\x00\x00\x01\x00", "an icon"),
+    (b"SQLite format 3", "a database"),
+    (b"wOFF", "a font"),
+    (b"\x00\x01\x00\x00\x00", "a font"),
+)
 _HTML = re.compile(rb"^(?:<!--.{0,2000}?-->|\s)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
 _XML = re.compile(rb"^\s*<(?:\?xml|!DOCTYPE|svg|rss|feed)\b", re.I)
-_HEADER = re.compile(rb"^(?:from|to|cc|bcc|subject|date|received|return-path|message-id|mime-version|delivered-to|x-[\w-]+"
-                     rb"|content-type|dkim-signature|reply-to|sender|content-transfer-encoding):", re.I)  # fmt: skip
+_MAIL_HEADER = re.compile(
+    rb"^(?:from|to|cc|bcc|subject|date|received|return-path|message-id|mime-version|delivered-to|x-[\w-]+"
+    rb"|content-type|dkim-signature|reply-to|sender|content-transfer-encoding):",
+    re.I,
+)
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_OLE_STREAMS = (
+    ("worddocument", "doc"),
+    ("powerpoint document", "ppt"),
+    ("workbook", "xls"),
+    ("book", "xls"),
+    ("__properties_version1.0", "msg"),
+)
+_OOXML_PARTS = (
+    ("word/document", "docx"),
+    ("ppt/presentation", "pptx"),
+    ("xl/workbook.xml", "xlsx"),
+    ("xl/workbook.bin", "xlsb"),
+)
+#: (kind by suffix, kind by content) that occur in good faith
+_HARMLESS = frozenset(
+    {("xls", "xlsx"), ("xml", "html"), ("doc", "rtf"), ("txt", "html"), ("odt", "xml"), ("html", "eml")}
+)
+_ZIP_END = b"PK\x05\x06"
+_ZIP_END_SIZE, _ZIP_MAX_COMMENT = 22, 65_535
 
 
 def detect(file: BinaryIO, name: str) -> tuple[str, set[str]]:
-    """(kind, flags). Raises Rejected("unsupported", "encrypted" or "damaged")."""
-    promised = SUFFIXES.get(PurePosixPath(name).suffix.lower())
+    """Return the kind (a key of KINDS) and the flags of a file.
+
+    Raises Rejected("unsupported", "encrypted" or "damaged").
+    """
+    by_name = SUFFIXES.get(PurePosixPath(name).suffix.lower())
     file.seek(0)
     head = file.read(65536)
-    kind = _by_magic(file, head, promised) or _by_text(head, promised)
-    flags = {"mismatch"} if promised and not _agree(promised, kind) else set()
-    if _polyglot(file, head, kind):
+    kind = _by_magic(file, head, by_name) or _by_text(head, by_name)
+    flags = {"mismatch"} if by_name and not _agree(by_name, kind) else set()
+    if _is_polyglot(file, head, kind):
         flags.add("mismatch")
     return kind, flags
 
 
-def _by_magic(file: BinaryIO, head: bytes, promised: str | None) -> str | None:
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
-        return _zip_kind(file, promised)
+def _by_magic(file: BinaryIO, head: bytes, by_name: str | None) -> str | None:
+    if head.startswith(_ZIP):
+        return _zip_kind(file, by_name)
     if head.startswith(_OLE):
         return _ole_kind(file)
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
-    return _by_place(head) or _by_promise(head, promised)
+    if (later := _by_later_magic(head)) is not None:
+        return later
+    for magic, what in _UNSUPPORTED:
+        if head.startswith(magic) and (len(magic) > 3 or b"\0" in head):
+            raise _unsupported(what)
+    # worksheets from before the OLE container have no magic bytes of their own
+    return "xls" if by_name == "xls" and head[:1] == b"\x09" and head[1:2] in b"\0\2\4\x08" else None
 
 
-def _by_place(head: bytes) -> str | None:
-    """Magic that does not stand at the very beginning."""
+def _by_later_magic(head: bytes) -> str | None:
+    """Recognise magic bytes that are not at the very beginning."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
         return "bmp"
     if head[4:8] == b"ftyp":
-        raise _unsupported("HEIF image or video")
+        raise _unsupported("a HEIF image or video")
     if b"%PDF-" in head[:1024] and b"obj" in head:
         return "pdf"  # readers accept a little rubbish before the header
     return None
 
 
-def _by_promise(head: bytes, promised: str | None) -> str | None:
-    """Formats that are named to say why they are not read, and old worksheets without a container."""
-    for magic, what in _UNREAD:
-        if head.startswith(magic) and (len(magic) > 3 or b"\0" in head):
-            raise _unsupported(what)
-    return "xls" if promised == "xls" and head[:1] == b"\x09" and head[1:2] in b"\0\2\4\x08" else None
-
-
-def _by_text(head: bytes, promised: str | None) -> str:
-    """The kind of plain text; damaged when the name promised something else and nothing of it is there."""
+def _by_text(head: bytes, by_name: str | None) -> str:
+    """Return the kind of plain text. Raises Rejected, "damaged" if the name indicates a kind that is not text."""
     if not looks_like_text(head):
-        if promised and promised not in TEXTUAL:
-            raise Rejected("damaged", f"The file does not begin like a {promised.upper()} file; send it again.")
-        raise _unsupported("binary file")
+        if by_name and by_name not in TEXTUAL:
+            raise _wrong_beginning(by_name)
+        raise _unsupported("a binary file")
     plain = head.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
-    if promised in TEXTUAL - {"txt"}:
-        return promised
+    if by_name and by_name in TEXTUAL - {"txt"}:
+        return by_name
     if _HTML.match(plain):
         return "html"
-    if promised == "txt":
+    if by_name == "txt":
         return "txt"
-    if promised and not plain.lstrip()[:1]:
-        raise Rejected("damaged", f"The file does not begin like a {promised.upper()} file; send it again.")
-    return _by_sense(plain)
+    if by_name and not plain.lstrip()[:1]:
+        raise _wrong_beginning(by_name)
+    return _by_syntax(plain)
 
 
-def _by_sense(plain: bytes) -> str:
+def _wrong_beginning(kind: str) -> Rejected:
+    return Rejected("damaged", f"The file does not begin like a {kind.upper()} file; send it again.")
+
+
+def _by_syntax(plain: bytes) -> str:
     if _XML.match(plain):
         return "xml"
-    if sum(1 for line in plain.split(b"\n")[:12] if _HEADER.match(line)) >= 2 and _HEADER.match(plain.split(b"\n")[0]):
+    lines = plain.split(b"\n")[:12]
+    if _MAIL_HEADER.match(lines[0]) and sum(1 for line in lines if _MAIL_HEADER.match(line)) >= 2:
         return "eml"
     if plain.lstrip()[:2] in (b'{"', b"[{", b"[[") and b'"' in plain[:200]:
         return "json"
@@ -113,63 +158,54 @@ def _by_sense(plain: bytes) -> str:
 
 
 def looks_like_text(head: bytes) -> bool:
-    """No binary: few control characters, once the NULs of UTF-16 and UTF-32 are set aside."""
+    """Return True if there are few control characters, not counting the NULs of UTF-16 and UTF-32."""
     if not head.strip(b"\0 \t\r\n"):
         return bool(head.strip(b"\0"))
     if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")):
         return True
     nuls = head.count(0)
-    if nuls > max(3, len(head) * 0.02) and not _wide(head):
+    if nuls > max(3, len(head) * 0.02) and not _is_utf16(head):
         return False
     control = sum(head.count(c) for c in (*range(1, 8), *range(14, 27), *range(28, 32)))
     return control <= len(head) * 0.02
 
 
-def _wide(head: bytes) -> bool:
-    """UTF-16 without its mark: NULs almost only at even or only at odd places."""
+def _is_utf16(head: bytes) -> bool:
+    """Recognise UTF-16 without a byte order mark: NULs almost only at even or only at odd offsets."""
     even, odd = head[0::2].count(0), head[1::2].count(0)
     return max(even, odd) > len(head) * 0.2 and min(even, odd) < max(even, odd) * 0.05
 
 
-def _zip_kind(file: BinaryIO, promised: str | None) -> str:
+def _zip_kind(file: BinaryIO, by_name: str | None) -> str:
     try:
         file.seek(0)
         with zipfile.ZipFile(file) as archive:
             names = set(archive.namelist())
-            stated = (
-                archive.read("mimetype")[:200].decode("ascii", "replace").strip() if _small(archive, "mimetype") else ""
-            )
-    except Rejected:
-        raise
+            media_type = _declared_media_type(archive)
     except Exception as error:
         text = "The file is a cut-off or damaged archive (an Office document, most likely); send it again."
         raise Rejected("damaged", text) from error
-    for kind, (media_type, _) in KINDS.items():
-        if stated and stated.removesuffix("-template") == media_type:
+    for kind, (known_type, _) in KINDS.items():
+        if media_type == known_type:
             return kind
-    for kind, part in (
-        ("docx", "word/document"),
-        ("pptx", "ppt/presentation"),
-        ("xlsx", "xl/workbook.xml"),
-        ("xlsb", "xl/workbook.bin"),
-    ):
-        if any(n.lower().startswith(part) for n in names):
+    for part, kind in _OOXML_PARTS:
+        if any(name.lower().startswith(part) for name in names):
             return kind
-    return _zip_kind_by_types(names, promised)
-
-
-def _zip_kind_by_types(names: set[str], promised: str | None) -> str:
     if "META-INF/container.xml" in names:
         return "epub"
-    if "[Content_Types].xml" in names and promised in {"docx", "pptx", "xlsx"}:
-        return promised  # its parts have unusual names; the reader follows the relationships
-    if promised in ZIPPED:
-        raise Rejected("damaged", f"The archive lacks the parts of a {promised.upper()} file; send it again.")
-    raise _unsupported("ZIP archive", "unpack it and send the files that are in it")
+    if by_name and "[Content_Types].xml" in names and by_name in {"docx", "pptx", "xlsx"}:
+        return by_name  # its parts have unusual names; the reader follows the relationships
+    if by_name and by_name in ZIPPED:
+        raise Rejected("damaged", f"The archive lacks the parts of a {by_name.upper()} file; send it again.")
+    raise _unsupported("a ZIP archive", "unpack it and send the files that are in it")
 
 
-def _small(archive: zipfile.ZipFile, name: str) -> bool:
-    return name in archive.NameToInfo and archive.getinfo(name).file_size < 1000
+def _declared_media_type(archive: zipfile.ZipFile) -> str:
+    """Return the media type that OpenDocument and EPUB store in a part of its own; empty in other archives."""
+    entry = archive.NameToInfo.get("mimetype")
+    if entry is None or entry.file_size >= 1000:
+        return ""
+    return archive.read(entry)[:200].decode("ascii", "replace").strip().removesuffix("-template")
 
 
 def _ole_kind(file: BinaryIO) -> str:
@@ -178,54 +214,48 @@ def _ole_kind(file: BinaryIO) -> str:
     try:
         file.seek(0)
         with olefile.OleFileIO(file) as container:
-            streams = {"/".join(entry).lower() for entry in container.listdir(streams=True)}
+            streams = {entry[0].lower() for entry in container.listdir(streams=True)}
     except Exception as error:
         raise Rejected("damaged", "The file is a cut-off or damaged Office document; send it again.") from error
-    tops = {s.split("/")[0] for s in streams}
-    if "encryptedpackage" in tops:
+    if "encryptedpackage" in streams:
         raise Rejected(
             "encrypted", "The Office document is protected by a password; remove it and send the file again."
         )
-    marks = (("worddocument", "doc"), ("powerpoint document", "ppt"), ("workbook", "xls"), ("book", "xls"))
-    for stream, kind in (*marks, ("__properties_version1.0", "msg")):
-        if stream in tops:
+    for stream, kind in _OLE_STREAMS:
+        if stream in streams:
             return kind
-    raise _unsupported("OLE container")
+    raise _unsupported("an OLE container")
 
 
-def _agree(promised: str, kind: str) -> bool:
-    if promised == kind or {promised, kind} <= TEXTUAL - {"html", "xml", "eml"}:
+def _agree(by_name: str, kind: str) -> bool:
+    both_plain = {by_name, kind} <= TEXTUAL - {"html", "xml", "eml"}
+    return by_name == kind or both_plain or (by_name, kind) in _HARMLESS
+
+
+def _is_polyglot(file: BinaryIO, head: bytes, kind: str) -> bool:
+    """Recognise two formats in one file: the header of one, the directory or header of another."""
+    if kind in ZIPPED:
+        return b"%PDF-" in head[:1024]
+    if kind not in IMAGES and kind != "pdf":
+        return False
+    if _ends_in_zip_directory(file):
         return True
-    return (promised, kind) in {
-        ("xls", "xlsx"),
-        ("xml", "html"),
-        ("doc", "rtf"),
-        ("txt", "html"),
-        ("odt", "xml"),
-        ("html", "eml"),
-    }
+    if kind == "pdf" and not head.lstrip(b"\0\t\n\f\r \xef\xbb\xbf").startswith(b"%PDF-"):
+        return _HTML.match(head) is not None or head.startswith((b"GIF8", b"\xff\xd8", b"PK", b"MZ"))
+    return kind in IMAGES and b"%PDF-" in head[:1024]
 
 
-def _polyglot(file: BinaryIO, head: bytes, kind: str) -> bool:
-    """Two formats in one file: the header of one, the directory or header of another."""
-    file.seek(0, 2)
-    size = file.tell()
-    file.seek(max(0, size - 65557))
+def _ends_in_zip_directory(file: BinaryIO) -> bool:
+    """Return True if there is a ZIP end record whose comment reaches exactly to the end of the file."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _ZIP_END_SIZE - _ZIP_MAX_COMMENT))
     tail = file.read()
-    if kind in IMAGES or kind == "pdf":
-        if _ends_in_directory(tail):
-            return True
-        if kind == "pdf" and not head.lstrip(b"\0\t\n\f\r \xef\xbb\xbf").startswith(b"%PDF-"):
-            return _HTML.match(head) is not None or head.startswith((b"GIF8", b"\xff\xd8", b"PK", b"MZ"))
-        return kind in IMAGES and b"%PDF-" in head[:1024]
-    return kind in ZIPPED and b"%PDF-" in head[:1024]
-
-
-def _ends_in_directory(tail: bytes) -> bool:
-    """A ZIP end record whose comment reaches exactly to the end of the file."""
-    at = tail.rfind(b"PK\x05\x06")
-    return at >= 0 and len(tail) - at >= 22 and at + 22 + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail)
+    at = tail.rfind(_ZIP_END)
+    if at < 0 or len(tail) - at < _ZIP_END_SIZE:
+        return False
+    comment = int.from_bytes(tail[at + _ZIP_END_SIZE - 2 : at + _ZIP_END_SIZE], "little")
+    return at + _ZIP_END_SIZE + comment == len(tail)
 
 
 def _unsupported(what: str, hint: str = "convert it to PDF and send that") -> Rejected:
-    return Rejected("unsupported", f"This is a {what}, which is not read; {hint}.")
+    return Rejected("unsupported", f"This is {what}, which is not read; {hint}.")

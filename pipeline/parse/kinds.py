@@ -1,8 +1,8 @@
-"""The kinds of files that are told apart: media types, and the endings of names that promise them."""
+"""The file kinds that are distinguished: their media types, and the file-name suffixes that indicate them."""
 
 from __future__ import annotations
 
-#: kind -> (media type, endings of names that promise it)
+#: kind -> (media type, file-name suffixes that indicate it)
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "pdf": ("application/pdf", (".pdf",)),
     "docx": (
@@ -44,7 +44,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "zip": ("application/zip", (".zip", ".jar")),
 }
 SUFFIXES = {suffix: kind for kind, (_, suffixes) in KINDS.items() for suffix in suffixes}
-#: kinds that only their name and their sense tell apart
+#: kinds without magic bytes: only the name and the text itself distinguish them
 TEXTUAL = frozenset({"txt", "md", "csv", "tsv", "json", "html", "xml", "eml"})
 IMAGES = frozenset({"png", "jpg", "gif", "tiff", "bmp", "webp"})
 ZIPPED = frozenset({"docx", "pptx", "xlsx", "xlsb", "odt", "ods", "odp", "epub"})

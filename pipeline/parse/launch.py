@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import dataclasses
 import json
 import os
 import select
@@ -14,24 +15,21 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import Unavailable
 from pipeline.offline import SWITCHES
-from pipeline.parse.confine import level
-from pipeline.parse.limits import ParseLimits
-from pipeline.parse.protocol import Receiver
+from pipeline.parse.confine import sandbox_level
+from pipeline.parse.protocol import ChildExit, ParseRequest, Receiver, SandboxSupport
 
 #: seconds that a zygote may take to import the readers on a loaded machine
 START_SECONDS = 180.0
-#: seconds between telling a keeper to kill and giving up on its zygote
+#: seconds between the order to kill a child and the end of its zygote, should the monitor not obey
 GRACE_SECONDS = 5.0
 
 _ENVIRONMENT = {
-    **{k: v for k, v in SWITCHES.items() if k != "UNSTRUCTURED_USE_LANGDETECT_RS"},  # languages are told by us
+    # readers/language.py chooses the language detector itself
+    **{k: v for k, v in SWITCHES.items() if k != "UNSTRUCTURED_USE_LANGDETECT_RS"},
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LANG": "C.UTF-8",
     "TZ": "UTC",
@@ -47,56 +45,43 @@ _ENVIRONMENT = {
 _live: weakref.WeakSet[Zygote] = weakref.WeakSet()
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a child ended. ``killed``: by its keeper (time, or the owner hung up). ``status`` is waitpid's."""
-
-    status: int
-    killed: bool
-    rss_kb: int
-    cpu: float
-
-    @property
-    def signal(self) -> int | None:
-        return os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else None
-
-
 class Zygote:
-    """One warm process. Safe to use from several threads; restarts by itself after a death or a fork of its owner."""
+    """Owns one warm process, restarted after its death or a fork of its owner. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._pid = os.getpid()
-        self.facts: Mapping[str, Any] = {}
+        #: what the running process reported; nothing before the first start
+        self.support = SandboxSupport()
         _live.add(self)
 
     @property
     def sandbox_level(self) -> str:
         """One of "strong", "medium" and "weak"; starts the process if it is not running."""
         self._ensure()
-        return level(bool(self.facts.get("networkless")), bool(self.facts.get("landlock")))
+        return sandbox_level(self.support.network_isolated, self.support.landlock > 0)
 
-    def run(self, request: Mapping[str, Any], content: int, limits: ParseLimits, receiver: Receiver) -> Ending | None:
-        """Have one document read; the answer's frames go to ``receiver``. None when the zygote itself was lost.
+    def run(self, request: ParseRequest, content: int, receiver: Receiver) -> ChildExit | None:
+        """Have one document read, feed the answer to ``receiver``, and return how the child ended.
 
-        Raises what ``receiver.feed`` raises, after the child has been killed.
+        None means that the zygote itself was lost. Raises what ``receiver.feed`` raises, after the child was killed;
+        Unavailable("internal") if the zygote does not start.
         """
-        output, output_far = socket.socketpair()
-        status, status_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with output, status:
+        output, child_output = socket.socketpair()
+        report, monitor_report = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with output, report:
             try:
-                sent = self._send(request, [content, output_far.fileno(), status_far.fileno()])
+                process = self._send(request, [content, child_output.fileno(), monitor_report.fileno()])
             finally:
-                output_far.close()
-                status_far.close()
-            if sent is None:
+                child_output.close()
+                monitor_report.close()
+            if process is None:
                 return None
-            ending = _Watch(output, status, limits.wall_seconds, receiver).run()
-            if ending is None:
-                self.kill(sent)
-            return ending
+            child = _AnswerReader(output, report, request.limits.wall_seconds, receiver).run()
+            if child is None:
+                self._kill(process)
+            return child
 
     def stop(self) -> None:
         """End the process and everything that it started."""
@@ -104,22 +89,22 @@ class Zygote:
             self._discard()
 
     def after_fork(self) -> None:
-        """In a forked child of the owner: forget the owner's zygote without touching it."""
+        """Forget the parent's zygote without touching it; called in a forked child of the owner."""
         self._lock = threading.Lock()
         if self._control is not None:
             self._control.close()
         if self._process is not None:
-            self._process.returncode = 0  # not ours to wait for
+            self._process.returncode = 0  # only the parent can wait for it
         self._process = self._control = None
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """A keeper did not obey: the zygote and all of its descendants go."""
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        """End a zygote whose monitor did not obey, and all of its descendants."""
         with self._lock:
             if process is self._process:
                 self._discard()
 
-    def _send(self, request: Mapping[str, Any], handles: list[int]) -> subprocess.Popen[bytes] | None:
-        data = json.dumps(request).encode()
+    def _send(self, request: ParseRequest, handles: list[int]) -> subprocess.Popen[bytes] | None:
+        data = request.to_json()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", handles))]
         for _ in range(3):
             process, control = self._ensure()
@@ -127,32 +112,38 @@ class Zygote:
                 control.sendmsg([data], rights)
                 return process
             except OSError:
-                self.kill(process)
+                self._kill(process)
         return None
 
     def _ensure(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         with self._lock:
-            if self._process is None or self._control is None or self._process.poll() is not None:
-                self._discard()
-                self._start()
-            return self._process, self._control
+            if self._process is not None and self._control is not None and self._process.poll() is None:
+                return self._process, self._control
+            self._discard()
+            return self._start()
 
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        control, zygote_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-P", "-m", "pipeline.parse.zygote"]
-        with theirs:
+        with zygote_control:
             process = subprocess.Popen(
-                command, stdin=theirs, stdout=subprocess.DEVNULL, env=_ENVIRONMENT, cwd="/", start_new_session=True
+                command,
+                stdin=zygote_control.fileno(),
+                stdout=subprocess.DEVNULL,
+                env=_ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,
             )
-        self._process, self._control = process, ours
-        ready, _, _ = select.select([ours], [], [], START_SECONDS)
-        answer = ours.recv(4096) if ready else b""
+        self._process, self._control = process, control
+        ready, _, _ = select.select([control], [], [], START_SECONDS)
+        answer = control.recv(4096) if ready else b""
         if not answer:
             self._discard()
             raise Unavailable(
                 "internal", "The parsing process did not start; its message is in the log of this worker."
             )
-        self.facts = json.loads(answer)
+        self.support = SandboxSupport(**json.loads(answer))
+        return process, control
 
     def _discard(self) -> None:
         if self._control is not None:
@@ -165,21 +156,21 @@ class Zygote:
         self._process = self._control = None
 
 
-class _Watch:
-    """Reads one answer until its keeper has reported the child's end, or has been told to kill it in vain."""
+class _AnswerReader:
+    """Reads one answer until the monitor reports the child's end, or does not obey the order to kill it."""
 
-    def __init__(self, output: socket.socket, status: socket.socket, seconds: float, receiver: Receiver) -> None:
-        self._output, self._status, self._receiver = output, status, receiver
+    def __init__(self, output: socket.socket, report: socket.socket, seconds: float, receiver: Receiver) -> None:
+        self._output, self._report, self._receiver = output, report, receiver
         self._deadline = time.monotonic() + seconds
         self._hung_up = False
         self._late = False
         self._failure: Exception | None = None
         self._poll = select.poll()
         self._poll.register(output, select.POLLIN)
-        self._poll.register(status, select.POLLIN)
+        self._poll.register(report, select.POLLIN)
 
-    def run(self) -> Ending | None:
-        """The ending; None when the keeper is gone or does not obey. Raises what the receiver raised."""
+    def run(self) -> ChildExit | None:
+        """Return how the child ended; None if the monitor is gone or does not obey. Raises what the receiver raised."""
         while True:
             ready = {handle for handle, _ in self._poll.poll(max(0.0, self._deadline - time.monotonic()) * 1000)}
             if not ready:
@@ -189,18 +180,18 @@ class _Watch:
                 self._hang_up()
             if self._output.fileno() in ready:
                 self._read()
-            if self._status.fileno() in ready:
-                return self._ended(self._status.recv(4096))
+            if self._report.fileno() in ready:
+                return self._finish(self._report.recv(4096))
 
     def _hang_up(self) -> None:
-        """Tell the keeper to kill."""
+        """Order the monitor to kill the child."""
         if not self._hung_up:
             self._hung_up = True
             self._deadline = time.monotonic() + GRACE_SECONDS
-            self._status.shutdown(socket.SHUT_WR)
+            self._report.shutdown(socket.SHUT_WR)
 
     def _read(self) -> bool:
-        """Take what has arrived; False at the end of the stream or once it is of no interest."""
+        """Feed the receiver what has arrived. Return False if nothing more is expected."""
         try:
             data = self._output.recv(1 << 20)
         except BlockingIOError:
@@ -218,7 +209,8 @@ class _Watch:
             self._hang_up()
         return False
 
-    def _ended(self, report: bytes) -> Ending | None:
+    def _finish(self, report: bytes) -> ChildExit | None:
+        """Read what the child sent before it ended, then decode the monitor's report."""
         if self._failure is None and not self._receiver.complete:
             self._output.setblocking(False)
             with contextlib.suppress(KeyError):
@@ -228,8 +220,13 @@ class _Watch:
             raise self._failure
         if not report:
             return None
-        facts = json.loads(report)
-        return Ending(facts["status"], self._late or facts["killed"], facts["rss_kb"], facts["cpu"])
+        child = ChildExit(**json.loads(report))
+        return dataclasses.replace(child, killed=child.killed or self._late)
 
 
-os.register_at_fork(after_in_child=lambda: [zygote.after_fork() for zygote in list(_live)])
+def _forget_zygotes() -> None:
+    for zygote in list(_live):
+        zygote.after_fork()
+
+
+os.register_at_fork(after_in_child=_forget_zygotes)

@@ -1,4 +1,4 @@
-"""What one document may cost. Every field can be set in the section ``[parse]`` of the settings."""
+"""The resources that one document may use. Every field is a setting in the section ``[parse]``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ParseLimits:
-    """Bounds of one parse. Sizes are bytes unless the name says otherwise, times are seconds.
+    """The bounds of one parse. Sizes are bytes unless the name says otherwise, times are seconds.
 
-    ``max_ratio`` (unpacked to packed size of an archive) counts only above ``ratio_floor`` unpacked bytes, since small
-    documents pack well. ``max_depth`` bounds nested structures of mail and markup that recursion would follow.
-    ``ocr_share`` is the part of ``wall_seconds`` after which no further page is read by OCR (flag "truncated").
-    ``ocr_languages`` is tesseract's notation ("eng+deu"). ``languages`` (ISO 639-1 or -3) replaces the detection.
+    ``max_ratio`` (unpacked to packed size of an archive) applies only above ``ratio_floor`` unpacked bytes, since small
+    documents compress well. ``max_depth`` bounds the nesting of mail and markup that a reader follows recursively.
+    ``ocr_share`` is the share of ``wall_seconds`` after which no further page is read by OCR (flag "truncated").
+    ``ocr_languages`` uses tesseract's notation ("eng+deu"). ``languages`` (ISO 639-1 or -3) replaces the detection.
     """
 
     memory_mb: int = 1536

@@ -1,11 +1,15 @@
-"""kind -> reader. A reader takes (file, findings), adds elements, and raises Rejected or Full."""
+"""The reader of each kind. A reader takes (file, findings), adds elements, and raises Rejected or TextLimitReached."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import BinaryIO
+
+from pipeline.parse.findings import Findings
 from pipeline.parse.kinds import IMAGES
 from pipeline.parse.readers import images, legacy, mail, markup, office, opendocument, pdf, sheets, text
 
-READERS = {
+READERS: dict[str, Callable[[BinaryIO, Findings], None]] = {
     "pdf": pdf.read,
     "docx": office.read_docx,
     "pptx": office.read_pptx,

@@ -1,4 +1,4 @@
-"""The parser that the path in uses: one locked-in, killable process per document, and a typed outcome for every file."""
+"""The parser of the pipeline: a confined, killable process for each document, and a typed outcome for every file."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import stat
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pipeline.classify import text_quality
 from pipeline.documents import Parsed
 from pipeline.errors import MailroomError, Rejected
-from pipeline.parse.launch import Ending, Zygote
+from pipeline.parse.launch import Zygote
 from pipeline.parse.limits import MIB, ParseLimits
-from pipeline.parse.protocol import Malformed, Receiver, to_parsed
+from pipeline.parse.protocol import ChildExit, Malformed, ParseRequest, Receiver, to_parsed
 
-#: raised when the readers' output changes, so that cached results are made anew
+#: raised when the readers' output changes, so that cached results are computed again
 READERS_VERSION = 1
-#: signals with which native code ends when it gets no memory, and the share of the limit that makes this the likely reason
+#: native code that gets no memory often ends by one of these signals
 _ABORTS = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP})
-_FULL = 0.6
-#: the kernel kills at the limit of CPU time by its own, coarser clock
-_SPENT = 0.95
+#: share of the memory limit above which such a signal is attributed to the limit
+_MEMORY_SHARE = 0.6
+#: share of the CPU limit that counts as used up: the kernel kills by a coarser clock than it reports
+_CPU_SHARE = 0.95
 _OUT_OF_MEMORY = (b"memory allocation of", b"bad_alloc", b"out of memory", b"Out of memory", b"MemoryError")
 
 
@@ -35,7 +36,7 @@ class SandboxedParser:
 
     Args:
         limits: what one document may cost.
-        scratch: a folder for the private, short-lived folder of each document; the system's temporary folder by default.
+        scratch: the folder for each document's private, short-lived folder; by default the system's temporary folder.
         faults: for tests only: obey a document that begins with ``x-fault:`` (crash, hang, flood ...).
 
     Each instance owns one warm process (about 155 MB, mostly shared with its forks), started at the first document.
@@ -48,7 +49,7 @@ class SandboxedParser:
         self._scratch = scratch
         self._faults = faults
         self._zygote = Zygote()
-        #: the largest resident size that a child of this parser has had so far, in KiB
+        #: the largest resident size of any child of this parser so far, in KiB
         self.peak_rss_kb = 0
 
     @property
@@ -56,24 +57,25 @@ class SandboxedParser:
         """One of "strong", "medium" and "weak": see `confine`. Starts the warm process."""
         return self._zygote.sandbox_level
 
-    def parse(self, content: BinaryIO, name: str, media_type: str | None = None) -> Parsed:
-        """Read the whole of ``content`` (from its beginning, wherever it stands).
+    def parse(self, content: BinaryIO, name: str) -> Parsed:
+        """Read the whole of ``content``, from its beginning whatever its position, and return its text and properties.
 
-        Returns a Parsed; without readable text it has no elements and the flag "no-text" (and "needs-ocr" when OCR would
-        have been tried). Raises Rejected with the reason; MailroomError("internal") when the surroundings broke down.
+        A document without readable text has no elements and the flag "no-text" (also "needs-ocr" where OCR would have
+        been tried). Raises Rejected with the reason; MailroomError("internal") if the parsing process was lost.
         """
         folder = Path(tempfile.mkdtemp(prefix="mailroom-parse-", dir=self._scratch))
         try:
-            handle = _readable(content, folder, self.limits.max_bytes)
+            handle = _open_read_only(content, folder, self.limits.max_bytes)
             try:
                 self._check_size(os.fstat(handle).st_size)
-                return self._run(handle, folder, name, media_type)
+                return self._run(handle, folder, name)
             finally:
                 os.close(handle)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
+        """End the warm process and everything that it started."""
         self._zygote.stop()
 
     def _check_size(self, size: int) -> None:
@@ -84,61 +86,53 @@ class SandboxedParser:
                 "too-large", f"The file has {size // MIB} MiB; the limit is {self.limits.max_bytes // MIB} MiB."
             )
 
-    def _run(self, handle: int, folder: Path, name: str, media_type: str | None) -> Parsed:
+    def _run(self, handle: int, folder: Path, name: str) -> Parsed:
+        request = ParseRequest(name[-255:], str(folder), self.limits, self._faults)
         receiver = Receiver(self.limits)
         try:
-            ending = self._zygote.run(self._request(folder, name, media_type), handle, self.limits, receiver)
-            self.peak_rss_kb = max(self.peak_rss_kb, ending.rss_kb if ending else 0)
+            child = self._zygote.run(request, handle, receiver)
+            self.peak_rss_kb = max(self.peak_rss_kb, child.rss_kb if child else 0)
             if receiver.complete:
                 untrusted, contents = receiver.answer()
                 parsed = to_parsed(untrusted, contents, self.limits)
                 return dataclasses.replace(parsed, text_quality=text_quality(parsed.text))
         except Malformed as error:
             raise Rejected("crashed", "The parser's answer was malformed; look at the file by hand.") from error
-        raise _failure(ending, folder, self.limits)
-
-    def _request(self, folder: Path, name: str, media_type: str | None) -> dict[str, Any]:
-        limits = {field: getattr(self.limits, field) for field in ParseLimits.__dataclass_fields__}
-        return {
-            "name": name[-255:],
-            "media_type": (media_type or "")[:200],
-            "folder": str(folder),
-            "limits": limits,
-            "faults": self._faults,
-        }
+        raise _failure(child, folder, self.limits)
 
 
-def _failure(ending: Ending | None, folder: Path, limits: ParseLimits) -> MailroomError:
-    """Why there is no answer."""
-    if ending is None:
+def _failure(child: ChildExit | None, folder: Path, limits: ParseLimits) -> MailroomError:
+    """Return the error that explains why a child ended without an answer."""
+    if child is None:
         return MailroomError(
             "internal", "The parsing process was lost while it read the file; the attempt will be repeated."
         )
-    if ending.killed or ending.cpu > _SPENT * limits.cpu_seconds:
+    if child.killed or child.cpu > _CPU_SHARE * limits.cpu_seconds:
         text = (
             f"Reading took longer than {limits.wall_seconds:g} s ({limits.cpu_seconds} s of computing); split the file."
         )
         return Rejected("timeout", text)
-    starved = ending.signal in _ABORTS and ending.rss_kb * 1024 > _FULL * limits.memory_mb * MIB
-    if starved or ending.signal == signal.SIGKILL or _complained_of_memory(folder):
+    near_limit = child.rss_kb * 1024 > _MEMORY_SHARE * limits.memory_mb * MIB
+    if (child.signal in _ABORTS and near_limit) or child.signal == signal.SIGKILL or _reports_no_memory(folder):
         return Rejected("memory", f"Reading needed more than {limits.memory_mb} MB of memory; split the file.")
-    if ending.signal == signal.SIGXFSZ:
+    if child.signal == signal.SIGXFSZ:
         return Rejected("output-limit", "The parser wrote a larger file than the limit; look at the file by hand.")
-    how = f"signal {ending.signal}" if ending.signal else f"status {os.WEXITSTATUS(ending.status)}"
+    how = f"signal {child.signal}" if child.signal else f"status {os.WEXITSTATUS(child.status)}"
     return Rejected("crashed", f"The parser ended abnormally ({how}); look at the file by hand, it may be malicious.")
 
 
-def _complained_of_memory(folder: Path) -> bool:
+def _reports_no_memory(folder: Path) -> bool:
+    """Search the beginning of the child's standard error for a message about memory."""
     try:
         with (folder / "stderr").open("rb") as errors:
-            tail = errors.read(65536)
+            head = errors.read(65536)
     except OSError:
         return False
-    return any(words in tail for words in _OUT_OF_MEMORY)
+    return any(words in head for words in _OUT_OF_MEMORY)
 
 
-def _readable(content: BinaryIO, folder: Path, most: int) -> int:
-    """A read-only handle of its own on the content: the same file opened anew, or a copy where it is no regular file."""
+def _open_read_only(content: BinaryIO, folder: Path, limit: int) -> int:
+    """Return a read-only handle on the content: the same file opened again, or a copy if it is not a regular file."""
     try:
         handle = os.open(f"/proc/self/fd/{content.fileno()}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         if stat.S_ISREG(os.fstat(handle).st_mode):
@@ -150,16 +144,16 @@ def _readable(content: BinaryIO, folder: Path, most: int) -> int:
     if content.seekable():
         content.seek(0)
     with copy.open("wb") as target:
-        left = most + 1  # one byte too many is enough to know
-        while left > 0 and (block := content.read(min(left, MIB))):
-            left -= target.write(block)
+        remaining = limit + 1  # one byte over the limit suffices for the check of the size
+        while remaining > 0 and (block := content.read(min(remaining, MIB))):
+            remaining -= target.write(block)
     handle = os.open(copy, os.O_RDONLY | os.O_CLOEXEC)
     copy.unlink()
     return handle
 
 
 def _digest(limits: ParseLimits) -> str:
-    """Names everything that an answer depends on: readers, libraries, limits, and whether OCR is there."""
+    """Hash everything that an answer depends on: readers, libraries, limits, and whether OCR is installed."""
     libraries = [version(n) for n in ("unstructured", "pypdfium2", "python-calamine", "pillow")]
     programs = [bool(shutil.which("tesseract"))]
     return hashlib.sha256(repr((READERS_VERSION, libraries, programs, limits)).encode()).hexdigest()

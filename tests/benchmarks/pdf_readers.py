@@ -31,10 +31,10 @@ def ours(path: Path) -> tuple[str, int, int]:
     """(text, pages, elements), without OCR."""
     from pipeline.parse.readers import pdf
 
-    found = Findings(ParseLimits(), path.name, "pdf")
+    findings = Findings(ParseLimits(), path.name, "pdf")
     with path.open("rb") as file:
-        pdf.read(file, found)
-    return "\n".join(row[1] for row in found.elements), found.pages, len(found.elements)
+        pdf.read(file, findings)
+    return "\n".join(element.text for element in findings.elements), findings.pages, len(findings.elements)
 
 
 def theirs(path: Path) -> str:

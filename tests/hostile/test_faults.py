@@ -81,12 +81,12 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def _ungranted(parser: SandboxedParser) -> str:
-    facts = parser._zygote.facts
-    needed = {
-        "networkless": "user and network namespaces (sysctl kernel.unprivileged_userns_clone=1)",
+    support = parser._zygote.support
+    layers = {
+        "network_isolated": "user and network namespaces (sysctl kernel.unprivileged_userns_clone=1)",
         "landlock": "Landlock (Linux 5.13 or later, lsm=landlock)",
     }
-    return "; ".join(how for fact, how in needed.items() if not facts.get(fact))
+    return "; ".join(how for layer, how in layers.items() if not getattr(support, layer))
 
 
 def test_orders_are_text_for_an_ordinary_parser(parser: SandboxedParser) -> None:
@@ -190,7 +190,7 @@ def test_without_namespaces_the_label_is_honest_and_documents_are_read(tmp_path:
     os.waitpid(child, 0)
     level, *ends = os.read(reader, 1000).decode().split("|")
     os.close(reader)
-    assert level == ("medium" if confine.landlock_version() else "weak")
+    assert level == ("medium" if confine.landlock_abi() else "weak")
     assert ends == [GOOD.decode(), "crashed", "crashed"]
 
 

@@ -1,1 +1,1 @@
-"""One reader per family of formats. They run in the locked-in child only, and fill a `Findings`."""
+"""One reader for each family of formats. Readers run in the confined child only, and fill a `Findings`."""

@@ -1,19 +1,19 @@
-"""The language of a text, by langdetect-rs where it is installed, else by langdetect (the same profiles, slower)."""
+"""The language of a text, by langdetect-rs if installed, otherwise by langdetect (the same profiles, slower)."""
 
 from __future__ import annotations
 
 import re
 
 _SAMPLE = 4000
-_LEAST = 40  # letters: shorter texts are guessed wrong more often than not
-_SURE = 0.7
-_LINK = re.compile(r"https?://\S+|\S+@\S+|[\d_]+")
+_MIN_LETTERS = 40  # the guess for a shorter text is more often wrong than right
+_MIN_PROBABILITY = 0.7
+_NOT_PROSE = re.compile(r"https?://\S+|\S+@\S+|[\d_]+")
 
 
 def detect(text: str) -> tuple[str, ...]:
-    """ISO 639-1 codes, the likeliest first; empty when there is too little text. Deterministic."""
-    sample = _LINK.sub(" ", text[: 2 * _SAMPLE])[:_SAMPLE]
-    if sum(c.isalpha() for c in sample) < _LEAST:
+    """Return the ISO 639-1 code of the likeliest language; nothing if the text is too short. Deterministic."""
+    sample = _NOT_PROSE.sub(" ", text[: 2 * _SAMPLE])[:_SAMPLE]
+    if sum(c.isalpha() for c in sample) < _MIN_LETTERS:
         return ()
     try:
         from langdetect_rs import DetectorFactory, detect_langs
@@ -24,4 +24,4 @@ def detect(text: str) -> tuple[str, ...]:
         guesses = detect_langs(sample)
     except Exception:  # the library's own exception, which differs between the two
         return ()
-    return tuple(entry.lang for entry in guesses if entry.prob >= _SURE)[:1]
+    return tuple(guess.lang for guess in guesses if guess.prob >= _MIN_PROBABILITY)[:1]

@@ -1,7 +1,7 @@
-"""Word and PowerPoint of 1997 to 2003, straight from their streams: the text in its order, no layout, nothing executed.
+"""Word and PowerPoint of 1997 to 2003, directly from their streams: the text in order, no layout, nothing executed.
 
-LibreOffice would keep headings and tables better, at the price of 300 MB, seconds for each file, and a large program
-that opens hostile files; it is not used.
+LibreOffice would preserve headings and tables better, but needs 300 MB and seconds for each file, and exposes a large
+program to hostile files; it is not used.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from pipeline.errors import Rejected
 from pipeline.parse.findings import Findings
 from pipeline.parse.readers.text import add_text, category
 
-_WORD_97 = 193  # the first file format number of the layout below
+_ENCRYPTED, _SECOND_TABLE = 0x0100, 0x0200  # flags of Word's file information block
+_WORD_97 = 193  # the first version of the format below
+_NARROW_PIECE, _PIECE_OFFSET = 0x40000000, 0x3FFFFFFF
 _FIELD_CODE = re.compile("\x13[^\x13\x14\x15]*\x14?")
-_BLOCKS = {
+#: Word's control characters: cell, line and page ends, hyphens, blank; pictures, notes and field codes are dropped
+_CONTROLS = {
     0x07: " | ",
     0x0B: "\n",
     0x0C: "\r",
@@ -29,35 +32,42 @@ _BLOCKS = {
     0xA0: " ",
     **dict.fromkeys((1, 2, 5, 8, 0x13, 0x14, 0x15), ""),
 }
-_SLIDE, _MASTERS, _SLIDE_LIST, _SLIDE_ENTRY = 1006, frozenset({1016, 1008, 4041}), 4080, 1011
-_CHARS, _BYTES = 4000, 4008
+#: types of PowerPoint's records
+_SLIDE, _SLIDE_LIST, _SLIDE_ENTRY = 1006, 4080, 1011
+_MASTERS = frozenset({1016, 1008, 4041})
+_UTF16_TEXT, _LATIN_TEXT = 4000, 4008
+_CONTAINER = 0x0F
 
 
-def read(file: BinaryIO, found: Findings) -> None:
-    found.parser = f"mailroom legacy 1, olefile {version('olefile')}"
+def read(file: BinaryIO, findings: Findings) -> None:
+    """Read a DOC or PPT file. Raises Rejected."""
+    findings.parser = f"mailroom legacy 1, olefile {version('olefile')}"
     try:
         with olefile.OleFileIO(file) as container:
-            _facts(container, found)
-            (_read_word if found.kind == "doc" else _read_powerpoint)(container, found)
+            _add_properties(container, findings)
+            (_read_word if findings.kind == "doc" else _read_powerpoint)(container, findings)
     except (OSError, struct.error, IndexError, UnicodeDecodeError) as error:
         raise Rejected(
             "damaged", "The Office document is cut off or damaged; open it in its own program and save it anew."
         ) from error
 
 
-def _facts(container: olefile.OleFileIO, found: Findings) -> None:
-    facts = container.get_metadata()
-    page = facts.codepage if facts.codepage and facts.codepage > 0 else 1252
-    text = lambda raw: _decoded(raw, page)  # noqa: E731
-    found.title = text(facts.title) or None
-    found.note(author=text(facts.author), subject=text(facts.subject), keywords=text(facts.keywords))
-    found.note(created=facts.create_time.isoformat() if facts.create_time else "")
-    found.pages = min(facts.num_pages or 1, found.limits.max_pages)
+def _add_properties(container: olefile.OleFileIO, findings: Findings) -> None:
+    properties = container.get_metadata()
+    page = properties.codepage if properties.codepage and properties.codepage > 0 else 1252
+    findings.title = _decode(properties.title, page) or None
+    findings.add_metadata(
+        author=_decode(properties.author, page),
+        subject=_decode(properties.subject, page),
+        keywords=_decode(properties.keywords, page),
+        created=properties.create_time.isoformat() if properties.create_time else "",
+    )
+    findings.pages = min(properties.num_pages or 1, findings.limits.max_pages)
     if any("vba" in part.lower() for entry in container.listdir() for part in entry):
-        found.flags.add("macros")
+        findings.flags.add("macros")
 
 
-def _decoded(raw: bytes | str | None, codepage: int) -> str:
+def _decode(raw: bytes | str | None, codepage: int) -> str:
     if not isinstance(raw, bytes):
         return raw or ""
     try:
@@ -66,81 +76,81 @@ def _decoded(raw: bytes | str | None, codepage: int) -> str:
         return raw.decode("cp1252", "replace").strip("\0 ")
 
 
-# --- Word ----------------------------------------------------------------------------------------------------------------
+# --- Word -------------------------------------------------------------------------------------------------------------
 
 
-def _read_word(container: olefile.OleFileIO, found: Findings) -> None:
+def _read_word(container: olefile.OleFileIO, findings: Findings) -> None:
     document = container.openstream("WordDocument").read()
     number, flags = struct.unpack_from("<H", document, 2)[0], struct.unpack_from("<H", document, 10)[0]
-    if flags & 0x0100:
+    if flags & _ENCRYPTED:
         raise Rejected("encrypted", "The Word document is protected by a password; remove it and send the file again.")
     if number < _WORD_97:
         raise Rejected("unsupported", "This Word document is older than Word 97; save it as DOCX or PDF and send that.")
-    table = container.openstream("1Table" if flags & 0x0200 else "0Table").read()
+    table = container.openstream("1Table" if flags & _SECOND_TABLE else "0Table").read()
     at, length = struct.unpack_from("<LL", document, 0x01A2)
     text = "".join(_pieces(document, table[at : at + length]))
-    text = _FIELD_CODE.sub("", text).replace("\x07\x07", "\r").translate(_BLOCKS)
+    text = _FIELD_CODE.sub("", text).replace("\x07\x07", "\r").translate(_CONTROLS)
     for paragraph in text.split("\r"):
         if paragraph.strip(" |\n"):
-            found.add(category(paragraph.strip(" |")), paragraph.strip(" |"))
+            findings.add(category(paragraph.strip(" |")), paragraph.strip(" |"))
 
 
 def _pieces(document: bytes, table: bytes) -> Iterator[str]:
-    """The pieces of text in their order; each is either Windows-1252 or UTF-16."""
+    """Yield the pieces of text in their order; a piece is either Windows-1252 or UTF-16."""
     at = 0
     while at < len(table) and table[at] == 1:  # formatting, skipped
         at += 3 + struct.unpack_from("<H", table, at + 1)[0]
     if at >= len(table) or table[at] != 2:
         raise OSError("no piece table")
     (length,) = struct.unpack_from("<L", table, at + 1)
-    plan = table[at + 5 : at + 5 + length]
-    count = (len(plan) - 4) // 12
-    places = struct.unpack_from(f"<{count + 1}L", plan, 0)
+    pieces = table[at + 5 : at + 5 + length]
+    count = (len(pieces) - 4) // 12
+    positions = struct.unpack_from(f"<{count + 1}L", pieces, 0)
     for i in range(count):
-        (where,) = struct.unpack_from("<L", plan, 4 * (count + 1) + 8 * i + 2)
-        size = max(0, places[i + 1] - places[i])
-        if where & 0x40000000:
-            start = (where & 0x3FFFFFFF) // 2
+        (offset,) = struct.unpack_from("<L", pieces, 4 * (count + 1) + 8 * i + 2)
+        size = max(0, positions[i + 1] - positions[i])
+        if offset & _NARROW_PIECE:
+            start = (offset & _PIECE_OFFSET) // 2
             yield document[start : start + size].decode("cp1252", "replace")
         else:
-            yield document[where : where + 2 * size].decode("utf-16-le", "replace")
+            yield document[offset : offset + 2 * size].decode("utf-16-le", "replace")
 
 
-# --- PowerPoint ----------------------------------------------------------------------------------------------------------
+# --- PowerPoint -------------------------------------------------------------------------------------------------------
 
 
-def _read_powerpoint(container: olefile.OleFileIO, found: Findings) -> None:
-    """The texts of the slides: those of the outline stand in a list, those of other boxes in the slides themselves."""
+def _read_powerpoint(container: olefile.OleFileIO, findings: Findings) -> None:
+    """Add the texts of the slides: the outline's are in a list, those of other boxes in the slides themselves."""
     if container.exists("EncryptedSummary"):
         raise Rejected("encrypted", "The presentation is protected by a password; remove it and send the file again.")
     texts: dict[int, list[str]] = {}
-    for slide, text in _texts(container.openstream("PowerPoint Document").read()):
-        if text not in texts.setdefault(slide, []):  # a file saved in steps holds a slide twice
+    for slide, text in _slide_texts(container.openstream("PowerPoint Document").read()):
+        if text not in texts.setdefault(slide, []):  # a file saved incrementally contains a slide twice
             texts[slide].append(text)
-    found.pages = max(texts, default=0)
+    findings.pages = max(texts, default=0)
     for slide in sorted(texts):
         for text in texts[slide]:
-            add_text(found, text, slide)
+            add_text(findings, text, slide)
 
 
-def _texts(stream: bytes) -> Iterator[tuple[int, str]]:
-    """(slide from 1, text), record by record; masters and handouts are left out."""
-    at = listed = drawn = current = 0
+def _slide_texts(stream: bytes) -> Iterator[tuple[int, str]]:
+    """Yield (slide from 1, text), record by record; masters and handouts are left out."""
+    at = list_entries = slides = current = 0
     while at + 8 <= len(stream):
-        head, kind, length = struct.unpack_from("<HHL", stream, at)
+        header, kind, length = struct.unpack_from("<HHL", stream, at)
         at += 8
-        if kind in _MASTERS or (kind == _SLIDE_LIST and head >> 4 != 0):
+        if kind in _MASTERS or (kind == _SLIDE_LIST and header >> 4 != 0):
             at += length
             continue
         if kind == _SLIDE:
-            drawn += 1
-            current = drawn
+            slides += 1
+            current = slides
         elif kind == _SLIDE_ENTRY:
-            listed += 1
-            current = listed
-        if kind in (_CHARS, _BYTES) and current:
+            list_entries += 1
+            current = list_entries
+        if kind in (_UTF16_TEXT, _LATIN_TEXT) and current:
             raw = stream[at : at + length]
-            text = raw.decode("utf-16-le", "replace") if kind == _CHARS else raw.decode("latin-1")
+            text = raw.decode("utf-16-le", "replace") if kind == _UTF16_TEXT else raw.decode("latin-1")
             yield current, text.replace("\r", "\n").replace("\x0b", "\n").strip()
-        if head & 0x0F != 0x0F:  # an atom; a container's records follow its head
+        if header & _CONTAINER != _CONTAINER:  # a container's records follow its header
             at += length

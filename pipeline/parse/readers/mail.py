@@ -1,4 +1,7 @@
-"""E-mail: headers, body and attachments of EML and MSG. Attachments become documents of their own, never read in place."""
+"""E-mail: headers, body and attachments of EML and MSG.
+
+Attachments become documents of their own; they are never read here.
+"""
 
 from __future__ import annotations
 
@@ -15,40 +18,43 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from pipeline.errors import Rejected
-from pipeline.parse.findings import Findings
+from pipeline.parse.findings import AttachmentRow, Findings
 from pipeline.parse.readers.markup import add_html
 from pipeline.parse.readers.text import add_text, decode
 
 _MAX_PARTS = 2000
 _MAX_HEADER = 20_000
+_SIGNATURES = ("application/pkcs7-signature", "application/pgp-signature", "application/x-pkcs7-signature")
 _HEADERS = ("subject", "from", "to", "cc", "date", "message-id")
-_SHOWN = ("From", "To", "Cc", "Date", "Subject")
+_TEXT_HEADERS = ("From", "To", "Cc", "Date", "Subject")
 
 
-def read_eml(file: BinaryIO, found: Findings) -> None:
+def read_eml(file: BinaryIO, findings: Findings) -> None:
     """Read an EML message: headers, body and attachments. Raises Rejected."""
-    found.parser = "mailroom mail 1"
-    found.pages = 1
+    findings.parser = "mailroom mail 1"
+    findings.pages = 1
     data = file.read()
     if b"\0" in data[:1000]:
         data = decode(data).encode("utf-8")  # a mail stored as UTF-16
-    _check_nesting(data, found)
+    _check_nesting(data, findings)
     message = email.message_from_bytes(data.lstrip(b"\r\n\t "))
     if not message.keys():
         # Part of a mailbox, or not a mail at all: its text should still be searchable.
-        found.flags.add("malformed")
-        return add_text(found, decode(data), 1)
-    _add_headers(found, {name: _header(message, name) for name in _HEADERS})
+        findings.flags.add("malformed")
+        return add_text(findings, decode(data), 1)
+    _add_headers(findings, {name: _header(message, name) for name in _HEADERS})
     bodies: list[tuple[str, str]] = []
-    _collect(message, found, bodies, 0)
-    _add_body(found, bodies)
+    _collect(message, findings, bodies, 0)
+    _add_body(findings, bodies)
 
 
-def _check_nesting(data: bytes, found: Findings) -> None:
+def _check_nesting(data: bytes, findings: Findings) -> None:
     """Reject deep nesting: Python's parser recurses once per nested multipart and rescans the rest at every level."""
     nested = len(re.findall(rb"(?im)^content-type:\s*(?:multipart|message)/", data))
-    if nested > 10 * found.limits.max_depth:
-        raise Rejected("too-deep", f"The mail has {nested} nested parts; the limit is {10 * found.limits.max_depth}.")
+    if nested > 10 * findings.limits.max_depth:
+        raise Rejected(
+            "too-deep", f"The mail has {nested} nested parts; the limit is {10 * findings.limits.max_depth}."
+        )
 
 
 def _header(message: email.message.Message, name: str) -> str:
@@ -64,17 +70,17 @@ def _header(message: email.message.Message, name: str) -> str:
     return " ".join(text.split())
 
 
-def _add_headers(found: Findings, headers: dict[str, str]) -> None:
-    found.title = headers["subject"] or None
-    found.note(**headers)
+def _add_headers(findings: Findings, headers: dict[str, str]) -> None:
+    findings.title = headers["subject"] or None
+    findings.add_metadata(**headers)
     if headers["from"]:
-        found.note(author=headers["from"])
+        findings.add_metadata(author=headers["from"])
     created = _iso_date(headers["date"])
     if created:
-        found.note(created=created)
-    lines = [f"{name}: {headers[name.lower()]}" for name in _SHOWN if headers.get(name.lower())]
+        findings.add_metadata(created=created)
+    lines = [f"{name}: {headers[name.lower()]}" for name in _TEXT_HEADERS if headers.get(name.lower())]
     if lines:
-        found.add("EmailHeader", "\n".join(lines), 1)
+        findings.add("EmailHeader", "\n".join(lines), 1)
 
 
 def _iso_date(text: str) -> str:
@@ -84,21 +90,27 @@ def _iso_date(text: str) -> str:
         return ""
 
 
-def _collect(part: email.message.Message, found: Findings, bodies: list[tuple[str, str]], depth: int) -> None:
-    """Walk the parts: bodies to one list, attachments to the findings."""
-    if depth > found.limits.max_depth:
-        raise Rejected("too-deep", f"The mail is nested more than {found.limits.max_depth} levels deep.")
+def _collect(part: email.message.Message, findings: Findings, bodies: list[tuple[str, str]], depth: int) -> None:
+    """Walk the parts: append bodies as (media type, text), add attachments to the findings."""
+    if depth > findings.limits.max_depth:
+        raise Rejected("too-deep", f"The mail is nested more than {findings.limits.max_depth} levels deep.")
     kind = part.get_content_type()
     name = _file_name(part)
     if part.get_content_maintype() == "multipart" and part.is_multipart():
-        for child in part.get_payload()[:_MAX_PARTS]:
-            _collect(child, found, bodies, depth + 1)
-    elif kind == "message/rfc822" or (part.is_multipart() and part.get_payload()):
-        _attach_message(part, found, name)
+        for child in _children(part):
+            _collect(child, findings, bodies, depth + 1)
+    elif kind == "message/rfc822" or _children(part):
+        _attach_messages(part, findings, name)
     elif kind in ("text/plain", "text/html") and not name and part.get_content_disposition() != "attachment":
-        bodies.append((kind, _body(part)))
+        bodies.append((kind, decode(_payload(part), part.get_content_charset())))
     elif not _is_decoration(part, name):
-        attach(found, name or f"part{mimetypes.guess_extension(kind) or '.bin'}", kind, _payload(part))
+        attach(findings, name or f"part{mimetypes.guess_extension(kind) or '.bin'}", kind, _payload(part))
+
+
+def _children(part: email.message.Message) -> list[email.message.Message]:
+    """Return the first parts of a multipart or of an attached message; nothing for any other part."""
+    payload = part.get_payload()
+    return [child for child in payload[:_MAX_PARTS] if not isinstance(child, str)] if isinstance(payload, list) else []
 
 
 def _payload(part: email.message.Message) -> bytes:
@@ -107,10 +119,6 @@ def _payload(part: email.message.Message) -> bytes:
     except (ValueError, LookupError, AssertionError):
         payload = str(part.get_payload()).encode("utf-8", "surrogateescape")
     return payload if isinstance(payload, bytes) else b""
-
-
-def _body(part: email.message.Message) -> str:
-    return decode(_payload(part), part.get_content_charset())
 
 
 def _file_name(part: email.message.Message) -> str:
@@ -123,74 +131,73 @@ def _file_name(part: email.message.Message) -> str:
 
 
 def _is_decoration(part: email.message.Message, name: str) -> bool:
-    """A picture that the HTML body shows (a logo, mostly), or a signature: not a document of its own."""
-    if part.get_content_type() in (
-        "application/pkcs7-signature",
-        "application/pgp-signature",
-        "application/x-pkcs7-signature",
-    ):
+    """Return True for a picture in the HTML body (mostly a logo) or a signature: not documents of their own."""
+    if part.get_content_type() in _SIGNATURES:
         return True
     inline = part.get_content_disposition() != "attachment"
     return inline and part.get_content_maintype() == "image" and (part.get("content-id") is not None or not name)
 
 
-def _attach_message(part: email.message.Message, found: Findings, name: str) -> None:
-    for inner in part.get_payload()[:_MAX_PARTS]:
+def _attach_messages(part: email.message.Message, findings: Findings, name: str) -> None:
+    children = _children(part)
+    if not children:
+        findings.flags.add("attachment-unreadable")
+    for inner in children:
         try:
             content = inner.as_bytes()
-        except Exception:  # the generator fails in many ways on a message that the parser let pass
-            found.flags.add("attachment-unreadable")
+        except Exception:  # the generator fails in many ways on a message that the parser accepted
+            findings.flags.add("attachment-unreadable")
             continue
         title = name or f"{_header(inner, 'subject')[:80] or 'message'}.eml"
-        attach(found, title, "message/rfc822", content)
+        attach(findings, title, "message/rfc822", content)
 
 
-def attach(found: Findings, name: str, kind: str, content: bytes) -> None:
-    """Store an attachment, within the limits, under its file name without folders."""
+def attach(findings: Findings, name: str, media_type: str, content: bytes) -> None:
+    """Store an attachment under its file name without folders; over the limits, set a flag instead."""
     if not content:
         return
-    room = found.limits.max_attachment_bytes - sum(len(body) for _, _, body in found.attachments)
-    if len(found.attachments) >= found.limits.max_attachments or len(content) > room:
-        found.flags.add("attachments-dropped")
+    room = findings.limits.max_attachment_bytes - sum(len(stored.content) for stored in findings.attachments)
+    if len(findings.attachments) >= findings.limits.max_attachments or len(content) > room:
+        findings.flags.add("attachments-dropped")
         return
-    safe = PurePosixPath(name.replace("\\", "/")).name.replace("\0", "")
-    found.attachments.append((safe.lstrip(".")[-200:] or "attachment", kind[:100], content))
+    base = PurePosixPath(name.replace("\\", "/")).name.replace("\0", "")
+    findings.attachments.append(AttachmentRow(base.lstrip(".")[-200:] or "attachment", media_type[:100], content))
 
 
-def _add_body(found: Findings, bodies: list[tuple[str, str]]) -> None:
+def _add_body(findings: Findings, bodies: list[tuple[str, str]]) -> None:
     """Add the plain text, or the HTML if there is none."""
     plain = [text for kind, text in bodies if kind == "text/plain" and text.strip()]
     for text in plain:
-        add_text(found, text, 1)
+        add_text(findings, text, 1)
     if not plain:
         for kind, text in bodies:
             if kind == "text/html":
-                title = found.title
-                add_html(found, text, 1)
-                found.title = title
+                title = findings.title
+                add_html(findings, text, 1)
+                findings.title = title
 
 
-def read_msg(file: BinaryIO, found: Findings) -> None:
+def read_msg(file: BinaryIO, findings: Findings) -> None:
     """Read an Outlook MSG file with oxmsg. Raises Rejected."""
     from oxmsg import Message
 
-    found.pages = 1
+    findings.pages = 1
     try:
         message = Message.load(file)
         headers = {key.lower(): value for key, value in (message.message_headers or {}).items()}
-        _add_headers(found, _msg_headers(message, headers))
+        _add_headers(findings, _msg_headers(message, headers))
         bodies = [("text/plain", message.body or ""), ("text/html", message.html_body or "")]
-        _add_body(found, bodies)
+        _add_body(findings, bodies)
         for item in message.attachments:
             attach(
-                found,
+                findings,
                 item.file_name or "attachment",
                 item.mime_type or "application/octet-stream",
                 item.file_bytes or b"",
             )
     except (OSError, KeyError, ValueError, AttributeError, IndexError) as error:
         raise Rejected("damaged", "The Outlook message cannot be read; save it anew, or forward it as EML.") from error
-    found.parser = f"oxmsg {version('python-oxmsg')}"
+    findings.parser = f"oxmsg {version('python-oxmsg')}"
 
 
 def _msg_headers(message: Any, headers: dict[str, str]) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Text of images, by the tesseract program where it is installed (about 3 s a page at 200 dpi; unstructured needs 13)."""
+"""The text of images, by the tesseract program where it is installed.
+
+A page takes about 3 s at 200 dpi; by unstructured it takes 13.
+"""
 
 from __future__ import annotations
 
@@ -17,31 +20,34 @@ if TYPE_CHECKING:
 _LONGEST_SIDE = 5000  # pixels: an A4 page at 400 dpi
 
 
-def read_image(image: Image, found: Findings, page: int) -> bool:
-    """Add what is written on the image. False when nothing was, or when OCR is not there or out of time (flags say so)."""
-    if not found.ocr_available:
-        found.flags.add("needs-ocr")
+def read_image(image: Image, findings: Findings, page: int) -> bool:
+    """Add the text on the image. Return False if there is none.
+
+    Without tesseract (flag "needs-ocr") or time (flag "truncated") nothing is read, and False returned.
+    """
+    if not findings.ocr_available:
+        findings.flags.add("needs-ocr")
         return False
-    left = found.ocr_deadline() - time.monotonic()
-    if left <= 1:
-        found.flags.add("truncated")
+    seconds = findings.ocr_deadline() - time.monotonic()
+    if seconds <= 1:
+        findings.flags.add("truncated")
         return False
-    text = _tesseract(_png(image), found, left)
+    text = _tesseract(_png(image), findings, seconds)
     if not text.strip():
         return False
-    found.flags.add("ocr")
-    add_text(found, text, page, titles=False)
+    findings.flags.add("ocr")
+    add_text(findings, text, page, titles=False)
     return True
 
 
 def _png(image: Image) -> bytes:
-    """Grey, upright, not larger than useful."""
-    from PIL import Image as Pictures
+    """Convert the image to an upright grey PNG, not larger than useful."""
+    from PIL import Image as PillowImage
     from PIL import ImageOps
 
     image = ImageOps.exif_transpose(image) or image
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        paper = Pictures.new("RGBA", image.size, "white")
+        paper = PillowImage.new("RGBA", image.size, "white")
         paper.alpha_composite(image.convert("RGBA"))
         image = paper
     image = image.convert("L")
@@ -51,35 +57,27 @@ def _png(image: Image) -> bytes:
     return buffer.getvalue()
 
 
-def _tesseract(png: bytes, found: Findings, seconds: float) -> str:
-    installed = _languages()
-    languages = [word for word in found.limits.ocr_languages.split("+") if word in installed] or ["eng"]
-    mode = "1" if "osd" in installed else "3"  # 1 also finds out how the page is turned
-    command = [
-        "tesseract",
-        "stdin",
-        "stdout",
-        "-l",
-        "+".join(languages),
-        "--psm",
-        mode,
-        "--dpi",
-        str(found.limits.ocr_dpi),
-    ]
+def _tesseract(png: bytes, findings: Findings, seconds: float) -> str:
+    installed = _installed_languages()
+    languages = [code for code in findings.limits.ocr_languages.split("+") if code in installed] or ["eng"]
+    automatic, without_orientation = "1", "3"  # tesseract's page segmentation modes
+    mode = automatic if "osd" in installed else without_orientation
+    dpi = str(findings.limits.ocr_dpi)
+    command = ["tesseract", "stdin", "stdout", "-l", "+".join(languages), "--dpi", dpi, "--psm"]
     try:
-        process = subprocess.run(command, input=png, capture_output=True, timeout=seconds, check=False)
-        if process.returncode and mode == "1":  # too few characters to find the orientation
-            command[command.index("--psm") + 1] = "3"
+        process = subprocess.run([*command, mode], input=png, capture_output=True, timeout=seconds, check=False)
+        if process.returncode and mode == automatic:  # too few characters to detect the orientation
+            command.append(without_orientation)
             process = subprocess.run(command, input=png, capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        found.flags.add("truncated")
+        findings.flags.add("truncated")
         return ""
     if process.returncode:
-        found.flags.add("ocr-failed")
+        findings.flags.add("ocr-failed")
     return process.stdout.decode("utf-8", "replace")
 
 
 @functools.cache
-def _languages() -> frozenset[str]:
+def _installed_languages() -> frozenset[str]:
     process = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=False)
     return frozenset(process.stdout.split()[-200:])

@@ -1,4 +1,4 @@
-"""OpenDocument texts and presentations: content.xml walked once (unstructured would start pandoc for it)."""
+"""OpenDocument texts and presentations: one pass over content.xml (unstructured would start pandoc for it)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from lxml import etree
 from pipeline.errors import Rejected
 from pipeline.parse.findings import Findings
 from pipeline.parse.readers.sheets import add_rows
+from pipeline.parse.readers.text import category
+from pipeline.parse.readers.xml_parts import parse_part, value
 
 _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 _TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
@@ -23,88 +25,89 @@ _SKIPPED = {
 _MAX_REPEAT = 1000
 
 
-def read(file: BinaryIO, found: Findings) -> None:
-    found.parser = "mailroom opendocument 1"
+def read(file: BinaryIO, findings: Findings) -> None:
+    """Read an OpenDocument text or presentation; slides are the pages. Raises Rejected."""
+    findings.parser = "mailroom opendocument 1"
     with zipfile.ZipFile(file) as archive:
         names = set(archive.namelist())
         if b"encryption-data" in (archive.read("META-INF/manifest.xml") if "META-INF/manifest.xml" in names else b""):
             raise Rejected("encrypted", "The document is protected by a password; remove it and send the file again.")
         try:
-            _facts(_parse(archive.read("meta.xml")) if "meta.xml" in names else None, found)
+            if "meta.xml" in names:
+                _add_properties(_parse(archive.read("meta.xml")), findings)
             body = _parse(archive.read("content.xml"))
         except (KeyError, etree.XMLSyntaxError) as error:
             raise Rejected("damaged", "The document's content part is missing or damaged; send it again.") from error
-    _Walk(found).block(body, 0)
-    found.pages = found.pages or (1 if found.elements else 0)
+    _Walk(findings).add_children(body, 0)
+    findings.pages = findings.pages or (1 if findings.elements else 0)
 
 
 def _parse(data: bytes) -> Any:
     if b"<!DOCTYPE" in data[:4096] and b"<!ENTITY" in data[:65536]:
         raise Rejected("unsafe", "The document declares XML entities, which are never expanded.")
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    return etree.fromstring(data, parser)
+    return parse_part(data)
 
 
-def _facts(meta: Any, found: Findings) -> None:
-    if meta is None:
-        return
-    value = lambda name: str(meta.xpath(f"string(//*[local-name()='{name}'])")).strip()  # noqa: E731
-    found.title = value("title") or None
-    found.note(
-        author=value("creator") or value("initial-creator"), created=value("creation-date"), modified=value("date")
+def _add_properties(meta: Any, findings: Findings) -> None:
+    findings.title = value(meta, "title") or None
+    findings.add_metadata(
+        author=value(meta, "creator") or value(meta, "initial-creator"),
+        created=value(meta, "creation-date"),
+        modified=value(meta, "date"),
     )
-    pages = str(meta.xpath("string(//*[local-name()='document-statistic']/@*[local-name()='page-count'])"))
-    found.pages = int(pages) if pages.isdigit() and len(pages) < 6 else 0
+    pages = value(meta, "document-statistic", attribute="page-count")
+    findings.pages = int(pages) if pages.isdigit() and len(pages) < 6 else 0
 
 
 class _Walk:
-    """One pass over the body; headings, paragraphs, list items, tables, and a page for each slide."""
+    """Adds the headings, paragraphs, list items and tables of a body in one pass; each slide begins a page."""
 
-    def __init__(self, found: Findings) -> None:
-        self._found = found
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
         self._page: int | None = None
-        self._listed = 0
+        self._list_depth = 0
 
-    def block(self, node: Any, depth: int) -> None:
-        if depth > self._found.limits.max_depth:
-            raise Rejected("too-deep", f"The document is nested more than {self._found.limits.max_depth} levels deep.")
+    def add_children(self, node: Any, depth: int) -> None:
+        """Add everything inside a node. Raises Rejected("too-deep"), TextLimitReached."""
+        if depth > self._findings.limits.max_depth:
+            raise Rejected(
+                "too-deep", f"The document is nested more than {self._findings.limits.max_depth} levels deep."
+            )
         for child in node.iterchildren(tag=etree.Element):
-            self._one(child, depth)
+            self._add(child, depth)
 
-    def _one(self, node: Any, depth: int) -> None:
+    def _add(self, node: Any, depth: int) -> None:
         if node.tag in _SKIPPED:
             return
         if node.tag in (_TEXT + "p", _TEXT + "h"):
-            self._paragraph(node)
+            self._add_paragraph(node)
         elif node.tag == _TABLE + "table":
-            add_rows(self._found, _rows(node), self._page)
+            add_rows(self._findings, _rows(node), self._page)
         elif node.tag == _TEXT + "list":
-            self._listed += 1
-            self.block(node, depth + 1)
-            self._listed -= 1
+            self._list_depth += 1
+            self.add_children(node, depth + 1)
+            self._list_depth -= 1
         else:
             if node.tag == _DRAW + "page":
                 self._page = (self._page or 0) + 1
-                self._found.pages = self._page
-            self.block(node, depth + 1)
+                self._findings.pages = self._page
+            self.add_children(node, depth + 1)
 
-    def _paragraph(self, node: Any) -> None:
-        from pipeline.parse.readers.text import category
-
+    def _add_paragraph(self, node: Any) -> None:
         text = inline(node)
         if not text.strip():
             return
         links = [a.get(_XLINK) for a in node.iter(_TEXT + "a") if a.get(_XLINK)]
         if node.tag == _TEXT + "h":
             level = node.get(_TEXT + "outline-level", "1")
-            self._found.add("Title", text, self._page, int(level) - 1 if level.isdigit() else 0, links=links)
+            self._findings.add("Title", text, self._page, int(level) - 1 if level.isdigit() else 0, links=links)
         else:
-            name = "ListItem" if self._listed else category(text)
-            self._found.add(name, text, self._page, links=links)
+            name = "ListItem" if self._list_depth else category(text)
+            self._findings.add(name, text, self._page, links=links)
 
 
 def inline(node: Any) -> str:
-    """The text of a paragraph, with its blanks, tabs and line breaks; text boxes inside it follow on new lines."""
+    """Return the text of a paragraph with its blanks, tabs and line breaks; text boxes in it begin new lines."""
     parts: list[str] = []
     for event, item in etree.iterwalk(node, events=("start", "end")):
         if event == "start":
@@ -127,7 +130,7 @@ def _rows(table: Any) -> list[list[str]]:
         for cell in row.iterchildren(_TABLE + "table-cell", _TABLE + "covered-table-cell"):
             text = "\n".join(inline(p) for p in cell.iterchildren(_TEXT + "p", _TEXT + "h"))
             repeat = cell.get(_TABLE + "number-columns-repeated", "1")
-            times = min(int(repeat), _MAX_REPEAT) if repeat.isdigit() and text else 1
-            cells += [text] * times
+            count = min(int(repeat), _MAX_REPEAT) if repeat.isdigit() and text else 1
+            cells += [text] * count
         rows.append(cells)
     return rows

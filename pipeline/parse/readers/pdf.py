@@ -1,4 +1,4 @@
-"""PDF by pypdfium2: titles by the size and weight of their letters, list items, running heads, form fields.
+"""PDF by pypdfium2: titles by font size and weight, list items, running heads, form fields.
 
 A page without text but with something drawn on it is rendered and read by OCR.
 """
@@ -6,6 +6,7 @@ A page without text but with something drawn on it is rendered and read by OCR.
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 import statistics
 from importlib.metadata import version
@@ -19,7 +20,7 @@ from pipeline.parse.findings import Findings
 from pipeline.parse.readers import ocr
 from pipeline.parse.readers.pdf_layout import (
     BULLET,
-    LARGER,
+    TITLE_RATIO,
     Line,
     body_size,
     is_running,
@@ -31,25 +32,28 @@ from pipeline.parse.readers.pdf_layout import (
 from pipeline.parse.readers.text import category
 
 _ACTIVE = re.compile(rb"/(?:JavaScript|JS|Launch|SubmitForm|ImportData|RichMedia|GoToE)\b")
-_FEW = 12  # characters under which a page counts as one without text
-_MAX_FIELDS, _MAX_FIELD = 2000, 4096  # of a page; characters of a name or value
+_MIN_CHARACTERS = 12  # a page with fewer counts as one without text
+_MAX_FIELDS = 2000  # of a page
+_MAX_FIELD = 4096  # characters of a name or value
+_FOOTER_TOP = 200  # points: a running head below this is a footer
+_MAX_OCR_PIXELS = 25_000_000
 _DAMAGED = "The PDF cannot be opened: it is cut off or damaged. Send it again."
 _PASSWORD = "The PDF is protected by a password; remove it and send the file again."
 
 
-def read(file: BinaryIO, found: Findings) -> None:
+def read(file: BinaryIO, findings: Findings) -> None:
     """Read a PDF: text by layout, form fields, and OCR for pages without text. Raises Rejected."""
-    found.parser = f"pypdfium2 {version('pypdfium2')}"
+    findings.parser = f"pypdfium2 {version('pypdfium2')}"
     data = file.read()
     if _ACTIVE.search(data):
-        found.flags.add("active-content")
+        findings.flags.add("active-content")
     document = _open(data)
     try:
-        _check_pages(document, found)
-        _facts(document, found)
-        pages = [_lines(document, index, found) for index in range(found.pages)]
-        _emit(document, pages, found)
-        _add_fields(document, found)
+        _check_pages(document, findings)
+        _add_properties(document, findings)
+        pages = [_lines(document, index, findings) for index in range(findings.pages)]
+        _add_pages(document, pages, findings)
+        _add_fields(document, findings)
     finally:
         document.close()
 
@@ -67,29 +71,34 @@ def _open(data: bytes) -> pdfium.PdfDocument:
         raise Rejected("damaged", _DAMAGED) from error
 
 
-def _check_pages(document: pdfium.PdfDocument, found: Findings) -> None:
-    found.pages = len(document)
-    if found.pages > found.limits.max_pages:
-        raise Rejected("too-many-pages", f"The PDF has {found.pages} pages; the limit is {found.limits.max_pages}.")
-    if found.pages == 0:
+def _check_pages(document: pdfium.PdfDocument, findings: Findings) -> None:
+    findings.pages = len(document)
+    if findings.pages > findings.limits.max_pages:
+        raise Rejected(
+            "too-many-pages", f"The PDF has {findings.pages} pages; the limit is {findings.limits.max_pages}."
+        )
+    if findings.pages == 0:
         raise Rejected("damaged", "The PDF has no pages; send it again.")
 
 
-def _facts(document: pdfium.PdfDocument, found: Findings) -> None:
-    facts = document.get_metadata_dict(skip_empty=True)
-    found.title = facts.get("Title", "").strip() or None
-    found.note(author=facts.get("Author"), subject=facts.get("Subject"), keywords=facts.get("Keywords"))
-    found.note(created=_date(facts.get("CreationDate", "")), producer=facts.get("Producer"))
-    if raw.FPDFDoc_GetJavaScriptActionCount(document) > 0 or document.get_formtype() in (
-        raw.FORMTYPE_XFA_FULL,
-        raw.FORMTYPE_XFA_FOREGROUND,
-    ):
-        found.flags.add("active-content")
+def _add_properties(document: pdfium.PdfDocument, findings: Findings) -> None:
+    properties = document.get_metadata_dict(skip_empty=True)
+    findings.title = properties.get("Title", "").strip() or None
+    findings.add_metadata(
+        author=properties.get("Author"),
+        subject=properties.get("Subject"),
+        keywords=properties.get("Keywords"),
+        created=_iso_date(properties.get("CreationDate", "")),
+        producer=properties.get("Producer"),
+    )
+    has_xfa_form = document.get_formtype() in (raw.FORMTYPE_XFA_FULL, raw.FORMTYPE_XFA_FOREGROUND)
+    if has_xfa_form or raw.FPDFDoc_GetJavaScriptActionCount(document) > 0:
+        findings.flags.add("active-content")
     if raw.FPDFDoc_GetAttachmentCount(document) > 0:
-        found.flags.add("embedded-objects")
+        findings.flags.add("embedded-objects")
 
 
-def _date(text: str) -> str:
+def _iso_date(text: str) -> str:
     """Convert D:YYYYMMDDHHmmSS to ISO; other text is returned unchanged."""
     match = re.match(r"(?:D:)?(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?", text)
     if not match:
@@ -98,11 +107,11 @@ def _date(text: str) -> str:
     return f"{year}-{month}-{day}" + (f"T{hour}:{minute}:{second or '00'}" if hour else "")
 
 
-def _lines(document: pdfium.PdfDocument, index: int, found: Findings) -> list[Line]:
+def _lines(document: pdfium.PdfDocument, index: int, findings: Findings) -> list[Line]:
     try:
         page = document[index]
     except pdfium.PdfiumError:
-        found.flags.add("page-unreadable")
+        findings.flags.add("page-unreadable")
         return []
     height = page.get_height()
     textpage = page.get_textpage()
@@ -113,51 +122,47 @@ def _lines(document: pdfium.PdfDocument, index: int, found: Findings) -> list[Li
         page.close()
 
 
-def _emit(document: pdfium.PdfDocument, pages: list[list[Line]], found: Findings) -> None:
+def _add_pages(document: pdfium.PdfDocument, pages: list[list[Line]], findings: Findings) -> None:
     body = body_size(pages)
     running = running_heads(pages, body)
     for index, lines in enumerate(pages):
-        if sum(len(line.text) for line in lines) < _FEW and _read_picture(document, index, found):
+        if sum(len(line.text) for line in lines) < _MIN_CHARACTERS and _read_picture(document, index, findings):
             continue
         for paragraph in paragraphs(lines, running):
-            _add(paragraph, body, running, found)
+            _add_paragraph(paragraph, body, running, findings)
 
 
-def _add(paragraph: list[Line], body: float, running: frozenset[str], found: Findings) -> None:
+def _add_paragraph(paragraph: list[Line], body: float, running: frozenset[str], findings: Findings) -> None:
     first = paragraph[0]
     text = join(paragraph)
     if is_running(first, running):
-        name = "Footer" if first.bottom < 200 else "Header"
+        name = "Footer" if first.bottom < _FOOTER_TOP else "Header"
     elif _is_title(paragraph, text, body):
         name = "Title"
+    elif BULLET.match(text):
+        name = "ListItem"
     else:
-        name = _ordinary(text)
-    found.add(name, text, first.page, 0 if name == "Title" else None)
+        name = category(text)
+        name = "UncategorizedText" if name == "Title" else name  # only size and weight make a title
+    findings.add(name, text, first.page, 0 if name == "Title" else None)
 
 
 def _is_title(paragraph: list[Line], text: str, body: float) -> bool:
     if len(text) > 200 or len(paragraph) > 3 or sum(c.isalpha() for c in text) < 3:
         return False
     size = statistics.median(line.size for line in paragraph)
-    if size >= LARGER * body:
+    if size >= TITLE_RATIO * body:
         return True
     heavy = all(line.bold for line in paragraph) or text.isupper()
     return heavy and len(text) < 120 and not text.endswith((".", ",", ";"))
 
 
-def _ordinary(text: str) -> str:
-    if BULLET.match(text):
-        return "ListItem"
-    name = category(text)
-    return "UncategorizedText" if name == "Title" else name
-
-
-def _add_fields(document: pdfium.PdfDocument, found: Findings) -> None:
+def _add_fields(document: pdfium.PdfDocument, findings: Findings) -> None:
     """Add the names and values of filled form fields, which are not part of the pages' text."""
     if document.get_formtype() != raw.FORMTYPE_ACRO_FORM:
         return
     document.init_forms()
-    for index in range(found.pages):
+    for index in range(findings.pages):
         page = document[index]
         try:
             fields = [
@@ -166,7 +171,7 @@ def _add_fields(document: pdfium.PdfDocument, found: Findings) -> None:
         finally:
             page.close()
         filled = [f"{name}: {value}" for name, value in fields if value.strip() and value != "Off"]
-        found.add("FormKeysValues", "\n".join(filled), index + 1)
+        findings.add("FormKeysValues", "\n".join(filled), index + 1)
 
 
 def _field(document: pdfium.PdfDocument, page: pdfium.PdfPage, number: int) -> tuple[str, str]:
@@ -177,42 +182,42 @@ def _field(document: pdfium.PdfDocument, page: pdfium.PdfPage, number: int) -> t
         if raw.FPDFAnnot_GetSubtype(annotation) != raw.FPDF_ANNOT_WIDGET:
             return "", ""
         readers = (raw.FPDFAnnot_GetFormFieldName, raw.FPDFAnnot_GetFormFieldValue)
-        name, value = (_wide(reader, document.formenv, annotation) for reader in readers)
+        name, value = (_utf16(reader, document.formenv, annotation) for reader in readers)
         return name, value
     finally:
         raw.FPDFPage_CloseAnnot(annotation)
 
 
-def _wide(reader: Any, form: Any, annotation: Any) -> str:
+def _utf16(reader: Any, form: Any, annotation: Any) -> str:
     """Return a UTF-16 text that PDFium writes into a local buffer."""
     buffer = ctypes.create_string_buffer(2 * _MAX_FIELD)
     length = reader(form, annotation, ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), len(buffer))
     return buffer.raw[: max(0, length - 2)].decode("utf-16-le", "replace") if length <= len(buffer) else ""
 
 
-# --- pages without text ----------------------------------------------------------------------------------------------------
+# --- pages without text -----------------------------------------------------------------------------------------------
 
 
-def _read_picture(document: pdfium.PdfDocument, index: int, found: Findings) -> bool:
+def _read_picture(document: pdfium.PdfDocument, index: int, findings: Findings) -> bool:
     """Read a page by OCR if there is a picture or a drawing on it. Return False when there is no text."""
     page = document[index]
     try:
         if not any(True for _ in page.get_objects(max_depth=3)):
             return False
-        if not found.ocr_available:
-            found.flags.add("needs-ocr")
+        if not findings.ocr_available:
+            findings.flags.add("needs-ocr")
             return False
-        bitmap = page.render(scale=_render_scale(page, found), grayscale=True)
-        return ocr.read_image(bitmap.to_pil(), found, index + 1)
+        bitmap = page.render(scale=_render_scale(page, findings), grayscale=True)
+        return ocr.read_image(bitmap.to_pil(), findings, index + 1)
     except (pdfium.PdfiumError, MemoryError, ValueError):
-        found.flags.add("page-unreadable")
+        findings.flags.add("page-unreadable")
         return False
     finally:
         page.close()
 
 
-def _render_scale(page: Any, found: Findings) -> float:
+def _render_scale(page: pdfium.PdfPage, findings: Findings) -> float:
     """Return pixels per point: the OCR resolution, reduced for pages whose image would be too large."""
     width, height = max(page.get_width(), 1.0), max(page.get_height(), 1.0)
-    most = min(found.limits.max_image_pixels, 25_000_000)
-    return min(found.limits.ocr_dpi / 72, (most / (width * height)) ** 0.5)
+    pixels = min(findings.limits.max_image_pixels, _MAX_OCR_PIXELS)
+    return min(findings.limits.ocr_dpi / 72, math.sqrt(pixels / (width * height)))

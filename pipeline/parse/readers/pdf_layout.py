@@ -1,12 +1,13 @@
-"""The lines of a PDF page with their places, joined to paragraphs.
+"""The lines of a PDF page with their positions, joined into paragraphs.
 
-PDFium gives the letters in the order in which the page draws them, which follows the columns in nearly all files; so
-the order stays, and only the places decide what belongs together.
+PDFium returns the characters in the order in which the page draws them, which follows the columns in nearly all files;
+so this order is preserved, and the positions decide only which lines belong together.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -16,18 +17,20 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as raw
 
 BULLET = re.compile(r"^(?:[-•‣▪◦·–●○■□➢✓*]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+\S")
-LARGER = 1.15  # a title's letters against the body's
-_BREAKS = ("\x02", "\ufffe")
+TITLE_RATIO = 1.15  # smallest font size of a title, relative to the body's
+#: PDFium's marks for a hyphen that it takes for the break of a word at the end of a line
+_WORD_BREAKS = ("\x02", "\ufffe")
 _LINE = re.compile(r"[^\r\n\x02\ufffe]*[\r\n\x02\ufffe]?")
 _BLANKS = " \t\r\n\x02\ufffe"
 _SENTENCE_END = (".", "!", "?", ":", ";", "。")
+_BOLD_WEIGHT = 650
 _MAX_PARAGRAPH = 6000
-_EDGE = 0.11  # share of the page's height where running heads and page numbers stand
+_EDGE = 0.11  # share of the page's height, above and below, for running heads and page numbers
 
 
 @dataclass(slots=True)
 class Line:
-    """A line of text with its box in points (origin at the foot of the page) and its letters' size and weight."""
+    """A line of text with its box in points (origin at the bottom left of the page), its font size and weight."""
 
     text: str
     left: float
@@ -41,27 +44,29 @@ class Line:
 
 
 def text_lines(textpage: pdfium.PdfTextPage, number: int, height: float) -> Iterator[Line]:
-    """PDFium ends lines with CR LF, or with a mark where it takes a hyphen for a break of a word; the places of a line's
-    first and last letters give its box."""
+    """Yield the lines of a page that is ``height`` points high, in drawing order.
+
+    PDFium ends lines with CR LF or a word break. The positions of a line's first and last characters give its box.
+    """
     count = textpage.count_chars()
     if count <= 0:
         return
     text = textpage.get_text_range(0, count, errors="replace")
     start = 0
-    for piece in _LINE.findall(text):
-        if piece.strip(_BLANKS):
-            yield _line(textpage, piece, start, count, number, height)
-        start += len(piece)
+    for raw_line in _LINE.findall(text):
+        if raw_line.strip(_BLANKS):
+            yield _line(textpage, raw_line, start, count, number, height)
+        start += len(raw_line)
 
 
-def _line(textpage: pdfium.PdfTextPage, piece: str, start: int, count: int, number: int, height: float) -> Line:
-    first = _index(textpage, start + len(piece) - len(piece.lstrip()), count)
-    last = _index(textpage, start + len(piece.rstrip(_BLANKS)) - 1, count)
+def _line(textpage: pdfium.PdfTextPage, text: str, start: int, count: int, number: int, height: float) -> Line:
+    first = _character_index(textpage, start + len(text) - len(text.lstrip()), count)
+    last = _character_index(textpage, start + len(text.rstrip(_BLANKS)) - 1, count)
     left, bottom, right, top = textpage.get_charbox(first, loose=True)
     left2, bottom2, right2, top2 = textpage.get_charbox(last, loose=True)
     middle = (first + last) // 2
     line = Line(
-        text=piece.strip(" \t\r\n"),
+        text=text.strip(" \t\r\n"),
         left=min(left, left2),
         right=max(right, right2),
         bottom=min(bottom, bottom2),
@@ -74,18 +79,18 @@ def _line(textpage: pdfium.PdfTextPage, piece: str, start: int, count: int, numb
     return line
 
 
-def _index(textpage: pdfium.PdfTextPage, at: int, count: int) -> int:
-    """The letter's number from its place in the text: letters that have no Unicode value are not in the text."""
-    index = raw.FPDFText_GetCharIndexFromTextIndex(textpage, at)
-    return min(max(index if index >= 0 else at, 0), count - 1)
+def _character_index(textpage: pdfium.PdfTextPage, offset: int, count: int) -> int:
+    """Convert an offset in the text to a character index; characters without a Unicode value are not in the text."""
+    index = raw.FPDFText_GetCharIndexFromTextIndex(textpage, offset)
+    return min(max(index if index >= 0 else offset, 0), count - 1)
 
 
 def _scale(textpage: pdfium.PdfTextPage, index: int) -> float:
-    """How much the text matrix enlarges the font's nominal size."""
+    """Return the factor by which the text matrix enlarges the font's nominal size."""
     matrix = raw.FS_MATRIX()
     if not raw.FPDFText_GetMatrix(textpage, index, ctypes.byref(matrix)):
         return 1.0
-    return max((matrix.c**2 + matrix.d**2) ** 0.5, 0.01)
+    return max(math.hypot(matrix.c, matrix.d), 0.01)
 
 
 def _is_bold(textpage: pdfium.PdfTextPage, index: int) -> bool:
@@ -93,14 +98,14 @@ def _is_bold(textpage: pdfium.PdfTextPage, index: int) -> bool:
     flags = ctypes.c_int()
     length = raw.FPDFText_GetFontInfo(textpage, index, buffer, 128, ctypes.byref(flags))
     name = buffer.value.lower() if 0 < length <= 128 else b""
-    return b"bold" in name or b"black" in name or raw.FPDFText_GetFontWeight(textpage, index) >= 650
+    return b"bold" in name or b"black" in name or raw.FPDFText_GetFontWeight(textpage, index) >= _BOLD_WEIGHT
 
 
-# --- paragraphs ---
+# --- paragraphs -------------------------------------------------------------------------------------------------------
 
 
 def body_size(pages: list[list[Line]]) -> float:
-    """The letter size of most of the text."""
+    """Return the font size of most of the text, in points."""
     sizes: Counter[float] = Counter()
     for lines in pages:
         for line in lines:
@@ -109,12 +114,14 @@ def body_size(pages: list[list[Line]]) -> float:
 
 
 def running_heads(pages: list[list[Line]], body: float) -> frozenset[str]:
-    """Lines at the edge of the page, not larger than the body, that come back on at least three pages and on a third of
-    all; their digits do not count."""
-    small = ([line for line in lines if line.at_edge and line.size < LARGER * body] for lines in pages)
+    """Return the keys of lines at the edge of the page, in body size, that recur on three pages and on a third of all.
+
+    Digits are ignored: page numbers recur too.
+    """
+    small = ([line for line in lines if line.at_edge and line.size < TITLE_RATIO * body] for lines in pages)
     counts = Counter(key for lines in small for key in {_key(line) for line in lines})
-    least = max(3, len(pages) // 3)
-    return frozenset(key for key, times in counts.items() if times >= least)
+    minimum = max(3, len(pages) // 3)
+    return frozenset(key for key, count in counts.items() if count >= minimum)
 
 
 def _key(line: Line) -> str:
@@ -122,14 +129,15 @@ def _key(line: Line) -> str:
 
 
 def is_running(line: Line, running: frozenset[str]) -> bool:
+    """Return True for a line that `running_heads` has recognised."""
     return line.at_edge and _key(line) in running
 
 
 def paragraphs(lines: list[Line], running: frozenset[str]) -> Iterator[list[Line]]:
+    """Group the lines of a page into paragraphs; every running head is one of its own."""
     paragraph: list[Line] = []
-    widest = max((line.right for line in lines), default=0.0)
     for line in lines:
-        if paragraph and not _continues(paragraph, line, running, widest):
+        if paragraph and not _continues(paragraph, line, running):
             yield paragraph
             paragraph = []
         paragraph.append(line)
@@ -137,61 +145,61 @@ def paragraphs(lines: list[Line], running: frozenset[str]) -> Iterator[list[Line
         yield paragraph
 
 
-def _continues(paragraph: list[Line], line: Line, running: frozenset[str], widest: float) -> bool:
-    """Whether a line belongs to the paragraph before it."""
+def _continues(paragraph: list[Line], line: Line, running: frozenset[str]) -> bool:
+    """Return True if a line belongs to the paragraph before it."""
     last = paragraph[-1]
     if is_running(last, running) or is_running(line, running):
         return False
     size = max(last.size, line.size, 1.0)
-    if _beside(last, line, size):  # a superscript, a change of font, a cell of a table
+    if _on_same_line(last, line, size):  # a superscript, a change of font, a cell of a table
         return True
     if BULLET.match(line.text):
         return False
     if abs(last.size - line.size) > 0.12 * size or (last.bold != line.bold and len(paragraph) == 1):
         return False
-    if sum(len(one.text) for one in paragraph) > _MAX_PARAGRAPH:
+    if sum(len(part.text) for part in paragraph) > _MAX_PARAGRAPH:
         return False
     step = last.bottom - line.bottom
     if step > 0:
-        return step < 1.75 * size and _overlap(paragraph, line) and not _ends(paragraph, last, line)
+        return step < 1.75 * size and _is_below(paragraph, line) and not _ends(paragraph, last, line)
     # A jump upwards is the next column: the sentence goes on if it has not ended.
     return not last.text.endswith(_SENTENCE_END) and line.text[:1].islower()
 
 
-def _beside(last: Line, line: Line, size: float) -> bool:
-    """Whether two pieces stand on one line: their heights overlap, and the second is to the right of the first."""
+def _on_same_line(last: Line, line: Line, size: float) -> bool:
+    """Return True if the heights of two parts overlap and the second is to the right of the first."""
     shared = min(last.top, line.top) - max(last.bottom, line.bottom)
     lower = min(last.top - last.bottom, line.top - line.bottom)
     return shared > 0.5 * max(lower, 0.1) and line.left > last.left and line.left > last.right - size
 
 
-def _overlap(paragraph: list[Line], line: Line) -> bool:
-    left = min(one.left for one in paragraph[-5:])
-    right = max(one.right for one in paragraph[-5:])
+def _is_below(paragraph: list[Line], line: Line) -> bool:
+    left = min(part.left for part in paragraph[-5:])
+    right = max(part.right for part in paragraph[-5:])
     return line.left < right and line.right > left
 
 
 def _ends(paragraph: list[Line], last: Line, line: Line) -> bool:
-    """A last line that stops short after a full stop, or a new line that is indented after one."""
+    """Return True if the last line ends a sentence and is short, or the new line is indented."""
     if not last.text.endswith(_SENTENCE_END):
         return False
-    right = max(one.right for one in paragraph)
+    right = max(part.right for part in paragraph)
     short = last.right < right - 0.15 * max(right - last.left, 1.0)
-    indented = line.left > min(one.left for one in paragraph) + 0.8 * line.size and len(paragraph) > 1
+    indented = line.left > min(part.left for part in paragraph) + 0.8 * line.size and len(paragraph) > 1
     return short or indented
 
 
 def join(paragraph: list[Line]) -> str:
-    """Lines to running text; PDFium marks a hyphen that it takes for a break of a word with U+0002 or U+FFFE."""
+    """Join lines into running text, without the hyphens of broken words."""
     text = ""
     last: Line | None = None
     for line in paragraph:
-        if text.endswith(_BREAKS):
+        if text.endswith(_WORD_BREAKS):
             text = text[:-1] + line.text
-        elif last is not None and _beside(last, line, max(last.size, line.size, 1.0)):
+        elif last is not None and _on_same_line(last, line, max(last.size, line.size, 1.0)):
             gap = line.left - last.right
             text += ("\t" if gap > 1.5 * line.size else " " if gap > 0.15 * line.size else "") + line.text
         else:
             text += (" " if text else "") + line.text
         last = line
-    return text.translate(dict.fromkeys(map(ord, _BREAKS), "-"))
+    return text.translate(dict.fromkeys(map(ord, _WORD_BREAKS), "-"))

@@ -20,37 +20,37 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import Rejected
 from pipeline.parse.findings import Findings
-from pipeline.parse.readers.office import package_facts
+from pipeline.parse.readers.office import read_properties
 from pipeline.parse.readers.text import decode
 
 _ROWS_PER_TABLE = 50
 _CHARS_PER_TABLE = 8000
 _MAX_CELL = 32_767
 _MAX_COLUMNS = 16_384
-#: calamine lays a sheet out as a full rectangle: above this many cells the sparse reader is used
+#: calamine allocates a sheet's full rectangle: above this many cells the sparse reader is used
 _DENSE_CELLS = 20_000_000
 _REFERENCE = re.compile(rb"<(?:\w+:)?c [^>]{0,200}?r=\"([A-Z]{1,3})([0-9]{1,7})\"")
 _PROTECTED = "The workbook is protected by a password; remove it and send the file again."
 _DELIMITERS = ",;\t|"
 
 
-def read_csv(file: BinaryIO, found: Findings) -> None:
-    """Read comma- or tab-separated values into Table elements."""
-    found.parser = "mailroom csv 1"
-    found.pages = 1
-    data = file.read(4 * found.limits.max_text_chars + 4)
+def read_csv(file: BinaryIO, findings: Findings) -> None:
+    """Read comma- or tab-separated values into Table elements. Raises TextLimitReached."""
+    findings.parser = "mailroom csv 1"
+    findings.pages = 1
+    data = file.read(4 * findings.limits.max_text_chars + 4)
     if file.read(1):
-        found.flags.add("truncated")
+        findings.flags.add("truncated")
     text = decode(data).replace("\0", "")
     csv.field_size_limit(1_000_000)
-    delimiter = "\t" if found.kind == "tsv" else sniff(text[:65536])
+    delimiter = "\t" if findings.kind == "tsv" else sniff(text[:65536])
     try:
-        add_rows(found, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 1)
+        add_rows(findings, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 1)
     except csv.Error:
         # An unbalanced quote puts the rest into one field: split the lines without quoting rules.
-        found.flags.add("malformed")
-        found.elements.clear()
-        add_rows(found, (line.split(delimiter) for line in text.splitlines()), 1)
+        findings.flags.add("malformed")
+        findings.elements.clear()
+        add_rows(findings, (line.split(delimiter) for line in text.splitlines()), 1)
 
 
 def sniff(head: str) -> str:
@@ -61,60 +61,60 @@ def sniff(head: str) -> str:
     return best if scores[best] else max(_DELIMITERS, key=lambda d: sum(line.count(d) for line in lines))
 
 
-def read_xlsx(file: BinaryIO, found: Findings) -> None:
-    """Read an XLSX workbook, by the sparse reader if its rectangle is very large."""
-    package_facts(file, found)
-    found.pages = 0
+def read_xlsx(file: BinaryIO, findings: Findings) -> None:
+    """Read an XLSX workbook, by the sparse reader if a sheet's rectangle is very large. Raises Rejected."""
+    read_properties(file, findings)
+    findings.pages = 0
     if _is_sparse(file):
-        _read_sparse(file, found)
+        _read_sparse(file, findings)
     else:
-        read_workbook(file, found)
+        read_workbook(file, findings)
 
 
-def read_workbook(file: BinaryIO, found: Findings) -> None:
-    """Read any workbook that calamine supports, sheet by sheet. Raises Rejected."""
+def read_workbook(file: BinaryIO, findings: Findings) -> None:
+    """Read a workbook that calamine supports (XLSX, XLSB, XLS, ODS), sheet by sheet. Raises Rejected."""
     from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
 
-    found.parser = f"calamine {version('python-calamine')}"
+    findings.parser = f"calamine {version('python-calamine')}"
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(file.read()))
     except PasswordError as error:
         raise Rejected("encrypted", _PROTECTED) from error
     except CalamineError as error:
-        return _read_otherwise(file, found, error)
+        return _read_without_calamine(file, findings, error)
     sheets = [s for s in book.sheets_metadata if s.typ == SheetTypeEnum.WorkSheet]
-    _check_count(len(sheets), found)
+    _check_count(len(sheets), findings)
     for number, sheet in enumerate(sheets, 1):
-        found.pages = number
+        findings.pages = number
         try:
             rows = book.get_sheet_by_name(sheet.name).iter_rows()
         except CalamineError:
-            found.flags.add("sheet-unreadable")
+            findings.flags.add("sheet-unreadable")
             continue
-        _add_sheet(found, sheet.name, rows, number)
+        _add_sheet(findings, sheet.name, rows, number)
 
 
-def _read_otherwise(file: BinaryIO, found: Findings, error: Exception) -> None:
-    """Read what calamine cannot: worksheets from before 1993 and protected ones by xlrd, unusual packages by openpyxl."""
-    if found.kind == "xls":
-        return _read_old(file, found)
-    if found.kind == "xlsx":
-        return _read_sparse(file, found)
+def _read_without_calamine(file: BinaryIO, findings: Findings, error: Exception) -> None:
+    """Read old (before 1993) and protected worksheets by xlrd, unusual packages by openpyxl. Raises Rejected."""
+    if findings.kind == "xls":
+        return _read_old(file, findings)
+    if findings.kind == "xlsx":
+        return _read_sparse(file, findings)
     raise _damaged() from error
 
 
-def _read_old(file: BinaryIO, found: Findings) -> None:
+def _read_old(file: BinaryIO, findings: Findings) -> None:
     import xlrd
 
-    found.parser = f"xlrd {version('xlrd')}"
+    findings.parser = f"xlrd {version('xlrd')}"
     file.seek(0)
     try:
-        with Path(os.devnull).open("w") as nowhere:
-            book = xlrd.open_workbook(file_contents=file.read(), on_demand=True, logfile=nowhere)
-            _check_count(book.nsheets, found)
+        with Path(os.devnull).open("w") as log:
+            book = xlrd.open_workbook(file_contents=file.read(), on_demand=True, logfile=log)
+            _check_count(book.nsheets, findings)
             for number, sheet in enumerate(book.sheets(), 1):
-                found.pages = number
-                _add_sheet(found, sheet.name, (sheet.row_values(i) for i in range(sheet.nrows)), number)
+                findings.pages = number
+                _add_sheet(findings, sheet.name, (sheet.row_values(i) for i in range(sheet.nrows)), number)
     except (xlrd.XLRDError, xlrd.compdoc.CompDocError) as error:
         if "encrypt" in str(error).lower() or "password" in str(error).lower():
             raise Rejected("encrypted", _PROTECTED) from error
@@ -127,41 +127,41 @@ def _damaged() -> Rejected:
     return Rejected("damaged", "The workbook cannot be read; open it in its own program and save it anew.")
 
 
-def _check_count(sheets: int, found: Findings) -> None:
-    if sheets > found.limits.max_pages:
-        raise Rejected("too-many-pages", f"The workbook has {sheets} sheets; the limit is {found.limits.max_pages}.")
+def _check_count(sheets: int, findings: Findings) -> None:
+    if sheets > findings.limits.max_pages:
+        raise Rejected("too-many-pages", f"The workbook has {sheets} sheets; the limit is {findings.limits.max_pages}.")
 
 
-def _add_sheet(found: Findings, name: str, rows: Iterable[Sequence[Any]], number: int) -> None:
-    before = len(found.elements)
-    found.add("Title", name, number, 0)
-    add_rows(found, rows, number)
-    if len(found.elements) == before + 1:
-        dropped = found.elements.pop()  # the name alone is not text worth indexing
-        found.characters -= len(dropped[1])
+def _add_sheet(findings: Findings, name: str, rows: Iterable[Sequence[Any]], number: int) -> None:
+    before = len(findings.elements)
+    findings.add("Title", name, number, 0)
+    add_rows(findings, rows, number)
+    if len(findings.elements) == before + 1:
+        title = findings.elements.pop()  # the name alone is not text worth indexing
+        findings.characters -= len(title.text)
 
 
-def add_rows(found: Findings, rows: Iterable[Sequence[Any]], page: int | None) -> None:
-    """Add blocks of rows as Table elements: cells joined by " | ", and HTML."""
+def add_rows(findings: Findings, rows: Iterable[Sequence[Any]], page: int | None) -> None:
+    """Add blocks of rows as Table elements: the cells joined by " | ", and as HTML. Raises TextLimitReached."""
     block: list[list[str]] = []
     characters = cells = 0
     for row in rows:
-        values = _values(row)
+        values = _row_texts(row)
         if not any(values):
             continue
         cells += len(values)
         characters += sum(map(len, values))
         block.append(values)
         if len(block) >= _ROWS_PER_TABLE or characters >= _CHARS_PER_TABLE:
-            _add_table(found, block, page)
+            _add_table(findings, block, page)
             block, characters = [], 0
-        if cells > found.limits.max_cells:
-            found.flags.add("truncated")
+        if cells > findings.limits.max_cells:
+            findings.flags.add("truncated")
             break
-    _add_table(found, block, page)
+    _add_table(findings, block, page)
 
 
-def _values(row: Sequence[Any]) -> list[str]:
+def _row_texts(row: Sequence[Any]) -> list[str]:
     values = [_cell(value) for value in row[:_MAX_COLUMNS]]
     while values and not values[-1]:
         values.pop()
@@ -180,12 +180,12 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)[:_MAX_CELL]
 
 
-def _add_table(found: Findings, block: list[list[str]], page: int | None) -> None:
+def _add_table(findings: Findings, block: list[list[str]], page: int | None) -> None:
     if not block:
         return
     text = "\n".join(" | ".join(values) for values in block)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(v)}</td>" for v in values) + "</tr>" for values in block)
-    found.add("Table", text, page, None, f"<table>{body}</table>")
+    findings.add("Table", text, page, None, f"<table>{body}</table>")
 
 
 def _is_sparse(file: BinaryIO) -> bool:
@@ -216,24 +216,24 @@ def _column(letters: bytes) -> int:
     return number
 
 
-def _read_sparse(file: BinaryIO, found: Findings) -> None:
+def _read_sparse(file: BinaryIO, findings: Findings) -> None:
     """Read row by row with openpyxl, which does not allocate the rectangle."""
     import openpyxl
 
-    found.parser = f"openpyxl {version('openpyxl')}"
+    findings.parser = f"openpyxl {version('openpyxl')}"
     file.seek(0)
     try:
         book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
     except (KeyError, ValueError, TypeError, openpyxl.utils.exceptions.InvalidFileException) as error:
         raise _damaged() from error
-    _check_count(len(book.worksheets), found)
+    _check_count(len(book.worksheets), findings)
     for number, sheet in enumerate(book.worksheets, 1):
-        found.pages = number
+        findings.pages = number
         sheet.reset_dimensions()
-        _add_sheet(found, sheet.title, _present(sheet, found), number)
+        _add_sheet(findings, sheet.title, _non_empty_rows(sheet), number)
 
 
-def _present(sheet: Any, found: Findings) -> Iterable[list[Any]]:
+def _non_empty_rows(sheet: Any) -> Iterable[list[Any]]:
     """Yield the values of non-empty cells, row by row."""
     for row in sheet.iter_rows():
         values = [cell.value for cell in row if cell.value is not None]

@@ -1,4 +1,4 @@
-"""Plain text: decode, cut at blank lines, name the pieces as unstructured does."""
+"""Plain text: decode it, split it at blank lines, and name the parts as unstructured does."""
 
 from __future__ import annotations
 
@@ -17,42 +17,50 @@ _BOMS = (
 )
 _BLANK = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 _BULLET = re.compile(r"^\s*(?:[-*+•‣▪◦·–]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+(?=\S)")
-_MAX_PIECE = 20_000
-_CLASSIFIED = 2000  # longer pieces are running text
+_MAX_PARAGRAPH = 20_000
+_MAX_TITLE = 2000  # anything longer is running text
 
 
-def read(file: BinaryIO, found: Findings) -> None:
-    found.parser = "mailroom text 1"
-    found.pages = 1
-    # A character has at most four bytes; what is over the text limit need not be decoded.
-    data = file.read(4 * found.limits.max_text_chars + 4)
+def read(file: BinaryIO, findings: Findings) -> None:
+    """Read a plain text up to the text limit. Raises TextLimitReached."""
+    findings.parser = "mailroom text 1"
+    findings.pages = 1
+    # A character has at most four bytes; bytes beyond the text limit need not be decoded.
+    data = file.read(4 * findings.limits.max_text_chars + 4)
     if file.read(1):
-        found.flags.add("truncated")
-    add_text(found, decode(data))
+        findings.flags.add("truncated")
+    add_text(findings, decode(data))
 
 
-def add_text(found: Findings, text: str, page: int | None = None, titles: bool = True) -> None:
-    """Paragraphs as elements; without ``titles`` a short line is only a line (OCR makes too many of them)."""
+def add_text(findings: Findings, text: str, page: int | None = None, titles: bool = True) -> None:
+    """Add the paragraphs of a text as elements.
+
+    Without ``titles`` a short line is not taken for a title: OCR yields too many of them.
+    """
     for paragraph in _BLANK.split(text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")):
-        for piece in _pieces(paragraph.strip("\n")):
-            name = category(piece)
-            found.add(name if titles or name != "Title" else "UncategorizedText", piece, page)
+        for part in _split_paragraph(paragraph.strip("\n")):
+            name = category(part)
+            findings.add(name if titles or name != "Title" else "UncategorizedText", part, page)
 
 
 def decode(data: bytes, declared: str | None = None) -> str:
-    """Text of bytes in an unknown encoding: byte order mark, the declared name, UTF-8, UTF-16 by its NULs, a guess."""
-    for mark, name in _BOMS:
+    """Return the text of bytes in an unknown encoding.
+
+    Tried in turn: byte order mark, UTF-16 and UTF-32 by their NULs, the ``declared`` encoding, UTF-8, a guess.
+    """
+    for mark, encoding in _BOMS:
         if data.startswith(mark):
-            return data.decode(name, "replace")
-    if data[:65536].count(0) > len(data[:65536]) * 0.1:  # NULs are valid UTF-8, but no text has so many
-        return data.decode(_wide_encoding(data[:65536]), "replace")
+            return data.decode(encoding, "replace")
+    head = data[:65536]
+    if head.count(0) > len(head) * 0.1:  # NULs are valid UTF-8, but no text has so many
+        return data.decode(_wide_encoding(head), "replace")
     for name in (declared, "utf-8"):
         try:
             if name and codecs.lookup(name).name not in ("utf-7", "idna", "punycode"):
                 return data.decode(name)
         except (LookupError, UnicodeDecodeError, ValueError):
             continue
-    return data.decode(_guess(data[:65536]), "replace")
+    return data.decode(_guess_encoding(head), "replace")
 
 
 def _wide_encoding(head: bytes) -> str:
@@ -61,11 +69,14 @@ def _wide_encoding(head: bytes) -> str:
     return "utf-16-be" if head[0::2].count(0) > head[1::2].count(0) else "utf-16-le"
 
 
-def _guess(head: bytes) -> str:
-    """For bytes that are no valid UTF-8. Western text with a few accents is Windows-1252 far more often than anything else."""
-    stray = head.decode("utf-8", "replace").count("\ufffd")
-    if stray * 200 < len(head) and len(head) > 1000:
-        return "utf-8"  # but for a few stray bytes
+def _guess_encoding(head: bytes) -> str:
+    """Guess the encoding of bytes that are not valid UTF-8.
+
+    Western text with a few accents is Windows-1252 far more often than anything else.
+    """
+    invalid = head.decode("utf-8", "replace").count("\ufffd")
+    if invalid * 200 < len(head) and len(head) > 1000:
+        return "utf-8"  # with a few invalid bytes
     if sum(byte > 127 for byte in head) * 5 < len(head):
         return "cp1252"
     from charset_normalizer import from_bytes
@@ -75,8 +86,8 @@ def _guess(head: bytes) -> str:
 
 
 def category(text: str) -> str:
-    """unstructured's name for a piece of plain text."""
-    if len(text) > _CLASSIFIED:
+    """Return unstructured's category for a part of a plain text."""
+    if len(text) > _MAX_TITLE:
         return "NarrativeText"
     if _BULLET.match(text):
         return "ListItem"
@@ -87,18 +98,18 @@ def category(text: str) -> str:
     return "Title" if "\n" not in text and is_possible_title(text) else "UncategorizedText"
 
 
-def _pieces(paragraph: str) -> list[str]:
-    """A list's items one by one; a paragraph beyond the limit in slices, so that no step is quadratic."""
-    if len(paragraph) > _MAX_PIECE:
-        return [paragraph[i : i + _MAX_PIECE] for i in range(0, len(paragraph), _MAX_PIECE)]
+def _split_paragraph(paragraph: str) -> list[str]:
+    """Split a list into its items, and a paragraph over the limit into slices, so that no step is quadratic."""
+    if len(paragraph) > _MAX_PARAGRAPH:
+        return [paragraph[i : i + _MAX_PARAGRAPH] for i in range(0, len(paragraph), _MAX_PARAGRAPH)]
     lines = paragraph.split("\n")
     if len(lines) > 1 and sum(1 for line in lines if _BULLET.match(line)) >= 2:
-        return _items(lines)
+        return _list_items(lines)
     return [paragraph] if paragraph.strip() else []
 
 
-def _items(lines: list[str]) -> list[str]:
-    """Each bullet with the lines that continue it."""
+def _list_items(lines: list[str]) -> list[str]:
+    """Join each bullet with the lines that continue it."""
     items: list[list[str]] = []
     for line in lines:
         if not items or _BULLET.match(line):
