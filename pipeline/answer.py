@@ -19,7 +19,6 @@ from pipeline.errors import Refused
 from pipeline.facets import Facet, Facets
 from pipeline.fuse import fuse, rerank_order
 from pipeline.gather import HitCollector, ResolvedHit
-from pipeline.ingest import passage_text
 from pipeline.ports import Embedder, Lexical, Reranker, Vectors
 from pipeline.query import Query, parse
 from pipeline.questions import (
@@ -49,7 +48,8 @@ NOT_FOUND = "Not found in your documents."
 
 
 class ReadableDocuments(Protocol):
-    """Finds the documents that a caller may read and counts their facets: see `indexes.catalogue.documents.DocumentStore`."""
+    """Finds the documents that a caller may read and counts their facets: see
+    `indexes.catalogue.documents.DocumentStore`."""
 
     def visible(self, caller: Caller, filters: Filters) -> DocumentNumbers:
         """Return the numbers of the searchable documents that the caller may read and that pass the filters."""
@@ -101,7 +101,8 @@ class Reranking:
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """The documents that a caller may read, and those of them that pass the filters: the same object without filters."""
+    """The documents that a caller may read, and those of them that pass the filters: the same object without
+    filters."""
 
     readable: DocumentNumbers
     allowed: DocumentNumbers
@@ -262,6 +263,6 @@ def _is_verbatim(quote: Quote, passage: Passage) -> bool:
 def _reranked(reranking: Reranking, query: str, hits: list[ResolvedHit]) -> list[ResolvedHit]:
     """Return the hits with the best ones reranked. The hit's score stays the fused one."""
     head, tail = hits[: reranking.passages], hits[reranking.passages :]
-    scores = reranking.reranker.scores(query, [passage_text(hit.chunk.heading, hit.chunk.text) for hit in head])
+    scores = reranking.reranker.scores(query, [hit.chunk.text_with_heading for hit in head])
     order = rerank_order([hit.hit.score for hit in head], scores.tolist())
     return [replace(head[i], scores={**head[i].scores, "rerank": float(scores[i])}) for i in order] + tail

@@ -1,7 +1,11 @@
-"""Stage outputs as bytes: JSON, versioned by their keys. Attachments are documents of their own and are left out."""
+"""Stage outputs as bytes: JSON, stored under keys that change with everything the output depends on.
+
+Attachments are documents of their own and are left out.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from typing import Any
@@ -9,32 +13,37 @@ from typing import Any
 from pipeline.documents import Element, Parsed, Prediction
 
 
+def cache_key(*parts: str) -> str:
+    """Return the key of a stage's output: SHA-256 over input, stage, and the digests of configuration and model."""
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
 def encode_parsed(parsed: Parsed) -> bytes:
-    """A parse result without its attachments."""
+    """Encode a parse result without its attachments."""
     values = asdict(parsed)
     del values["attachments"]
-    return _dump(values)
+    return _encode(values)
 
 
 def decode_parsed(payload: bytes) -> Parsed:
-    """The inverse of `encode_parsed`."""
+    """Invert `encode_parsed`."""
     values = json.loads(payload)
-    elements = tuple(Element(**{**each, "links": tuple(each["links"])}) for each in values.pop("elements"))
+    elements = tuple(Element(**{**element, "links": tuple(element["links"])}) for element in values.pop("elements"))
     for name in ("languages", "flags"):
         values[name] = tuple(values[name])
     return Parsed(elements=elements, **values)
 
 
 def encode_prediction(prediction: Prediction) -> bytes:
-    """Return a prediction in its stored form."""
-    return _dump(asdict(prediction))
+    """Encode a prediction."""
+    return _encode(asdict(prediction))
 
 
 def decode_prediction(payload: bytes) -> Prediction:
-    """The inverse of `encode_verdict`."""
+    """Invert `encode_prediction`."""
     values = json.loads(payload)
     return Prediction(**{**values, "also": tuple(values.get("also", ()))})
 
 
-def _dump(values: Any) -> bytes:
+def _encode(values: dict[str, Any]) -> bytes:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -1,8 +1,8 @@
 """The records of ingestion, all frozen. They import no other module of the project and hold no client and no lock.
 
-Vocabulary: a *document* is a tenant's content (one content hash, however often it arrived); an *arrival* is one delivery of it;
-a *content hash* is the SHA-256 of the bytes in lower-case hex; *elements* and *chunks* are as in unstructured.
-All times are UTC epoch seconds (float). All offsets are counted in characters, half open.
+Vocabulary: a *document* is a tenant's content (one content hash, however often it arrived); an *arrival* is one
+delivery of it; a *content hash* is the SHA-256 of the bytes in lower-case hex; *elements* and *chunks* are as in
+unstructured. All times are UTC epoch seconds (float). All offsets are counted in characters, half open.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Stage(StrEnum):
 
 
 class State(StrEnum):
-    """Where a document stands. All but ``PROCESSING`` are terminal."""
+    """The state of a document. All but ``PROCESSING`` are terminal."""
 
     PROCESSING = "processing"
     #: routed and searchable
     INDEXED = "indexed"
     #: a person decides: low confidence, no text, sensitive route, type mismatch. Searchable when it has text.
     REVIEW = "review"
-    #: rejected for a reason that is its own
+    #: rejected for a reason of its own
     FAILED = "failed"
     #: it killed or stalled its worker on every attempt
     QUARANTINED = "quarantined"
@@ -45,11 +45,11 @@ TERMINAL = frozenset(State) - {State.PROCESSING}
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One arrival of a content: where it came from and under which name.
+    """One delivery of a content: where it came from and under which name.
 
     ``source`` is a configured name ("tray", "api", a sub-folder's source); ``path`` the place inside it (a POSIX
     relative path for trays, the client's file name for uploads); ``access`` the principals that may read the document
-    ("*" means every key); ``labels`` free words attached by the tray's configuration; ``metadata`` small string facts.
+    ("*" means every key); ``labels`` free words from the tray's configuration; ``metadata`` short strings by name.
     """
 
     source: str
@@ -67,10 +67,11 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """A piece of a document as the parser saw it: unstructured's category, text, page and small facts.
+    """A piece of a document as the parser read it.
 
-    ``category``: Title, NarrativeText, ListItem, Table, Header, Footer, Image, PageBreak, UncategorizedText, EmailHeader ...
-    ``page`` counts from 1, or is None where the format has no pages. ``html`` holds a table's sanitised HTML.
+    ``category`` is unstructured's: Title, NarrativeText, ListItem, Table, Header, Footer, Image, PageBreak,
+    UncategorizedText, EmailHeader ... ``page`` counts from 1, or is None if the format has no pages. ``html`` is a
+    table's sanitised HTML.
     """
 
     category: str
@@ -83,11 +84,11 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What the parse stage made of the bytes.
+    """The parser's output for a document.
 
-    ``text_quality`` in 0..1 (share of characters in plausible words; 0 without text). ``flags`` are short words such as
-    "active-content", "macros", "ocr", "truncated", "mismatch", "external-links". ``attachments`` are (name, media type,
-    bytes) of an e-mail's parts, to be received as documents of their own. ``parser`` names program and version.
+    ``flags`` are short words such as "active-content", "macros", "ocr", "truncated", "mismatch", "external-links".
+    ``attachments`` are the parts of an e-mail that become documents of their own. ``parser`` names program and version.
+    ``text_quality`` is `text_quality.text_quality` of the text, set by the parse stage.
     """
 
     media_type: str
@@ -103,7 +104,7 @@ class Parsed:
 
     @property
     def text(self) -> str:
-        """All element texts joined by blank lines; the input of the classifier."""
+        """All element texts joined by blank lines: the input of the classifier, and what offsets refer to."""
         return "\n\n".join(e.text for e in self.elements if e.text)
 
 
@@ -118,9 +119,11 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingModel:
-    """A model of vectors that the catalogue keeps beside those of others. ``digest`` as `Embedder.digest`; ``model``: NAME@VERSION
-    or a folder; ``setting``: what `models.embedder` said when it came to serve; ``served_until``: epoch seconds, None for one
-    that never gave way to another."""
+    """An embedding model of which the catalogue stores vectors.
+
+    ``digest`` is `Embedder.digest`; ``model`` is NAME@VERSION or a folder; ``setting`` the value of `models.embedder`
+    when it became active; ``served_until`` when another model replaced it (epoch seconds), or None.
+    """
 
     digest: str
     model: str
@@ -133,7 +136,10 @@ class EmbeddingModel:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage that search returns. ``start`` and ``end`` are offsets into ``Parsed.text``; ``ordinal`` from 0."""
+    """A part of a document's text, as stored and indexed.
+
+    ``start`` and ``end`` are offsets into ``Parsed.text``; ``ordinal`` counts from 0.
+    """
 
     ordinal: int
     text: str
@@ -143,14 +149,19 @@ class Chunk:
     page_last: int | None = None
     heading: str | None = None
 
+    @property
+    def text_with_heading(self) -> str:
+        """The text to embed or rerank: the heading gives a short chunk the context that it lost when it was cut."""
+        return f"{self.heading}\n{self.text}" if self.heading and self.heading not in self.text else self.text
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The classifier's output. ``probability`` is calibrated; ``threshold`` is the label's own; ``confident`` compares them.
+    """The classifier's output: the label with its calibrated ``probability`` and its own ``threshold``.
 
-    ``model`` is "name@version"; ``digest`` the SHA-256 of its ONNX file. ``model_label`` is the model's own label if the
-    organisation's differs, ``taxonomy`` the id of the last taxonomy operation. ``also`` are further confident labels, from a
-    model with several labels per text; rules see them all.
+    ``model`` is "name@version"; ``digest`` the SHA-256 of its ONNX file. ``model_label`` is the model's own label if
+    the organisation's differs, ``taxonomy`` the id of the last taxonomy operation. ``also`` are further confident
+    labels, from a model with several labels per text; rules test all of them.
     """
 
     label: str
@@ -166,12 +177,16 @@ class Prediction:
 
     @property
     def confident(self) -> bool:
+        """True if the probability reaches the label's threshold."""
         return self.probability >= self.threshold
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a rule sends a document: ``kind`` "folder" or "webhook", ``target`` a folder template or an endpoint's name."""
+    """A place that a document is sent to.
+
+    ``kind`` is "folder" or "webhook", ``target`` a folder template or an endpoint's name.
+    """
 
     kind: str
     target: str
@@ -179,7 +194,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """The rules' proposal: the destinations, the names of the rules that fired, and why a person must decide (or None)."""
+    """The rules' proposal: destinations, the names of the matching rules, and why a person must decide, or None."""
 
     destinations: tuple[Destination, ...]
     rules: tuple[str, ...]
@@ -189,10 +204,10 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as the catalogue tells it.
+    """A document as stored in the catalogue.
 
-    ``id`` is an opaque string for people and the API; ``number`` a positive 31-bit integer for the indexes, never reused.
-    ``reason`` is an error code or a review reason, ``detail`` its sentence.
+    ``id`` is an opaque string for people and the API; ``number`` a positive 31-bit integer for the indexes, never
+    reused. ``reason`` is an error code or a review reason, ``detail`` its sentence.
     """
 
     id: str
@@ -227,7 +242,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a search tells of the document that a passage stands in; the fields are `Document`'s."""
+    """The fields of a `Document` that a search returns with each passage."""
 
     id: str
     number: int
@@ -240,7 +255,7 @@ class Head:
 
 
 class QueueName(StrEnum):
-    """A kind of worker: jobs of one queue are claimed by workers of that kind."""
+    """The queues of jobs; each kind of worker claims from one of them."""
 
     INGEST = "ingest"  # parse .. embed
     INDEX = "index"  # the one writer
@@ -252,9 +267,9 @@ class QueueName(StrEnum):
 class Job:
     """A leased piece of work on ``subject`` (a document's id; a plan's id in the queue RECLASSIFY).
 
-    ``stage`` is a Stage in the queues INGEST and INDEX, "deliver" or "apply"/"undo"/"compare" in the others. ``payload``
-    is small JSON. ``token`` is the fence: every write of the holder names it and affects nothing once the lease has
-    passed on. ``attempt`` (from 1) was counted before the work began.
+    ``stage`` is a Stage in the queues INGEST and INDEX, "deliver" or "apply"/"undo"/"compare" in the others.
+    ``payload`` is small JSON. ``token`` is the fence: every write names it and has no effect once another worker has
+    taken over. ``attempt`` (from 1) was counted before the work began.
     """
 
     id: str
@@ -269,7 +284,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A document found inside another (a mail's attachment), its bytes already stored under ``content_hash``."""
+    """A document inside another one (a mail's attachment); its bytes are already stored under ``content_hash``."""
 
     content_hash: str
     size: int
@@ -278,13 +293,13 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All that a stage changes, committed in one transaction under the job's fence.
+    """Everything that a stage changes, committed in one transaction under the job's fence.
 
     ``data`` goes into the decision record. ``document`` maps column names of Document to new values. ``result`` is the
     cached output as (key, payload). ``chunks`` replace the document's chunks (and drop their vectors); ``vectors`` is a
-    float32 array of shape (number of chunks, dimension) made by the embedder of digest ``embedder``. ``deliveries``
-    become jobs of the queue DELIVER. Exactly one of ``next_stage`` and ``state`` is set: where the document goes next, or
-    the terminal state it has reached (with ``reason`` a code and ``detail`` its sentence).
+    float32 array of shape (number of chunks, dimension) from the embedder with digest ``embedder``. ``deliveries``
+    become jobs of the queue DELIVER. Exactly one of ``next_stage`` and ``state`` is set: where the document goes next,
+    or the terminal state that it has reached (with ``reason`` a code and ``detail`` its sentence).
     """
 
     stage: str
@@ -304,7 +319,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A line of the decision record: what was decided at ``stage``, by which versions, with which outcome."""
+    """An entry of the decision record: what was decided at ``stage``, by which versions, with which outcome."""
 
     document_id: str
     at: float

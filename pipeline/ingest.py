@@ -1,21 +1,20 @@
-"""THE PATH IN. What happens to a document, readable top to bottom.
+"""THE PATH IN. What happens to a document, readable from top to bottom.
 
-`PATH` is the whole of it: receive (done by whoever took the bytes in) -> parse -> chunk -> classify -> route -> embed
--> index (done by the one writer). `Ingest.run` is the engine: it takes a claimed job, calls the job's stage, commits
-the outcome under the job's fence and goes on with the next stage while the queue stays the same.
+`PATH` is the whole of it: receive (by whoever accepts the bytes) -> parse -> chunk -> classify -> route -> embed ->
+index (by the one writer). `Ingest.run` is the engine: it takes a claimed job, calls the job's stage, commits the
+outcome under the job's fence and continues with the next stage while the queue stays the same.
 
-A stage that repeats finds its own output: parse results and predictions under
-hash(input, stage, configuration, model digest), chunks and vectors in the document's rows. Changing the chunker thus
-redoes only what follows it.
+What a stage produced is in the `StageContext` of the next one. A stage that is repeated, after a crash or a retry,
+finds its earlier output: parse results and predictions under hash(input, stage, configuration, model digest), chunks
+and vectors in the document's rows. Changing the chunker thus repeats only what follows it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -24,8 +23,7 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.chunk import chunk
-from pipeline.classify import text_quality
-from pipeline.codec import decode_parsed, decode_prediction, encode_parsed, encode_prediction
+from pipeline.codec import cache_key, decode_parsed, decode_prediction, encode_parsed, encode_prediction
 from pipeline.documents import (
     Arrival,
     Child,
@@ -42,20 +40,23 @@ from pipeline.documents import (
 from pipeline.errors import MailroomError, Misconfigured, Rejected, Unavailable
 from pipeline.faults import fault
 from pipeline.ports import Blobs, Classifier, Embedder, Parser
-from pipeline.route import route
+from pipeline.route import review_detail, route
 from pipeline.rules import Rules
+from pipeline.text_quality import text_quality
 
 log = logging.getLogger(__name__)
 
-#: Mails inside mails: an attachment found deeper than this is named in a flag and not taken out.
+#: Attachments nested more deeply (mails inside mails) are not extracted; a flag says so.
 MAX_NESTING = 5
+#: The document's columns if no classifier can be used.
+NO_PREDICTION: Mapping[str, object] = {"label": None, "probability": None, "model": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The engine's numbers. Seconds, counts, and a floor in 0..1 under which a text is not readable.
+    """The engine's limits: counts, seconds, bytes, and the text quality (0.0 to 1.0) under which a text is unreadable.
 
-    ``trays`` names the sources that are watched folders: what fails there goes to the folder's ``failed/``.
+    ``trays`` are the sources that are watched folders: a file that fails there is copied to the folder's ``failed/``.
     """
 
     max_attempts: int = 3
@@ -66,37 +67,42 @@ class Policy:
 
 
 class Documents(Protocol):
-    """What the stages read of the catalogue's documents: see `indexes.catalogue.documents.DocumentStore`."""
+    """Reads documents: see `indexes.catalogue.documents.DocumentStore`."""
 
-    def get(self, document_id: str) -> Document: ...
+    def get(self, document_id: str) -> Document:
+        """Return the document. Raises Refused("not-found")."""
 
 
-class StoredChunks(Protocol):
-    """What the stages read of earlier outputs: see `indexes.catalogue.chunks.ChunkStore`."""
+class StoredOutputs(Protocol):
+    """Reads what earlier runs of the stages produced: see `indexes.catalogue.chunks.ChunkStore`."""
 
-    def of_document(
-        self, document_number: int, embedder: str | None = None
-    ) -> tuple[list[Chunk], np.ndarray | None]: ...
+    def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
+        """Return the document's chunks, and the vectors that ``embedder`` (a digest) computed for them, or None."""
 
-    def result(self, key: str) -> bytes | None: ...
+    def result(self, key: str) -> bytes | None:
+        """Return the cached result, or None."""
 
 
 class Jobs(Protocol):
-    """What the engine does to a job under its lease: see `indexes.catalogue.jobs.JobStore`."""
+    """Ends a stage of a leased job: see `indexes.catalogue.jobs.JobStore`."""
 
-    def commit(self, job: Job, outcome: Outcome, keep: bool = False, seconds: float = 0.0) -> Job | None: ...
+    def commit(self, job: Job, outcome: Outcome, keep: bool = False, seconds: float = 0.0) -> Job | None:
+        """Store the outcome under the job's fence; return the job's next state, or None if the lease was lost."""
 
-    def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool: ...
+    def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool:
+        """Give the job back, due in ``delay`` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the stages work with, built once per process. ``classifier`` gives the one in force, which may change between
-    two documents, or None where its model cannot be used: then documents go to review and ingestion goes on. ``embedder``
-    gives the one in force, too."""
+    """What the stages work with, built once per process.
+
+    ``classifier`` returns the active classifier, which may change between two documents, or None if its model cannot be
+    used: then documents go to review and ingestion continues. ``embedder`` returns the active embedder.
+    """
 
     documents: Documents
-    chunks: StoredChunks
+    chunks: StoredOutputs
     jobs: Jobs
     blobs: Blobs
     parser: Parser
@@ -106,215 +112,214 @@ class Tools:
     policy: Policy
 
 
-class Pass:
-    """One document on its way under one lease; keeps what a stage made for the next, so that it is not read back. Its
-    classifier is asked for once: a promotion meanwhile is for the next document."""
+class StageContext:
+    """One document under one lease: what the stages produced so far in this run, for the stages that follow.
+
+    ``new_chunks`` are chunks that this run stored, which therefore have no vectors yet; None if it stored none. The
+    classifier is looked up once: a promotion in the meantime applies to the next document.
+    """
 
     def __init__(self, tools: Tools, document: Document) -> None:
         self.tools = tools
         self.document = document
-
-    @cached_property
-    def parse_key(self) -> str:
-        suffix = PurePosixPath(self.document.name).suffix.lower()
-        return cache_key(self.document.content_hash, Stage.PARSE, self.tools.parser.digest, suffix)
+        self.new_chunks: tuple[Chunk, ...] | None = None
+        suffix = PurePosixPath(document.name).suffix.lower()
+        self.parse_key = cache_key(document.content_hash, Stage.PARSE, tools.parser.digest, suffix)
 
     @cached_property
     def parsed(self) -> Parsed:
+        """The parse result with its text quality: the stored one, or a new one."""
         payload = self.tools.chunks.result(self.parse_key)
-        return decode_parsed(payload) if payload is not None else self.parse_bytes()
+        if payload is not None:
+            return decode_parsed(payload)
+        with self.tools.blobs.open(self.document.content_hash) as content:
+            parsed = self.tools.parser.parse(content, self.document.name)
+        return replace(parsed, text_quality=text_quality(parsed.text))
 
     @cached_property
     def classifier(self) -> Classifier | None:
+        """The active classifier, if its model can be used."""
         return self.tools.classifier()
 
     @cached_property
     def prediction(self) -> tuple[str, Prediction] | None:
-        """Return the prediction, stored or new, and the key it is stored under; None without a classifier."""
+        """The key and the prediction, stored or new; None without a classifier."""
         if self.classifier is None:
             return None
         key = cache_key(self.parse_key, Stage.CLASSIFY, self.classifier.digest)
         payload = self.tools.chunks.result(key)
-        return key, decode_prediction(payload) if payload is not None else self.classifier.classify([self.parsed.text])[
-            0
-        ]
-
-    @cached_property
-    def quality(self) -> float:
-        return text_quality(self.parsed.text)
-
-    def parse_bytes(self) -> Parsed:
-        with self.tools.blobs.open(self.document.content_hash) as content:
-            return self.tools.parser.parse(content, self.document.name)
+        if payload is not None:
+            return key, decode_prediction(payload)
+        (prediction,) = self.classifier.classify([self.parsed.text])
+        return key, prediction
 
 
-def parse(work: Pass) -> Outcome:
-    """Bytes to elements. Attachments of a mail become documents of their own."""
-    payload = work.tools.chunks.result(work.parse_key)
-    if payload is None:
-        work.parsed = work.parse_bytes()
-        payload = encode_parsed(work.parsed)
-    parsed = work.parsed
-    children, too_deep = _children(work)
+def parse_stage(context: StageContext) -> Outcome:
+    """Parse bytes to elements. Attachments of a mail become documents of their own."""
+    parsed = context.parsed
+    children, too_deep = _children(context)
     flags = (*parsed.flags, "attachments-too-deep") if too_deep else parsed.flags
-    document = {
-        "media_type": parsed.media_type,
-        "title": parsed.title,
-        "pages": parsed.pages,
-        "languages": parsed.languages,
-        "flags": flags,
-        "metadata": {**work.document.metadata, **parsed.metadata},
-        "reason": None,
-        "detail": None,
-    }
-    data = {
-        "parser": parsed.parser,
-        "media_type": parsed.media_type,
-        "pages": parsed.pages,
-        "elements": len(parsed.elements),
-        "text_quality": round(work.quality, 3),
-        "flags": list(flags),
-        "attachments": [child.arrival.name for child in children],
-    }
-    outcome = {"data": data, "document": document, "result": (work.parse_key, payload), "children": children}
-    if work.quality < work.tools.policy.readable_floor:
-        # An unreadable page is never classified: its neighbours' metadata would be guessed onto it.
-        detail = _unreadable_detail(flags)
-        return Outcome(Stage.PARSE, **outcome, chunks=(), state=State.REVIEW, reason="no-text", detail=detail)
-    return Outcome(Stage.PARSE, **outcome, next_stage=Stage.CHUNK)
+    outcome = Outcome(
+        Stage.PARSE,
+        data={
+            "parser": parsed.parser,
+            "media_type": parsed.media_type,
+            "pages": parsed.pages,
+            "elements": len(parsed.elements),
+            "text_quality": round(parsed.text_quality, 3),
+            "flags": list(flags),
+            "attachments": [child.arrival.name for child in children],
+        },
+        document={
+            "media_type": parsed.media_type,
+            "title": parsed.title,
+            "pages": parsed.pages,
+            "languages": parsed.languages,
+            "flags": flags,
+            "metadata": {**context.document.metadata, **parsed.metadata},
+            "reason": None,
+            "detail": None,
+        },
+        result=(context.parse_key, encode_parsed(parsed)),
+        children=children,
+        next_stage=Stage.CHUNK,
+    )
+    if parsed.text_quality >= context.tools.policy.readable_floor:
+        return outcome
+    # An unreadable page is never classified: the classifier would guess.
+    detail = _unreadable_detail(flags)
+    return replace(outcome, chunks=(), next_stage=None, state=State.REVIEW, reason="no-text", detail=detail)
 
 
-def cut(work: Pass) -> Outcome:
-    """Elements to passages."""
-    chunks = chunk(work.parsed)
-    stored, _ = work.tools.chunks.of_document(work.document.number)
+def chunk_stage(context: StageContext) -> Outcome:
+    """Cut elements into chunks. Chunks that the document has already are kept, with their vectors."""
+    chunks = chunk(context.parsed)
+    was_chunked = context.document.chunks is not None
+    if not was_chunked or tuple(context.tools.chunks.of_document(context.document.number)[0]) != chunks:
+        context.new_chunks = chunks
     return Outcome(
         Stage.CHUNK,
         data={"chunks": len(chunks)},
         document={"chunks": len(chunks)},
-        chunks=None if tuple(stored) == chunks else chunks,
+        chunks=context.new_chunks,
         next_stage=Stage.CLASSIFY,
     )
 
 
-def classify(work: Pass) -> Outcome:
-    """Turn text into a calibrated prediction."""
-    if work.prediction is None:
+def classify_stage(context: StageContext) -> Outcome:
+    """Predict the label, with a calibrated probability."""
+    if context.prediction is None:
         data = {"prediction": None, "why": "bad-model"}
         return Outcome(Stage.CLASSIFY, data=data, document=NO_PREDICTION, next_stage=Stage.ROUTE)
-    key, prediction = work.prediction
+    key, prediction = context.prediction
     return Outcome(
         Stage.CLASSIFY,
-        data=prediction_facts(prediction),
-        document=_judged(prediction),
+        data=prediction_data(prediction),
+        document=_prediction_columns(prediction),
         result=(key, encode_prediction(prediction)),
         next_stage=Stage.ROUTE,
     )
 
 
-#: The document's columns where no classifier could be asked.
-NO_PREDICTION = {"label": None, "probability": None, "model": None}
-
-
-def _judged(prediction: Prediction | None) -> Mapping[str, object]:
-    """Return a prediction as values of the document's columns."""
-    if prediction is None:
-        return NO_PREDICTION
-    return {"label": prediction.label, "probability": prediction.probability, "model": prediction.model}
-
-
-def send(work: Pass) -> Outcome:
-    """Turn prediction and rules into destinations or a review."""
-    document, parsed = work.document, work.parsed
-    prediction = work.prediction[1] if work.prediction else None
-    if any(getattr(document, name) != value for name, value in _judged(prediction).items()):
-        # Judged in an earlier attempt, and another version was promoted since: the document is judged again, since
-        # what it is called and where it goes must come from the same version.
+def route_stage(context: StageContext) -> Outcome:
+    """Apply the rules to the prediction: destinations, or a review."""
+    document, parsed = context.document, context.parsed
+    prediction = context.prediction[1] if context.prediction else None
+    if any(getattr(document, name) != value for name, value in _prediction_columns(prediction).items()):
+        # An earlier attempt classified it and another version was promoted since. It is classified again, since label
+        # and destinations must come from the same version.
         return Outcome(Stage.ROUTE, data={"again": "classify"}, next_stage=Stage.CLASSIFY)
-    routing = route(work.tools.rules, prediction, document, parsed.text, document.metadata)
-    deliveries = () if routing.review_reason else routing.destinations
-    data = {
-        "rules": list(routing.rules),
-        "rules_digest": routing.rules_digest,
-        "destinations": [f"{d.kind}:{d.target}" for d in routing.destinations],
-        "review": routing.review_reason,
-    }
-    detail = None
-    if routing.review_reason:
-        detail = review_detail(document, routing.review_reason)
+    routing = route(context.tools.rules, prediction, document, parsed.text, document.metadata)
+    reason = routing.review_reason
     return Outcome(
         Stage.ROUTE,
-        data=data,
-        document={"rules": routing.rules, "reason": routing.review_reason, "detail": detail},
-        deliveries=deliveries,
+        data={
+            "rules": list(routing.rules),
+            "rules_digest": routing.rules_digest,
+            "destinations": [f"{d.kind}:{d.target}" for d in routing.destinations],
+            "review": reason,
+        },
+        document={
+            "rules": routing.rules,
+            "reason": reason,
+            "detail": review_detail(document, reason) if reason else None,
+        },
+        deliveries=() if reason else routing.destinations,
         next_stage=Stage.EMBED,
     )
 
 
-def embed(work: Pass) -> Outcome:
-    """Passages to vectors."""
-    embedder = work.tools.embedder()
-    chunks, vectors = work.tools.chunks.of_document(work.document.number, embedder.digest)
-    fresh = vectors is None
-    if fresh:
-        vectors = embedder.embed([passage_text(c.heading, c.text) for c in chunks])
+def embed_stage(context: StageContext) -> Outcome:
+    """Compute the chunks' vectors, unless the same embedder has computed them already."""
+    embedder = context.tools.embedder()
+    chunks: Sequence[Chunk]
+    if context.new_chunks is not None:
+        chunks, stored = context.new_chunks, None
+    else:
+        chunks, stored = context.tools.chunks.of_document(context.document.number, embedder.digest)
+    is_cached = stored is not None
     return Outcome(
         Stage.EMBED,
-        data={"embedder": embedder.name, "digest": embedder.digest, "vectors": len(chunks), "cached": not fresh},
-        vectors=vectors if fresh else None,
-        embedder=embedder.digest if fresh else None,
+        data={"embedder": embedder.name, "digest": embedder.digest, "vectors": len(chunks), "cached": is_cached},
+        vectors=None if is_cached else embedder.embed([chunk.text_with_heading for chunk in chunks]),
+        embedder=None if is_cached else embedder.digest,
         next_stage=Stage.INDEX,
     )
 
 
 #: The path in, as one table. RECEIVE comes before it (`DocumentStore.receive`), INDEX after it (the one writer).
-PATH: dict[Stage, Callable[[Pass], Outcome]] = {
-    Stage.PARSE: parse,
-    Stage.CHUNK: cut,
-    Stage.CLASSIFY: classify,
-    Stage.ROUTE: send,
-    Stage.EMBED: embed,
+PATH: dict[Stage, Callable[[StageContext], Outcome]] = {
+    Stage.PARSE: parse_stage,
+    Stage.CHUNK: chunk_stage,
+    Stage.CLASSIFY: classify_stage,
+    Stage.ROUTE: route_stage,
+    Stage.EMBED: embed_stage,
 }
 
 
 class Ingest:
-    """The engine. One instance per process; `run` is called with a job already claimed."""
+    """The engine. One instance per process; `run` is called with a claimed job."""
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools
 
     def run(self, job: Job) -> State | None:
-        """Bring the job's document through its stage and the following ones of this queue.
+        """Take the job's document through its stage and the following ones of this queue.
 
-        Returns the terminal state it reached, or None: handed on to the writer, given back for a retry, or the lease
-        was lost (then nothing was changed). Raises Misconfigured after giving the job back.
+        Return the terminal state that it reached, or None: passed on to the writer, given back for a retry, or the
+        lease was lost (then nothing was changed). Raises Misconfigured after giving the job back.
         """
-        job_store, policy = self.tools.jobs, self.tools.policy
-        work = Pass(self.tools, self.tools.documents.get(job.subject))
+        tools = self.tools
+        context = StageContext(tools, tools.documents.get(job.subject))
         while True:
-            outcome = self._attempt(work, job)
+            outcome = self._attempt(context, job)
             if outcome is None:
                 return None
             keep = outcome.next_stage in PATH
-            committed = job_store.commit(job, outcome, keep=keep, seconds=policy.lease_seconds)
+            committed = tools.jobs.commit(job, outcome, keep=keep, seconds=tools.policy.lease_seconds)
             if committed is None or not keep:
                 return outcome.state if committed is not None else None
             job = committed
-            work.document = self.tools.documents.get(job.subject)
+            # What was committed, without reading it back: only the holder of the lease changes these columns.
+            context.document = replace(context.document, **outcome.document, stage=Stage(job.stage))
 
-    def _attempt(self, work: Pass, job: Job) -> Outcome | None:
-        """The stage's outcome, or the outcome of its failure; None when the job was given back."""
+    def _attempt(self, context: StageContext, job: Job) -> Outcome | None:
+        """Return the stage's outcome, or that of its failure; None if the job was given back."""
         if job.attempt > self.tools.policy.max_attempts:
-            return self._quarantined(work, job)
+            detail = (
+                f"{job.stage} did not survive {self.tools.policy.max_attempts} attempts; look at the worker's log, "
+                f"then run `mailroom retry {job.subject}`."
+            )
+            return self._failed(context, job, State.QUARANTINED, "attempts-exhausted", detail)
         started = time.perf_counter()
         try:
-            fault(f"{job.stage}.before", work.document.name)
-            outcome = PATH[Stage(job.stage)](work)
-            fault(f"{job.stage}.after", work.document.name)
+            fault(f"{job.stage}.before", context.document.name)
+            outcome = PATH[Stage(job.stage)](context)
+            fault(f"{job.stage}.after", context.document.name)
             seconds = round(time.perf_counter() - started, 4)
             return replace(outcome, data={**outcome.data, "attempt": job.attempt, "seconds": seconds})
         except Rejected as error:
-            return self._failed(work, job, State.FAILED, error.code, error.detail)
+            return self._failed(context, job, State.FAILED, error.code, error.detail)
         except (Unavailable, Misconfigured) as error:
             self._give_back(job, error, counted=False)
             if isinstance(error, Misconfigured):
@@ -329,42 +334,27 @@ class Ingest:
         detail = error.detail if isinstance(error, MailroomError) else type(error).__name__
         self.tools.jobs.release(job, backoff(job.attempt), code, detail, counted=counted)
 
-    def _quarantined(self, work: Pass, job: Job) -> Outcome:
-        detail = (
-            f"{job.stage} did not survive {self.tools.policy.max_attempts} attempts; look at the worker's log, "
-            f"then run `mailroom retry {job.subject}`."
-        )
-        return self._failed(work, job, State.QUARANTINED, "attempts-exhausted", detail)
-
-    def _failed(self, work: Pass, job: Job, state: State, code: str, detail: str) -> Outcome:
-        tray = work.document.source in self.tools.policy.trays and work.document.parent is None
+    def _failed(self, context: StageContext, job: Job, state: State, code: str, detail: str) -> Outcome:
+        document = context.document
+        is_in_tray = document.source in self.tools.policy.trays and document.parent is None
         return Outcome(
-            job.stage,
+            Stage(job.stage),
             data={"error": code, "detail": detail, "attempt": job.attempt},
-            deliveries=(Destination("failed", work.document.source),) if tray else (),
+            deliveries=(Destination("failed", document.source),) if is_in_tray else (),
             state=state,
             reason=code,
             detail=detail,
         )
 
 
-def cache_key(*parts: str) -> str:
-    """The name of a stage's output: SHA-256 over (input, stage, configuration and model digests)."""
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
-
-
 def backoff(attempt: int) -> float:
-    """Seconds to wait before the next attempt: 1, 2, 4 ... 300, with jitter so that a herd spreads out."""
+    """Return the seconds until the next attempt: 1, 2, 4 ... 300, with jitter so that many jobs do not retry at
+    once."""
     return min(300.0, 2.0 ** min(attempt - 1, 9)) * random.uniform(0.5, 1.0)
 
 
-def passage_text(heading: str | None, text: str) -> str:
-    """What is embedded for a passage: its heading gives a short passage the context that it lost when it was cut."""
-    return f"{heading}\n{text}" if heading and heading not in text else text
-
-
-def prediction_facts(prediction: Prediction) -> dict[str, object]:
-    """Return the prediction as recorded in the decision record."""
+def prediction_data(prediction: Prediction) -> dict[str, object]:
+    """Return the prediction as it is written to the decision record."""
     return {
         "label": prediction.label,
         "probability": round(prediction.probability, 4),
@@ -380,18 +370,25 @@ def prediction_facts(prediction: Prediction) -> dict[str, object]:
     }
 
 
-def _children(work: Pass) -> tuple[tuple[Child, ...], bool]:
-    """The attachments as documents of their own, their bytes stored; and whether they were nested too deeply."""
-    depth = int(work.document.metadata.get("nesting", "0")) + 1
-    attachments = work.parsed.attachments
+def _prediction_columns(prediction: Prediction | None) -> Mapping[str, object]:
+    """Return a prediction as values of the document's columns."""
+    if prediction is None:
+        return NO_PREDICTION
+    return {"label": prediction.label, "probability": prediction.probability, "model": prediction.model}
+
+
+def _children(context: StageContext) -> tuple[tuple[Child, ...], bool]:
+    """Store the attachments' bytes; return the attachments as documents, and whether they are nested too deeply."""
+    depth = int(context.document.metadata.get("nesting", "0")) + 1
+    attachments = context.parsed.attachments
     if depth > MAX_NESTING:
         return (), bool(attachments)
-    return tuple(_child(work, a.name, a.content, depth) for a in attachments), False
+    return tuple(_child(context, a.name, a.content, depth) for a in attachments), False
 
 
-def _child(work: Pass, name: str, content: bytes, depth: int) -> Child:
-    document = work.document
-    content_hash, size = work.tools.blobs.put([content], work.tools.policy.max_attachment_bytes)
+def _child(context: StageContext, name: str, content: bytes, depth: int) -> Child:
+    document = context.document
+    content_hash, size = context.tools.blobs.put([content], context.tools.policy.max_attachment_bytes)
     arrival = Arrival(
         source=document.source,
         path=f"{document.path}/{PurePosixPath(name).name or 'attachment'}",
@@ -405,11 +402,6 @@ def _child(work: Pass, name: str, content: bytes, depth: int) -> Child:
 
 def _unreadable_detail(flags: tuple[str, ...]) -> str:
     if "needs-ocr" in flags:
-        return "The document is an image and no OCR program is installed; install tesseract-ocr, then run `mailroom retry`."
+        remedy = "install tesseract-ocr, then run `mailroom retry`."
+        return f"The document is an image and no OCR program is installed; {remedy}"
     return "The document has no readable text (an empty page, or a scan that OCR could not read); a person has to look."
-
-
-def review_detail(document: Document, reason: str) -> str:
-    if reason == "low-confidence" and document.probability is not None:
-        return f"The classifier proposes {document.label} at {document.probability:.2f}, which is under its threshold."
-    return f"A rule or a missing verdict asks for a person: {reason}."

@@ -35,7 +35,8 @@ class Parser(Protocol):
 
 
 class Classifier(Protocol):
-    """Turns texts into calibrated predictions. ``name`` is "name@version"; ``digest`` covers model and configuration."""
+    """Turns texts into calibrated predictions. ``name`` is "name@version"; ``digest`` covers model and
+    configuration."""
 
     name: str
     digest: str

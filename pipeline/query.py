@@ -11,9 +11,9 @@
     2026-01-01..2026-03-31     a date in this range; 2026-01 is the month
     PPR-9087  § 12.3           codes are found as they are written
 
-A word that occurs nowhere is matched with one or two letters changed. Mistakes raise Refused("bad-query") with the place:
-a quotation mark that is never closed, a field with nothing behind it, an unknown field, an invalid range, or more clauses
-than the limits. Everything else is a word; in a plain text (``plain=True``) nothing is syntax.
+A word that occurs nowhere is matched with one or two letters changed. Mistakes raise Refused("bad-query") with the
+place: a quotation mark that is never closed, a field with nothing behind it, an unknown field, an invalid range, or
+more clauses than the limits. Everything else is a word; in a plain text (``plain=True``) nothing is syntax.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class Query:
 
     @property
     def spelling(self) -> float:
-        """The share of clauses (0.0 to 1.0) that ask for an exact spelling rather than a meaning: codes, phrases, fields,
-        prefixes and ranges."""
+        """The share of clauses (0.0 to 1.0) that ask for an exact spelling rather than a meaning: codes, phrases,
+        fields, prefixes and ranges."""
         exact = [clause.code or clause.phrase or bool(clause.field) or clause.kind != "word" for clause in self.clauses]
         return sum(exact) / len(exact)
 
@@ -171,10 +171,8 @@ def _field(text: str, at: int) -> str:
             return name
     if match := _FIELD.match(text, at):
         names = " and ".join(f"{name}:" for name in FIELDS)
-        raise Refused(
-            "bad-query",
-            f"At character {at + 1}: there is no field {match[1]!r}; there are {names}. In quotation marks it is a word.",
-        )
+        known = f"there are {names}. In quotation marks it is a word."
+        raise Refused("bad-query", f"At character {at + 1}: there is no field {match[1]!r}; {known}")
     return ""
 
 

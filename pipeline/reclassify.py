@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.documents import Document, Event, Prediction, Routing, Stage, State
 from pipeline.errors import Refused
-from pipeline.ingest import review_detail
+from pipeline.route import review_detail
 from pipeline.taxonomy import Operation, called_today
 
 #: What a plan may change of a document; an item's old and new hold these keys.

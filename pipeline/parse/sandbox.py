@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import shutil
@@ -13,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.classify import text_quality
 from pipeline.documents import Parsed
 from pipeline.errors import MailroomError, Rejected
 from pipeline.parse.launch import Zygote
@@ -94,8 +92,7 @@ class SandboxedParser:
             self.peak_rss_kb = max(self.peak_rss_kb, child.rss_kb if child else 0)
             if receiver.complete:
                 untrusted, contents = receiver.answer()
-                parsed = to_parsed(untrusted, contents, self.limits)
-                return dataclasses.replace(parsed, text_quality=text_quality(parsed.text))
+                return to_parsed(untrusted, contents, self.limits)
         except Malformed as error:
             raise Rejected("crashed", "The parser's answer was malformed; look at the file by hand.") from error
         raise _failure(child, folder, self.limits)

@@ -33,7 +33,6 @@ from pipeline.answer import Finder
 from pipeline.chunk import chunk
 from pipeline.documents import Arrival, Outcome, QueueName, Stage, State
 from pipeline.evaluate import DEPTH, evaluate
-from pipeline.ingest import passage_text
 from pipeline.ports import Embedder
 from pipeline.questions import ADMINISTRATOR, SearchRequest
 from tests.benchmarks.public_collections import COLLECTIONS, SEED, Queries, TestCollection, load
@@ -192,7 +191,7 @@ def fill(mailroom: Mailroom, collection: TestCollection) -> None:
         chunks = chunk(parsed)
         outcome = Outcome(Stage.CHUNK, document={"title": parsed.title}, chunks=chunks, next_stage=Stage.EMBED)
         job = mailroom.catalogue.jobs.commit(job, outcome, keep=True, seconds=60)
-        vectors = mailroom.embedder.embed([passage_text(c.heading, c.text) for c in chunks])
+        vectors = mailroom.embedder.embed([chunk.text_with_heading for chunk in chunks])
         outcome = Outcome(Stage.EMBED, vectors=vectors, embedder=mailroom.embedder.digest, state=State.INDEXED)
         mailroom.catalogue.jobs.commit(job, outcome)
 

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from indexes.catalogue.catalogue import Catalogue
-from pipeline.codec import encode_parsed
+from pipeline.codec import cache_key, encode_parsed
 from pipeline.documents import (
     Arrival,
     Chunk,
@@ -20,7 +20,6 @@ from pipeline.documents import (
     Stage,
     State,
 )
-from pipeline.ingest import cache_key
 from pipeline.ports import Blobs
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from pipeline.documents import EmbeddingModel
 from pipeline.errors import MailroomError
 from pipeline.faults import fault
-from pipeline.ingest import passage_text
 from workers.services.active_embedder import Embedders
 from workers.services.rebuild import SideIndex, folder_of, is_ready
 
@@ -63,7 +62,7 @@ class Embedding(Thread):
             return False
         embedder, catalogue = self._embedders.load(self.model), self._catalogue
         chunks, _ = catalogue.chunks.of_document(number)
-        texts = [passage_text(chunk.heading, chunk.text) for chunk in chunks]
+        texts = [chunk.text_with_heading for chunk in chunks]
         rows = []
         for start in range(0, len(texts), PASSAGES):
             rows.extend(embedder.embed(texts[start : start + PASSAGES]))

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.taxonomy import read_operations
-from pipeline.codec import decode_prediction
+from pipeline.codec import cache_key, decode_prediction
 from pipeline.documents import Document, Job, Parsed, Prediction, QueueName, Routing, Stage
 from pipeline.errors import MailroomError, Misconfigured, Refused, Unavailable
-from pipeline.ingest import backoff, cache_key
+from pipeline.ingest import backoff
 from pipeline.ports import Classifier
 from pipeline.questions import ADMINISTRATOR, Filters
 from pipeline.reclassify import by_person, delivered, difference, eligible, standing_decision

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.classify import OnnxClassifier, encode, seen
+from pipeline.classify import OnnxClassifier, encode, visible_parts
 from pipeline.documents import Element, Parsed
 from pipeline.why import AGAINST, FOR, influences, page_at
 from tests.support.tiny import make_classifier
@@ -74,7 +74,7 @@ def test_the_window_is_what_was_encoded(classifier: OnnxClassifier, count: int) 
     tokenizer = classifier._model.tokenizer
     words = ("invoice", "total", "dear", "regards", "other")
     text = " ".join(words[n * n % 5] for n in range(count))
-    shown = " ".join(text[start:end] for start, end in seen(tokenizer, text, 40))
+    shown = " ".join(text[start:end] for start, end in visible_parts(tokenizer, text, 40))
     assert tokenizer.encode(shown).ids == encode(tokenizer, [text], 40)[0]
 
 
