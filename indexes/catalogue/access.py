@@ -1,122 +1,119 @@
-"""The ports Rules and Groups over SQL: access lists of sources, folders and documents; who is in which group."""
+"""Access rules of sources, folders and documents, and groups of principals."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
-from indexes.catalogue.database import Database
+from indexes.catalogue.database import Database, bump_visibility
 from indexes.catalogue.scopes import ensure, find, insert_new, link_document
 from indexes.catalogue.tables import access, access_rules, document_scopes, documents, group_members, scopes
 from pipeline.access import EVERYONE, Effect, Origin, Rule, Scope, groups_of
 from pipeline.documents import State
 from pipeline.errors import Refused
 
-#: Characters of a principal's name.
-LONGEST = 200
+#: Characters of a principal's name at most.
+MAX_PRINCIPAL = 200
 
 
 class RuleStore:
-    """Access rules of sources, folders and documents, as `pipeline.access` evaluates them. A change holds from the next query
-    on, in every process."""
+    """Access rules of sources, folders and documents, as `pipeline.access` evaluates them. Every change raises the
+    visibility version, so that it holds from the next query on, in every process."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     def add(self, rule: Rule, tenant: str = "default") -> bool:
-        """False where it was there already. Refused("not-found") for an unknown document, Refused("bad-request") for a
-        principal that cannot be one."""
-        checked(rule.principal)
+        """Add a rule; return False if it exists already. Raises Refused: "not-found" for an unknown document,
+        "bad-request" for an invalid principal."""
+        valid_principal(rule.principal)
         with self.database.write() as connection:
             if rule.scope.document_id:
-                _existing(connection, rule.scope.document_id, tenant)
+                _document_number(connection, rule.scope.document_id, tenant)
                 scope = link_document(connection, rule.scope.document_id)
             else:
                 scope = ensure(connection, rule.scope)
-            made = self._insert(connection, scope, rule, tenant)
-            self.database.bump_visibility(connection)
-        return made
+            added = _insert_rule(connection, scope, rule, tenant)
+            bump_visibility(connection)
+        return added
 
     def remove(self, scope: Scope, principal: str, effect: Effect, tenant: str = "default") -> bool:
-        """Take a rule away, or a principal from the list that a document arrived with; False where there is none.
-        Refused("conflict") for one that the settings make."""
+        """Remove a rule, or a principal from the list that a document arrived with; return False if there is none.
+        Raises Refused("conflict") for a rule that comes from the settings."""
         rule = access_rules.c
         with self.database.write() as connection:
-            number = find(connection, scope)
-            same = (rule.scope == number, rule.principal == principal, rule.effect == effect, rule.tenant == tenant)
-            gone = connection.execute(sa.delete(access_rules).where(*same, rule.origin == Origin.GIVEN)).rowcount
+            same = (
+                rule.scope == find(connection, scope),
+                rule.principal == principal,
+                rule.effect == effect,
+                rule.tenant == tenant,
+            )
+            count = connection.execute(sa.delete(access_rules).where(*same, rule.origin == Origin.GIVEN)).rowcount
             if scope.document_id and effect is Effect.ALLOW:
-                gone += self._unlist(connection, scope.document_id, principal, tenant)
-            if not gone and connection.scalar(sa.select(rule.id).where(*same)):
-                raise Refused("conflict", "This rule comes from the settings (tray.folders); take it out there.")
-            self.database.bump_visibility(connection)
-        return gone > 0
+                number = _document_number(connection, scope.document_id, tenant)
+                listed = (access.c.number == number, access.c.principal == principal)
+                count += connection.execute(sa.delete(access).where(*listed)).rowcount
+            if not count and connection.scalar(sa.select(rule.id).where(*same)):
+                raise Refused("conflict", "This rule comes from the settings (tray.folders); remove it there.")
+            bump_visibility(connection)
+        return count > 0
 
     def replace_configured(self, sources: Collection[str], rules: Sequence[Rule], tenant: str = "default") -> None:
-        """The settings' rules for these sources, in place of those that they made before."""
-        ours = sa.select(scopes.c.id).where(scopes.c.source.in_(sources))
-        rule = access_rules.c
+        """Replace the rules on these sources that came from the settings by ``rules``."""
+        scopes_of_sources = sa.select(scopes.c.id).where(scopes.c.source.in_(sources))
+        c = access_rules.c
         with self.database.write() as connection:
-            stale = (rule.scope.in_(ours), rule.origin == Origin.SETTINGS, rule.tenant == tenant)
+            stale = (c.scope.in_(scopes_of_sources), c.origin == Origin.SETTINGS, c.tenant == tenant)
             connection.execute(sa.delete(access_rules).where(*stale))
-            for each in rules:
-                self._insert(connection, ensure(connection, each.scope), each, tenant)
-            self.database.bump_visibility(connection)
+            for rule in rules:
+                _insert_rule(connection, ensure(connection, rule.scope), rule, tenant)
+            bump_visibility(connection)
 
     def find(self, scope: Scope | None = None, tenant: str = "default") -> list[Rule]:
-        """Those of one scope (for a document with the list that it arrived with), or all but such lists."""
-        where = [access_rules.c.tenant == tenant]
+        """Return the rules of one scope (for a document with the list that it arrived with), or without ``scope`` all
+        rules but such lists. Raises Refused("not-found") for an unknown document."""
+        conditions = [access_rules.c.tenant == tenant]
         with self.database.read() as connection:
             if scope is not None:
-                where.append(access_rules.c.scope == find(connection, scope))
-            found = _rules(connection, where)
+                conditions.append(access_rules.c.scope == find(connection, scope))
+            rules = _rules(connection, conditions)
             if scope and scope.document_id:
-                found += _listed(connection, _existing(connection, scope.document_id, tenant))
-        return found
+                rules += _arrival_rules(connection, _document_number(connection, scope.document_id, tenant))
+        return rules
 
     def applying_to(self, document_id: str, tenant: str = "default") -> list[Rule]:
-        """Every rule that bears on a document: its own, those of what it was attached to, of its folders and sources."""
+        """Return every rule that bears on a document: its own, and those of the documents that it was attached to, of its
+        folders and of its sources. Raises Refused("not-found")."""
         with self.database.read() as connection:
-            number = _existing(connection, document_id, tenant)
-            held = sa.select(document_scopes.c.scope).where(document_scopes.c.number == number)
-            above = held.cte("above", recursive=True)
-            step = sa.select(scopes.c.parent).join(above, scopes.c.id == above.c.scope)
-            above = above.union(step.where(scopes.c.parent.is_not(None)))
-            where = [access_rules.c.tenant == tenant, access_rules.c.scope.in_(sa.select(above.c.scope))]
-            return _rules(connection, where) + _listed(connection, number)
-
-    def _insert(self, connection: sa.Connection, scope: int, rule: Rule, tenant: str) -> bool:
-        values = {"tenant": tenant, "scope": scope, "principal": rule.principal, "effect": rule.effect}
-        more = {"origin": rule.origin, "by": rule.by, "at": rule.at or time.time()}
-        new = insert_new(connection, access_rules).values(**values, **more).returning(access_rules.c.id)
-        return connection.scalar(new) is not None
-
-    def _unlist(self, connection: sa.Connection, document_id: str, principal: str, tenant: str) -> int:
-        """Off the list that the document arrived with."""
-        number = _existing(connection, document_id, tenant)
-        same = (access.c.number == number, access.c.principal == principal)
-        return connection.execute(sa.delete(access).where(*same)).rowcount
+            number = _document_number(connection, document_id, tenant)
+            own = sa.select(document_scopes.c.scope).where(document_scopes.c.number == number)
+            above = own.cte("above", recursive=True)
+            parents = sa.select(scopes.c.parent).join(above, scopes.c.id == above.c.scope)
+            above = above.union(parents.where(scopes.c.parent.is_not(None)))
+            conditions = [access_rules.c.tenant == tenant, access_rules.c.scope.in_(sa.select(above.c.scope))]
+            return _rules(connection, conditions) + _arrival_rules(connection, number)
 
 
 class GroupStore:
-    """Principals that stand together under a name. Groups may hold groups, but not in a circle: Refused("conflict")."""
+    """Groups of principals. A group may have groups as members, but not in a cycle."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     def all(self, tenant: str = "default") -> dict[str, tuple[str, ...]]:
-        """Members by name; a group without members is none."""
+        """Return the members of every group by its name; a group without members does not exist."""
         with self.database.read() as connection:
             return _groups(connection, tenant)
 
     def add(self, group: str, members: Collection[str], tenant: str = "default") -> int:
-        """Add members; return how many are new."""
-        _check_group(group)
-        rows = [{"tenant": tenant, "group": group, "member": checked(each)} for each in sorted(set(members))]
+        """Add members and return how many are new. Raises Refused: "conflict" for a cycle, "bad-request" for an invalid
+        name."""
+        rows = _member_rows(group, members, tenant)
         with self.database.write() as connection:
-            self._lock(connection)
+            _lock(connection)
             groups = _groups(connection, tenant)
             _refuse_cycle(groups, group, members)
             new = [row for row in rows if row["member"] not in groups.get(group, ())]
@@ -125,91 +122,109 @@ class GroupStore:
         return len(new)
 
     def remove(self, group: str, members: Collection[str], tenant: str = "default") -> int:
-        """How many were in it."""
+        """Remove members and return how many of them were in the group."""
         c = group_members.c
-        where = (c.tenant == tenant, c.group == group, c.member.in_(sorted(members)))
+        conditions = (c.tenant == tenant, c.group == group, c.member.in_(sorted(members)))
         with self.database.write() as connection:
-            gone = connection.execute(sa.delete(group_members).where(*where)).rowcount
-            self.database.bump_visibility(connection)
-        return gone
+            count = connection.execute(sa.delete(group_members).where(*conditions)).rowcount
+            bump_visibility(connection)
+        return count
 
     def put(self, group: str, members: Collection[str], tenant: str = "default") -> None:
-        """These members and no others."""
-        _check_group(group)
+        """Replace the members of a group. Raises Refused as `add` does."""
         c = group_members.c
-        rows = [{"tenant": tenant, "group": group, "member": checked(each)} for each in sorted(set(members))]
+        rows = _member_rows(group, members, tenant)
         with self.database.write() as connection:
-            self._lock(connection)
-            others = {name: held for name, held in _groups(connection, tenant).items() if name != group}
+            _lock(connection)
+            others = {name: names for name, names in _groups(connection, tenant).items() if name != group}
             _refuse_cycle(others, group, members)
             connection.execute(sa.delete(group_members).where(c.tenant == tenant, c.group == group))
             if rows:
                 connection.execute(sa.insert(group_members), rows)
 
     def principals(self, own: Collection[str], tenant: str = "default") -> frozenset[str]:
-        """All that a key of these principals stands for: with the groups, however deeply, and "*"."""
+        """Return all principals that a key with the principals ``own`` stands for: these, the groups that contain one of
+        them, however deeply nested, and "*"."""
         return groups_of(own, self.all(tenant))
 
-    def _lock(self, connection: sa.Connection) -> None:
-        """One change at a time, so that two together make no cycle; it is the counter's row that everyone waits for."""
-        self.database.bump_visibility(connection)
 
-
-def checked(principal: str) -> str:
-    """The principal; Refused("bad-request") where it cannot be one."""
-    if not 0 < len(principal) <= LONGEST or principal != principal.strip() or not principal.isprintable():
-        text = f"{principal[:40]!r} is no principal: give up to {LONGEST} printable characters, such as user:ann."
+def valid_principal(principal: str) -> str:
+    """Return the principal. Raises Refused("bad-request") if it is not a valid one."""
+    if not 0 < len(principal) <= MAX_PRINCIPAL or principal != principal.strip() or not principal.isprintable():
+        name = f"{principal[:40]!r}"
+        text = f"{name} is not a valid principal: use 1 to {MAX_PRINCIPAL} printable characters, such as user:ann."
         raise Refused("bad-request", text)
     return principal
 
 
-def _check_group(group: str) -> None:
-    if checked(group) == EVERYONE:
+def _lock(connection: sa.Connection) -> None:
+    """Let one change of groups happen at a time, so that two together make no cycle; all wait for the version's row."""
+    bump_visibility(connection)
+
+
+def _member_rows(group: str, members: Collection[str], tenant: str) -> list[dict[str, str]]:
+    if valid_principal(group) == EVERYONE:
         raise Refused("bad-request", "* is everyone and cannot be a group; name the group, such as group:hr.")
+    return [{"tenant": tenant, "group": group, "member": valid_principal(member)} for member in sorted(set(members))]
 
 
 def _refuse_cycle(groups: Mapping[str, Collection[str]], group: str, members: Collection[str]) -> None:
-    above = groups_of([group], groups) - {EVERYONE}
-    for member in sorted(set(members) & above):
-        how = "itself" if member == group else f"{member}, which it is in already"
-        raise Refused("conflict", f"{group} cannot contain {how}: groups must not go round in a circle.")
+    containing = groups_of([group], groups) - {EVERYONE}
+    for member in sorted(set(members) & containing):
+        which = "itself" if member == group else f"{member}, which contains {group} already"
+        raise Refused("conflict", f"{group} cannot contain {which}: groups must not form a cycle.")
 
 
 def _groups(connection: sa.Connection, tenant: str) -> dict[str, tuple[str, ...]]:
-    c, found = group_members.c, {}
+    c = group_members.c
+    members: dict[str, list[str]] = {}
     query = sa.select(c.group, c.member).where(c.tenant == tenant).order_by(c.group, c.member)
     for group, member in connection.execute(query):
-        found.setdefault(group, []).append(member)
-    return {group: tuple(members) for group, members in found.items()}
+        members.setdefault(group, []).append(member)
+    return {group: tuple(names) for group, names in members.items()}
 
 
-def _existing(connection: sa.Connection, document_id: str, tenant: str) -> int:
-    """The document's number; Refused("not-found") for one that is not there."""
-    where = (documents.c.id == document_id, documents.c.tenant == tenant, documents.c.state != State.DELETED)
-    number = connection.scalar(sa.select(documents.c.number).where(*where))
+def _document_number(connection: sa.Connection, document_id: str, tenant: str) -> int:
+    """Return the document's number. Raises Refused("not-found") for an unknown or deleted one."""
+    conditions = (documents.c.id == document_id, documents.c.tenant == tenant, documents.c.state != State.DELETED)
+    number: int | None = connection.scalar(sa.select(documents.c.number).where(*conditions))
     if number is None:
         raise Refused("not-found", f"There is no document {document_id}.")
     return number
 
 
-def _rules(connection: sa.Connection, where: Sequence[sa.ColumnElement[bool]]) -> list[Rule]:
-    """Sorted by scope, the sources first."""
-    joined = sa.select(access_rules, scopes.c.source, scopes.c.folder, scopes.c.document_id)
-    query = joined.join(scopes, scopes.c.id == access_rules.c.scope).where(*where)
+def _insert_rule(connection: sa.Connection, scope: int, rule: Rule, tenant: str) -> bool:
+    """Insert a rule; return False if it exists already."""
+    statement = insert_new(connection, access_rules).values(
+        tenant=tenant,
+        scope=scope,
+        principal=rule.principal,
+        effect=rule.effect,
+        origin=rule.origin,
+        by=rule.by,
+        at=rule.at or time.time(),
+    )
+    return connection.scalar(statement.returning(access_rules.c.id)) is not None
+
+
+def _rules(connection: sa.Connection, conditions: Sequence[sa.ColumnElement[bool]]) -> list[Rule]:
+    """Return rules sorted by scope, the sources first."""
+    columns = sa.select(access_rules, scopes.c.source, scopes.c.folder, scopes.c.document_id)
+    query = columns.join(scopes, scopes.c.id == access_rules.c.scope).where(*conditions)
     order = (scopes.c.document_id, scopes.c.source, scopes.c.folder, access_rules.c.id)
     return [_rule(row) for row in connection.execute(query.order_by(*order))]
 
 
-def _rule(row: sa.Row) -> Rule:
+def _rule(row: sa.Row[Any]) -> Rule:
     scope = Scope(row.source, row.folder, row.document_id)
     return Rule(scope, row.principal, Effect(row.effect), Origin(row.origin), row.by, row.at)
 
 
-def _listed(connection: sa.Connection, number: int) -> list[Rule]:
-    """What the document arrived with, as rules."""
-    query = sa.select(documents.c.id, documents.c.received_at, access.c.principal)
-    joined = query.join(access, access.c.number == documents.c.number).where(documents.c.number == number)
+def _arrival_rules(connection: sa.Connection, number: int) -> list[Rule]:
+    """Return the access list that a document arrived with, as rules."""
+    columns = sa.select(documents.c.id, documents.c.received_at, access.c.principal)
+    query = columns.join(access, access.c.number == documents.c.number).where(documents.c.number == number)
     return [
         Rule(Scope(document_id=row.id), row.principal, Effect.ALLOW, Origin.ARRIVAL, "", row.received_at)
-        for row in connection.execute(joined.order_by(access.c.principal))
+        for row in connection.execute(query.order_by(access.c.principal))
     ]

@@ -1,4 +1,4 @@
-"""What filters and facets ask of documents that stands in no column: languages, owner, metadata. And facets counted."""
+"""Attributes of documents that no column of `documents` holds (languages, owner, metadata), and the counts of facets."""
 
 from __future__ import annotations
 
@@ -9,100 +9,101 @@ from typing import Any
 import sqlalchemy as sa
 
 from indexes.catalogue.tables import attributes, documents
-from pipeline import facets as words
+from pipeline import facets
 from pipeline.facets import CUSTOM, Count, Facet, field_of
 from pipeline.questions import Filters
 
 _COLUMNS = {name: documents.c[name] for name in ("label", "source", "state", "media_type")}
-#: Names of the house's own fields that an error tells.
-_TOLD = 50
+#: Names of the organisation's own fields that an error message lists at most.
+_MAX_NAMES = 50
+
+Conditions = Sequence[sa.ColumnElement[bool]]
 
 
 def store(connection: sa.Connection, number: int, languages: Sequence[str], metadata: Mapping[str, Any]) -> None:
-    """Put the document's attributes in the place of those that it had."""
+    """Replace the attributes of document ``number``."""
     forget(connection, number)
-    rows = [{"number": number, "field": name, "value": value} for name, value in words.attributes(languages, metadata)]
-    if rows:
+    pairs = facets.attributes(languages, metadata)
+    if pairs:
+        rows = [{"number": number, "field": name, "value": value} for name, value in pairs]
         connection.execute(sa.insert(attributes), rows)
 
 
 def forget(connection: sa.Connection, number: int) -> None:
+    """Delete the attributes of document ``number``."""
     connection.execute(sa.delete(attributes).where(attributes.c.number == number))
 
 
 def conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
-    """The part of a filter that is about attributes."""
-    asked = {"language": filters.languages, "owner": filters.owners}
-    asked |= {CUSTOM + name: values for name, values in filters.metadata}
-    return [_having(name, values) for name, values in asked.items() if values]
+    """Return the conditions on `documents` for the part of ``filters`` that is about attributes."""
+    values_of = {"language": filters.languages, "owner": filters.owners}
+    values_of |= {CUSTOM + name: values for name, values in filters.metadata}
+    return [_has_value(name, values) for name, values in values_of.items() if values]
 
 
-def _having(name: str, values: Sequence[str]) -> sa.ColumnElement[bool]:
-    # IN and not EXISTS: the index gives the few that have the value, and no document is looked at.
-    chosen = sa.select(attributes.c.number).where(
-        attributes.c.field == name, attributes.c.value.in_([words.cut(v) for v in values])
+def _has_value(name: str, values: Sequence[str]) -> sa.ColumnElement[bool]:
+    # IN and not EXISTS: the index yields the few documents that have the value, and no other row is read.
+    numbers = sa.select(attributes.c.number).where(
+        attributes.c.field == name, attributes.c.value.in_([facets.cut(value) for value in values])
     )
-    return documents.c.number.in_(chosen)
+    return documents.c.number.in_(numbers)
 
 
-def counts(connection: sa.Connection, name: str, where: Sequence[sa.ColumnElement[bool]]) -> Counter[str]:
-    """How many of the documents have each value of a facet."""
+def counts(connection: sa.Connection, name: str, conditions: Conditions) -> Counter[str]:
+    """Return how many of the documents under ``conditions`` have each value of the facet ``name``."""
     field = field_of(name)
     value = _value(connection, field)
-    query = (
-        sa.select(value.label("value"), sa.func.count().label("n")).where(*where, value.is_not(None)).group_by("value")
-    )
+    columns = sa.select(value.label("value"), sa.func.count().label("n"))
+    query = columns.where(*conditions, value.is_not(None)).group_by("value")
     if value is attributes.c.value:
-        query = query.join_from(documents, attributes, attributes.c.number == documents.c.number).where(
-            attributes.c.field == field
-        )
+        query = query.join_from(documents, attributes, attributes.c.number == documents.c.number)
+        query = query.where(attributes.c.field == field)
     return Counter({str(row.value): int(row.n) for row in connection.execute(query)})
 
 
 def _value(connection: sa.Connection, field: str) -> sa.ColumnElement[Any]:
+    """Return the expression that a facet's field counts; "year" and "month" are those of the arrival, UTC."""
     if field in _COLUMNS:
         return _COLUMNS[field]
-    return _time(connection, field) if field in ("year", "month") else attributes.c.value
-
-
-def _time(connection: sa.Connection, field: str) -> sa.ColumnElement[str]:
-    """Year or month of the arrival, UTC."""
-    at = documents.c.received_at
+    if field not in ("year", "month"):
+        return attributes.c.value
+    received_at = documents.c.received_at
     if connection.dialect.name == "sqlite":
-        return sa.func.strftime("%Y" if field == "year" else "%Y-%m", at, "unixepoch")
-    return sa.func.to_char(sa.func.timezone("UTC", sa.func.to_timestamp(at)), "YYYY" if field == "year" else "YYYY-MM")
+        return sa.func.strftime("%Y" if field == "year" else "%Y-%m", received_at, "unixepoch")
+    time = sa.func.timezone("UTC", sa.func.to_timestamp(received_at))
+    return sa.func.to_char(time, "YYYY" if field == "year" else "YYYY-MM")
 
 
-def facet(name: str, counted: Counter[str], limit: int) -> Facet:
-    """The values to show."""
-    newest = field_of(name) in ("year", "month")
-    order = sorted(counted.items(), reverse=True) if newest else sorted(counted.items(), key=lambda e: (-e[1], e[0]))
-    return Facet(name, tuple(Count(*each) for each in order[:limit]), max(0, len(order) - limit))
+def facet(name: str, counter: Counter[str], limit: int) -> Facet:
+    """Return the first ``limit`` values of a facet: the most frequent ones, of years and months the newest."""
+    if field_of(name) in ("year", "month"):
+        entries = sorted(counter.items(), reverse=True)
+    else:
+        entries = sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))
+    return Facet(name, tuple(Count(*entry) for entry in entries[:limit]), max(0, len(entries) - limit))
 
 
-def unknown(connection: sa.Connection, names: Sequence[str], readable: Sequence[sa.ColumnElement[bool]]) -> list[str]:
-    """Which of these fields of metadata no readable document has."""
-    return [name for name in names if not _is_held(connection, CUSTOM + name, readable)]
+def unknown_fields(connection: sa.Connection, names: Sequence[str], readable: Conditions) -> list[str]:
+    """Return those of the metadata fields ``names`` that no document under the conditions ``readable`` has."""
+    return [name for name in names if not _exists(connection, CUSTOM + name, readable)]
 
 
-def known(connection: sa.Connection, readable: Sequence[sa.ColumnElement[bool]]) -> list[str]:
-    """Fields of metadata that readable documents have, in order, the first fifty. One seek in the index for each, so that
-    millions of documents do not matter."""
-    found: list[str] = []
+def known_fields(connection: sa.Connection, readable: Conditions) -> list[str]:
+    """Return the metadata fields of the documents under the conditions ``readable``, sorted, the first fifty. Each costs
+    one seek in the index, however many documents there are."""
+    names: list[str] = []
     last = CUSTOM
-    while len(found) < _TOLD:
-        query = sa.select(sa.func.min(attributes.c.field)).where(
-            attributes.c.field > last, attributes.c.field < CUSTOM + "\U0010ffff"
-        )
-        after = connection.scalar(query)
-        if after is None:
+    while len(names) < _MAX_NAMES:
+        following = (attributes.c.field > last, attributes.c.field < CUSTOM + "\U0010ffff")
+        field = connection.scalar(sa.select(sa.func.min(attributes.c.field)).where(*following))
+        if field is None:
             break
-        if _is_held(connection, after, readable):
-            found.append(after.removeprefix(CUSTOM))
-        last = after
-    return found
+        if _exists(connection, field, readable):
+            names.append(field.removeprefix(CUSTOM))
+        last = field
+    return names
 
 
-def _is_held(connection: sa.Connection, field: str, readable: Sequence[sa.ColumnElement[bool]]) -> bool:
+def _exists(connection: sa.Connection, field: str, readable: Conditions) -> bool:
     joined = sa.select(attributes.c.number).join_from(attributes, documents, attributes.c.number == documents.c.number)
     return connection.scalar(joined.where(attributes.c.field == field, *readable).limit(1)) is not None

@@ -1,4 +1,4 @@
-"""The twelve ports over one SQL database."""
+"""The catalogue: twelve stores over one SQL database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from pipeline.errors import Misconfigured
 
 
 class Catalogue:
-    """The database behind all of them."""
+    """The database and the stores over it. Every method of a store is one transaction; all may be called by several
+    threads and processes at once."""
 
     def __init__(self, url: str) -> None:
         self.database = Database(url)
@@ -38,14 +39,16 @@ class Catalogue:
         self.queries = QueryStore(self.database)
 
     def check(self) -> None:
-        """Integrity check; Misconfigured("bad-store") with what is wrong."""
+        """Check the database: SQLite's integrity check, or that PostgreSQL answers. Raises Misconfigured("bad-store") with
+        what is damaged."""
         with self.database.read() as connection:
             if not self.database.sqlite:
                 connection.scalar(sa.text("SELECT 1"))
                 return
-            prediction = connection.scalar(sa.text("PRAGMA integrity_check"))
-        if prediction != "ok":
-            raise Misconfigured("bad-store", f"The catalogue is damaged ({prediction}); restore the last backup.")
+            finding = connection.scalar(sa.text("PRAGMA integrity_check"))
+        if finding != "ok":
+            raise Misconfigured("bad-store", f"The catalogue is damaged ({finding}); restore the last backup.")
 
     def close(self) -> None:
+        """Close every connection of the database."""
         self.database.close()

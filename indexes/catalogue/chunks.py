@@ -1,4 +1,4 @@
-"""The port Passages over SQL: chunk texts with their vectors, and cached stage results."""
+"""Chunk texts with their vectors, and cached stage results: what every index can be rebuilt from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from indexes.catalogue.database import Database
-from indexes.catalogue.documents import access_lists, to_document
+from indexes.catalogue.rows import access_lists, to_document
 from indexes.catalogue.tables import chunks, documents, embeddings, results
 from pipeline.codec import decode_parsed
 from pipeline.documents import Chunk, Document, Head, Parsed, State
@@ -20,79 +20,81 @@ from pipeline.questions import ORDINAL_BITS, chunk_key
 
 #: Documents read at once by `scan`.
 _SCAN = 200
-
-#: Passages read by one statement; a power of two.
-_PLACES = 512
+#: Chunks read by one statement; a power of two.
+_BATCH = 512
 
 
 class ChunkStore:
-    """Chunk texts with their vectors, and cached stage results: what every index can be rebuilt from."""
+    """Reads chunks, vectors and stage results; `JobStore.commit` writes them. Keys are those of `questions.chunk_key`."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     def by_key(self, keys: Collection[int]) -> dict[int, Chunk]:
-        """Return chunks by key; chunks of deleted documents are left out."""
-        rows = self._at(keys, _CHUNK, "")
+        """Return chunks by key; keys of deleted documents are left out."""
+        rows = self._rows(keys, _CHUNK, "")
         return {chunk_key(row[0], row[1]): Chunk(*row[1:]) for row in rows}
 
     def with_documents(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
-        """Return chunks by key with their documents: all that a search returns about its hits."""
-        rows = self._at(keys, (*_CHUNK, *_HEAD), _BESIDE)
-        return {chunk_key(row[0], row[1]): (Chunk(*row[1:_OF_HEAD]), Head(*row[_OF_HEAD:])) for row in rows}
+        """Return chunks by key with their documents: all that a search returns about its hits. Keys of deleted documents
+        are left out."""
+        rows = self._rows(keys, (*_CHUNK, *_HEAD), _JOIN_DOCUMENTS)
+        return {chunk_key(row[0], row[1]): (Chunk(*row[1:_HEAD_START]), Head(*row[_HEAD_START:])) for row in rows}
 
-    def _at(self, keys: Collection[int], columns: tuple[str, ...], joined: str) -> Iterator[tuple]:
-        places = [(key >> ORDINAL_BITS, key & ((1 << ORDINAL_BITS) - 1)) for key in sorted(set(keys))]
-        for start in range(0, len(places), _PLACES):
-            batch = places[start : start + _PLACES]
-            size = max(16, 1 << (len(batch) - 1).bit_length())  # few statements, so that the driver keeps them all
+    def _rows(self, keys: Collection[int], columns: tuple[str, ...], join: str) -> Iterator[tuple[Any, ...]]:
+        pairs = [(key >> ORDINAL_BITS, key & ((1 << ORDINAL_BITS) - 1)) for key in sorted(set(keys))]
+        for start in range(0, len(pairs), _BATCH):
+            batch = pairs[start : start + _BATCH]
+            size = max(16, 1 << (len(batch) - 1).bit_length())  # few statements, so that the driver caches them all
             batch += batch[-1:] * (size - len(batch))
-            statement = _at_places(size, self.database.place, columns, joined)
+            statement = _statement(size, self.database.placeholder, columns, join)
             yield from self.database.rows(statement, list(chain.from_iterable(batch)))
 
     def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
-        """All chunks in order, and their vectors of shape (n, dimension), or None before they are embedded; None too
-        when ``embedder`` (a digest) is given and another one made them."""
+        """Return all chunks of a document in order, and their vectors: float32 of shape (chunks, dimension). The vectors
+        are those of the model with the digest ``embedder``, or if it is None of the one that embedded the document first;
+        None if there are none yet."""
         with self.database.read() as connection:
-            made_by = connection.scalar(sa.select(documents.c.embedder).where(documents.c.number == document_number))
-            own = made_by is not None and embedder in (None, made_by)
-            query = _columns(*([chunks.c.vector] if own else [])).where(chunks.c.number == document_number)
+            first = connection.scalar(sa.select(documents.c.embedder).where(documents.c.number == document_number))
+            in_chunks = first is not None and embedder in (None, first)
+            query = _columns(*([chunks.c.vector] if in_chunks else [])).where(chunks.c.number == document_number)
             rows = connection.execute(query.order_by(chunks.c.ordinal)).all()
-            if own or made_by is None:
-                return [_chunk(row) for row in rows], _vectors(rows) if own else None
-            where = (embeddings.c.number == document_number, embeddings.c.embedder == embedder)
-            payload = connection.scalar(sa.select(embeddings.c.vectors).where(*where))
-        return [_chunk(row) for row in rows], _beside(payload, len(rows))
+            if in_chunks or first is None:
+                return [_chunk(row) for row in rows], _vectors(rows) if in_chunks else None
+            same = (embeddings.c.number == document_number, embeddings.c.embedder == embedder)
+            payload = connection.scalar(sa.select(embeddings.c.vectors).where(*same))
+        return [_chunk(row) for row in rows], _candidate_vectors(payload, len(rows))
 
     def scan(self, embedder: str, after: int = 0) -> Iterator[tuple[Document, list[Chunk], np.ndarray]]:
-        """Every embedded, undeleted document with number > ``after``, in order of number; streams."""
-        beside = sa.exists().where(embeddings.c.number == documents.c.number, embeddings.c.embedder == embedder)
-        made = sa.or_(documents.c.embedder == embedder, sa.and_(documents.c.embedder.is_not(None), beside))
+        """Yield every undeleted document with a number above ``after`` that the model with the digest ``embedder`` has
+        embedded, with its chunks and vectors as `of_document` returns them, in order of number."""
+        candidate = sa.exists().where(embeddings.c.number == documents.c.number, embeddings.c.embedder == embedder)
+        embedded = sa.or_(documents.c.embedder == embedder, sa.and_(documents.c.embedder.is_not(None), candidate))
         while True:
+            conditions = (documents.c.number > after, embedded, documents.c.state != State.DELETED)
+            query = sa.select(documents).where(*conditions).order_by(documents.c.number).limit(_SCAN)
             with self.database.read() as connection:
-                where = (documents.c.number > after, made, documents.c.state != State.DELETED)
-                page = connection.execute(
-                    sa.select(documents).where(*where).order_by(documents.c.number).limit(_SCAN)
-                ).mappings()
-                rows = page.all()
+                rows = connection.execute(query).mappings().all()
                 lists = access_lists(connection, [row["number"] for row in rows])
             if not rows:
                 return
             for row in rows:
-                held, vectors = self.of_document(row["number"], embedder)
-                if held and vectors is not None:
-                    yield to_document(row, lists.get(row["number"], ())), held, vectors
+                document_chunks, vectors = self.of_document(row["number"], embedder)
+                if document_chunks and vectors is not None:
+                    yield to_document(row, lists.get(row["number"], ())), document_chunks, vectors
             after = rows[-1]["number"]
 
     def result(self, key: str) -> bytes | None:
+        """Return the stage result stored under ``key``, or None."""
         with self.database.read() as connection:
             payload = connection.scalar(sa.select(results.c.payload).where(results.c.key == key))
         return zlib.decompress(payload) if payload is not None else None
 
     def parsed_key(self, document_id: str) -> str | None:
-        """The key of the latest parse result."""
+        """Return the key of the document's latest parse result, or None before it is parsed."""
         with self.database.read() as connection:
-            return connection.scalar(sa.select(documents.c.parsed_key).where(documents.c.id == document_id))
+            key: str | None = connection.scalar(sa.select(documents.c.parsed_key).where(documents.c.id == document_id))
+        return key
 
     def parsed(self, document_id: str) -> Parsed | None:
         """Return the stored text of a document as the parser read it; None before it was parsed and once it is deleted."""
@@ -109,37 +111,38 @@ class ChunkStore:
 #: Columns of `Chunk`, after the document's number, and of `Head`.
 _CHUNK = tuple(f'c."{name}"' for name in ("number", *Chunk.__dataclass_fields__))
 _HEAD = tuple(f'd."{name}"' for name in Head.__dataclass_fields__)
-_OF_HEAD = len(_CHUNK)
-_BESIDE = f" JOIN documents AS d ON d.number = c.number AND d.state <> '{State.DELETED}'"
+_HEAD_START = len(_CHUNK)
+_JOIN_DOCUMENTS = f" JOIN documents AS d ON d.number = c.number AND d.state <> '{State.DELETED}'"
 
 
 @cache
-def _at_places(size: int, place: str, columns: tuple[str, ...], joined: str) -> str:
-    """The passages at so many places, as a join: SQLite reads the whole table for a list of pairs."""
-    pairs = ", ".join([f"(CAST({place} AS BIGINT), CAST({place} AS INTEGER))"] * size)
+def _statement(size: int, placeholder: str, columns: tuple[str, ...], join: str) -> str:
+    """Return the statement that reads ``size`` chunks by (number, ordinal), as a join: for a list of pairs SQLite would
+    read the whole table."""
+    pairs = ", ".join([f"(CAST({placeholder} AS BIGINT), CAST({placeholder} AS INTEGER))"] * size)
     return (
         f"WITH wanted (number, ordinal) AS (VALUES {pairs}) SELECT {', '.join(columns)} FROM wanted"
-        f" JOIN chunks AS c ON c.number = wanted.number AND c.ordinal = wanted.ordinal{joined}"
+        f" JOIN chunks AS c ON c.number = wanted.number AND c.ordinal = wanted.ordinal{join}"
     )
 
 
-def _columns(*more: sa.ColumnElement[Any]) -> sa.Select:
+def _columns(*more: sa.ColumnElement[Any]) -> sa.Select[*tuple[Any, ...]]:
     c = chunks.c
     return sa.select(c.number, c.ordinal, c.text, c.start, c.end, c.page_first, c.page_last, c.heading, *more)
 
 
-def _chunk(row: Any) -> Chunk:
+def _chunk(row: sa.Row[*tuple[Any, ...]]) -> Chunk:
     return Chunk(row.ordinal, row.text, row.start, row.end, row.page_first, row.page_last, row.heading)
 
 
-def _beside(payload: bytes | None, count: int) -> np.ndarray | None:
-    """The vectors of another model than a document was first embedded with."""
+def _candidate_vectors(payload: bytes | None, count: int) -> np.ndarray | None:
+    """Return the vectors that a candidate model made, as `EmbeddingStore.store_vectors` stored them."""
     if payload is None:
         return None
     return np.frombuffer(payload, "<f4").reshape(count, -1) if count else np.zeros((0, 0), np.float32)
 
 
-def _vectors(rows: Sequence[Any]) -> np.ndarray | None:
+def _vectors(rows: Sequence[sa.Row[*tuple[Any, ...]]]) -> np.ndarray | None:
     if not rows:
         return np.zeros((0, 0), dtype=np.float32)
     if any(row.vector is None for row in rows):

@@ -9,18 +9,18 @@ import sqlalchemy as sa
 from indexes.catalogue.database import Database
 from indexes.catalogue.tables import requests
 
-#: A key is remembered for this long.
+#: A key is stored for this long.
 KEEP_SECONDS = 7 * 86400
 
 
 class RequestStore:
-    """Idempotency keys of uploads, per API key, remembered for a week."""
+    """Idempotency keys of uploads, per API key, stored for a week."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     def recall(self, key_id: str, name: str) -> tuple[str, str] | None:
-        """Return (content hash, document id) stored under this name."""
+        """Return (content hash, document id) stored under the idempotency key ``name``, or None."""
         query = sa.select(requests.c.content_hash, requests.c.document_id).where(
             requests.c.key_id == key_id, requests.c.name == name, requests.c.at > time.time() - KEEP_SECONDS
         )
@@ -29,7 +29,8 @@ class RequestStore:
         return (row.content_hash, row.document_id) if row else None
 
     def remember(self, key_id: str, name: str, content_hash: str, document_id: str) -> None:
-        mine = (requests.c.key_id == key_id, requests.c.name == name)
+        """Store what was uploaded under the idempotency key ``name``, in place of an earlier upload; delete old keys."""
+        same = (requests.c.key_id == key_id, requests.c.name == name)
         row = {
             "key_id": key_id,
             "name": name,
@@ -38,6 +39,6 @@ class RequestStore:
             "at": time.time(),
         }
         with self.database.write() as connection:
-            connection.execute(sa.delete(requests).where(*mine))
+            connection.execute(sa.delete(requests).where(*same))
             connection.execute(sa.delete(requests).where(requests.c.at < time.time() - KEEP_SECONDS))
             connection.execute(sa.insert(requests).values(row))

@@ -1,4 +1,4 @@
-"""The tables of the catalogue, for SQLite and PostgreSQL alike. Migrations are made from these."""
+"""The tables of the catalogue, for SQLite and PostgreSQL alike. A test compares them with what the migrations make."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
-#: A large integer that SQLite still counts up by itself.
+#: A 64-bit integer; on SQLite INTEGER, the only type that it increments by itself.
 Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Text(sa.TypeDecorator[str]):
     """A text as it comes from files and their names: a NUL, which PostgreSQL refuses, and a lone surrogate, which no
-    database takes, are stored as U+FFFD. The length stays, so that offsets stay true."""
+    database accepts, are stored as U+FFFD. The length stays the same, so that offsets stay valid."""
 
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """Return the text as it is stored."""
         return value if value is None else storable(value)
 
 
 def storable(text: str) -> str:
-    """The text as it will be stored."""
+    """Return the text with every character that a database refuses replaced by U+FFFD."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 
@@ -62,11 +63,11 @@ documents = sa.Table(
     sa.Column("parsed_key", sa.String(64)),
     #: digest of the model that made this document's vectors; null until it is embedded
     sa.Column("embedder", sa.String(64)),
-    #: the last change (`visibility_version`) of who may see it, or of what filters look at
+    #: the last change (`visibility_version`) of who may see it, or of what filters read
     sa.Column("changed", sa.BigInteger, nullable=False, server_default="0", index=True),
-    sqlite_autoincrement=True,  # numbers of deleted documents are never given out again
+    sqlite_autoincrement=True,  # numbers of deleted documents are never used again
 )
-# One content of a tenant is one document; a deleted one may come back as a new document.
+# One content of a tenant is one document; the content of a deleted one may come back as a new document.
 sa.Index(
     "documents_one_per_content",
     documents.c.tenant,
@@ -83,7 +84,8 @@ access = sa.Table(
     sa.Column("principal", Text, primary_key=True, index=True),
 )
 
-#: What filters and facets ask that stands in no column: "language", "owner", "metadata.NAME"; values cut to 200 characters.
+#: Attributes that filters and facets use and no column of `documents` holds: "language", "owner", "metadata.NAME".
+#: Values are cut to 200 characters.
 attributes = sa.Table(
     "document_attributes",
     metadata,
@@ -93,7 +95,8 @@ attributes = sa.Table(
     sa.Index("document_attributes_by_value", "field", "value", "number"),
 )
 
-#: What access rules are about. A folder's parent is the folder above it, the topmost one's the source; a document has none.
+#: What access rules are about: sources, folders, documents. The parent of a folder is the folder above it, that of the
+#: topmost folder the source; a document's scope has none.
 scopes = sa.Table(
     "scopes",
     metadata,
@@ -106,7 +109,8 @@ scopes = sa.Table(
     sa.Column("document_id", sa.String(32), nullable=False),
 )
 
-#: The folders where a document arrived and, where they have rules, itself and the documents it was attached to.
+#: The scopes of a document: the folders where it arrived and, if they have rules, itself and the documents that it is
+#: attached to.
 document_scopes = sa.Table(
     "document_scopes",
     metadata,
@@ -168,12 +172,12 @@ jobs = sa.Table(
     sa.Column("subject", sa.String(32), nullable=False, index=True),
     sa.Column("stage", sa.String(16), nullable=False),
     sa.Column("payload", sa.JSON, nullable=False),
-    #: what this job may do only once: unique where set ("deliver:DOCUMENT:KIND:TARGET")
+    #: what this job may do only once: unique if set ("deliver:DOCUMENT:KIND:TARGET")
     sa.Column("effect", Text, unique=True),
     sa.Column("dead", sa.Boolean, nullable=False, default=False),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("run_after", sa.Float, nullable=False),
-    #: 0 when nobody holds it
+    #: 0 if it is not leased
     sa.Column("lease_until", sa.Float, nullable=False, default=0.0),
     sa.Column("token", sa.String(32)),
     sa.Column("owner", Text),
@@ -198,7 +202,7 @@ chunks = sa.Table(
     sa.Column("vector", sa.LargeBinary),
 )
 
-#: Vectors of models beside the one that made `chunks.vector`: a document's, row by row, float32, little endian.
+#: Vectors of other models than the one that made `chunks.vector`: those of a document, row by row, float32, little endian.
 embeddings = sa.Table(
     "embeddings",
     metadata,
@@ -214,7 +218,7 @@ embedders = sa.Table(
     sa.Column("model", Text, nullable=False),
     sa.Column("dimension", sa.Integer, nullable=False),
     sa.Column("serving", sa.Boolean, nullable=False),
-    #: what `models.embedder` was when it came to serve: another setting later overrules it
+    #: the value of `models.embedder` when it began to serve: a later change of the setting overrules it
     sa.Column("setting", Text, nullable=False),
     sa.Column("changed_at", sa.Float, nullable=False),
     sa.Column("served_until", sa.Float),
@@ -258,11 +262,11 @@ feedback = sa.Table(
     sa.Column("id", Serial, primary_key=True, autoincrement=True),
     sa.Column("tenant", sa.String(64), nullable=False),
     sa.Column("key_id", sa.String(16), nullable=False),
-    #: SHA-256 of the query without case and spacing, so that it can be part of a key at any length
+    #: SHA-256 of the query in lower case with single spaces, so that a query of any length can be part of a key
     sa.Column("query_digest", sa.String(64), nullable=False),
     sa.Column("query", Text, nullable=False),
     sa.Column("document_id", sa.String(32), nullable=False, index=True),
-    #: "click", or "vote" whose value is kind
+    #: "click", or "vote" with its value in kind
     sa.Column("sort", sa.String(8), nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("rank", sa.Integer),
@@ -275,7 +279,7 @@ queries = sa.Table(
     metadata,
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("tenant", sa.String(64), nullable=False),
-    #: as `pipeline.questions.Caller.owner` tells it
+    #: as `pipeline.questions.Caller.owner` returns it
     sa.Column("owner", Text, nullable=False),
     sa.Column("name", Text, nullable=False),
     sa.Column("search", sa.JSON, nullable=False),
@@ -304,8 +308,8 @@ plan_items = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
 )
 
-#: One row: counts the changes of what anyone may see, so that readers know when to look again. ``last_global``: the last
-#: one that named no documents; ``attributed``: how many of them named the documents that they change.
+#: One row that counts the changes of what callers may see, so that readers know when to read again. ``last_global``: the
+#: last change that named no documents; ``attributed``: how many changes named the documents that they affect.
 visibility_version = sa.Table(
     "visibility_version",
     metadata,

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from indexes import generations as gen
 from indexes.catalogue.catalogue import Catalogue
+from indexes.catalogue.database import bump_visibility
 from indexes.catalogue.tables import access, chunks, documents
 from indexes.open import open_catalogue
 from indexes.writer import IndexWriter
@@ -125,7 +126,7 @@ def _insert(catalogue: Catalogue, made: Chunks, held: dict[int, list[Chunk]], em
             'INSERT INTO chunks (number, ordinal, text, start, "end") VALUES (?, ?, ?, ?, ?)', texts
         )
         connection.execute(sa.insert(access), [{"number": number, "principal": "*"} for number in held])
-        catalogue.database.bump_visibility(connection)
+        bump_visibility(connection)
 
 
 def _document(number: int, label: str, embedder: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ import faiss
 import numpy as np
 
 from indexes.catalogue.catalogue import Catalogue
+from indexes.catalogue.database import bump_visibility
 from indexes.catalogue.tables import documents
 from indexes.lexical.tantivy import TantivyLexical
 from indexes.reader import IndexReader
@@ -257,7 +258,7 @@ def _after_changes(catalogue: Catalogue) -> dict[str, float]:
         looked = []
         for which in changes:
             with catalogue.database.write() as connection:
-                catalogue.database.bump_visibility(connection, *([] if which is None else [which]))
+                bump_visibility(connection, *([] if which is None else [which]))
             looked += _timed([lambda: catalogue.documents.visible(ANYONE, Filters())])
         times[f"visible_{name}_ms"] = round(1000 * float(np.median(looked)), 1)
     return times

@@ -109,14 +109,14 @@ def test_attachments_inherit_from_what_they_are_attached_to(catalogue: Catalogue
         assert connection.scalar(sa.select(scopes.c.id).where(scopes.c.document_id != "")) is None
 
 
-def test_groups_in_groups_and_no_circles(catalogue: Catalogue) -> None:
+def test_groups_in_groups_and_no_cycles(catalogue: Catalogue) -> None:
     put(catalogue, 1, "a", ("group:all",))
     assert catalogue.groups.add("group:hr", ["user:ann", "user:eve"]) == 2
     assert catalogue.groups.add("group:all", ["group:hr", "user:bob"]) == 2
     assert sees(catalogue, ANN) == sees(catalogue, BOB) == {"a"}
-    with pytest.raises(Refused, match="circle"):
+    with pytest.raises(Refused, match="cycle"):
         catalogue.groups.add("group:hr", ["group:all"])
-    with pytest.raises(Refused, match="circle"):
+    with pytest.raises(Refused, match="cycle"):
         catalogue.groups.put("group:all", ["group:all"])
     assert catalogue.groups.principals(["user:ann"]) == {"user:ann", "group:hr", "group:all", "*"}
     assert catalogue.groups.remove("group:hr", ["user:ann", "user:nobody"]) == 1
@@ -199,7 +199,7 @@ def test_what_changed_is_looked_at_again_and_nothing_else_is(url: str) -> None:
     for _ in range(15):
         for change in rng.choices(changes, [6, 6, 2, 2, 1, 1], k=rng.randint(1, 3)):
             change()
-        fresh.documents._remembered.clear()
+        fresh.documents._cache.clear()
         for each in rng.sample(asked, 4):  # the others fall behind by several changes
             assert there.documents.visible(*each) == fresh.documents.visible(*each), each
     here.close(), there.close(), fresh.close()

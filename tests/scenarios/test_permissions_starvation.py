@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from indexes.catalogue.database import bump_visibility
 from indexes.catalogue.scopes import ensure
 from indexes.catalogue.tables import access, chunks, document_scopes, documents
 from indexes.vectors import kinds
@@ -59,7 +60,7 @@ def _fill(mailroom: Mailroom) -> None:
         links = [{"number": n, "scope": places["few" if n in FEW else "many"]} for n in numbers]
         for table, values in ((documents, rows), (chunks, texts), (access, lists), (document_scopes, links)):
             connection.execute(sa.insert(table), values)
-        mailroom.catalogue.database.bump_visibility(connection)
+        bump_visibility(connection)
     for number, text in zip(numbers, texts, strict=True):
         vector = (once if number in FEW else often)[None, :]
         passage = (Chunk(0, text["text"], 0, text["end"]),)

@@ -81,5 +81,5 @@ def delete(mailroom: Mailroom, caller: Caller, query_id: str) -> None:
 def checked(query_id: str) -> str:
     """Raises Refused("not-found") for what cannot be an id."""
     if not _ID.fullmatch(query_id):
-        raise Refused("not-found", "There is no such saved query, or it is another's.")
+        raise Refused("not-found", "There is no such saved query, or it belongs to another caller.")
     return query_id

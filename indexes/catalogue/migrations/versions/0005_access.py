@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from indexes.catalogue.scopes import link_place
+from indexes.catalogue.scopes import link_folder
 
 revision = "0005"
 down_revision = "0004"
@@ -69,7 +69,7 @@ def _link_what_is_there(connection: sa.Connection) -> None:
     )
     while rows := connection.execute(query, {"after": after, "batch": BATCH}).all():
         for row in rows:
-            link_place(connection, row.number, row.source, row.path)
+            link_folder(connection, row.number, row.source, row.path)
         after = rows[-1].id
 
 
