@@ -18,44 +18,44 @@ from pipeline.documents import QueueName
 from pipeline.errors import MailroomError, Misconfigured
 from pipeline.faults import arm
 from pipeline.offline import go_offline
-from workers.queue.process import MISCONFIGURED, Stopping, die_with_parent
+from workers.queue.process import EXIT_MISCONFIGURED, StopSignal, die_with_parent
 from workers.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from workers.celery_worker.tasks import Worker
 
 #: Deliveries at once: they wait for receivers, so there may be more of them than processors.
-COURIERS = 4
-#: Libraries that tell at every start what nobody asked.
-TALKATIVE = ("celery", "watchfiles", "faiss", "alembic")
+DELIVERY_THREADS = 4
+#: Libraries that log at every start what nobody needs to know.
+VERBOSE = ("celery", "watchfiles", "faiss", "alembic")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the role until it is told to stop. Exit status: 0 then, 78 for a mistake in the settings, 1 for other errors."""
+    """Run one role until it is stopped. Return 0, or 78 for a mistake in the settings, or 1 for other errors."""
     go_offline(os.environ)
-    given = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in TALKATIVE:
+    for name in VERBOSE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    overrides = dict(each.split("=", 1) for each in given.set)
-    if given.data:
-        overrides["data.path"] = given.data
+    overrides = dict(pair.split("=", 1) for pair in options.set)
+    if options.data:
+        overrides["data.path"] = options.data
     try:
-        settings = load_settings(overrides, site=given.config).settings
-        if given.supervised:
-            die_with_parent(parent=given.supervised)
-        for order in arm(os.environ.get("MAILROOM_FAULT", "")):
-            logging.getLogger(__name__).warning("a test's order is armed: %s", order)
-        ROLES[given.role](settings, given)
+        settings = load_settings(overrides, site=options.config).settings
+        if options.supervised:
+            die_with_parent(parent=options.supervised)
+        for failpoint in arm(os.environ.get("MAILROOM_FAULT", "")):
+            logging.getLogger(__name__).warning("a failpoint of a test is armed: %s", failpoint)
+        ROLES[options.role](settings, options)
     except MailroomError as error:
         print(f"error: {error.code}: {error.detail}", file=sys.stderr)
-        return MISCONFIGURED if isinstance(error, Misconfigured) else 1
+        return EXIT_MISCONFIGURED if isinstance(error, Misconfigured) else 1
     return 0
 
 
-def _say_ready(given: argparse.Namespace) -> None:
-    if given.ready:
-        given.ready.write_text(str(os.getpid()))
+def _report_ready(options: argparse.Namespace) -> None:
+    if options.ready:
+        options.ready.write_text(str(os.getpid()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,11 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--queues", default="", help="of the role celery: ingest, deliver, reclassify; all by default")
     parser.add_argument("--supervised", type=int, metavar="PID", help="end with this parent process")
-    parser.add_argument("--ready", type=Path, help="a file to make once the role is at work")
+    parser.add_argument("--ready", type=Path, help="a file to write once the role is ready")
     return parser
 
 
-def run_broker(settings: Settings, given: argparse.Namespace) -> None:
+def run_broker(settings: Settings, options: argparse.Namespace) -> None:
+    """Become the embedded broker's server."""
     from workers.queue.broker import server_command, socket_path
 
     socket_path(settings).unlink(missing_ok=True)
@@ -78,23 +79,26 @@ def run_broker(settings: Settings, given: argparse.Namespace) -> None:
     os.execv(command[0], command)
 
 
-def run_celery(settings: Settings, given: argparse.Namespace) -> None:
-    """Documents are worked on in forked children, which can be killed; deliveries and plans alone, which mostly wait for
-    others, in threads of one process."""
+def run_celery(settings: Settings, options: argparse.Namespace) -> None:
+    """Run a Celery worker for the queues of the options.
+
+    Documents are processed in forked children, which can be killed. Deliveries and reclassification plans alone, which
+    mostly wait for others, run in threads of one process.
+    """
     from celery.signals import worker_ready
 
     from workers.celery_worker.tasks import register
     from workers.celery_worker.watchdog import install
     from workers.queue.app import QUEUES, make_app
 
-    queues = tuple(given.queues.split(",")) if given.queues else QUEUES
+    queues = tuple(options.queues.split(",")) if options.queues else QUEUES
     forks = "ingest" in queues
-    pool = ("prefork", settings.workers.concurrency) if forks else ("threads", COURIERS)
-    _check(settings)
+    pool = ("prefork", settings.workers.concurrency) if forks else ("threads", DELIVERY_THREADS)
+    _check_configuration(settings)
     app = make_app(settings)
     register(app, partial(_worker, settings, queues), forks)
     install(settings, queues)
-    worker_ready.connect(lambda **_: _say_ready(given), weak=False)
+    worker_ready.connect(lambda **_: _report_ready(options), weak=False)
     app.worker_main(
         [
             "worker",
@@ -121,8 +125,8 @@ def _worker(settings: Settings, queues: tuple[str, ...]) -> Worker:
     return Worker(runners, mailroom.catalogue.jobs, mailroom.notifier, seconds, mailroom.close)
 
 
-def _check(settings: Settings) -> None:
-    """A missing model or a mistake in the rules is said once, here, and not by every child that cannot start."""
+def _check_configuration(settings: Settings) -> None:
+    """Raise Misconfigured for a missing model or a mistake in the rules: once, here, and not in every child."""
     from models.registry import open_version
     from pipeline.rules import load_rules
 
@@ -130,44 +134,48 @@ def _check(settings: Settings) -> None:
     load_rules(settings.rules_path)
 
 
-def run_writer(settings: Settings, given: argparse.Namespace) -> None:
+def run_writer(settings: Settings, options: argparse.Namespace) -> None:
+    """Keep the index in step with the catalogue. Raises Refused("conflict") if another writer runs."""
     from workers.assemble import Mailroom
 
     mailroom = Mailroom(settings)
-    stopping = Stopping()
+    stopping = StopSignal()
     with ProcessLock(settings.index_path / "process.lock", "The index writer"):
         indexer = mailroom.indexer()
         indexer.step()
-        _say_ready(given)
+        _report_ready(options)
         indexer.run(stopping)
     mailroom.close()
 
 
-def run_sweeper(settings: Settings, given: argparse.Namespace) -> None:
+def run_sweeper(settings: Settings, options: argparse.Namespace) -> None:
+    """Send wake-ups for due jobs. Raises Refused("conflict") if another sweeper runs."""
     from indexes.open import open_catalogue
     from workers.celery_worker.sweep import Sweeper
     from workers.queue.notify import Notifier
 
-    # Two of them would only hint twice; the lock saves the work.
+    # Two of them would do no harm, but each wake-up would be sent twice.
     with ProcessLock(settings.run_path / "sweeper.lock", "The sweeper"):
-        # The catalogue alone: this process is there all the time and should be small.
+        # No Mailroom but the job store alone: this process runs all the time and should be small.
         jobs = open_catalogue(settings.catalogue_url).jobs
         sweeper = Sweeper(jobs, Notifier(settings), settings.workers.sweep_seconds)
-        _say_ready(given)
-        sweeper.run(Stopping())
+        _report_ready(options)
+        sweeper.run(StopSignal())
 
 
-def run_tray(settings: Settings, given: argparse.Namespace) -> None:
+def run_tray(settings: Settings, options: argparse.Namespace) -> None:
+    """Watch the trays. Raises Refused("conflict") if another watcher has one of them."""
     from workers.assemble import Mailroom
     from workers.tray.watch import Watcher
 
     mailroom = Mailroom(settings)
     trays = [mailroom.tray(folder) for folder in settings.tray.folders]
     watcher = Watcher(trays, mailroom.catalogue, settings.tray)
-    watcher.run(Stopping(), ready=lambda: _say_ready(given))
+    watcher.run(StopSignal(), ready=lambda: _report_ready(options))
 
 
-def run_api(settings: Settings, given: argparse.Namespace) -> None:
+def run_api(settings: Settings, options: argparse.Namespace) -> None:
+    """Serve the REST API."""
     from workers.api.serve import serve
 
     serve(settings)

@@ -1,4 +1,4 @@
-"""`mailroom up`: starts every role on this machine, watches them, restarts what dies, stops them all."""
+"""`mailroom up`: starts every role on this machine, restarts those that die, and stops them all."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from threading import Thread
 
 from pipeline.disk import ProcessLock
 from pipeline.errors import Misconfigured, Unavailable
-from workers.queue.broker import set_aside
+from workers.queue.broker import back_up_damaged
 from workers.queue.notify import connect
-from workers.queue.process import MISCONFIGURED, Stopping
+from workers.queue.process import EXIT_MISCONFIGURED, StopSignal
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,48 +31,52 @@ ROLES: dict[str, list[str]] = {
     "broker": ["broker"],
     "writer": ["writer"],
     "workers": ["celery", "--queues=ingest"],
-    # On their own: a webhook's receiver that hangs must not hold up documents.
+    # In a process of their own: a webhook's receiver that hangs must not delay documents.
     "couriers": ["celery", "--queues=deliver,reclassify"],
     "sweeper": ["sweeper"],
     "api": ["api"],
     "tray": ["tray"],
 }
-#: Seconds to finish what is at hand, then to hand it back; after that SIGKILL.
-GENTLE_SECONDS, STOP_SECONDS = 1.0, 6.0
-#: Seconds that the broker has to answer at the start; it may have a long file of hints to read.
+#: Seconds to finish the current work, then to release it; after that SIGKILL.
+FINISH_SECONDS, RELEASE_SECONDS = 1.0, 6.0
+#: Seconds for the broker to answer at the start; it may have a long file of wake-ups to read.
 BROKER_SECONDS = 60.0
-#: Seconds before a role that died is started again: doubled each time, back to the first once it lived for a while.
+#: Seconds before a role that died is started again: doubled each time, back to the first once it has run for a while.
 FIRST_PAUSE, LONGEST_PAUSE, HEALTHY_SECONDS = 0.2, 10.0, 10.0
 LOG_BYTES, LOG_FILES = 5_000_000, 3
 
 
 @dataclass
 class Child:
-    """One role's process, in a session of its own so that all it started can be stopped with it."""
+    """The process of a role, in a session of its own, so that whatever it started is stopped with it.
+
+    ``started_at`` and ``restart_at`` (None while it runs) are monotonic seconds, ``pause`` seconds before the next
+    restart.
+    """
 
     role: str
     process: subprocess.Popen[bytes]
-    started: float
+    started_at: float
     pause: float = FIRST_PAUSE
-    again_at: float | None = None
+    restart_at: float | None = None
     restarts: int = 0
 
 
 class Supervisor:
-    """`run` blocks until SIGTERM or SIGINT. ``arguments`` are what `workers.run` needs to load the same settings."""
+    """Runs all roles of one installation. ``arguments`` make `workers.run` load the same settings."""
 
     def __init__(self, settings: Settings, arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> None:
         self._settings, self._arguments, self._environ = settings, list(arguments), dict(environ)
         self._children: dict[str, Child] = {}
         self._ready = False
 
-    def run(self, ready: Callable[[], None] = lambda: None, stopping: Stopping | None = None) -> int:
-        """Start all, call ``ready`` once every role is, watch until told to stop. Returns 0.
+    def run(self, ready: Callable[[], None] = lambda: None, stopping: StopSignal | None = None) -> int:
+        """Start all roles, call ``ready`` once all are ready, restart those that die until SIGTERM or SIGINT. Return 0.
 
-        Raises Refused("conflict") when another one runs on the same data folder, and Misconfigured when a role says so
-        before all are ready; nothing is left running then.
+        Raises Refused("conflict") if another supervisor runs on the same data folder, and Misconfigured if a role
+        reports that before all are ready; nothing is left running then.
         """
-        stopping = stopping or Stopping()
+        stopping = stopping or StopSignal()
         for folder in (self._settings.home, self._settings.run_path, self._settings.logs_path):
             folder.mkdir(parents=True, exist_ok=True)
         with ProcessLock(self._settings.run_path / "up.lock", "Mailroom"):
@@ -96,33 +100,33 @@ class Supervisor:
                 self._await_broker()
 
     def _start(self, role: str) -> Child:
-        mark = self._mark(role)
-        mark.unlink(missing_ok=True)
-        own = [*ROLES[role], f"--supervised={os.getpid()}", f"--ready={mark}"]
+        ready = self._ready_file(role)
+        ready.unlink(missing_ok=True)
+        options = [*ROLES[role], f"--supervised={os.getpid()}", f"--ready={ready}"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "workers.run", *own, *self._arguments],
+            [sys.executable, "-m", "workers.run", *options, *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={**self._environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         )
-        Thread(target=_keep_log, args=(process, self._log(role)), daemon=True).start()
+        Thread(target=_copy_to_log, args=(process, self._log(role)), daemon=True).start()
         return Child(role, process, time.monotonic())
 
     def _await_broker(self) -> None:
-        """Hints can be given again: a server that cannot read its file any more starts on an empty one."""
+        """Wait until the broker answers. If it cannot read its files, they are renamed, and it starts without them."""
         deadline = time.monotonic() + BROKER_SECONDS
-        set_aside_once = False
+        backed_up = False
         while time.monotonic() < deadline:
             with contextlib.suppress(Exception):  # not up yet, in one of a dozen ways
                 if connect(self._settings).ping():
                     return
             if self._children["broker"].process.poll() is not None:
-                if set_aside_once:
+                if backed_up:
                     break
-                set_aside_once = True
-                log.warning("the broker does not start; its files now lie in %s", set_aside(self._settings))
+                backed_up = True
+                log.warning("the broker does not start; its files were moved to %s", back_up_damaged(self._settings))
                 self._children["broker"] = self._start("broker")
             time.sleep(0.05)
         raise Unavailable("broker-unavailable", f"The broker did not start; see {self._log('broker')}.")
@@ -130,27 +134,27 @@ class Supervisor:
     def _watch(self) -> None:
         now = time.monotonic()
         for role, child in list(self._children.items()):
-            if child.again_at is None and child.process.poll() is not None:
-                self._ended(child, now)
-            elif child.again_at is not None and now >= child.again_at:
-                fresh = self._start(role)
-                fresh.pause = min(LONGEST_PAUSE, child.pause * 2)
-                fresh.restarts = child.restarts + 1
-                self._children[role] = fresh
+            if child.restart_at is None and child.process.poll() is not None:
+                self._schedule_restart(child, now)
+            elif child.restart_at is not None and now >= child.restart_at:
+                successor = self._start(role)
+                successor.pause = min(LONGEST_PAUSE, child.pause * 2)
+                successor.restarts = child.restarts + 1
+                self._children[role] = successor
 
-    def _ended(self, child: Child, now: float) -> None:
+    def _schedule_restart(self, child: Child, now: float) -> None:
         kill_group(child.process.pid, signal.SIGKILL)
         status = child.process.returncode
-        if status == MISCONFIGURED and not self._ready:
-            raise Misconfigured("bad-settings", self._last_words(child.role))
-        if now - child.started > HEALTHY_SECONDS:
+        if status == EXIT_MISCONFIGURED and not self._ready:
+            raise Misconfigured("bad-settings", self._last_log_line(child.role))
+        if now - child.started_at > HEALTHY_SECONDS:
             child.pause = FIRST_PAUSE
-        log.warning("%s ended (%s), see %s; starting it again", child.role, status, self._log(child.role))
-        child.again_at = now + child.pause
-        if child.role == "broker" and child.restarts >= 2 and now - child.started < HEALTHY_SECONDS:
-            log.warning("the broker keeps ending; its files now lie in %s", set_aside(self._settings))
+        log.warning("%s ended (%s), see %s; it will be restarted", child.role, status, self._log(child.role))
+        child.restart_at = now + child.pause
+        if child.role == "broker" and child.restarts >= 2 and now - child.started_at < HEALTHY_SECONDS:
+            log.warning("the broker keeps ending; its files were moved to %s", back_up_damaged(self._settings))
 
-    def _last_words(self, role: str) -> str:
+    def _last_log_line(self, role: str) -> str:
         time.sleep(0.2)  # the log's thread may still be writing
         with contextlib.suppress(OSError, IndexError):
             return f"{role}: {self._log(role).read_text(errors='replace').strip().splitlines()[-1]}"
@@ -160,35 +164,34 @@ class Supervisor:
         return all(self._is_ready(child) for child in self._children.values())
 
     def _is_ready(self, child: Child) -> bool:
-        if child.again_at is not None:
+        if child.restart_at is not None:
             return False
         if child.role == "broker":
             return True
         if child.role == "api":
             return self._api_answers(child.process.pid)
-        return self._mark(child.role).exists()
+        return self._ready_file(child.role).exists()
 
     def _api_answers(self, pid: int) -> bool:
         try:
-            facts = json.loads((self._settings.run_path / "api.json").read_text())
-            host, _, port = facts["url"].rpartition("/")[2].rpartition(":")
+            address = json.loads((self._settings.run_path / "api.json").read_text())
+            host, _, port = address["url"].rpartition("/")[2].rpartition(":")
             host = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host)
             with socket.create_connection((host, int(port)), timeout=1):
-                return facts["pid"] == pid
+                return address["pid"] == pid
         except (OSError, ValueError, KeyError):
             return False
 
     def _stop_all(self) -> None:
-        """SIGTERM to all but the broker, which the others still need; SIGKILL to whatever is left. Then no process of
-        ours remains."""
+        """End every process: SIGTERM to all but the broker, which the others still need, then SIGKILL to the rest."""
         children = [self._children[role] for role in reversed(list(ROLES)) if role in self._children]
         others = [child for child in children if child.role != "broker"]
         for child in others:
             child.process.send_signal(signal.SIGTERM)
-        # Celery ends what is idle at SIGTERM; at SIGQUIT its children hand back what they hold (`tasks._stop_now`).
-        for child in _wait(others, GENTLE_SECONDS):
+        # At SIGTERM Celery ends its idle children; at SIGQUIT the others release their jobs (`tasks._stop_now`).
+        for child in _wait(others, FINISH_SECONDS):
             child.process.send_signal(signal.SIGQUIT if "celery" in ROLES[child.role] else signal.SIGTERM)
-        for child in _wait(others, STOP_SECONDS):
+        for child in _wait(others, RELEASE_SECONDS):
             log.warning("%s did not stop by itself", child.role)
         for child in children:
             kill_group(child.process.pid, signal.SIGTERM if child.role == "broker" else signal.SIGKILL)
@@ -196,9 +199,9 @@ class Supervisor:
         for child in children:
             kill_group(child.process.pid, signal.SIGKILL)
             child.process.wait()
-            self._mark(child.role).unlink(missing_ok=True)
+            self._ready_file(child.role).unlink(missing_ok=True)
 
-    def _mark(self, role: str) -> Path:
+    def _ready_file(self, role: str) -> Path:
         return self._settings.run_path / f"{role}.ready"
 
     def _log(self, role: str) -> Path:
@@ -206,28 +209,28 @@ class Supervisor:
 
 
 def up(settings: Settings, arguments: Sequence[str] = (), ready: Callable[[], None] = lambda: None) -> int:
-    """Run Mailroom on this machine until SIGTERM or SIGINT; the exit status."""
+    """Run Mailroom on this machine until SIGTERM or SIGINT; return the exit status."""
     return Supervisor(settings, arguments).run(ready)
 
 
 def kill_group(pid: int, number: int) -> None:
-    """Signal a child and all it started."""
+    """Send a signal to a child and whatever it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
 
 
 def _wait(children: Sequence[Child], seconds: float) -> list[Child]:
-    """Those that are still there in the end."""
+    """Wait for children to end, for ``seconds`` at most; return those that still run."""
     deadline = time.monotonic() + seconds
-    while left := [child for child in children if child.process.poll() is None]:
+    while running := [child for child in children if child.process.poll() is None]:
         if time.monotonic() > deadline:
             break
         time.sleep(0.05)
-    return left
+    return running
 
 
-def _keep_log(process: subprocess.Popen[bytes], path: Path) -> None:
-    """Copy a child's output into a log that is turned over before it fills the disk."""
+def _copy_to_log(process: subprocess.Popen[bytes], path: Path) -> None:
+    """Copy a child's output into a log that is rotated before it fills the disk."""
     handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", errors="replace")
     assert process.stdout is not None
     for line in process.stdout:

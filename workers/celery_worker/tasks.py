@@ -1,4 +1,4 @@
-"""The Celery tasks: claim by id, run, look for more. A few lines each; the work is elsewhere."""
+"""The Celery tasks: claim a job by its id, run it, go on with due ones. The work itself is in the runners."""
 
 from __future__ import annotations
 
@@ -27,34 +27,37 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SERVED = (QueueName.INGEST, QueueName.DELIVER, QueueName.RECLASSIFY)
-#: After its hinted job a worker goes on with due ones for this long, which saves a round trip by the broker for each;
-#: then it answers the broker again, so that other queues get their turn.
+#: Seconds for which a worker goes on with due jobs after the one that woke it up, without a message for each. Then it
+#: returns to the broker, so that other queues get their turn.
 LINGER_SECONDS = 5.0
 
 
 class Runner(Protocol):
     """Executes the claimed jobs of one queue."""
 
-    def run(self, job: Job) -> None: ...
+    def run(self, job: Job) -> None:
+        """Execute a claimed job to its end; errors are recorded in the job store."""
 
 
 class Worker:
-    """One worker process: claims jobs and hands each to the runner of its queue. ``close`` is called at its end."""
+    """One worker process: claims jobs and passes each to the runner of its queue. ``close`` is called when it ends."""
 
     def __init__(
         self,
         runners: Mapping[QueueName, Runner],
-        job_store: JobStore,
+        jobs: JobStore,
         notifier: Notifier,
         lease_seconds: float,
         close: Callable[[], None],
     ) -> None:
-        self._runners, self._jobs, self._notifier = runners, job_store, notifier
+        self._runners, self._jobs, self._notifier = runners, jobs, notifier
         self._lease_seconds, self.close = lease_seconds, close
 
     def run(self, queue: QueueName, job_id: str) -> int:
-        """The hinted job, and due ones of the same lane after it; returns how many. A hint that is late, double or wrong
-        is as good as any other: it wakes."""
+        """Run the job, then due jobs of the same queue; return how many were run.
+
+        A late, repeated or wrong job id does no harm: the worker is awake and runs what is due.
+        """
         until = time.monotonic() + LINGER_SECONDS
         done = 0
         try:
@@ -64,8 +67,8 @@ class Worker:
                 done += 1
                 job = self._claim(queue) if time.monotonic() < until else None
         except MailroomError as error:
-            log.error("lane %s: %s", queue, error)
-            time.sleep(1.0)  # a wrong setting or a store that is away: not in a tight circle
+            log.error("queue %s: %s", queue, error)
+            time.sleep(1.0)  # a wrong setting, or a store that does not answer: do not spin
         return done
 
     def _claim(self, queue: QueueName, job_id: str | None = None) -> Job | None:
@@ -79,23 +82,26 @@ class Worker:
             self._notifier.notify(self._jobs, QueueName.DELIVER)
 
 
-class Loading:
-    """A `Worker` on its way: built by a thread, so that a child is there for its Celery parent at once (a child that is
-    lost before that takes the whole pool with it), and built before anything is claimed."""
+class WorkerLoader:
+    """Builds a `Worker` in a thread, before anything is claimed.
+
+    So a child answers its Celery parent at once; a child that is lost before it answers takes the whole pool with it.
+    """
 
     def __init__(self, build: Callable[[], Worker]) -> None:
         self._build = build
         self._lock = threading.Lock()
         self._worker: Worker | None = None
-        threading.Thread(target=self._load, daemon=True, name="loading").start()
+        threading.Thread(target=self._load, daemon=True, name="worker-loader").start()
 
     def worker(self) -> Worker:
-        """The worker, waited for. Raises what building it raised; the next call tries again."""
+        """Wait for the worker and return it. Raises what building it raised; the next call tries again."""
         with self._lock:
             self._worker = self._worker or self._build()
             return self._worker
 
     def close(self) -> None:
+        """Close the worker if it was built."""
         if self._worker is not None:
             self._worker.close()
 
@@ -103,27 +109,31 @@ class Loading:
         try:
             self.worker()
         except MailroomError as error:
-            log.error("this worker cannot be made ready: %s", error)
+            log.error("this worker cannot be built: %s", error)
 
 
-_loading: Loading | None = None
+_loader: WorkerLoader | None = None
 
 
 def register(app: Celery, build: Callable[[], Worker], forks: bool) -> None:
-    """Give the application its tasks, whose names are part of the protocol and never change, and ``build`` the `Worker`
-    of each process: in every child if the pool ``forks`` (ONNX sessions and connections do not survive a fork),
-    otherwise once."""
+    """Register the tasks, whose names are part of the protocol and never change, and build a `Worker` in each process.
+
+    Args:
+        build: returns a worker. Called in every child if the pool forks, since ONNX sessions and connections do not
+            survive a fork; otherwise once.
+        forks: whether the pool runs its tasks in forked children.
+    """
 
     def start(**_: Any) -> None:
-        global _loading
+        global _loader
         if forks:
-            die_with_parent()  # its Celery parent killed, it ends too: the lease runs out and no one works in the dark
+            die_with_parent()  # if its Celery parent is killed it ends too, and its lease expires
             signal.signal(signal.SIGTERM, _stop_now)
-        _loading = Loading(build)
+        _loader = WorkerLoader(build)
 
     def stop(**_: Any) -> None:
-        if _loading is not None:
-            _loading.close()
+        if _loader is not None:
+            _loader.close()
 
     if forks:
         _import_runtimes()
@@ -142,15 +152,15 @@ def _import_runtimes() -> None:
 
 
 def _stop_now(number: int, frame: FrameType | None) -> None:
-    """SIGTERM in a child: unwind, so that `heartbeat` hands the job back uncounted."""
+    """Unwind a child at SIGTERM, so that `heartbeat` releases the job without counting the attempt."""
     raise SystemExit(0)
 
 
-def _task(queue: QueueName) -> Any:
+def _task(queue: QueueName) -> Callable[[str], None]:
     def task(job_id: str) -> None:
-        if _loading is None:
+        if _loader is None:
             raise RuntimeError("the worker process was not initialised")
-        _loading.worker().run(queue, job_id)
+        _loader.worker().run(queue, job_id)
 
     task.__name__ = str(queue)
     return task

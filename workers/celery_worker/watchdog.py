@@ -1,6 +1,9 @@
-"""Celery's watchdog. A consumer that lost its broker has more than once stayed connected to nothing, idle for ever
-(celery 8030, 10205; kombu 2629). Hints waiting, nothing running and nothing begun for a minute: the process ends, and
-whoever supervises it starts it again."""
+"""The watchdog of a Celery worker.
+
+A consumer that lost its broker has more than once stayed connected to nothing and idle forever (celery issues 8030 and
+10205, kombu issue 2629). If wake-ups wait while nothing runs and nothing is started for a minute, the process ends, and
+its supervisor starts it again.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +18,39 @@ import redis
 from celery.signals import worker_ready
 from celery.worker import state
 
-from workers.queue.app import PREFIX
-from workers.queue.notify import connect
+from workers.queue.notify import connect, waiting_in
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0
-LOOK_SECONDS = 5.0
+CHECK_SECONDS = 5.0
 
 
 class Watchdog:
-    """`look` says whether this worker has slept through hints for too long."""
+    """Decides whether a worker has ignored wake-ups for too long.
 
-    def __init__(self, waiting: Callable[[], int], begun: Callable[[], int], busy: Callable[[], bool]) -> None:
-        self._waiting, self._begun, self._busy = waiting, begun, busy
-        self._last = begun()
-        self._since: float | None = None
+    Args:
+        waiting: returns the number of wake-ups in the worker's queues.
+        started: returns the number of tasks that the worker has started so far.
+        is_busy: returns True while a task runs.
+    """
 
-    def look(self, now: float) -> bool:
-        """``now`` in monotonic seconds. True when hints wait and nothing has been begun for ``IDLE_SECONDS``."""
-        begun, last = self._begun(), self._last
-        self._last = begun
-        if begun != last or self._busy() or not self._waiting():
-            self._since = None
+    def __init__(self, waiting: Callable[[], int], started: Callable[[], int], is_busy: Callable[[], bool]) -> None:
+        self._waiting, self._started, self._is_busy = waiting, started, is_busy
+        self._last_started = started()
+        self._idle_since: float | None = None
+
+    def is_stuck(self, now: float) -> bool:
+        """Return True if wake-ups have waited ``IDLE_SECONDS`` and no task was started. ``now``: monotonic seconds."""
+        started, last = self._started(), self._last_started
+        self._last_started = started
+        if started != last or self._is_busy() or not self._waiting():
+            self._idle_since = None
             return False
-        self._since = self._since if self._since is not None else now
-        return now - self._since >= IDLE_SECONDS
+        if self._idle_since is None:
+            self._idle_since = now
+        return now - self._idle_since >= IDLE_SECONDS
 
 
 def install(settings: Settings, queues: tuple[str, ...]) -> None:
@@ -58,12 +67,12 @@ def _watch(settings: Settings, queues: tuple[str, ...]) -> None:
 
     def waiting() -> int:
         try:
-            return sum(int(client.llen(PREFIX + queue)) for queue in queues)
+            return sum(waiting_in(client, queue) for queue in queues)
         except (redis.RedisError, OSError):
-            return 0  # no broker, no hints: Celery's own reconnection is at work
+            return 0  # without a broker there are no wake-ups, and Celery reconnects by itself
 
-    dog = Watchdog(waiting, lambda: sum(state.total_count.values()), lambda: bool(state.active_requests))
-    while not dog.look(time.monotonic()):
-        time.sleep(LOOK_SECONDS)
-    log.error("hints are waiting and nothing was begun for %.0f s: this worker ends to be started anew", IDLE_SECONDS)
+    watchdog = Watchdog(waiting, lambda: sum(state.total_count.values()), lambda: bool(state.active_requests))
+    while not watchdog.is_stuck(time.monotonic()):
+        time.sleep(CHECK_SECONDS)
+    log.error("wake-ups are waiting and no task was started for %.0f s: this worker ends to be restarted", IDLE_SECONDS)
     os._exit(1)

@@ -16,7 +16,7 @@ from pipeline.faults import fault
 from pipeline.questions import ADMINISTRATOR, Filters
 from workers.indexer.candidate import CandidateIndexBuilder
 from workers.queue.lease import owner
-from workers.queue.process import Stopping
+from workers.queue.process import StopSignal
 from workers.services.active_embedder import Embedders
 from workers.services.rebuild import Rebuild, folder_of, read_marker, set_aside
 from workers.settings import Settings
@@ -56,7 +56,7 @@ class Indexer:
         self._beside = CandidateIndexBuilder(catalogue, indexes, embedders)
         self._openings = 0
 
-    def run(self, stopping: Stopping) -> None:
+    def run(self, stopping: StopSignal) -> None:
         """Until told to stop. An error of the surroundings is waited out; any other ends the process, and the next one
         begins with checking every file."""
         while not stopping:

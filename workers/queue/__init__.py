@@ -1,1 +1,1 @@
-"""The queue: Celery application, broker, wake-ups, leases and process helpers. Leaves: they know settings and pipeline only."""
+"""Celery application, broker, wake-ups, leases and process helpers. They import settings and pipeline only."""

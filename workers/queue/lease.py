@@ -1,4 +1,4 @@
-"""Holding a lease while the work goes on, and giving the job back when the process is told to stop."""
+"""Hold a lease while a job is being worked on, and release the job when the process is stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Leases(Protocol):
-    """What is done to a lease while the work goes on: see `indexes.catalogue.jobs.JobStore`."""
+    """What a heartbeat needs of the job store (`indexes.catalogue.jobs.JobStore`)."""
 
     def renew(self, job: Job, seconds: float) -> bool: ...
 
@@ -25,7 +25,7 @@ class Leases(Protocol):
 
 
 def owner() -> str:
-    """Who holds a lease, for people who look."""
+    """Return the name of this process as the holder of leases, for people who look at jobs."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -33,35 +33,35 @@ def owner() -> str:
 def heartbeat(leases: Leases, job: Job, seconds: float) -> Iterator[None]:
     """Renew the lease at a third of its length until the block ends.
 
-    A lost lease is only logged: the fence in the commit is what keeps a late worker from doing harm. A block that ends
-    by SystemExit or KeyboardInterrupt was told to stop: the job goes back at once, uncounted, since the document has
-    done nothing wrong.
+    A lost lease is only logged: the fence in the commit keeps a late worker from doing harm. If the block ends by
+    SystemExit or KeyboardInterrupt, the process was stopped: the job is released at once and the attempt is not
+    counted, since the document is not at fault.
     """
-    over = threading.Event()
-    thread = threading.Thread(target=_beat, args=(leases, job, seconds, over), daemon=True, name="heartbeat")
+    ended = threading.Event()
+    thread = threading.Thread(target=_renew_until, args=(ended, leases, job, seconds), daemon=True, name="heartbeat")
     thread.start()
     try:
         yield
     except (SystemExit, KeyboardInterrupt):
-        _hand_back(leases, job)
+        _release(leases, job)
         raise
     finally:
-        over.set()
+        ended.set()
         thread.join()
 
 
-def _hand_back(leases: Leases, job: Job) -> None:
+def _release(leases: Leases, job: Job) -> None:
     try:
         leases.release(job, 0.0, "internal", "the worker was stopped", counted=False)
     except MailroomError as error:
-        log.warning("job %s not handed back, its lease will run out: %s", job.id, error)
+        log.warning("job %s was not released, its lease will expire: %s", job.id, error)
 
 
-def _beat(leases: Leases, job: Job, seconds: float, over: threading.Event) -> None:
-    while not over.wait(seconds / 3):
+def _renew_until(ended: threading.Event, leases: Leases, job: Job, seconds: float) -> None:
+    while not ended.wait(seconds / 3):
         try:
             if not leases.renew(job, seconds):
-                log.warning("the lease of job %s has passed on; what is still done here will be discarded", job.id)
+                log.warning("another worker has the lease of job %s; the result of this one will be discarded", job.id)
                 return
         except MailroomError as error:
             log.warning("lease of job %s not renewed: %s", job.id, error)

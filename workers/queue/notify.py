@@ -1,30 +1,31 @@
-"""Hints: "there is a job", sent to the broker. A hint that is lost costs a second; the sweeper sends another."""
+"""Wake-ups: "there is a job", sent to the broker. A lost one costs a second, then the sweeper sends another."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
 from pipeline.documents import QueueName
-from workers.queue.app import PREFIX, QUEUES, SENDER_PATIENCE, make_app
+from workers.queue.app import PREFIX, QUEUES, SENDER_TIMEOUT, make_app
 from workers.queue.broker import socket_path
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: After a failure the broker is left alone for this long, so that a caller never waits for it twice.
-REST_SECONDS = 5.0
-NOTIFY_EVERY = 0.2
+#: Seconds without an attempt after a failure, so that a caller never waits for the broker twice.
+PAUSE_SECONDS = 5.0
+#: Seconds between two rounds of wake-ups for a queue.
+NOTIFY_SECONDS = 0.2
 
 
 class DueJobs(Protocol):
-    """The jobs that can be claimed now: see `indexes.catalogue.jobs.JobStore.due`."""
+    """What `Notifier.notify` needs of the job store (`indexes.catalogue.jobs.JobStore`)."""
 
     def due(self, queue: QueueName, limit: int = 1000) -> list[str]: ...
 
@@ -34,52 +35,53 @@ class Notifier:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._app: Celery = make_app(settings, SENDER_PATIENCE, sender=True)
+        self._app: Celery = make_app(settings, SENDER_TIMEOUT, sender=True)
         self._client: redis.Redis | None = None
         self._lock = threading.Lock()
-        self._rest_until = 0.0
-        self._nudged: dict[QueueName, float] = {}
+        self._paused_until = 0.0
+        self._notified_at: dict[QueueName, float] = {}
 
     def send(self, queue: QueueName, job_id: str) -> bool:
-        """True when the broker took the hint."""
-        if time.monotonic() < self._rest_until:
+        """Wake a worker up for one job. Return False if the broker does not take the message now."""
+        if time.monotonic() < self._paused_until:
             return False
         try:
             with self._lock:
                 self._app.send_task(f"mailroom.{queue}", args=[job_id], queue=str(queue), retry=False)
             return True
         except (OperationalError, redis.RedisError, OSError) as error:
-            self._rest_until = time.monotonic() + REST_SECONDS
-            log.warning("the broker took no hint (%s); the sweeper will send it", type(error).__name__)
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+            log.warning("the broker took no wake-up (%s); the sweeper will send it", type(error).__name__)
             return False
 
     def notify(self, job_store: DueJobs, queue: QueueName) -> None:
-        """Hint at the oldest due jobs, one for each worker process, at most every ``NUDGE_EVERY`` seconds: a worker that
-        is awake goes on by itself."""
-        if time.monotonic() - self._nudged.get(queue, 0.0) < NOTIFY_EVERY:
+        """Send wake-ups for the oldest due jobs, one for each worker process, at most every ``NOTIFY_SECONDS``.
+
+        That is enough: a worker that is awake goes on to the next job by itself.
+        """
+        if time.monotonic() - self._notified_at.get(queue, 0.0) < NOTIFY_SECONDS:
             return
-        self._nudged[queue] = time.monotonic()
+        self._notified_at[queue] = time.monotonic()
         for job_id in job_store.due(queue, self._settings.workers.concurrency):
             self.send(queue, job_id)
 
     def waiting(self) -> dict[str, int] | None:
-        """Hints in each queue, or None when the broker does not answer."""
+        """Return the number of wake-ups in each queue, or None if the broker does not answer."""
         try:
-            client = self._connection()
-            return {queue: int(client.llen(PREFIX + queue)) for queue in QUEUES}
+            self._client = self._client or connect(self._settings)
+            return {queue: waiting_in(self._client, queue) for queue in QUEUES}
         except (redis.RedisError, OSError):
             return None
 
-    def _connection(self) -> redis.Redis:
-        if self._client is None:
-            self._client = connect(self._settings)
-        return self._client
-
 
 def connect(settings: Settings) -> redis.Redis:
-    """A client of the broker's server."""
-    # redis-py tries three times with pauses by itself; who asks here would rather know.
-    times = {"socket_timeout": SENDER_PATIENCE, "socket_connect_timeout": SENDER_PATIENCE, "retry": None}
+    """Return a client of the broker's server, which fails at once instead of trying three times with pauses."""
+    times: dict[str, Any] = {"socket_timeout": SENDER_TIMEOUT, "socket_connect_timeout": SENDER_TIMEOUT, "retry": None}
     if settings.broker_is_embedded:
         return redis.Redis(unix_socket_path=str(socket_path(settings)), **times)
     return redis.Redis.from_url(settings.broker.url.replace("redis+socket://", "unix://", 1), **times)
+
+
+def waiting_in(client: redis.Redis, queue: str) -> int:
+    """Return the number of wake-ups in a queue. Raises redis.RedisError if the broker does not answer."""
+    return int(client.llen(PREFIX + queue))

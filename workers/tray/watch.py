@@ -14,7 +14,7 @@ from watchfiles import watch
 
 from pipeline.disk import ProcessLock
 from pipeline.errors import MailroomError
-from workers.queue.process import Stopping
+from workers.queue.process import StopSignal
 from workers.services.access import apply_tray_rules
 from workers.settings import TraySettings
 from workers.tray.completeness import needs_polling
@@ -39,7 +39,7 @@ class Watcher:
         self._stirred = threading.Event()
         self._events_work = threading.Event()
 
-    def run(self, stopping: Stopping, ready: Callable[[], None] = lambda: None) -> None:
+    def run(self, stopping: StopSignal, ready: Callable[[], None] = lambda: None) -> None:
         """Until told to stop. What lies in the trays at the start is taken like what comes later."""
         locks = [ProcessLock(tray.root / CLAIMS / ".lock", f"A watcher of {tray.root}") for tray in self._trays]
         for lock in locks:
@@ -56,7 +56,7 @@ class Watcher:
             for lock in locks:
                 lock.__exit__(None, None, None)
 
-    def _rest(self, stopping: Stopping) -> None:
+    def _rest(self, stopping: StopSignal) -> None:
         until = time.monotonic() + self._pause()
         while not stopping and time.monotonic() < until and not self._stirred.wait(min(0.2, self._pause())):
             pass
@@ -78,14 +78,14 @@ class Watcher:
             log.warning("tray %s: %s", tray.root, error)
             time.sleep(0.5)
 
-    def _listen(self, stopping: Stopping) -> None:
+    def _listen(self, stopping: StopSignal) -> None:
         if any(needs_polling(tray.root) for tray in self._trays):
             log.info("a tray is on a network file system: it is polled every %.0f s", POLL_SECONDS)
             return
         threading.Thread(target=self._events, args=(stopping,), daemon=True, name="inotify").start()
         threading.Thread(target=self._test, args=(stopping,), daemon=True, name="inotify-test").start()
 
-    def _events(self, stopping: Stopping) -> None:
+    def _events(self, stopping: StopSignal) -> None:
         probes = {str(tray.root / CLAIMS) for tray in self._trays}
         try:
             roots = [tray.root for tray in self._trays]
@@ -98,7 +98,7 @@ class Watcher:
             log.warning("no events for the trays (%s); they are polled", error)
             self._events_work.clear()
 
-    def _test(self, stopping: Stopping) -> None:
+    def _test(self, stopping: StopSignal) -> None:
         """Files made here must be seen by the events' thread; until they are, the trays are polled."""
         for _ in range(3):
             probe = self._trays[0].root / CLAIMS / f".probe-{uuid.uuid4().hex[:8]}"

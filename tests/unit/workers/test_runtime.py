@@ -143,20 +143,20 @@ def test_a_stopped_worker_hands_its_job_back_uncounted(settings: Settings) -> No
 
 
 def test_the_watchdog_barks_only_at_a_sleeper() -> None:
-    state = {"waiting": 0, "begun": 0, "busy": False}
-    dog = Watchdog(lambda: state["waiting"], lambda: state["begun"], lambda: state["busy"])
-    assert not dog.look(0) and not dog.look(IDLE_SECONDS * 2)  # nothing to do
+    state = {"waiting": 0, "started": 0, "busy": False}
+    watchdog = Watchdog(lambda: state["waiting"], lambda: state["started"], lambda: state["busy"])
+    assert not watchdog.is_stuck(0) and not watchdog.is_stuck(IDLE_SECONDS * 2)  # nothing to do
     state["waiting"] = 3
-    assert not dog.look(1000)
-    state["begun"] += 1  # it works
-    assert not dog.look(1000 + IDLE_SECONDS)
-    assert not dog.look(2000)
+    assert not watchdog.is_stuck(1000)
+    state["started"] += 1  # it works
+    assert not watchdog.is_stuck(1000 + IDLE_SECONDS)
+    assert not watchdog.is_stuck(2000)
     state["busy"] = True  # a long document
-    assert not dog.look(2000 + IDLE_SECONDS)
+    assert not watchdog.is_stuck(2000 + IDLE_SECONDS)
     state["busy"] = False
-    assert not dog.look(3000)
-    assert not dog.look(3000 + IDLE_SECONDS - 1)
-    assert dog.look(3000 + IDLE_SECONDS)
+    assert not watchdog.is_stuck(3000)
+    assert not watchdog.is_stuck(3000 + IDLE_SECONDS - 1)
+    assert watchdog.is_stuck(3000 + IDLE_SECONDS)
 
 
 def test_failpoints_obey_their_orders_only(tmp_path: Path) -> None:
