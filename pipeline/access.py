@@ -1,9 +1,10 @@
-"""Who may read what: the words of permissions, and the rule as plain Python. The catalogue evaluates the same rule as SQL;
-the tests hold the one against the other, and `explain` tells by this one which rule decided.
+"""Who may read what: the records of permissions, and the access rule in plain Python.
 
-A document stands under *scopes*: itself, the documents it was attached to, and for every place where it arrived the source and
-each folder on the way down. A caller stands for *principals*: those of the key, the groups these are in, however deeply, and
-"*". Nobody reads anything that nothing allows. Then, whatever the order in which rules were made:
+The catalogue evaluates the same rule as SQL; tests compare the two, and `explain` uses this one to report which rule
+decided. A document has *scopes*: itself, the documents it was attached to, and for every place where it arrived the
+source and each folder down to it. A caller has *principals*: those of the key, the groups that contain them, directly
+or through other groups, and "*". Without a rule that allows it nobody reads a document. The order of the rules is
+irrelevant:
 
     deny    on any scope, for any principal of the caller: hidden
     only    on any scope that has such rules, none of them for the caller: hidden
@@ -22,14 +23,16 @@ EVERYONE = "*"
 
 
 class Effect(StrEnum):
+    """What a rule does for its principal."""
+
     ALLOW = "allow"
     DENY = "deny"
-    #: allows whom it names and hides from everyone whom no `only` of the same scope names
+    #: allows its principal and hides the scope from everyone whom no `only` of the same scope names
     ONLY = "only"
 
 
 class Origin(StrEnum):
-    """Where a rule comes from: given by an administrator, by the tray's settings, or with the document as it arrived."""
+    """Where a rule comes from: an administrator, the tray's settings, or the document's arrival."""
 
     GIVEN = "given"
     SETTINGS = "settings"
@@ -38,7 +41,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a rule is about: a document with what was attached to it, or a source, or a folder of it with all below."""
+    """What a rule applies to: a document with its attachments, a source, or a folder in it with everything below."""
 
     source: str = ""
     folder: str = ""
@@ -52,7 +55,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of an access list. ``by`` is who made it, ``at`` when (epoch seconds)."""
+    """One entry of an access list. ``by`` is who added it, ``at`` when (epoch seconds)."""
 
     scope: Scope
     principal: str
@@ -64,25 +67,28 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``rule`` is the one that decided; None where nothing allows, or for an administrator's key."""
+    """Whether a caller may read a document.
+
+    ``rule`` is the one that decided; None if nothing allows, or for an administrator's key.
+    """
 
     allowed: bool
     rule: Rule | None = None
 
 
 def clean_folder(path: str) -> str:
-    """A folder as scopes name it: no slash at either end, none double, no "."."""
+    """Return a folder as scopes name it: no slash at either end, none double, no "."."""
     return "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
 def folder_scope(source: str, path: str) -> Scope:
-    """The folder in which a document of this path lies."""
+    """Return the scope of the folder that contains ``path``."""
     parent = PurePosixPath(path).parent
     return Scope(source, clean_folder(str(parent)))
 
 
 def with_ancestors(scope: Scope) -> list[Scope]:
-    """A place and everything above it, the source first; a document stands alone."""
+    """Return a folder's scope and all above it, the source first; a document's scope has none above it."""
     if scope.document_id:
         return [scope]
     parts = scope.folder.split("/") if scope.folder else []
@@ -90,7 +96,8 @@ def with_ancestors(scope: Scope) -> list[Scope]:
 
 
 def groups_of(principals: Iterable[str], groups: Mapping[str, Collection[str]]) -> frozenset[str]:
-    """The principals, every group that holds one of them, however deeply, and "*". ``groups``: members by name."""
+    """Return the principals, every group that contains one of them, directly or through groups, and "*". ``groups``
+    maps a group's name to its members."""
     all_names = {*principals, EVERYONE}
     while more := {
         name for name, members in groups.items() if name not in all_names and not all_names.isdisjoint(members)
@@ -99,17 +106,17 @@ def groups_of(principals: Iterable[str], groups: Mapping[str, Collection[str]]) 
     return frozenset(all_names)
 
 
-def decide(held: Collection[str], rules: Sequence[Rule]) -> Decision:
-    """Return the decision for a caller with the principals ``held``, on a document whose scopes have these ``rules``."""
+def decide(principals: Collection[str], rules: Sequence[Rule]) -> Decision:
+    """Decide for a caller with these principals, on a document whose scopes have these rules."""
     for rule in rules:
-        if rule.effect is Effect.DENY and rule.principal in held:
+        if rule.effect is Effect.DENY and rule.principal in principals:
             return Decision(False, rule)
-    bounds = [rule for rule in rules if rule.effect is Effect.ONLY]
-    within = {rule.scope for rule in bounds if rule.principal in held}
-    for rule in bounds:
-        if rule.scope not in within:
+    exclusive = [rule for rule in rules if rule.effect is Effect.ONLY]
+    open_scopes = {rule.scope for rule in exclusive if rule.principal in principals}
+    for rule in exclusive:
+        if rule.scope not in open_scopes:
             return Decision(False, rule)
     for rule in rules:
-        if rule.effect is not Effect.DENY and rule.principal in held:
+        if rule.effect is not Effect.DENY and rule.principal in principals:
             return Decision(True, rule)
     return Decision(False)

@@ -1,26 +1,26 @@
-"""Elements to passages: whole elements gathered up to a length, cut at titles, with exact places in the document's text.
+"""Elements to chunks: whole elements up to a length, cut at titles, with exact offsets into the document's text.
 
-Own code rather than unstructured's `chunk_by_title`: a quotation needs `parsed.text[start:end] == chunk.text`, and that
-one joins and strips texts without keeping their places, and knows only the first page of a chunk.
+Not unstructured's `chunk_by_title`: a quotation needs `parsed.text[start:end] == chunk.text`, but that function joins
+and strips texts without keeping their offsets, and knows only the first page of a chunk.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.documents import Chunk, Parsed
 
 _SEPARATOR = "\n\n"  # as in Parsed.text
-#: better and better places to cut a long element: after a word, a line, a sentence
+#: Places to cut a long element, each better than the one before: after a word, a line, a sentence.
 _CUTS = (re.compile(r"\s+"), re.compile(r"\n"), re.compile(r"(?<=[.!?。！？])\s+"))
 _MAX_HEADING = 200
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """An element, or a part of one that is too long: its place, page, and whether it is a title."""
+    """An element, or a part of one that is too long: its offsets, its page, and whether it is a title."""
 
     start: int
     end: int
@@ -29,16 +29,16 @@ class _Piece:
 
 
 def chunk(parsed: Parsed, max_chars: int = 1200, min_chars: int = 300) -> tuple[Chunk, ...]:
-    """Passages in reading order, without overlap; none for a document without text.
+    """Return the chunks in reading order, without overlap; none for a document without text.
 
-    No passage is longer than ``max_chars`` (at least 1). A new one begins at a title once ``min_chars`` are gathered; a
-    title stays with what follows it. A table is kept whole when it fits, else cut between rows. ``heading`` is the
-    title that the passage begins with, or the last one before it.
+    No chunk is longer than ``max_chars`` (at least 1). A new one begins at a title once the last one has ``min_chars``;
+    a title stays with what follows it. A table stays whole if it fits, otherwise it is cut between rows. ``heading`` is
+    the title that the chunk begins with, or the last one before it.
     """
     text = parsed.text
     chunks: list[Chunk] = []
     heading: str | None = None
-    for group in _groups(list(_pieces(parsed, text, max_chars)), max_chars, min_chars):
+    for group in _groups(_pieces(parsed, text, max_chars), max_chars, min_chars):
         if group[0].title:
             heading = text[group[0].start : group[0].end]
         chunks.append(_chunk(len(chunks), text, group, heading))
@@ -62,7 +62,7 @@ def _chunk(ordinal: int, text: str, group: list[_Piece], heading: str | None) ->
 
 
 def _pieces(parsed: Parsed, text: str, max_chars: int) -> Iterator[_Piece]:
-    """Every element's place in the text; blank ones are left out, long ones cut."""
+    """Yield every element's place in the text; blank elements are skipped, long ones cut."""
     at = 0
     title_at: int | None = None  # where the titles directly before this element begin
     for element in parsed.elements:
@@ -81,8 +81,8 @@ def _pieces(parsed: Parsed, text: str, max_chars: int) -> Iterator[_Piece]:
 
 
 def _cut(text: str, start: int, end: int, max_chars: int, lead: int) -> Iterator[tuple[int, int]]:
-    """Slices of at most ``max_chars`` that cover the element but for blanks at the cuts; the first is shorter by ``lead``,
-    the length of the title that it shall stay with."""
+    """Yield slices of at most ``max_chars`` that cover the element except for blanks at the cuts. The first is shorter
+    by ``lead``, the length of the title before it, so that both fit into one chunk."""
     while end - start > max_chars - lead:
         stop, following = _place_to_cut(text, start, start + max_chars - lead)
         yield start, stop
@@ -92,7 +92,8 @@ def _cut(text: str, start: int, end: int, max_chars: int, lead: int) -> Iterator
 
 
 def _place_to_cut(text: str, start: int, limit: int) -> tuple[int, int]:
-    """(end of this slice, start of the next): the best kind of place in the second half, else right at the limit."""
+    """Return the end of this slice and the start of the next: at the best kind of place in the second half, otherwise
+    at the limit."""
     half = start + (limit - start) // 2
     for pattern in reversed(_CUTS):
         last = None
@@ -103,7 +104,8 @@ def _place_to_cut(text: str, start: int, limit: int) -> tuple[int, int]:
     return limit, limit
 
 
-def _groups(pieces: list[_Piece], max_chars: int, min_chars: int) -> Iterator[list[_Piece]]:
+def _groups(pieces: Iterable[_Piece], max_chars: int, min_chars: int) -> Iterator[list[_Piece]]:
+    """Yield the pieces of each chunk."""
     group: list[_Piece] = []
     for piece in pieces:
         if group and piece.end - group[0].start > max_chars:
@@ -123,7 +125,7 @@ def _groups(pieces: list[_Piece], max_chars: int, min_chars: int) -> Iterator[li
 
 
 def _trailing_titles(group: list[_Piece]) -> list[_Piece]:
-    """The titles at the end of a group that has other text before them."""
+    """Return the titles at the end of a group that has other text before them."""
     first = len(group)
     while first > 0 and group[first - 1].title:
         first -= 1

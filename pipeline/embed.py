@@ -1,4 +1,4 @@
-"""Passages to vectors: a sentence-transformers model in ONNX Runtime."""
+"""Texts to vectors: a sentence-transformers model in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ TOKEN_BUDGET = 4096
 
 
 def embedder_digest(folder: ModelFolder) -> str:
-    """What `OnnxEmbedder.digest` is, known without loading the network."""
+    """Return what `OnnxEmbedder.digest` would be, without loading the network."""
     return folder.digest("embed-1")
 
 
 class OnnxEmbedder:
-    """Implements `pipeline.ports.Embedder`. A text longer than the model's window is embedded by its beginning.
+    """Implements `pipeline.ports.Embedder`. Of a text longer than the model's window only the beginning counts.
 
-    A text's vector does not depend on its neighbours beyond rounding: rows are padded and masked, never merged.
+    A text's vector does not depend on the other texts of a call beyond rounding: rows are padded and masked.
     """
 
     def __init__(
@@ -39,19 +39,16 @@ class OnnxEmbedder:
         self._model = OnnxModel(folder, "sentence_embedding", threads, providers)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """L2-normalised float32 rows, shape (len(texts), dimension), in the order of ``texts``."""
+        """Return L2-normalised float32 vectors of shape (len(texts), dimension), in the order of ``texts``."""
+        shortened = [text[: self._max_length * CHARACTERS_PER_TOKEN] for text in texts]
+        encodings = self._model.tokenizer.encode_batch(shortened)
+        ids = [_shortened(encoding.ids, self._max_length) for encoding in encodings]
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for batch in batches(self._encode(texts), self._budget):
+        for batch in batches(ids, self._budget):
             vectors[list(batch.rows)] = self._model.run(batch)
         return vectors
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        room = self._max_length
-        cut = [text[: room * CHARACTERS_PER_TOKEN] for text in texts]
-        encodings = self._model.tokenizer.encode_batch(cut)
-        return [_shortened(encoding.ids, room) for encoding in encodings]
 
-
-def _shortened(ids: list[int], room: int) -> list[int]:
-    """The first ``room`` ids, the closing token kept: the model has never seen a sequence without it."""
-    return ids if len(ids) <= room else [*ids[: room - 1], ids[-1]]
+def _shortened(ids: list[int], length: int) -> list[int]:
+    """Return the first ``length`` ids with the closing token: the model was never trained without it."""
+    return ids if len(ids) <= length else [*ids[: length - 1], ids[-1]]

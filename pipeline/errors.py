@@ -2,13 +2,13 @@
 
 MailroomError
 ├── Rejected       the document's fault: park it with a reason, never retry
-├── Unavailable    the surroundings' fault: retry with backoff
+├── Unavailable    a store or service failed: retry with backoff
 ├── Refused        the caller's fault: a 4xx answer
-└── Misconfigured  the installation's fault: stop loudly
+└── Misconfigured  the installation's fault: stop with an error
 
-Every error carries a ``code``: a stable, dash-separated word that is the same in the job store, the log, the metric label
-and the ``type`` of the problem+json answer. ``CODES`` is the closed list; a test fails when code and list disagree.
-Foreign exceptions are translated once, at the border where they appear.
+Every error has a ``code``: a stable, dash-separated word that is the same in the job store, the log, the metric label
+and the ``type`` of the problem+json answer. ``CODES`` is the closed list; a test fails if code and list disagree.
+Exceptions of libraries are translated once, where they are raised.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CODES: dict[str, str] = {
     # Refused
     "bad-request": "The request is malformed.",
     "bad-query": "The query cannot be parsed.",
-    "bad-labels": "No good classifier can come of these labels.",
+    "bad-labels": "These labels cannot train a good classifier.",
     "unauthorized": "An API key is needed.",
     "forbidden": "The key does not allow this.",
     "not-found": "There is no such thing, or it is not visible to this key.",
@@ -61,11 +61,10 @@ CODES: dict[str, str] = {
 
 
 class MailroomError(Exception):
-    """Base of all errors of ours.
+    """Base of all errors of the project.
 
-    Args:
-        code: a key of ``CODES``.
-        detail: what happened, to which document, and what to do next; plain text, never document content.
+    ``code`` is a key of ``CODES``; ``detail`` says what happened, to which document, and what to do next, in plain text
+    without document content.
     """
 
     def __init__(self, code: str, detail: str = "") -> None:
@@ -75,16 +74,16 @@ class MailroomError(Exception):
         self.detail = detail or CODES[code]
         super().__init__(f"{code}: {self.detail}")
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type[MailroomError], tuple[str, str]]:
         return type(self), (self.code, self.detail)
 
 
 class Rejected(MailroomError):
-    """The document's fault. Park it with the reason; never retry by itself."""
+    """The document's fault. Park it with the reason; never retry automatically."""
 
 
 class Unavailable(MailroomError):
-    """The surroundings' fault. Retry with backoff."""
+    """A store or service failed. Retry with backoff."""
 
 
 class Refused(MailroomError):
@@ -92,4 +91,4 @@ class Refused(MailroomError):
 
 
 class Misconfigured(MailroomError):
-    """The installation's fault. Stop loudly."""
+    """The installation's fault. Stop with an error."""

@@ -37,7 +37,8 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """``values``: the most frequent ones, of "year" and "month" the newest ones; ``more``: how many further values there are."""
+    """``values``: the most frequent ones, of "year" and "month" the newest ones; ``more``: how many further values
+    there are."""
 
     name: str
     values: tuple[Count, ...]
@@ -46,7 +47,8 @@ class Facet:
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """Counts over ``documents`` documents. ``exact`` False: more may match than were counted, so every count is a lower bound."""
+    """Counts over ``documents`` documents. ``exact`` False: more may match than were counted, so every count is a lower
+    bound."""
 
     facets: tuple[Facet, ...]
     documents: int

@@ -30,7 +30,8 @@ _orders: tuple[Order, ...] = ()
 
 
 def arm(text: str) -> tuple[Order, ...]:
-    """Replace the orders of this process and of those that it forks; an empty text disarms. ValueError when malformed."""
+    """Replace the orders of this process and of those that it forks; an empty text disarms. ValueError when
+    malformed."""
     global _orders
     _orders = tuple(_order(part) for part in text.split(",") if part)
     return _orders

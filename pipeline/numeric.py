@@ -44,8 +44,8 @@ _FIRST = datetime.date(1970, 1, 1)
 
 
 def number(text: str) -> float | None:
-    """ "1,234.56", "1.234,56" and "1 234" as people mean them; None for what is no number. One comma before three digits
-    parts thousands, one point parts the fraction."""
+    """ "1,234.56", "1.234,56" and "1 234" as people mean them; None for what is no number. One comma before three
+    digits parts thousands, one point parts the fraction."""
     bare = text.strip().replace("−", "-").replace("'", "").replace("\u00a0", "").replace(" ", "")
     if not re.fullmatch(r"-?\d[\d.,]{0,30}", bare):
         return None

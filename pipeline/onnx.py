@@ -29,11 +29,12 @@ CHARACTERS_PER_TOKEN = 12
 class ModelManifest:
     """What ``model.toml`` says.
 
-    ``files`` maps each file's name to its SHA-256. ``labels`` are in the order of the network's outputs;
-    ``thresholds`` the calibrated probability from which a label is sure; ``temperature`` divides the logits.
-    ``multi`` says that a text may have several labels, so that each probability stands for itself. ``max_length`` counts tokens; ``dimension`` is the length of an embedder's vector (0 for a classifier).
-    ``data`` says what it was trained on in words, ``fingerprint`` is the SHA-256 of the training data, ``parameters``
-    and ``metrics`` are the recipe's. ``taxonomy`` is the id of the last taxonomy operation that its labels follow.
+    ``files`` maps each file's name to its SHA-256. ``labels`` are in the order of the network's outputs; ``thresholds``
+    the calibrated probability from which a label is sure; ``temperature`` divides the logits. ``multi`` says that a
+    text may have several labels, so that each probability stands for itself. ``max_length`` counts tokens;
+    ``dimension`` is the length of an embedder's vector (0 for a classifier). ``data`` says what it was trained on in
+    words, ``fingerprint`` is the SHA-256 of the training data, ``parameters`` and ``metrics`` are the recipe's.
+    ``taxonomy`` is the id of the last taxonomy operation that its labels follow.
     """
 
     name: str

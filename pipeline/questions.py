@@ -14,7 +14,8 @@ class Filters:
     """What a search is limited to. Empty means no limit; several values of one field are alternatives.
 
     ``received_from`` and ``received_to`` are epoch seconds, half open; ``folder`` is a path prefix inside the source;
-    ``owners`` as `facets.facts` tells them; ``metadata`` pairs a field with its alternatives, each field of which must hold.
+    ``owners`` as `facets.facts` tells them; ``metadata`` pairs a field with its alternatives, each field of which must
+    hold.
     """
 
     labels: tuple[str, ...] = ()
@@ -40,7 +41,8 @@ class Caller:
 
     @property
     def owner(self) -> str:
-        """Whose a caller's saved queries are: the user's that the key stands for, whichever key it is, else the key's own."""
+        """Whose a caller's saved queries are: the user's that the key stands for, whichever key it is, else the key's
+        own."""
         users = sorted(each for each in self.principals if each.startswith(USER))
         return users[0] if users else f"key:{self.key_id}"
 
@@ -55,9 +57,9 @@ USER = "user:"
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
     """``mode`` is "hybrid", "lexical" or "vector"; ``k`` passages are returned from ``offset`` on, at most
-    ``per_document`` of one document; ``collapse`` leaves out passages that say nearly the same as a better one. A ``plain``
-    query is text as people write it, nothing in which is syntax. ``rerank`` asks for a second look at the best passages, or for
-    none; None leaves it to the installation."""
+    ``per_document`` of one document; ``collapse`` leaves out passages that say nearly the same as a better one. A
+    ``plain`` query is text as people write it, nothing in which is syntax. ``rerank`` asks for a second look at the
+    best passages, or for none; None leaves it to the installation."""
 
     query: str
     k: int = 10
@@ -76,7 +78,8 @@ _AT_A_TIME = 64
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage that an index proposes: ``chunk`` is document number << 20 | ordinal; ``score`` in the index's own unit."""
+    """A passage that an index proposes: ``chunk`` is document number << 20 | ordinal; ``score`` in the index's own
+    unit."""
 
     chunk: int
     score: float
@@ -91,8 +94,8 @@ class Hit:
 
 
 class Hits(Sequence[Hit]):
-    """Hits as two arrays of shape (n,): ``keys`` int64, ``scores`` float64. Thousands of them are ranked without becoming
-    objects; a `Hit` is made when one is looked at."""
+    """Hits as two arrays of shape (n,): ``keys`` int64, ``scores`` float64. Thousands of them are ranked without
+    becoming objects; a `Hit` is made when one is looked at."""
 
     __slots__ = ("keys", "scores")
 
@@ -215,7 +218,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class SavedQuery:
-    """A search under a name of its owner's; ``search`` is the request as the REST API takes it, ``created_at`` epoch seconds."""
+    """A search under a name of its owner's; ``search`` is the request as the REST API takes it, ``created_at`` epoch
+    seconds."""
 
     id: str
     name: str

@@ -19,7 +19,8 @@ MAX_SENTENCES = 120
 MAX_QUOTES = 3
 #: A further quote must come this close to the best one.
 NEAR_BEST = 0.85
-#: Logistic regression over (best sentence score, its share of the question's words, its cosine): see docs/decisions/0027.
+#: Logistic regression over (best sentence score, its share of the question's words, its cosine): see
+#: docs/decisions/0027.
 INTERCEPT, WEIGHTS = -7.86, (7.47, -0.74, 5.91)
 #: Under this confidence the answer is "not found in your documents".
 FLOOR = 0.4

@@ -1,4 +1,5 @@
-"""What a new model or new rules would change of a document. Pure: a difference is computed, saved and applied elsewhere."""
+"""What a new model or new rules would change of a document. Pure: a difference is computed, saved and applied
+elsewhere."""
 
 from __future__ import annotations
 
@@ -95,8 +96,8 @@ def by_person(document: Document) -> bool:
 
 
 def standing_decision(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> Prediction:
-    """A person's decision under today's taxonomy: no model overrules it, but a label that was renamed or merged since is
-    called what it is called now. One that was split or retired stays, until a person decides anew."""
+    """A person's decision under today's taxonomy: no model overrules it, but a label that was renamed or merged since
+    is called what it is called now. One that was split or retired stays, until a person decides anew."""
     first, *also = labels_today(document, events, operations).values()
     label = first or document.label or ""
     further = [other for other in dict.fromkeys(also) if other not in (None, label)]
@@ -112,8 +113,8 @@ def labels_today(document: Document, events: Iterable[Event], operations: Sequen
 
 
 def present_labels(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> tuple[str, ...]:
-    """Return a document's labels, the filed one first ("" for none): a person's labels under their current names, otherwise
-    the classifier's confident ones. A plan stores one label only."""
+    """Return a document's labels, the filed one first ("" for none): a person's labels under their current names,
+    otherwise the classifier's confident ones. A plan stores one label only."""
     events = list(events)
     if by_person(document):
         prediction = standing_decision(document, events, operations)
@@ -126,8 +127,8 @@ def present_labels(document: Document, events: Iterable[Event], operations: Sequ
 def approval(
     document: Document, label: str, who: str, routing: Routing, delivered: frozenset[str]
 ) -> Mapping[str, Any]:
-    """The item that files a document under the label that a person gave it. A rule that asks for a person has been heard.
-    Raises Refused("conflict") for a document that is on its way, failed or was deleted."""
+    """The item that files a document under the label that a person gave it. A rule that asks for a person has been
+    heard. Raises Refused("conflict") for a document that is on its way, failed or was deleted."""
     if document.state not in (State.INDEXED, State.REVIEW):
         raise Refused(
             "conflict", f"Document {document.id} is {document.state}; only what is filed or in review is approved."

@@ -17,9 +17,9 @@ QUESTION = 64
 class OnnxReranker:
     """Implements `pipeline.ports.Reranker`.
 
-    The network's output "relevance" holds one logit a row, shape (n,) or (n, 1). Its input is what the folder's tokenizer
-    makes of a pair, by its own template; the passage is shortened to the window, the question to `QUESTION` tokens. What
-    else it needs, such as which part a token belongs to, the network makes of these itself.
+    The network's output "relevance" holds one logit a row, shape (n,) or (n, 1). Its input is what the folder's
+    tokenizer makes of a pair, by its own template; the passage is shortened to the window, the question to `QUESTION`
+    tokens. What else it needs, such as which part a token belongs to, the network makes of these itself.
     """
 
     def __init__(

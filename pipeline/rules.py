@@ -65,7 +65,8 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``trust`` rules apply without a confident prediction; ``review`` sends the document to a person, for that reason."""
+    """``trust`` rules apply without a confident prediction; ``review`` sends the document to a person, for that
+    reason."""
 
     name: str
     when: Conditions

@@ -28,8 +28,8 @@ class Sentence:
 
 
 def split_sentences(text: str) -> tuple[Sentence, ...]:
-    """Return all sentences in order, without surrounding space. Lines joined inside a paragraph are one run of prose; blank
-    lines, list marks and table rows end a sentence."""
+    """Return all sentences in order, without surrounding space. Lines joined inside a paragraph are one run of prose;
+    blank lines, list marks and table rows end a sentence."""
     sentences: list[Sentence] = []
     for start, end in _blocks(text):
         sentences += _inside(text, start, end)

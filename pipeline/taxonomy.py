@@ -7,7 +7,8 @@ every current label, the model's outputs that count for it and its confidence th
     rename    the output counts for the new name, with the same threshold
     merge     the outputs' probabilities are added up (where a text may have several labels, the largest counts); the
               highest of their thresholds holds
-    split     the model cannot tell the parts apart: its label is proposed, but never confident, until a model trained on the
+    split     the model cannot tell the parts apart: its label is proposed, but never confident, until a model trained
+    on the
               parts is active
     retire    the label's probability goes to no other label; the next best is proposed
 """
@@ -31,7 +32,8 @@ MAX_LABEL = 100
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One change of the taxonomy. ``kind`` is "rename", "merge", "split", "retire" or "undo"; ``labels`` are those it
-    takes away, ``into`` those it puts in their place; ``undoes`` is the id of the operation that an "undo" takes back."""
+    takes away, ``into`` those it puts in their place; ``undoes`` is the id of the operation that an "undo" takes
+    back."""
 
     id: str
     at: float
@@ -45,8 +47,8 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """The current labels, in order; for each label the model's outputs that count for it (none: only a later model will have
-    this label) and its threshold. ``taxonomy`` is the id of the last operation that was taken into account."""
+    """The current labels, in order; for each label the model's outputs that count for it (none: only a later model will
+    have this label) and its threshold. ``taxonomy`` is the id of the last operation that was taken into account."""
 
     labels: tuple[str, ...]
     outputs: tuple[tuple[int, ...], ...]
@@ -60,8 +62,9 @@ class Labelling:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def probabilities(self, model: np.ndarray, multi: bool = False) -> np.ndarray:
-        """Return the probabilities of the current labels, shape (rows, labels), from the model's, shape (rows, outputs). Where a text may have
-        several labels (``multi``), merged ones are as probable as the most probable of them."""
+        """Return the probabilities of the current labels, shape (rows, labels), from the model's, shape (rows,
+        outputs). Where a text may have several labels (``multi``), merged ones are as probable as the most probable of
+        them."""
         parts = [model[:, list(outputs)] for outputs in self.outputs]
         columns = [part.max(axis=1, initial=0.0) if multi else part.sum(axis=1) for part in parts]
         return np.minimum(np.stack(columns, axis=1), 1.0)
@@ -98,7 +101,8 @@ def in_effect(operations: Sequence[Operation]) -> list[Operation]:
 
 
 def called_today(label: str, operations: Sequence[Operation], since: str = "") -> str | None:
-    """Return the current name of a label assigned at ``since``; None if it was split or retired, which needs a person."""
+    """Return the current name of a label assigned at ``since``; None if it was split or retired, which needs a
+    person."""
     for operation in _steps(operations, since):
         if label in operation.labels:
             if operation.kind not in ("rename", "merge"):
@@ -122,7 +126,8 @@ def require(kind: str, labels: Sequence[str], into: Sequence[str]) -> tuple[tupl
 
 
 def checked(operation: Operation, labels: Sequence[str]) -> Operation:
-    """Return the completed operation if the current ``labels`` allow it. Raises Refused with the label that does not fit."""
+    """Return the completed operation if the current ``labels`` allow it. Raises Refused with the label that does not
+    fit."""
     for label in (*operation.labels, *operation.into):
         if not label.strip() or label != label.strip() or len(label) > MAX_LABEL or not label.isprintable():
             raise Refused("bad-request", f"A label is 1 to {MAX_LABEL} printable characters without space around them.")
@@ -154,8 +159,8 @@ def _with(operation: Operation, labels: tuple[str, ...]) -> Operation:
 
 
 def _steps(operations: Sequence[Operation], since: str) -> list[Operation]:
-    """Return what to apply to labels of ``since``: later operations still in effect, and the inverse of earlier ones that
-    were undone later."""
+    """Return what to apply to labels of ``since``: later operations still in effect, and the inverse of earlier ones
+    that were undone later."""
     ids = [operation.id for operation in operations]
     start = ids.index(since) + 1 if since in ids else 0
     earlier, later = {o.id: o for o in operations[:start]}, operations[start:]

@@ -1,9 +1,9 @@
 """Explain a prediction: the sentences that influenced it most, measured by leaving each one out in turn. Pure.
 
-The network's internals are not used, so this works for any classifier: a sentence's influence is the drop of the label's
-log-odds when the classifier reads the text without it. Only the text that the classifier sees is divided (the head and
-the tail of a long text), and removed text is not replaced. A text with more sentences than passes is divided into runs
-of sentences first; then the most influential run is divided further.
+The network's internals are not used, so this works for any classifier: a sentence's influence is the drop of the
+label's log-odds when the classifier reads the text without it. Only the text that the classifier sees is divided (the
+head and the tail of a long text), and removed text is not replaced. A text with more sentences than passes is divided
+into runs of sentences first; then the most influential run is divided further.
 """
 
 from __future__ import annotations
@@ -67,8 +67,9 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """``label`` and ``probability`` are the classifier's, ``model`` says which one; ``recorded`` and ``recorded_by`` are the
-    document's own, which a person or an older version may have given. ``passes`` counts the texts that were judged."""
+    """``label`` and ``probability`` are the classifier's, ``model`` says which one; ``recorded`` and ``recorded_by``
+    are the document's own, which a person or an older version may have given. ``passes`` counts the texts that were
+    judged."""
 
     document_id: str
     label: str
@@ -85,8 +86,8 @@ class Why:
 
 
 def influences(judge: Probabilities, parsed: Parsed, label: str, passes: int) -> tuple[tuple[Span, ...], int]:
-    """Return the spans that influence the prediction of ``label`` most, strongest first and those against it last; and the
-    number of texts classified, at most ``passes`` (at least 2)."""
+    """Return the spans that influence the prediction of ``label`` most, strongest first and those against it last; and
+    the number of texts classified, at most ``passes`` (at least 2)."""
     text = parsed.text
     reader = _Reader(judge, text, label)
     pieces = _pieces(text, reader.window)
