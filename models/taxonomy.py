@@ -15,7 +15,7 @@ from pathlib import Path
 from models.lock import changing
 from pipeline.disk import write_durably
 from pipeline.errors import Misconfigured, Refused
-from pipeline.taxonomy import Operation, checked, in_effect, require
+from pipeline.taxonomy import Operation, effective_operations, validate_operation, validate_sides
 
 FILE = "taxonomy.json"
 
@@ -46,11 +46,11 @@ def change(
     ``labels_after`` returns the organisation's labels after the operations so far. Raises Refused if the operation
     does not fit them, see `pipeline.taxonomy.checked`.
     """
-    sides = require(kind, labels, into)
+    sides = validate_sides(kind, labels, into)
     with changing(root):
         operations = read_operations(root)
         proposal = Operation(secrets.token_hex(6), time.time(), who, kind, *sides, reason=reason)
-        operation = checked(proposal, labels_after(operations))
+        operation = validate_operation(proposal, labels_after(operations))
         _write(root, (*operations, operation))
     return operation
 
@@ -62,7 +62,7 @@ def undo(root: Path, who: str, reason: str = "") -> Operation:
     """
     with changing(root):
         operations = read_operations(root)
-        remaining = in_effect(operations)
+        remaining = effective_operations(operations)
         if not remaining:
             raise Refused("conflict", "No taxonomy operation is in effect; there is nothing to undo.")
         last = remaining[-1]

@@ -107,6 +107,16 @@ class Parsed:
         """All element texts joined by blank lines: the input of the classifier, and what offsets refer to."""
         return "\n\n".join(e.text for e in self.elements if e.text)
 
+    def page_at(self, offset: int) -> int | None:
+        """Return the page of the character at ``offset`` in the text; None if the format has no pages."""
+        at, page = 0, None
+        for element in self.elements:
+            if element.text:
+                if at > offset:
+                    break
+                page, at = element.page, at + len(element.text) + 2  # the blank line that joins elements
+        return page
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:

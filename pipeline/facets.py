@@ -80,9 +80,9 @@ def attributes(languages: Sequence[str], metadata: Mapping[str, str]) -> list[tu
     pairs = [("language", language) for language in languages]
     pairs += [("owner", owner) for owner in [metadata.get("owner") or metadata.get("author")] if owner]
     pairs += [(CUSTOM + name, str(value)) for name, value in metadata.items()]
-    return list(dict.fromkeys((name[:MAX_VALUE], cut(value)) for name, value in pairs if cut(value)))
+    return list(dict.fromkeys((name[:MAX_VALUE], normalized(value)) for name, value in pairs if normalized(value)))
 
 
-def cut(value: str) -> str:
+def normalized(value: str) -> str:
     """A value as filters and facets know it."""
     return " ".join(value.split())[:MAX_VALUE]

@@ -15,7 +15,7 @@ _UNSAFE = re.compile(r'[<>:"/\\|?*]')
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
-def filled(template: str, document: Document) -> PurePosixPath:
+def fill_template(template: str, document: Document) -> PurePosixPath:
     """A folder template with the document's values, relative, without ``..``: each value is one harmless part."""
     day = datetime.datetime.fromtimestamp(document.received_at, datetime.UTC)
     name = PurePosixPath(safe_part(document.name))

@@ -140,14 +140,14 @@ class OnnxModel:
         return self._session.run([self._output], feed)[0].astype(np.float32, copy=False)
 
 
-def obtained_providers(folder: ModelFolder, asked: Sequence[str]) -> tuple[str, ...]:
+def available_providers(folder: ModelFolder, requested: Sequence[str]) -> tuple[str, ...]:
     """The execution providers that the runtime gives a session of this model when these are asked for. Raises
     Misconfigured("bad-model") where the network cannot be loaded."""
     go_offline(os.environ)
     name = folder.manifest.model
     try:
         with warnings.catch_warnings(action="ignore"):  # of what is missing, which the answer tells
-            return tuple(_session(folder.read(name), 1, asked).get_providers())
+            return tuple(_session(folder.read(name), 1, requested).get_providers())
     except Misconfigured:
         raise
     except Exception as error:

@@ -18,7 +18,7 @@ TEXT_LIMIT = 50_000
 _ONE = {sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN, sre.AT}
 
 
-def bounded(pattern: str) -> re.Pattern[str]:
+def compile_bounded(pattern: str) -> re.Pattern[str]:
     """The compiled pattern, case ignored. Raises ValueError saying what is wrong with it and what to write instead."""
     try:
         tree = _parser.parse(pattern, re.IGNORECASE)
@@ -47,7 +47,7 @@ def _ways(operation: object, argument: tuple) -> int:
     if operation is sre.SUBPATTERN:
         return _sequence(argument[3])
     if operation is sre.BRANCH:
-        return sum(_sequence(each) for each in argument[1])
+        return sum(_sequence(branch) for branch in argument[1])
     raise ValueError("uses a back-reference, a look-around or another construct whose time has no bound")
 
 

@@ -36,7 +36,7 @@ from typing import Any
 
 from pipeline.documents import Destination
 from pipeline.errors import Misconfigured
-from pipeline.patterns import bounded
+from pipeline.patterns import compile_bounded
 
 GLOBS = ("label", "path", "source", "sender", "media_type", "flag")
 NUMBERS = ("min_score", "max_score", "min_pages", "max_pages")
@@ -193,7 +193,7 @@ def _strings(place: str, key: str, value: Any) -> tuple[str, ...]:
 
 def _pattern(place: str, text: str) -> re.Pattern[str]:
     try:
-        return bounded(text)
+        return compile_bounded(text)
     except ValueError as error:
         raise Misconfigured("bad-rules", f"{place}: pattern {text!r} {error}.") from error
 

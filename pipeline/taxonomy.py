@@ -94,13 +94,13 @@ def labelling(
     return Labelling(tuple(parts_by_label), tuple(p.outputs for p in parts), tuple(p.threshold for p in parts), last)
 
 
-def in_effect(operations: Sequence[Operation]) -> list[Operation]:
+def effective_operations(operations: Sequence[Operation]) -> list[Operation]:
     """Return the operations that were not undone, oldest first."""
     undone = {operation.undoes for operation in operations if operation.kind == "undo"}
     return [operation for operation in operations if operation.kind != "undo" and operation.id not in undone]
 
 
-def called_today(label: str, operations: Sequence[Operation], since: str = "") -> str | None:
+def current_name(label: str, operations: Sequence[Operation], since: str = "") -> str | None:
     """Return the current name of a label assigned at ``since``; None if it was split or retired, which needs a
     person."""
     for operation in _steps(operations, since):
@@ -111,7 +111,7 @@ def called_today(label: str, operations: Sequence[Operation], since: str = "") -
     return label
 
 
-def require(kind: str, labels: Sequence[str], into: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def validate_sides(kind: str, labels: Sequence[str], into: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return both sides of an operation of this kind. Raises Refused("bad-request") for too few or too many labels."""
     fits = {
         "rename": len(labels) == len(into) == 1,
@@ -125,7 +125,7 @@ def require(kind: str, labels: Sequence[str], into: Sequence[str]) -> tuple[tupl
     return tuple(labels), tuple(into)
 
 
-def checked(operation: Operation, labels: Sequence[str]) -> Operation:
+def validate_operation(operation: Operation, labels: Sequence[str]) -> Operation:
     """Return the completed operation if the current ``labels`` allow it. Raises Refused with the label that does not
     fit."""
     for label in (*operation.labels, *operation.into):

@@ -44,7 +44,7 @@ def conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
 def _has_value(name: str, values: Sequence[str]) -> sa.ColumnElement[bool]:
     # IN and not EXISTS: the index yields the few documents that have the value, and no other row is read.
     numbers = sa.select(attributes.c.number).where(
-        attributes.c.field == name, attributes.c.value.in_([facets.cut(value) for value in values])
+        attributes.c.field == name, attributes.c.value.in_([facets.normalized(value) for value in values])
     )
     return documents.c.number.in_(numbers)
 

@@ -9,12 +9,12 @@ import pytest
 from indexes.catalogue.catalogue import Catalogue
 from pipeline.documents import Document, QueueName
 from pipeline.errors import Refused
-from pipeline.reclassify import standing
+from pipeline.reclassify import current_decision
 from tests.contracts.test_catalogue import arrive, claim, finish
 
 
 def item(document: Document, label: str) -> dict[str, Any]:
-    old = standing(document)
+    old = current_decision(document)
     return {"document_id": document.id, "old": old, "new": {**old, "label": label, "destinations": ["folder:{label}"]}}
 
 

@@ -11,12 +11,12 @@ from pipeline.errors import Refused
 from pipeline.questions import ADMINISTRATOR, Caller
 from pipeline.reclassify import (
     approval,
-    by_person,
-    decided,
-    delivered,
-    labels_today,
-    present_labels,
-    standing_decision,
+    current_labels,
+    delivered_to,
+    document_labels,
+    has_person_label,
+    person_decision,
+    person_prediction,
 )
 from pipeline.route import route
 from pipeline.rules import load_rules
@@ -32,8 +32,8 @@ def filed(catalogue: Catalogue) -> Document:
 
 
 def decide(catalogue: Catalogue, document: Document, label: str, *also: str) -> bool:
-    routing = route(load_rules(None), decided(label, "ann", also), document, "", {})
-    sent = delivered(catalogue.documents.history(document.id)[1])
+    routing = route(load_rules(None), person_prediction(label, "ann", also), document, "", {})
+    sent = delivered_to(catalogue.documents.history(document.id)[1])
     data = {"by": "ann", "taxonomy": "", **({"also": list(also)} if also else {})}
     return catalogue.reviews.decide(approval(document, label, "ann", routing, sent), data)
 
@@ -47,7 +47,7 @@ def test_a_decision_is_the_document_s_and_is_recorded(catalogue: Catalogue, file
     assert decide(catalogue, filed, "invoice")
     found = catalogue.documents.get(filed.id)
     assert (found.label, found.probability, found.model, found.state) == ("invoice", 1.0, "person:ann", State.INDEXED)
-    assert by_person(found) and not by_person(filed)
+    assert has_person_label(found) and not has_person_label(filed)
     event = catalogue.documents.history(filed.id)[1][-1]
     assert (event.stage, event.event, event.data["by"]) == ("review", "approved", "ann")
     assert (event.data["from"]["label"], event.data["to"]["label"]) == ("letter", "invoice")
@@ -90,7 +90,7 @@ def test_a_decision_stands_under_today_s_taxonomy(catalogue: Catalogue, filed: D
     decide(catalogue, filed, "invoice")
     document, events = catalogue.documents.get(filed.id), catalogue.documents.history(filed.id)[1]
     renamed = [Operation("1", 0.0, "ann", "rename", ("invoice",), ("bill",))]
-    prediction = standing_decision(document, events, renamed)
+    prediction = person_decision(document, events, renamed)
     assert (prediction.label, prediction.model, prediction.confident) == ("bill", "person:ann", True)
 
 
@@ -98,19 +98,19 @@ def test_a_decision_may_give_several_labels(catalogue: Catalogue, filed: Documen
     assert decide(catalogue, filed, "invoice", "urgent", "energy")
     document, events = catalogue.documents.get(filed.id), catalogue.documents.history(filed.id)[1]
     assert catalogue.reviews.labels() == {"invoice", "urgent", "energy"}
-    assert present_labels(document, events, ()) == ("invoice", "urgent", "energy")
+    assert document_labels(document, events, ()) == ("invoice", "urgent", "energy")
     operations = [
         Operation("1", 0.0, "ann", "rename", ("urgent",), ("express",)),
         Operation("2", 0.0, "ann", "retire", ("energy",), ()),
     ]
-    called = labels_today(document, events, operations)
+    called = current_labels(document, events, operations)
     assert called == {"invoice": "invoice", "urgent": "express", "energy": None}
-    prediction = standing_decision(document, events, operations)
+    prediction = person_decision(document, events, operations)
     assert (prediction.label, prediction.also) == ("invoice", ("express",))
-    assert present_labels(document, events, operations) == ("invoice", "express")
+    assert document_labels(document, events, operations) == ("invoice", "express")
     assert decide(catalogue, document, "invoice")
     document, events = catalogue.documents.get(filed.id), catalogue.documents.history(filed.id)[1]
-    assert present_labels(document, events, ()) == ("invoice",)
+    assert document_labels(document, events, ()) == ("invoice",)
 
 
 def test_what_a_classifier_was_sure_of_is_the_document_s_until_a_plan_decides(filed: Document) -> None:
@@ -118,6 +118,6 @@ def test_what_a_classifier_was_sure_of_is_the_document_s_until_a_plan_decides(fi
         return Event(filed.id, 0.0, stage, name, data)
 
     judged = event("classify", "done", label="letter", also=["urgent"])
-    assert present_labels(filed, [judged, event("route", "done")], ()) == ("letter", "urgent")
-    assert present_labels(filed, [judged, event("reclassify", "applied")], ()) == ("letter",)
-    assert present_labels(filed, [], ()) == ("letter",)
+    assert document_labels(filed, [judged, event("route", "done")], ()) == ("letter", "urgent")
+    assert document_labels(filed, [judged, event("reclassify", "applied")], ()) == ("letter",)
+    assert document_labels(filed, [], ()) == ("letter",)

@@ -17,7 +17,7 @@ from pipeline.access import Effect, Rule, Scope
 from pipeline.documents import Arrival
 from pipeline.errors import Refused
 from pipeline.questions import ADMINISTRATOR, Caller, Filters, SearchRequest
-from pipeline.reclassify import approval, decided
+from pipeline.reclassify import approval, person_prediction
 from pipeline.route import route
 from pipeline.rules import load_rules
 from tests.support.rights import Rights
@@ -114,7 +114,7 @@ class Crowd:
     def _relabel(self) -> None:
         catalogue, document_id = self.rights.mailroom.catalogue, self._document()
         document, label = catalogue.documents.get(document_id), self.rng.choice(LABELS)
-        routing = route(load_rules(None), decided(label, "ann"), document, "", {})
+        routing = route(load_rules(None), person_prediction(label, "ann"), document, "", {})
         assert catalogue.reviews.decide(approval(document, label, "ann", routing, frozenset()), {"by": "ann"})
         self.rights.held[document_id].label = label
 

@@ -16,7 +16,7 @@ import pytest
 from pipeline.documents import Destination, Document, Prediction, QueueName, State
 from pipeline.errors import Misconfigured, Refused
 from pipeline.questions import Filters
-from pipeline.reclassify import matrix
+from pipeline.reclassify import transition_counts
 from tests.scenarios.running import Running, wait_for
 from tests.support.filed import file_away
 from workers.assemble import Mailroom
@@ -114,7 +114,7 @@ def test_a_plan_touches_nothing_and_names_what_would_change(mailroom: Mailroom) 
     assert (plan["state"], plan["counts"], plan["model"]) == ("ready", {"pending": 3}, "words@2")
     assert [mailroom.catalogue.documents.get(d.id) for d in documents] == documents
     items = mailroom.catalogue.plans.items(plan_id)
-    assert matrix(items) == {("letter", "invoice"): 3}
+    assert transition_counts(items) == {("letter", "invoice"): 3}
     assert {i["document_id"] for i in items} == {d.id for d in documents[::2]}
     assert items[0]["new"]["destinations"] == ["folder:{label}/{name}"]
 
@@ -164,7 +164,7 @@ def test_rules_that_change_under_a_running_comparison_do_not_enter_it(mailroom: 
     plan_id, _ = mailroom.reclassify.plan(Filters(), rules=rules)
     rules.write_text('[default]\nreview = "everything"\n')
     list(mailroom.reclassify.steps(plan_id))
-    assert matrix(mailroom.catalogue.plans.items(plan_id)) == {("letter", "invoice"): 2}
+    assert transition_counts(mailroom.catalogue.plans.items(plan_id)) == {("letter", "invoice"): 2}
 
 
 def test_a_model_that_changes_under_a_running_comparison_stops_it(mailroom: Mailroom) -> None:

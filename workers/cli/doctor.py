@@ -155,11 +155,11 @@ def _model(settings: Settings, kind: str, name: str) -> Check:
     """Which version is in force and why, and what it runs on. Raises Misconfigured("bad-model")."""
     from models.registry import open_version
     from models.taxonomy import read_operations
-    from pipeline.onnx import obtained_providers
+    from pipeline.onnx import available_providers
 
     asked = settings.models.providers
     folder = open_version(settings.models_root, name)
-    obtained = obtained_providers(folder, asked)
+    obtained = available_providers(folder, asked)
     found = f"{folder.manifest.title} ({_reason(settings, name)}), every digest right; runs on {', '.join(obtained)}"
     if kind == "classifier" and (operations := read_operations(settings.models_root)):
         found += f"; {len(operations)} taxonomy operations"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.disk import new_file, sync_folder
 from pipeline.documents import Document, Job, State
 from pipeline.errors import MailroomError, Misconfigured, Refused, Rejected, Unavailable
-from pipeline.names import filled
+from pipeline.names import fill_template
 from pipeline.ports import Blobs
 from workers.services.failed_folder import FAILED, put_failed
 from workers.services.webhook import WebhookSender
@@ -67,7 +67,7 @@ class Deliver:
     def _folder(self, job: Job, document: Document, template: str) -> str:
         """A copy under the folder root; never overwrites another content, and a repeat finds its own copy."""
         root = self._settings.folders_root
-        path = root / filled(template, document)
+        path = root / fill_template(template, document)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = self._copy(job, document, path.parent)
         try:

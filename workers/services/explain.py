@@ -10,8 +10,8 @@ import numpy as np
 from pipeline.classify import OnnxClassifier
 from pipeline.documents import Document, Parsed
 from pipeline.errors import MailroomError, Misconfigured, Refused
+from pipeline.explanation import Example, Explanation, influences
 from pipeline.questions import ORDINAL_BITS, Caller, Filters
-from pipeline.why import Example, Why, influences
 from workers.services.active_classifier import Classifiers
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class PredictionExplainer:
         self._lock = threading.Lock()
         self._older: OnnxClassifier | None = None
 
-    def explain(self, caller: Caller, document: Document) -> Why:
+    def explain(self, caller: Caller, document: Document) -> Explanation:
         """The account of a document that ``caller`` may read; examples are only of documents that it may read too.
 
         Raises Refused("conflict") for a document without a stored text, Misconfigured("bad-model") without a classifier.
@@ -41,7 +41,7 @@ class PredictionExplainer:
             classifier = self._classifier(document)
             (prediction,) = classifier.classify([parsed.text])
             spans, passes = influences(classifier, parsed, prediction.label, self._passes)
-        return Why(
+        return Explanation(
             document_id=document.id,
             label=prediction.label,
             probability=prediction.probability,

@@ -23,7 +23,7 @@ from pipeline.errors import MailroomError, Misconfigured, Refused, Unavailable
 from pipeline.ingest import backoff
 from pipeline.ports import Classifier
 from pipeline.questions import ADMINISTRATOR, Filters
-from pipeline.reclassify import by_person, delivered, difference, eligible, standing_decision
+from pipeline.reclassify import delivered_to, difference, eligible, has_person_label, person_decision
 from pipeline.route import route
 from pipeline.rules import BUILT_IN, Rules, parse_rules
 from workers.queue.lease import heartbeat, owner
@@ -115,14 +115,14 @@ class Reclassify:
         classifier = self._classifier(selection["model"], selection["model_digest"])
         rules = self._parsed_rules(selection["rules"])
         texts = self._texts(job.payload["documents"])
-        judged = iter(self._verdicts(classifier, [each for each in texts if not by_person(each[0])]))
+        judged = iter(self._verdicts(classifier, [each for each in texts if not has_person_label(each[0])]))
         operations = read_operations(self._settings.models_root)
         items = []
         for document, _, parsed in texts:
             events = catalogue.documents.history(document.id)[1]
-            prediction = standing_decision(document, events, operations) if by_person(document) else next(judged)
+            prediction = person_decision(document, events, operations) if has_person_label(document) else next(judged)
             routing = route(rules, prediction, document, parsed.text, document.metadata)
-            items.append(difference(document, prediction, _heard(document, routing), delivered(events)))
+            items.append(difference(document, prediction, _heard(document, routing), delivered_to(events)))
         catalogue.plans.finish_comparison(job, [item for item in items if item is not None])
 
     def _texts(self, ids: Sequence[str]) -> list[tuple[Document, str, Parsed]]:
@@ -184,7 +184,7 @@ class Reclassify:
 
 def _heard(document: Document, routing: Routing) -> Routing:
     """A person has decided: a rule that asks for one is not asked again."""
-    return replace(routing, review_reason=None) if by_person(document) else routing
+    return replace(routing, review_reason=None) if has_person_label(document) else routing
 
 
 def rules_text(path: Path | None) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from models.taxonomy import read_operations
 from pipeline.documents import Document, QueueName
 from pipeline.errors import Refused
-from pipeline.reclassify import approval, decided, delivered, present_labels
+from pipeline.reclassify import approval, delivered_to, document_labels, person_prediction
 from pipeline.route import route
 from pipeline.rules import Rules
 from pipeline.taxonomy import MAX_LABEL
@@ -40,12 +40,12 @@ class Review:
         catalogue = self._catalogue
         events = catalogue.documents.history(document.id)[1]
         operations = read_operations(self._models_root)
-        requested = labels or present_labels(document, events, operations)
+        requested = labels or document_labels(document, events, operations)
         label, *also = dict.fromkeys(self._checked(document, name, new) for name in requested)
         parsed = catalogue.chunks.parsed(document.id)
         text = parsed.text if parsed else ""
-        routing = route(self._rules, decided(label, who, also), document, text, document.metadata)
-        item = approval(document, label, who, routing, delivered(events))
+        routing = route(self._rules, person_prediction(label, who, also), document, text, document.metadata)
+        item = approval(document, label, who, routing, delivered_to(events))
         data = {"by": who, "proposed": document.label, "taxonomy": operations[-1].id if operations else ""}
         data |= {"also": also} if also else {}
         if not catalogue.reviews.decide(item, data):

@@ -13,9 +13,9 @@ from models.registry import open_version
 from pipeline.documents import Document, State
 from pipeline.errors import MailroomError, Refused
 from pipeline.questions import ADMINISTRATOR, Filters
-from pipeline.reclassify import labels_today
+from pipeline.reclassify import current_labels
 from pipeline.rules import Rules
-from pipeline.taxonomy import Operation, called_today, in_effect, labelling
+from pipeline.taxonomy import Operation, current_name, effective_operations, labelling
 from workers.services.sheet import writing
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ class TaxonomyService:
         """The labels that a person gave a document, first the one it is filed under, each with what it is called today; None where
         it was split or retired since."""
         events = self._catalogue.documents.history(document.id)[1]
-        return labels_today(document, events, self.operations())
+        return current_labels(document, events, self.operations())
 
     def listed(self, label: str) -> str | None:
         """A label of a list, whose age nobody knows, as it is called today; None where it was split or retired."""
         operations = self.operations()
-        made = [each.id for each in in_effect(operations) if each.kind == "split" and label in each.into]
-        return called_today(label, operations, made[-1] if made else "")
+        made = [each.id for each in effective_operations(operations) if each.kind == "split" and label in each.into]
+        return current_name(label, operations, made[-1] if made else "")
 
     def change(self, kind: str, labels: Sequence[str], into: Sequence[str], who: str, reason: str = "") -> Changed:
         """Record an operation. Raises Refused where it does not fit the labels of today."""
@@ -114,7 +114,7 @@ class TaxonomyService:
 def _names(label: str, operations: Sequence[Operation]) -> tuple[str, ...]:
     """What documents that were filed under a label may bear: it, and what it was called before."""
     earlier = {name for each in operations for name in each.labels}
-    return (label, *sorted(name for name in earlier - {label} if called_today(name, operations) == label))
+    return (label, *sorted(name for name in earlier - {label} if current_name(name, operations) == label))
 
 
 def _naming(rules: Rules, gone: Sequence[str], into: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.documents import Destination, Document, Prediction, Routing, Stage, State
 from pipeline.errors import Misconfigured
-from pipeline.names import MAX_PART_BYTES, filled, safe_part
+from pipeline.names import MAX_PART_BYTES, fill_template, safe_part
 from pipeline.route import route
 from pipeline.rules import load_rules, parse_rules
 
@@ -163,7 +163,7 @@ def test_a_path_part_is_harmless_whatever_it_is_made_of(text: str) -> None:
 @given(st.text(max_size=80), st.text(max_size=80), st.text(max_size=80))
 def test_no_document_leaves_the_root(name: str, label: str, sender: str) -> None:
     document = replace(DOCUMENT, name=name, label=label, metadata={"from": sender})
-    path = filled("../{label}/{sender}/../{year}/{stem}{suffix}", document)
+    path = fill_template("../{label}/{sender}/../{year}/{stem}{suffix}", document)
     assert not path.is_absolute()
     assert ".." not in path.parts
     assert len(path.parts) == 6

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Refused
-from pipeline.taxonomy import NEVER, Operation, called_today, checked, in_effect, labelling, require
+from pipeline.taxonomy import (
+    NEVER,
+    Operation,
+    current_name,
+    effective_operations,
+    labelling,
+    validate_operation,
+    validate_sides,
+)
 
 LABELS = ("contract", "invoice", "letter", "memo")
 LIMITS = (0.5, 0.9, 0.7, 0.8)
@@ -84,7 +92,7 @@ def test_what_is_undone_after_a_model_learned_it_is_reversed_for_it(
     undo = operation(2, "undo", " ".join(made.into), " ".join(made.labels), undoes=1)
     assert told(made, undo, since="1", labels=labels).keys() == expected
     assert told(made, undo) == PLAIN  # for a model from before nothing ever happened
-    assert in_effect((made, undo)) == []
+    assert effective_operations((made, undo)) == []
 
 
 @given(st.lists(st.sampled_from(["rename", "merge", "split", "retire"]), max_size=6), st.randoms(use_true_random=False))
@@ -95,12 +103,12 @@ def test_undoing_everything_leads_back(kinds: list[str], random: object) -> None
         take = random.sample(known, {"merge": 2}.get(kind, 1))
         into = {"rename": [f"r{number}"], "merge": [f"m{number}"], "split": [f"a{number}", f"b{number}"], "retire": []}
         try:
-            history.append(checked(operation(number, kind, " ".join(take), " ".join(into[kind])), known))
+            history.append(validate_operation(operation(number, kind, " ".join(take), " ".join(into[kind])), known))
         except Refused:
             continue
     assert labelling(LABELS, LIMITS, history).probabilities(ROW).min() >= 0
     for number in range(100, 100 + len(history)):
-        last = in_effect(history)[-1]
+        last = effective_operations(history)[-1]
         history.append(operation(number, "undo", " ".join(last.into), " ".join(last.labels), undoes=int(last.id)))
     assert told(*history) == PLAIN
 
@@ -126,13 +134,13 @@ def test_undoing_everything_leads_back(kinds: list[str], random: object) -> None
 )
 def test_what_does_not_fit_is_refused(kind: str, labels: list[str], into: list[str], code: str) -> None:
     with pytest.raises(Refused) as caught:
-        checked(Operation("1", 0.0, "ann", kind, *require(kind, labels, into)), LABELS)
+        validate_operation(Operation("1", 0.0, "ann", kind, *validate_sides(kind, labels, into)), LABELS)
     assert caught.value.code == code
     assert len(caught.value.detail) < 500
 
 
 def test_merging_into_a_label_that_is_there_takes_it_along() -> None:
-    made = checked(operation(1, "merge", "letter", "memo"), LABELS)
+    made = validate_operation(operation(1, "merge", "letter", "memo"), LABELS)
     assert made.labels == ("letter", "memo")
 
 
@@ -142,6 +150,6 @@ def test_a_person_s_label_is_called_what_it_is_called_now() -> None:
         operation(2, "split", "memo", "x y"),
         operation(3, "retire", "x", ""),
     )
-    assert called_today("letter", history) == "mail"
-    assert called_today("letter", history, "1") == "letter"
-    assert [called_today(label, history) for label in ("memo", "x", "y")] == [None, None, "y"]
+    assert current_name("letter", history) == "mail"
+    assert current_name("letter", history, "1") == "letter"
+    assert [current_name(label, history) for label in ("memo", "x", "y")] == [None, None, "y"]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from pipeline import taxonomy, why
+from pipeline import explanation, taxonomy
 from workers.api.schemas.documents import moment
 from workers.services.taxonomy import Changed
 
@@ -59,7 +59,7 @@ class Why(BaseModel):
     examples: list[Example]
 
     @classmethod
-    def of(cls, found: why.Why) -> Why:
+    def of(cls, found: explanation.Explanation) -> Why:
         return cls.model_validate(asdict(found))
 
 

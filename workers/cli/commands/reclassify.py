@@ -133,7 +133,7 @@ def _watched(options: Context, plan_id: str) -> Iterator[int]:
 
 
 def _print(options: Context, plan_id: str, as_json: bool, limit: int = 50) -> None:
-    from pipeline.reclassify import matrix
+    from pipeline.reclassify import transition_counts
 
     found = dict(options.mailroom.catalogue.plans.get(plan_id))
     items = list(_items(options, plan_id))
@@ -144,7 +144,9 @@ def _print(options: Context, plan_id: str, as_json: bool, limit: int = 50) -> No
     facts = {"plan": plan_id, "state": found["state"], "model": found["model"], "rules": found["rules_digest"][:12]}
     show.fields({**facts, "compared": f"{compared} documents, {len(items)} would differ"})
     if items:
-        show.table(("from", "to", "documents"), ((old, new, n) for (old, new), n in matrix(items).most_common()))
+        show.table(
+            ("from", "to", "documents"), ((old, new, n) for (old, new), n in transition_counts(items).most_common())
+        )
         columns = ("document", "name", "from", "to", "probability", "rules", "state")
         show.table(columns, (_row(options, item) for item in items[:limit]))
     if len(items) > limit:
@@ -159,13 +161,21 @@ def _items(options: Context, plan_id: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _row(options: Context, item: Mapping[str, Any]) -> tuple[str, ...]:
-    from pipeline.reclassify import place
+    from pipeline.reclassify import decision_name
 
     sides = (item["old"], item["new"])
     name = options.mailroom.catalogue.documents.get(item["document_id"]).name
     probabilities = " -> ".join("-" if s["probability"] is None else f"{s['probability']:.2f}" for s in sides)
     rules = " -> ".join(", ".join(s["rules"]) or "-" for s in sides)
-    return (item["document_id"], name, place(sides[0]), place(sides[1]), probabilities, rules, item["state"])
+    return (
+        item["document_id"],
+        name,
+        decision_name(sides[0]),
+        decision_name(sides[1]),
+        probabilities,
+        rules,
+        item["state"],
+    )
 
 
 def _counted(counts: Mapping[str, int]) -> str:

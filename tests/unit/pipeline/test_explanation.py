@@ -1,4 +1,4 @@
-"""The sentences that moved a verdict are found, with their places; the work is bounded."""
+"""The sentences that influence a prediction are reported with their places; the work is bounded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.classify import OnnxClassifier, encode, visible_parts
 from pipeline.documents import Element, Parsed
-from pipeline.why import AGAINST, FOR, influences, page_at
+from pipeline.explanation import AGAINST, FOR, influences
 from tests.support.tiny import make_classifier
 
 WORDS = {"invoice": ("invoice", "total"), "letter": ("dear", "regards")}
@@ -27,17 +27,17 @@ def parsed(*texts: str) -> Parsed:
 
 
 class Counting:
-    """A classifier that counts what it is shown."""
+    """A classifier that counts the texts it gets."""
 
     def __init__(self, inner: OnnxClassifier) -> None:
-        self._inner, self.labels, self.window, self.shown = inner, inner.labels, inner.window, 0
+        self._inner, self.labels, self.window, self.texts = inner, inner.labels, inner.window, 0
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        self.shown += len(texts)
+        self.texts += len(texts)
         return self._inner.probabilities(texts)
 
 
-def test_the_telling_sentence_is_named_with_its_page_and_place(classifier: OnnxClassifier) -> None:
+def test_the_influential_sentence_has_its_page_and_place(classifier: OnnxClassifier) -> None:
     document = parsed("It rains here. Nothing else.", "The invoice has a total. Regards from us.", "The end is near.")
     spans, passes = influences(classifier, document, "invoice", 64)
     assert [span.text for span in spans] == ["The invoice has a total.", "Regards from us."]
@@ -55,13 +55,13 @@ def test_many_sentences_in_bounded_passes(tmp_path: Path) -> None:
     filler = [f"Sentence number {n} says nothing at all." for n in range(700)]
     filler[431] = "This invoice matters."
     spans, passes = influences(counting, parsed(" ".join(filler)), "invoice", 40)
-    assert passes == counting.shown <= 40
+    assert passes == counting.texts <= 40
     assert spans[0].text == "This invoice matters."
     assert len(spans) <= FOR + AGAINST
 
 
-def test_only_what_the_classifier_sees_is_cut_up(classifier: OnnxClassifier) -> None:
-    """The window is 40 tokens: what stands between the head and the tail moved nothing."""
+def test_only_what_the_classifier_sees_is_divided(classifier: OnnxClassifier) -> None:
+    """The window is 40 tokens: the text between head and tail has no influence."""
     middle = "The invoice of the total stands here unseen. " * 30
     document = parsed("Dear Ann. " + "word " * 40 + middle + "word " * 20 + "Regards and nothing more.")
     spans, _ = influences(classifier, document, "letter", 64)
@@ -74,8 +74,8 @@ def test_the_window_is_what_was_encoded(classifier: OnnxClassifier, count: int) 
     tokenizer = classifier._model.tokenizer
     words = ("invoice", "total", "dear", "regards", "other")
     text = " ".join(words[n * n % 5] for n in range(count))
-    shown = " ".join(text[start:end] for start, end in visible_parts(tokenizer, text, 40))
-    assert tokenizer.encode(shown).ids == encode(tokenizer, [text], 40)[0]
+    visible = " ".join(text[start:end] for start, end in visible_parts(tokenizer, text, 40))
+    assert tokenizer.encode(visible).ids == encode(tokenizer, [text], 40)[0]
 
 
 def test_nothing_to_explain() -> None:
@@ -86,11 +86,11 @@ def test_nothing_to_explain() -> None:
             return ()
 
         def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-            raise AssertionError("it is not asked")
+            raise AssertionError("the classifier is not called")
 
     assert influences(Nobody(), parsed("  "), "a", 10) == ((), 0)
 
 
 def test_pages_of_places() -> None:
     document = parsed("first", "second")
-    assert [page_at(document, at) for at in (0, 4, 7, 12)] == [1, 1, 2, 2]
+    assert [document.page_at(at) for at in (0, 4, 7, 12)] == [1, 1, 2, 2]
