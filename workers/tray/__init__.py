@@ -1,1 +1,1 @@
-"""Watched folders: claim, completeness, events."""
+"""Watched folders: completeness check, claims, events."""

@@ -1,4 +1,4 @@
-"""Whether a file in a tray is all there: what is looked at, and what is left alone."""
+"""Completeness check of files in a tray: which files are candidates, and when one can be taken."""
 
 from __future__ import annotations
 
@@ -11,74 +11,78 @@ from pathlib import Path
 
 from workers.tray.content import is_complete
 
-#: What programs write while they are not done.
+#: Suffixes that programs give to files that they have not finished.
 UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".download", ".filepart", ".swp", "~")
 HIDDEN = (".", "~$")
-#: File systems on which inotify does not see what other machines write.
+#: File systems on which inotify does not report what other machines write.
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "vboxsf", "virtiofs", "ceph", "glusterfs", "afs"}
-#: A file that is not whole, or empty, is taken as it is after this many times `stable_seconds` when the kernel says that
-#: nobody has it open for writing; where the kernel cannot say, after `patience_seconds`.
+#: An incomplete or empty file is taken as it is after this many times `stable_seconds` if the kernel reports that
+#: nobody has it open for writing, and after `patience_seconds` if the kernel cannot tell.
 QUIET_TIMES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What must not change while a file settles."""
+class FileStat:
+    """What must not change until a file is taken."""
 
     size: int
     modified_ns: int
     inode: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file seen in the tray: as it stood last, since when so (monotonic seconds), and since when it is known at all."""
+    """A file in the tray, and since when (monotonic seconds) it has been unchanged."""
 
-    look: Look
+    stat: FileStat
     since: float
-    first: float
 
 
-def look_at(path: Path) -> Look | None:
-    """The file as it stands; None for what is no regular file or has gone."""
+def stat_of(path: Path) -> FileStat | None:
+    """Return the current stat of a file, or None if it is gone or not a regular file."""
     try:
-        found = path.stat(follow_symlinks=False)
+        current = path.stat(follow_symlinks=False)
     except OSError:
         return None
-    return Look(found.st_size, found.st_mtime_ns, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+    return FileStat(current.st_size, current.st_mtime_ns, current.st_ino) if stat.S_ISREG(current.st_mode) else None
 
 
-def files(root: Path, skipped: str) -> Iterator[tuple[Path, Look]]:
-    """Regular files that could be taken; links, special files, hidden ones and the top folder ``skipped`` left alone."""
+def candidate_files(root: Path, skipped: str) -> Iterator[tuple[Path, FileStat]]:
+    """Yield the regular files that could be taken: no links, special or hidden files, nothing in ``root/skipped``."""
     for folder, folders, names in os.walk(root):
         top = Path(folder) == root
-        folders[:] = [f for f in folders if not f.startswith(".") and not (top and f == skipped)]
+        folders[:] = [name for name in folders if not name.startswith(".") and not (top and name == skipped)]
         for name in names:
             if name.startswith(HIDDEN) or name.lower().endswith(UNFINISHED):
                 continue
             path = Path(folder) / name
-            if (look := look_at(path)) is not None:
-                yield path, look
+            if (current := stat_of(path)) is not None:
+                yield path, current
 
 
-def is_ready(path: Path, candidate: Candidate, now: float, stable: float, patience: float) -> bool:
-    """Whether the file may be taken: unchanged for ``stable`` seconds, not open for writing, and whole; or unchanged for
-    so long that nothing more can be expected. Raises OSError when it cannot be opened."""
+def is_stable(path: Path, candidate: Candidate, now: float, stable: float, patience: float) -> bool:
+    """Return True if the file can be taken.
+
+    That is when it has not changed for ``stable`` seconds, is not open for writing and is complete; or when it has not
+    changed for so long that it will not be completed any more. Raises OSError if it cannot be opened.
+    """
     quiet = now - candidate.since
     if quiet < stable:
         return False
     if quiet >= patience:
         return True
-    writer = written_by_someone(path)
-    if writer:
+    is_open = is_open_for_writing(path)
+    if is_open:
         return False
-    whole, _ = is_complete(path)
-    return whole or (writer is False and quiet >= QUIET_TIMES * stable)
+    complete, _ = is_complete(path)
+    return complete or (is_open is False and quiet >= QUIET_TIMES * stable)
 
 
-def written_by_someone(path: Path) -> bool | None:
-    """Whether a process of this machine has the file open for writing: the kernel grants a read lease only when none has.
-    None where it cannot tell (another's file, a network file system)."""
+def is_open_for_writing(path: Path) -> bool | None:
+    """Return whether a process of this machine has the file open for writing; None if the kernel cannot tell.
+
+    The kernel grants a read lease only if none has. It cannot tell for another user's file or on a network file system.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -93,7 +97,7 @@ def written_by_someone(path: Path) -> bool | None:
 
 
 def needs_polling(path: Path) -> bool:
-    """Whether inotify cannot be relied on: the folder is on a network file system."""
+    """Return True if inotify cannot be relied on, since the folder is on a network file system."""
     best, kind = "", ""
     place = f"{path.resolve()}/"
     for line in Path("/proc/mounts").read_text().splitlines():

@@ -1,7 +1,7 @@
-"""Whether a file opens as what it claims: the tray's question about a file that may still be on its way.
+"""Check whether a file is complete by its format: a file in a tray may still be being copied.
 
-Looks at the head and the tail only, trusts nothing, raises nothing but OSError. A yes is no promise that the file can be
-read, only that its format's end is where it should be; plain text has no end that could be missing.
+Only the head and the tail of a file are read, and nothing but OSError is raised. A complete file need not be readable:
+only the end of its format is where it should be. Plain text has no end that could be missing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 
 _HEAD = 4096
 _TAIL = 66_000
+#: Bytes: no file of these formats is smaller.
 _SMALLEST = 16
-_PROMISED = frozenset(
+_BINARY = frozenset(
     {
         ".pdf",
         ".docx",
@@ -37,7 +38,7 @@ _PROMISED = frozenset(
 
 
 def is_complete(path: Path) -> tuple[bool, str]:
-    """(complete, why not). Raises OSError when the file cannot be opened."""
+    """Return whether the file is complete, and the reason if it is not. Raises OSError if it cannot be opened."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
         size = os.fstat(handle).st_size
@@ -46,7 +47,7 @@ def is_complete(path: Path) -> tuple[bool, str]:
         tail = file.read(_TAIL)
     if not head:
         return False, "the file is empty"
-    if size < _SMALLEST and path.suffix.lower() in _PROMISED:
+    if size < _SMALLEST and path.suffix.lower() in _BINARY:
         return False, "the file is shorter than any of its kind"
     if not head.strip(b"\0"):
         return False, "the file begins with zeros: its content has not arrived yet"
@@ -54,7 +55,7 @@ def is_complete(path: Path) -> tuple[bool, str]:
         if head.startswith(magics):
             reason = test(head, tail, size)
             return reason == "", reason
-    if path.suffix.lower() not in _PROMISED and tail.endswith(b"\0" * 64) and b"\0" not in head:
+    if path.suffix.lower() not in _BINARY and tail.endswith(b"\0" * 64) and b"\0" not in head:
         return False, "the file ends in zeros: its content has not arrived yet"
     return True, ""
 
@@ -96,14 +97,14 @@ def _bmp(head: bytes, tail: bytes, size: int) -> str:
     if head[6:10] != b"\0\0\0\0":
         return ""  # a text that begins with BM
     stated = struct.unpack_from("<L", head, 2)[0]
-    return "" if stated <= size else "the image is shorter than it says"
+    return "" if stated <= size else "the image is shorter than its header states"
 
 
 def _riff(head: bytes, tail: bytes, size: int) -> str:
     if head[8:12] != b"WEBP":
         return ""
     stated = struct.unpack_from("<L", head, 4)[0] + 8
-    return "" if stated <= size + 1 else "the image is shorter than it says"
+    return "" if stated <= size + 1 else "the image is shorter than its header states"
 
 
 def _ole(head: bytes, tail: bytes, size: int) -> str:
@@ -111,16 +112,16 @@ def _ole(head: bytes, tail: bytes, size: int) -> str:
         return "the Office document is shorter than its header"
     shift, tables = struct.unpack_from("<H", head, 30)[0], struct.unpack_from("<L", head, 44)[0]
     if not 7 <= shift <= 16:
-        return ""  # damaged, not unfinished: the parser says so
+        return ""  # damaged, not incomplete: the parser reports it
     sector = 1 << shift
     starts = struct.unpack_from("<109L", head, 76)[: min(tables, 109)]
     last = max((s for s in starts if s < 0xFFFFFFF0), default=0)
-    return "" if (last + 1) * sector < size else "the Office document is shorter than its table says"
+    return "" if (last + 1) * sector < size else "the Office document is shorter than its table states"
 
 
 def _rtf(head: bytes, tail: bytes, size: int) -> str:
     ends = tail.rstrip(b"\0 \t\r\n").endswith(b"}")
-    if ends and size <= _TAIL:  # the whole file is there: every group must be closed, not only an inner one
+    if ends and size <= _TAIL:  # the whole file was read: every group must be closed, not only an inner one
         ends = len(re.findall(rb"(?<!\\)\{", tail)) <= len(re.findall(rb"(?<!\\)\}", tail))
     return "" if ends else "the RTF has no closing brace"
 

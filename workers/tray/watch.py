@@ -1,4 +1,4 @@
-"""Watching the trays: woken by events where the system gives them, else by the clock."""
+"""Watch the trays: woken up by file system events if they arrive, otherwise by the clock."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,52 +26,52 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: A change made here must be told of within this many seconds, else events are not relied on.
+#: Seconds within which the event of a test file must arrive; otherwise events are not relied on.
 TEST_SECONDS = 2.0
-#: Seconds between two looks at a tray that has no events.
+#: Seconds between two scans of a tray without events.
 POLL_SECONDS = 1.0
 
 
 class Watcher:
-    """All trays of one installation. Only one watcher has a tray at a time: a lock in it tells."""
+    """Watches all trays of one installation. A lock in each tray lets only one watcher have it."""
 
     def __init__(self, trays: Sequence[Tray], catalogue: Catalogue, settings: TraySettings) -> None:
         self._trays, self._catalogue, self._settings = trays, catalogue, settings
-        self._stirred = threading.Event()
-        self._events_work = threading.Event()
+        self._changed = threading.Event()
+        self._events_arrive = threading.Event()
 
     def run(self, stopping: StopSignal, ready: Callable[[], None] = lambda: None) -> None:
-        """Until told to stop. What lies in the trays at the start is taken like what comes later."""
-        locks = [ProcessLock(tray.root / CLAIMS / ".lock", f"A watcher of {tray.root}") for tray in self._trays]
-        for lock in locks:
-            lock.__enter__()
-        try:
+        """Apply the trays' access rules, call ``ready``, and receive files until a signal to stop arrives.
+
+        Files that are in the trays at the start are received, too. Raises Refused("conflict") if another watcher has a
+        tray.
+        """
+        with ExitStack() as locks:
+            for tray in self._trays:
+                locks.enter_context(ProcessLock(tray.root / CLAIMS / ".lock", f"A watcher of {tray.root}"))
             apply_tray_rules(self._catalogue, self._settings)
             self._listen(stopping)
             ready()
             while not stopping:
                 for tray in self._trays:
-                    self._guarded(tray)
-                self._rest(stopping)
-        finally:
-            for lock in locks:
-                lock.__exit__(None, None, None)
+                    self._scan(tray)
+                self._pause(stopping)
 
-    def _rest(self, stopping: StopSignal) -> None:
-        until = time.monotonic() + self._pause()
-        while not stopping and time.monotonic() < until and not self._stirred.wait(min(0.2, self._pause())):
+    def _pause(self, stopping: StopSignal) -> None:
+        until = time.monotonic() + self._pause_seconds()
+        while not stopping and time.monotonic() < until and not self._changed.wait(min(0.2, self._pause_seconds())):
             pass
-        self._stirred.clear()
+        self._changed.clear()
 
-    def _pause(self) -> float:
-        """While something settles the folder is looked at often; otherwise an event or the clock wakes us."""
+    def _pause_seconds(self) -> float:
+        """Return the seconds until the next scan if no event arrives: few while a file becomes stable."""
         settings = self._settings
-        longest = settings.scan_seconds if self._events_work.is_set() else min(settings.scan_seconds, POLL_SECONDS)
-        if any(tray.settling for tray in self._trays):
+        longest = settings.scan_seconds if self._events_arrive.is_set() else min(settings.scan_seconds, POLL_SECONDS)
+        if any(tray.has_candidates for tray in self._trays):
             return min(longest, max(0.1, settings.stable_seconds / 3))
         return longest
 
-    def _guarded(self, tray: Tray) -> None:
+    def _scan(self, tray: Tray) -> None:
         try:
             tray.recover()
             tray.scan()
@@ -82,29 +83,29 @@ class Watcher:
         if any(needs_polling(tray.root) for tray in self._trays):
             log.info("a tray is on a network file system: it is polled every %.0f s", POLL_SECONDS)
             return
-        threading.Thread(target=self._events, args=(stopping,), daemon=True, name="inotify").start()
-        threading.Thread(target=self._test, args=(stopping,), daemon=True, name="inotify-test").start()
+        threading.Thread(target=self._follow_events, args=(stopping,), daemon=True, name="inotify").start()
+        threading.Thread(target=self._test_events, args=(stopping,), daemon=True, name="inotify-test").start()
 
-    def _events(self, stopping: StopSignal) -> None:
+    def _follow_events(self, stopping: StopSignal) -> None:
         probes = {str(tray.root / CLAIMS) for tray in self._trays}
         try:
             roots = [tray.root for tray in self._trays]
             for changes in watch(*roots, watch_filter=None, stop_event=stopping, rust_timeout=1000, debounce=200):
                 if any(str(Path(path).parent) in probes for _, path in changes):
-                    self._events_work.set()
+                    self._events_arrive.set()
                 if any(f"/{CLAIMS}/" not in path for _, path in changes):
-                    self._stirred.set()
-        except Exception as error:  # no inotify here: the clock is enough
+                    self._changed.set()
+        except Exception as error:  # without inotify the clock is enough
             log.warning("no events for the trays (%s); they are polled", error)
-            self._events_work.clear()
+            self._events_arrive.clear()
 
-    def _test(self, stopping: StopSignal) -> None:
-        """Files made here must be seen by the events' thread; until they are, the trays are polled."""
+    def _test_events(self, stopping: StopSignal) -> None:
+        """Create files until one of their events arrives; the trays are polled until then."""
         for _ in range(3):
             probe = self._trays[0].root / CLAIMS / f".probe-{uuid.uuid4().hex[:8]}"
             probe.touch()
-            self._events_work.wait(TEST_SECONDS)
+            self._events_arrive.wait(TEST_SECONDS)
             probe.unlink(missing_ok=True)
-            if self._events_work.is_set() or stopping:
+            if self._events_arrive.is_set() or stopping:
                 return
         log.warning("events do not arrive here; the trays are polled every %.0f s", POLL_SECONDS)

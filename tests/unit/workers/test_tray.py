@@ -16,7 +16,7 @@ from pipeline.faults import arm
 from pipeline.questions import ADMINISTRATOR, Filters
 from workers.assemble import Mailroom
 from workers.settings import Settings, load_settings
-from workers.tray.completeness import needs_polling, written_by_someone
+from workers.tray.completeness import is_open_for_writing, needs_polling
 from workers.tray.tray import CLAIMS, Tray
 
 STABLE = 0.1
@@ -168,7 +168,7 @@ def test_a_full_disk_is_waited_out(mailroom: Mailroom, tray: Tray, monkeypatch: 
     assert settle(tray) == 0
     assert [p.read_bytes() for p in (tray.root / CLAIMS).iterdir() if p.suffix != ".path"] == [TEXT]
     arm("")
-    monkeypatch.setattr(tray, "_again_at", 0.0)
+    monkeypatch.setattr(tray, "_retry_at", 0.0)
     assert tray.recover() == 1
     assert set(arrived(mailroom)) == {"a.txt"}
 
@@ -231,9 +231,9 @@ def test_a_failed_content_dropped_in_again_is_tried_again(mailroom: Mailroom, tr
 def test_the_kernel_tells_who_writes(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(TEXT)
-    assert written_by_someone(path) in (False, None)
+    assert is_open_for_writing(path) in (False, None)
     with path.open("ab"):
-        assert written_by_someone(path) in (True, None)
+        assert is_open_for_writing(path) in (True, None)
 
 
 def test_a_local_folder_needs_no_polling(tmp_path: Path) -> None:
