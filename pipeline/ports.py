@@ -16,13 +16,14 @@ that a module here calls are a small Protocol in that module.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import BinaryIO, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from pipeline.documents import Parsed, Prediction
 from pipeline.query import Query
 from pipeline.questions import Hit
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Parser(Protocol):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ class Hits(Sequence[Hit]):
     __slots__ = ("keys", "scores")
 
     def __init__(self, keys: np.ndarray, scores: np.ndarray) -> None:
+        import numpy as np
+
         self.keys, self.scores = np.asarray(keys, np.int64), np.asarray(scores, np.float64)
 
     @classmethod
@@ -107,6 +110,8 @@ class Hits(Sequence[Hit]):
         """The same object where it is one already."""
         if isinstance(hits, Hits):
             return hits
+        import numpy as np
+
         return cls(np.array([hit.chunk for hit in hits], np.int64), np.array([hit.score for hit in hits], np.float64))
 
     def __len__(self) -> int:
@@ -139,6 +144,8 @@ class Hits(Sequence[Hit]):
         """Those of a few keys, in the order of these."""
         if not len(self):
             return self
+        import numpy as np
+
         order = np.argsort(self.keys)
         at = order[np.searchsorted(self.keys, keys, sorter=order).clip(max=len(self) - 1)]
         return self[at[self.keys[at] == keys]]

@@ -19,10 +19,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from pipeline.errors import Refused
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: A threshold that no probability reaches: the label is proposed to a person, never filed by itself.
 NEVER = 2.0
@@ -67,6 +69,8 @@ class Labelling:
         them."""
         parts = [model[:, list(outputs)] for outputs in self.outputs]
         columns = [part.max(axis=1, initial=0.0) if multi else part.sum(axis=1) for part in parts]
+        import numpy as np
+
         return np.minimum(np.stack(columns, axis=1), 1.0)
 
 

@@ -6,9 +6,8 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import sqlalchemy as sa
 
 from indexes.catalogue.database import Database
@@ -17,6 +16,9 @@ from indexes.catalogue.tables import chunks, documents, embeddings, results
 from pipeline.codec import decode_parsed
 from pipeline.documents import Chunk, Document, Head, Parsed, State
 from pipeline.questions import ORDINAL_BITS, chunk_key
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Documents read at once by `scan`.
 _SCAN = 200
@@ -137,12 +139,16 @@ def _chunk(row: sa.Row[*tuple[Any, ...]]) -> Chunk:
 
 def _candidate_vectors(payload: bytes | None, count: int) -> np.ndarray | None:
     """Return the vectors that a candidate model made, as `EmbeddingStore.store_vectors` stored them."""
+    import numpy as np
+
     if payload is None:
         return None
     return np.frombuffer(payload, "<f4").reshape(count, -1) if count else np.zeros((0, 0), np.float32)
 
 
 def _vectors(rows: Sequence[sa.Row[*tuple[Any, ...]]]) -> np.ndarray | None:
+    import numpy as np
+
     if not rows:
         return np.zeros((0, 0), dtype=np.float32)
     if any(row.vector is None for row in rows):

@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import exc
 
 from indexes.catalogue.tables import documents, visibility_version
@@ -173,6 +170,13 @@ def journal_mode(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
 def migrate(engine: sa.Engine) -> None:
     """Bring the database to this version's tables; several processes may start at once. Raises Misconfigured("bad-store")
     for a database of a newer version."""
+    if _is_current(engine):
+        return
+    # Alembic takes longer to import than most commands take to run.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
@@ -184,6 +188,16 @@ def migrate(engine: sa.Engine) -> None:
         except CommandError as error:
             detail = f"The catalogue was made by a newer version ({error}); use that version, or restore a backup."
             raise Misconfigured("bad-store", detail) from error
+
+
+def _is_current(engine: sa.Engine) -> bool:
+    """Return whether the tables are those of the latest migration; False, too, where the database does not answer."""
+    latest = max(file.name[:4] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    try:
+        with engine.connect() as connection:
+            return bool(connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == latest)
+    except exc.DBAPIError:
+        return False
 
 
 @contextmanager

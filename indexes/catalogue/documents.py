@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from indexes.catalogue import attributes
 from indexes.catalogue.database import Database, VisibilityVersion
-from indexes.catalogue.rows import NUMBERS, access_lists, add_event, batches, forget, receive, to_document
+from indexes.catalogue.rows import NUMBERS, access_lists, add_event, batches, forget, receive, to_document, to_numbers
 from indexes.catalogue.rule import readable
 from indexes.catalogue.tables import arrivals, documents, events
-from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Arrival, Document, Event, State
 from pipeline.errors import Refused
 from pipeline.facets import Facet
 from pipeline.questions import Caller, Filters
+
+if TYPE_CHECKING:
+    from pipeline.document_numbers import DocumentNumbers
 
 #: Results of `visible` that are cached per process; each is one array of integers.
 MAX_CACHED = 64
@@ -87,7 +89,7 @@ class DocumentStore:
             query = _searchable(caller, filters)
             numbers = _updated(connection, query, version, *cached) if cached else None
             if numbers is None:
-                numbers = DocumentNumbers(connection.scalars(query))
+                numbers = to_numbers(connection.scalars(query))
         with self._lock:
             self._cache[key] = version, numbers
             self._cache.move_to_end(key)
@@ -120,7 +122,7 @@ class DocumentStore:
         """Return the numbers of the undeleted documents that reached a terminal state at ``at`` (epoch seconds) or later."""
         conditions = (documents.c.finished_at >= at, documents.c.state != State.DELETED)
         with self.database.read() as connection:
-            return DocumentNumbers(connection.scalars(sa.select(documents.c.number).where(*conditions)))
+            return to_numbers(connection.scalars(sa.select(documents.c.number).where(*conditions)))
 
     def by_number(self, numbers: Collection[int]) -> dict[int, Document]:
         """Return the undeleted ones of these documents by number."""
@@ -199,11 +201,11 @@ def _updated(
     if version.last_global > since.current or version.unattributed != since.unattributed:
         return None
     later = sa.select(documents.c.number).where(documents.c.changed > since.current).limit(MAX_CHANGED + 1)
-    changed = DocumentNumbers(connection.scalars(later))
+    changed = to_numbers(connection.scalars(later))
     if len(changed) > MAX_CHANGED:
         return None
     still_visible = connection.scalars(query.where(documents.c.number.in_(changed.array.tolist())))
-    return numbers.updated(changed, DocumentNumbers(still_visible))
+    return numbers.updated(changed, to_numbers(still_visible))
 
 
 def _matching(caller: Caller, filters: Filters) -> list[sa.ColumnElement[bool]]:

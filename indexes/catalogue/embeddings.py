@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
 import sqlalchemy as sa
 
 from indexes.catalogue.database import Database, bump_visibility
 from indexes.catalogue.tables import chunks, documents, embedders, embeddings
 from pipeline.documents import Chunk, EmbeddingModel, State
 from pipeline.errors import Refused
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class EmbeddingStore:
@@ -70,6 +73,8 @@ class EmbeddingStore:
     def store_vectors(self, number: int, digest: str, of: Sequence[Chunk], vectors: np.ndarray) -> bool:
         """Store the vectors that the model with this digest made of document ``number``: float32 of shape (chunks,
         dimension). Store nothing and return False if the document is deleted or its chunks are no longer ``of``."""
+        import numpy as np
+
         c = chunks.c
         query = sa.select(c.ordinal, c.text, c.heading).where(c.number == number).order_by(c.ordinal)
         same = (embeddings.c.number == number, embeddings.c.embedder == digest)

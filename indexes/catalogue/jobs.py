@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
 from indexes.catalogue import attributes
@@ -220,6 +219,8 @@ def _store_output(connection: sa.Connection, number: int, document_id: str, outc
         if outcome.chunks:
             connection.execute(sa.insert(chunks), [_chunk_row(number, chunk) for chunk in outcome.chunks])
     if outcome.vectors is not None and len(outcome.vectors):
+        import numpy as np  # takes longer to import than most commands take to run
+
         rows = np.ascontiguousarray(outcome.vectors, dtype="<f4")
         same = (chunks.c.number == number, chunks.c.ordinal == sa.bindparam("at"))
         update = sa.update(chunks).where(*same).values(vector=sa.bindparam("row"))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from indexes.catalogue.database import Database, bump_visibility, new_id, now
 from indexes.catalogue.plans import deliver, snapshot
-from indexes.catalogue.rows import add_event, to_document
+from indexes.catalogue.rows import add_event, to_document, to_numbers
 from indexes.catalogue.rule import readable
 from indexes.catalogue.tables import documents, events
-from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Event, State
 from pipeline.questions import Caller
 from pipeline.reclassify import APPROVED, CHANGED, PERSON, REVIEW
+
+if TYPE_CHECKING:
+    from pipeline.document_numbers import DocumentNumbers
 
 #: A filed document whose label a person assigned.
 _DECIDED = (documents.c.model.startswith(PERSON), documents.c.state == State.INDEXED)
@@ -48,7 +50,7 @@ class ReviewStore:
         organisation's training examples."""
         with self.database.read() as connection:
             query = sa.select(documents.c.number).where(*_DECIDED, *readable(caller))
-            return DocumentNumbers(connection.scalars(query))
+            return to_numbers(connection.scalars(query))
 
     def labels(self) -> frozenset[str]:
         """Return the labels that people assigned to filed documents, further labels ("also") included."""

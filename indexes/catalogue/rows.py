@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -13,6 +13,9 @@ from indexes.catalogue.database import bump_visibility, new_id, now
 from indexes.catalogue.scopes import forget_scopes, insert_new, link_attachment, link_folder
 from indexes.catalogue.tables import access, arrivals, chunks, documents, embeddings, events, feedback, jobs, results
 from pipeline.documents import Arrival, Child, Destination, Document, Event, QueueName, Stage, State
+
+if TYPE_CHECKING:
+    from pipeline.document_numbers import DocumentNumbers
 
 #: SQLite allows at most 32,766 variables in a statement.
 _BATCH = 10_000
@@ -222,3 +225,10 @@ def _forget_results(connection: sa.Connection, document: Document) -> None:
         connection.execute(sa.update(results).where(own).values(document_id=heir))
     else:
         connection.execute(sa.delete(results).where(own))
+
+
+def to_numbers(values: Iterable[int]) -> DocumentNumbers:
+    """Return them as a sorted set."""
+    from pipeline.document_numbers import DocumentNumbers  # imports NumPy, which most commands do not need
+
+    return DocumentNumbers(values)

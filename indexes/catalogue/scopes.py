@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from indexes.catalogue.tables import access_rules, document_scopes, documents, scopes, storable
 from pipeline.access import Scope, folder_scope, with_ancestors
@@ -16,8 +16,8 @@ from pipeline.access import Scope, folder_scope, with_ancestors
 
 def insert_new(connection: sa.Connection, table: sa.Table) -> Any:
     """Return an INSERT into ``table`` that leaves out rows which exist already."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return insert(table).on_conflict_do_nothing()
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # the other one takes long to import
+    return dialect.insert(table).on_conflict_do_nothing()
 
 
 def link_folder(connection: sa.Connection, number: int, source: str, path: str) -> bool:
