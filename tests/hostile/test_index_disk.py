@@ -23,7 +23,7 @@ from pathlib import Path
 from indexes.state import look
 from pipeline.errors import Unavailable
 from tests.unit.workers.test_writer import embedded, opened
-from workers.api.health import Health
+from workers.api.health import HealthMonitor
 from workers.cli import exits
 from workers.cli.main import main
 
@@ -33,7 +33,7 @@ disk.mkdir(parents=True)
 mount = lambda *words: subprocess.run(["mount", *words], check=True)
 mount("-t", "tmpfs", "-o", "size=8m", "none", str(disk))
 mailroom = opened(home)
-health = Health(mailroom, mailroom.notifier)
+health = HealthMonitor(mailroom, mailroom.notifier)
 writer = mailroom.indexer()
 one = embedded(mailroom, 1)
 assert writer.step() == 1
@@ -69,7 +69,7 @@ with (disk / "filler").open("wb", buffering=0) as filler:
             pass
     except OSError:
         pass
-assert look(disk).name == "full" and health._measure().index == "full"
+assert look(disk).name == "full" and health.measure().index == "full"
 assert refused() == "disk-full"
 assert (found(), states()) == (1, ["indexed", "processing"])
 (disk / "filler").unlink()
@@ -78,7 +78,7 @@ assert (found(), states()) == (1, ["indexed", "processing"])
 READ_ONLY = """
 mount("--bind", str(disk), str(disk))
 mount("-o", "remount,bind,ro", str(disk))
-assert look(disk).name == "read-only" and health._measure().index == "read-only"
+assert look(disk).name == "read-only" and health.measure().index == "read-only"
 assert refused() == "index-unavailable"
 assert rebuild() == exits.UNAVAILABLE
 assert (found(), states()) == (1, ["indexed", "processing"])

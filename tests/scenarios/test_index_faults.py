@@ -88,8 +88,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             shutil.copytree(mailroom.settings.index_path, older)
     mailroom.writer.close()
     with pytest.MonkeyPatch.context() as sooner, serving(mailroom) as url, client(url, mailroom, admin=True) as http:
-        sooner.setattr("workers.api.health.LACK_SECONDS", 0.0)
-        sooner.setattr("workers.api.health.KEEP_SECONDS", 0.0)
+        sooner.setattr("workers.api.health.COMPARE_SECONDS", 0.0)
+        sooner.setattr("workers.api.health.CACHE_SECONDS", 0.0)
         yield Place(mailroom, older, http)
     mailroom.close()
 

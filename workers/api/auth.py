@@ -17,33 +17,33 @@ from pipeline.questions import Caller
 if TYPE_CHECKING:
     from indexes.catalogue.keys import KeyStore
 
-#: No key is needed here: they tell nothing of any document.
+#: Paths that need no key: they say nothing about any document.
 OPEN = re.compile(r"/healthz|/problems(/[a-z-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A checked key: the caller it stands for and what it may do."""
+    """A valid key: the caller that it stands for, and its scopes."""
 
     caller: Caller
     scopes: frozenset[str]
 
 
 def authenticate(scope: Connection, keys: KeyStore) -> Access:
-    """The access that the request's key gives. Raises Refused("unauthorized")."""
+    """Return the access that the request's key gives. Raises Refused("unauthorized")."""
     headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-api-key")}
     secret = headers.get(b"x-api-key", b"").decode("latin-1")
     kind, _, bearer = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     if kind.lower() == "bearer":
         secret = bearer.strip()
-    found = keys.check(secret) if 0 < len(secret) <= 200 and secret.isascii() else None
-    if found is None:
+    owner = keys.check(secret) if 0 < len(secret) <= 200 and secret.isascii() else None
+    if owner is None:
         raise Refused("unauthorized", "Send a valid API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
-    return Access(*found)
+    return Access(*owner)
 
 
 def require(scope: str) -> Callable[[Request], Access]:
-    """A dependency: the checked access, if its key has the scope."""
+    """Return a dependency that gives the request's access. It raises Refused("forbidden") for a key without the scope."""
 
     def check(request: Request) -> Access:
         access: Access = request.scope["access"]
@@ -61,12 +61,13 @@ Uploader = Annotated[Access, Depends(require("write"))]
 Administrator = Annotated[Access, Depends(require("admin"))]
 
 
-def _granting_administrator(access: Administrator) -> Access:
+def require_granting(access: Administrator) -> Access:
+    """Return the request's access. Raises Refused("forbidden") for a key that is not an administrator's."""
     if not access.caller.admin:
-        detail = "Rules of access and groups are for administrators' keys; `mailroom keys create --admin` makes one."
+        detail = "Access rules and groups need an administrator's key; `mailroom keys create NAME --admin` makes one."
         raise Refused("forbidden", detail)
     return access
 
 
-#: Granting rights needs an administrator key; otherwise a key with only the `admin` scope could grant itself read access.
-GrantingAdministrator = Annotated[Access, Depends(_granting_administrator)]
+#: Granting rights needs an administrator's key; otherwise a key with only the scope `admin` could grant itself read access.
+GrantingAdministrator = Annotated[Access, Depends(require_granting)]

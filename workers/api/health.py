@@ -1,4 +1,4 @@
-"""Is everything there? Asked often and by anyone, so the answer is kept for a second and tells of no document."""
+"""The health of every part. Anyone may ask, and often, so a report is kept for a second and says nothing about any document."""
 
 from __future__ import annotations
 
@@ -11,58 +11,61 @@ from pipeline.document_numbers import DocumentNumbers
 from pipeline.errors import MailroomError
 from pipeline.parse.sandbox import SandboxedParser
 from pipeline.questions import Caller, Filters
-from workers.api.schemas.documents import Health as Report
+from workers.api.schemas.service import HealthReport
 from workers.assemble import Mailroom
 from workers.queue.notify import Notifier
 from workers.services.missing import missing_from_index
 
 log = logging.getLogger(__name__)
 
-KEEP_SECONDS = 1.0
-#: Between two looks at what the index lacks: longer than a document's way from the writer to the readers.
-LACK_SECONDS = 10.0
+CACHE_SECONDS = 1.0
+#: Between two comparisons of index and catalogue: longer than a document's way from the writer to the readers.
+COMPARE_SECONDS = 10.0
 _NOBODY = Caller(())
 
 
-class Completeness:
-    """Whether the index holds the documents that the catalogue calls searchable. A running writer adds within seconds what
-    is not there; what lacks at two looks was taken away (an older copy was put back, the folder emptied) and nobody mends
-    it."""
+class IndexCompleteness:
+    """Compares the index with the documents that the catalogue calls searchable.
+
+    A running writer adds missing documents within seconds. What two comparisons miss was removed, by an older copy of the
+    folder or an emptied one, and no writer repairs it.
+    """
 
     def __init__(self, mailroom: Mailroom) -> None:
         self._mailroom = mailroom
-        self._looked_at = float("-inf")
-        self._lacking: DocumentNumbers | None = None
-        self.is_behind = False
+        self._compared_at = float("-inf")
+        self._missing: DocumentNumbers | None = None
+        self._is_behind = False
 
-    def look(self) -> bool:
-        """Cheap between two looks."""
-        if time.monotonic() - self._looked_at >= LACK_SECONDS:
-            found = missing_from_index(self._mailroom.catalogue.documents, self._mailroom.reader)
-            self.is_behind = self._lacking is not None and len(self._lacking & found) > 0
-            self._lacking, self._looked_at = found, time.monotonic()
-        return self.is_behind
+    def is_behind(self) -> bool:
+        """Return True if documents were missing in two comparisons. Compares every COMPARE_SECONDS at most."""
+        if time.monotonic() - self._compared_at >= COMPARE_SECONDS:
+            missing = missing_from_index(self._mailroom.catalogue.documents, self._mailroom.reader)
+            self._is_behind = self._missing is not None and len(self._missing & missing) > 0
+            self._missing, self._compared_at = missing, time.monotonic()
+        return self._is_behind
 
 
-class Health:
-    """`look` tells how things are; `warm` opens what the first search would wait for."""
+class HealthMonitor:
+    """Reports the state of every part, and opens what the first search would wait for."""
 
     def __init__(self, mailroom: Mailroom, notifier: Notifier) -> None:
-        self._mailroom, self._hints = mailroom, notifier
+        self._mailroom, self._notifier = mailroom, notifier
         self._sandbox = "unknown"
         self._search = "opening"
         self._lock = threading.Lock()
-        self._last: tuple[float, Report] | None = None
-        self._completeness = Completeness(mailroom)
+        self._latest: tuple[float, HealthReport] | None = None
+        self._completeness = IndexCompleteness(mailroom)
 
-    def look(self) -> Report:
+    def report(self) -> HealthReport:
+        """Return a report that is at most CACHE_SECONDS old."""
         with self._lock:
-            if self._last is None or time.monotonic() - self._last[0] > KEEP_SECONDS:
-                self._last = (time.monotonic(), self._measure())
-            return self._last[1]
+            if self._latest is None or time.monotonic() - self._latest[0] > CACHE_SECONDS:
+                self._latest = (time.monotonic(), self.measure())
+            return self._latest[1]
 
     def warm(self) -> None:
-        """Open the search's model, and find out how well this machine can lock up the parser. In a thread of its own."""
+        """Open the search's model, and find out how well this machine can confine the parser. For a thread of its own."""
         try:
             self._mailroom.search.search  # noqa: B018  (building it loads the model)
             self._mailroom.embedder.embed(["warm"])
@@ -77,38 +80,34 @@ class Health:
         except (MailroomError, OSError) as error:
             log.error("the parser's sandbox cannot be started: %s", error)
 
-    def _measure(self) -> Report:
-        catalogue = self._catalogue_answers()
-        broker = self._hints.waiting() is not None
-        reader = self._mailroom.reader
-        generation = reader.snapshot().generation
-        index = self._index(reader.stale)
-        if catalogue and index == "ok" and self._completeness.look():
+    def measure(self) -> HealthReport:
+        """Return a new report."""
+        catalogue_answers = True
+        try:
+            self._mailroom.catalogue.documents.find(_NOBODY, Filters(), limit=1)
+        except MailroomError:
+            catalogue_answers = False
+        broker_answers = self._notifier.waiting() is not None
+        generation = self._mailroom.reader.snapshot().generation
+        index = self._index_state()
+        if catalogue_answers and index == "ok" and self._completeness.is_behind():
             index = "behind"
-        fine = catalogue and broker and index == "ok" and self._search != "unavailable"
-        return Report(
-            status="ok" if fine else "degraded",
+        healthy = catalogue_answers and broker_answers and index == "ok" and self._search != "unavailable"
+        return HealthReport(
+            status="ok" if healthy else "degraded",
             version=version("mailroom-documents"),
             generation=generation,
             index=index,
-            catalogue="ok" if catalogue else "unavailable",
-            broker="ok" if broker else "unavailable",
+            catalogue="ok" if catalogue_answers else "unavailable",
+            broker="ok" if broker_answers else "unavailable",
             search=self._search,
             sandbox=self._sandbox,
         )
 
-    def _index(self, stale: bool) -> str:
-        """What is wrong with its folder; "stale" where all that is known is that the newest generation cannot be used."""
-        if self._mailroom.settings.index.url:  # a server: whether it answers, the reader has just seen
-            return "stale" if stale else "ok"
-        state = self._mailroom.indexes.look().name
-        if state in ("read-only", "full", "damaged"):
-            return state
-        return "stale" if stale else "ok"  # before the first document there is no folder yet, and all is well
-
-    def _catalogue_answers(self) -> bool:
-        try:
-            self._mailroom.catalogue.documents.find(_NOBODY, Filters(), limit=1)
-        except MailroomError:
-            return False
-        return True
+    def _index_state(self) -> str:
+        stale = "stale" if self._mailroom.reader.stale else "ok"
+        if self._mailroom.settings.index.url:  # a server: the reader has just shown whether it answers
+            return stale
+        state: str = self._mailroom.indexes.look().name
+        # Any other state, such as a folder that does not exist before the first document, is no fault.
+        return state if state in ("read-only", "full", "damaged") else stale

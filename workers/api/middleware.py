@@ -1,13 +1,13 @@
-"""What holds for every request, before any route: a key, bounds, safe headers, a count, and an answer without a trace."""
+"""What every request passes before its route: key, limits of the body, safe headers, metrics, errors without a trace."""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
-from typing import Any
 
 import anyio
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.errors import MailroomError, Refused
@@ -19,10 +19,10 @@ from workers.assemble import Mailroom
 log = logging.getLogger(__name__)
 
 #: Largest body of a request that is not an upload, bytes: enough that a query of a megabyte or a filter of ten thousand
-#: values is refused by the field that is wrong.
+#: values is refused with the name of its field.
 MAX_BODY = 2 * 1024 * 1024
 #: Seconds to wait for the next piece of a body.
-PATIENCE = 30.0
+PATIENCE_SECONDS = 30.0
 UPLOAD_PATH = "/v1/documents"
 HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -34,8 +34,8 @@ HEADERS = {
 }
 
 
-class Gate:
-    """The outermost layer of the application."""
+class ApiMiddleware:
+    """The outermost layer: authenticates, limits the body, adds headers, counts, and turns errors into problems."""
 
     def __init__(self, app: ASGIApp, mailroom: Mailroom, requests: Requests) -> None:
         self.app, self._mailroom, self._requests = app, mailroom, requests
@@ -44,71 +44,74 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, answer = time.perf_counter(), _Answer(send)
+        started, sender = time.perf_counter(), _ResponseSender(send)
         try:
-            await self._admit(scope)
-            await self.app(scope, _bounded(scope, receive), answer.send)
+            if OPEN.fullmatch(scope["path"]) is None:
+                scope["access"] = await anyio.to_thread.run_sync(authenticate, scope, self._mailroom.catalogue.keys)
+            await self.app(scope, limited(scope, receive), sender.send)
         except MailroomError as error:
-            await answer.fail(problems.from_error(error, scope["path"]), scope, receive)
+            await sender.send_problem(problems.from_error(error, scope["path"]), scope, receive)
         except Exception:
             log.exception("%s %s failed", scope["method"], route_of(scope))
-            await answer.fail(problems.unexpected(scope["path"]), scope, receive)
+            await sender.send_problem(problems.unexpected(scope["path"]), scope, receive)
         finally:
-            self._requests.count(scope["method"], route_of(scope), answer.status, time.perf_counter() - started)
-
-    async def _admit(self, scope: Scope) -> None:
-        if OPEN.fullmatch(scope["path"]) is None:
-            scope["access"] = await anyio.to_thread.run_sync(authenticate, scope, self._mailroom.catalogue.keys)
+            self._requests.count(scope["method"], route_of(scope), sender.status, time.perf_counter() - started)
 
 
 def route_of(scope: Scope) -> str:
-    """The route's template, so that a metric has few values and no document's id."""
-    return getattr(scope.get("route"), "path", "unmatched")
+    """Return the route's template, so that a metric has few values and no document's ID."""
+    path: str = getattr(scope.get("route"), "path", "unmatched")
+    return path
 
 
-class _Answer:
-    """Adds the headers; remembers the status."""
+class _ResponseSender:
+    """Sends a response with the safe headers, and remembers its status."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 500
-        self._begun = False
+        self._started = False
 
     async def send(self, message: Message) -> None:
+        """Send a message of the response, its start with those headers that it does not set itself."""
         if message["type"] == "http.response.start":
-            self._begun, self.status = True, message["status"]
-            given = {name.lower() for name, _ in message["headers"]}
-            more = [(name, value) for name, value in HEADERS.items() if name not in given]
-            message = {**message, "headers": [*message["headers"], *more]}
+            self._started, self.status = True, message["status"]
+            names = {name.lower() for name, _ in message["headers"]}
+            missing = [(name, value) for name, value in HEADERS.items() if name not in names]
+            message = {**message, "headers": [*message["headers"], *missing]}
         await self._send(message)
 
-    async def fail(self, response: Any, scope: Scope, receive: Receive) -> None:
-        """Nothing can be said once an answer has begun."""
-        if not self._begun:
-            await response(scope, receive, self.send)
+    async def send_problem(self, problem: Response, scope: Scope, receive: Receive) -> None:
+        """Send a problem, unless a response has begun."""
+        if not self._started:
+            await problem(scope, receive, self.send)
 
 
-def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """Bodies arrive in time, and are small unless they are uploads (which count for themselves)."""
-    upload = scope["method"] == "POST" and scope["path"] == UPLOAD_PATH
+def limited(scope: Scope, receive: Receive) -> Receive:
+    """Return a ``receive`` that raises Refused for a body that stops, or that is too large and not an upload.
+
+    Uploads count their own bytes. A body whose length is too large is refused at once.
+    """
+    is_upload = scope["method"] == "POST" and scope["path"] == UPLOAD_PATH
+    too_large = Refused("upload-too-large", f"The body is larger than {MAX_BODY:,} bytes.")
     length = dict(scope["headers"]).get(b"content-length", b"0")
-    if not upload and re.fullmatch(rb"\d{1,18}", length) and int(length) > MAX_BODY:
-        raise Refused("upload-too-large", f"The body is larger than {MAX_BODY:,} bytes.")
-    taken, over = 0, False
+    if not is_upload and re.fullmatch(rb"\d{1,18}", length) and int(length) > MAX_BODY:
+        raise too_large
+    size, complete = 0, False
 
-    async def next_piece() -> Message:
-        nonlocal taken, over
-        if over:  # what comes now is the client leaving, which may take its time
+    async def next_message() -> Message:
+        nonlocal size, complete
+        if complete:  # what follows is the client's disconnection, at any time
             return await receive()
         message: Message | None = None
-        with anyio.move_on_after(PATIENCE):
+        with anyio.move_on_after(PATIENCE_SECONDS):
             message = await receive()
         if message is None:
-            raise Refused("bad-request", f"The body did not go on for {PATIENCE:g} s; send it again.")
-        taken += len(message.get("body", b""))
-        over = message["type"] == "http.disconnect" or not message.get("more_body", False)
-        if not upload and taken > MAX_BODY:
-            raise Refused("upload-too-large", f"The body is larger than {MAX_BODY:,} bytes.")
+            raise Refused("bad-request", f"The body did not go on for {PATIENCE_SECONDS:g} s; send it again.")
+        size += len(message.get("body", b""))
+        complete = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        if not is_upload and size > MAX_BODY:
+            raise too_large
         return message
 
-    return next_piece
+    return next_message

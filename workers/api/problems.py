@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import CODES, MailroomError, Misconfigured, Refused, Rejected, Unavailable
-from workers.api.schemas.documents import Problem
+from workers.api.schemas.service import Problem
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,12 @@ STATUS = {
     "disk-full": 507,
 }
 _OF_STATUS = {404: "not-found", 405: "bad-request", 401: "unauthorized", 403: "forbidden", 413: "upload-too-large"}
-#: Seconds after which a client may try again when something around us does not answer.
+#: Seconds after which a client may try again if a part of the installation does not answer.
 RETRY_AFTER = "5"
 
 
 def status_of(error: MailroomError) -> int:
-    """The HTTP status of an error of ours."""
+    """Return the HTTP status of an error."""
     kinds = {Refused: 400, Rejected: 422, Unavailable: 503, Misconfigured: 503}
     return STATUS.get(error.code) or kinds.get(type(error), 500)
 
@@ -42,7 +42,7 @@ def status_of(error: MailroomError) -> int:
 def problem(
     code: str, status: int, detail: str, instance: str, errors: Any = None, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """A problem+json answer; ``instance`` is the path of the request."""
+    """Return a problem+json response; ``instance`` is the path of the request, ``errors`` the fields that are wrong."""
     body = {
         "type": f"/problems/{code}",
         "title": CODES[code],
@@ -53,32 +53,32 @@ def problem(
     }
     if errors:
         body["errors"] = errors
-    sent = dict(headers or {})
+    all_headers = dict(headers or {})
     if status == 401:
-        sent["WWW-Authenticate"] = "Bearer"
+        all_headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
-        sent["Retry-After"] = RETRY_AFTER
-    return JSONResponse(body, status, sent, MEDIA_TYPE)
+        all_headers["Retry-After"] = RETRY_AFTER
+    return JSONResponse(body, status, all_headers, MEDIA_TYPE)
 
 
 def from_error(error: MailroomError, instance: str) -> JSONResponse:
-    """What the caller may know. The installation's faults name paths and hosts: those go to the log."""
+    """Return an error as a problem. Faults of the installation may name paths and hosts: their detail goes to the log."""
     detail = error.detail
     if not isinstance(error, (Refused, Rejected)):
         log.log(logging.WARNING if isinstance(error, Unavailable) else logging.ERROR, "%s: %s", instance, error)
         detail = CODES[error.code] + (
-            " Try again." if isinstance(error, Unavailable) else " `mailroom doctor` tells the operator more."
+            " Try again." if isinstance(error, Unavailable) else " `mailroom doctor` shows the operator more."
         )
     return problem(error.code, status_of(error), detail, instance)
 
 
 def unexpected(instance: str) -> JSONResponse:
-    """The last answer to what nobody foresaw; the log has the trace."""
+    """Return the problem for an error that nobody foresaw; the log has the trace."""
     return problem("internal", 500, CODES["internal"], instance)
 
 
 def install(app: FastAPI) -> None:
-    """Answer every exception as a problem."""
+    """Register the handlers that return every exception as a problem."""
 
     @app.exception_handler(MailroomError)
     def ours(request: Request, error: MailroomError) -> JSONResponse:
@@ -86,8 +86,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [_field(each) for each in error.errors()[:20]]
-        detail = "; ".join(f"{each['field']}: {each['detail']}" for each in errors[:5])
+        errors = [field_error(line) for line in error.errors()[:20]]
+        detail = "; ".join(f"{line['field']}: {line['detail']}" for line in errors[:5])
         return problem("bad-request", 400, detail, request.url.path, errors)
 
     @app.exception_handler(HTTPException)
@@ -99,28 +99,28 @@ def install(app: FastAPI) -> None:
         return problem(code, error.status_code, detail, request.url.path, headers=error.headers)
 
 
-def _field(error: Mapping[str, Any]) -> dict[str, str]:
-    """Where and why; never the value, which may be content."""
+def field_error(error: Mapping[str, Any]) -> dict[str, str]:
+    """Return the field and the reason of a validation error, never the value, which may be content."""
     if error["type"] == "json_invalid":
-        return {"field": "body", "detail": f"it is no JSON from character {error['loc'][-1]} on"}
+        return {"field": "body", "detail": f"it is not JSON from character {error['loc'][-1]} on"}
     place = [str(part) for part in error["loc"][1:]]  # the first says where in the request
     return {"field": ".".join(place) or str(error["loc"][0]), "detail": error["msg"]}
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for the problems that a route may answer with, and those that every route may."""
-    return {status: _described(status) for status in sorted({400, 401, 403, 500, 503, *statuses})}
-
-
-def _described(status: int) -> dict[str, Any]:
+    """Return the OpenAPI entries of the problems that a route may return: ``statuses``, and those of every route."""
     fallback = {500: "internal", 503: "store-unavailable"}
-    code = fallback.get(status) or next(code for code, known in STATUS.items() if known == status)
-    example = {
-        "type": f"/problems/{code}",
-        "title": CODES[code],
-        "status": status,
-        "detail": CODES[code],
-        "instance": "/v1/documents",
-        "code": code,
-    }
-    return {"description": CODES[code], "model": Problem, "content": {MEDIA_TYPE: {"example": example}}}
+    entries: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({400, 401, 403, 500, 503, *statuses}):
+        code = fallback.get(status) or next(code for code, value in STATUS.items() if value == status)
+        example = {
+            "type": f"/problems/{code}",
+            "title": CODES[code],
+            "status": status,
+            "detail": CODES[code],
+            "instance": "/v1/documents",
+            "code": code,
+        }
+        content = {MEDIA_TYPE: {"example": example}}
+        entries[status] = {"description": CODES[code], "model": Problem, "content": content}
+    return entries

@@ -1,14 +1,14 @@
-"""A search as it came over the wire, answered: for the search's own routes and for saved queries."""
+"""One search over REST: for the search's own routes and for saved queries."""
 
 from __future__ import annotations
 
 from pipeline.answer import Finder
 from pipeline.questions import Caller
-from workers.api.schemas.documents import Search, SearchLink, SearchPage
+from workers.api.schemas.search import SearchBody, SearchLink, SearchPage
 
 
-def answer(finder: Finder, caller: Caller, asked: Search | SearchLink) -> SearchPage:
-    """The page, with the facets that were asked for. Raises Refused as the search does."""
-    request = asked.request()
-    counted = finder.facets(caller, request, asked.facets, asked.facet_limit) if asked.facets else None
-    return SearchPage.of(request, finder.search(caller, request), asked.explain, counted)
+def run_search(finder: Finder, caller: Caller, search: SearchBody | SearchLink) -> SearchPage:
+    """Return the page of passages, with facets if some are requested. Raises Refused as the search does."""
+    request = search.request()
+    facets = finder.facets(caller, request, search.facets, search.facet_limit) if search.facets else None
+    return SearchPage.of(request, finder.search(caller, request), search.explain, facets)

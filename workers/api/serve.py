@@ -1,4 +1,4 @@
-"""The API as a process: binds, tells its address in run/api.json, serves until SIGTERM."""
+"""The API as a process: binds, writes its address to run/api.json, serves until SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import socket
 
 import uvicorn
+from fastapi import FastAPI
 
 from pipeline.errors import Misconfigured
 from workers.api.app import create_app
@@ -15,12 +16,12 @@ from workers.services.first_key import first_key
 from workers.settings import Settings
 
 ADDRESS_FILE = "api.json"
-#: Connections at once; the next one is told 503.
+#: Concurrent connections; a further one gets 503.
 MAX_CONNECTIONS = 256
 
 
 def serve(settings: Settings) -> None:
-    """Serve until told to stop. Raises Misconfigured("bad-settings") when the port is taken."""
+    """Serve until SIGTERM. Raises Misconfigured("bad-settings") if the port is taken."""
     mailroom = Mailroom(settings)
     first_key(mailroom.catalogue, settings.run_path)
     listening = bind(settings)
@@ -35,9 +36,10 @@ def serve(settings: Settings) -> None:
         mailroom.close()
 
 
-def configuration(app: object) -> uvicorn.Config:
+def configuration(app: FastAPI) -> uvicorn.Config:
+    """Return uvicorn's configuration: limits, and nothing about the server in responses."""
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -51,7 +53,7 @@ def configuration(app: object) -> uvicorn.Config:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """A listening socket on api.host and api.port."""
+    """Return a listening socket on api.host and api.port. Raises Misconfigured("bad-settings") if they cannot be bound."""
     host, port = settings.api.host, settings.api.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -64,6 +66,7 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def url_of(settings: Settings, listening: socket.socket) -> str:
+    """Return the URL at which this machine reaches the API."""
     host, port = settings.api.host, listening.getsockname()[1]
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1"

@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from pipeline.documents import Arrival
 from pipeline.errors import Refused
 from pipeline.questions import Caller
-from workers.api.schemas.documents import PathText, ShortText, ShortTexts
+from workers.api.schemas.common import PathText, ShortText, ShortTexts
 
 T = TypeVar("T")
 

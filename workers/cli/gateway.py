@@ -9,15 +9,19 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import httpx
+from pydantic_core import to_jsonable_python
 
 from pipeline.documents import Arrival
 from pipeline.errors import CODES, Refused, Unavailable
 from pipeline.questions import ADMINISTRATOR, Filters
 from workers.api import saved
-from workers.api.schemas import discovery
-from workers.api.schemas import documents as schemas
-from workers.api.schemas import predictions as predictions
-from workers.api.searching import answer
+from workers.api.schemas.discovery import SimilarDocument, SimilarPage, SuggestPage, SuggestQuery
+from workers.api.schemas.documents import DocumentPage, DocumentRecord, DocumentStatus
+from workers.api.schemas.filters import FilterFields
+from workers.api.schemas.queries import SavedQueryBody
+from workers.api.schemas.search import AnswerPage, FeedbackEntry, SearchBody
+from workers.api.schemas.service import JobCounts
+from workers.api.searching import run_search
 from workers.assemble import Mailroom
 from workers.services.promotion import who
 from workers.services.workload import workload
@@ -86,31 +90,32 @@ class Local:
         return {"id": document.id, "created": created, "state": str(document.state)}
 
     def document(self, document_id: str) -> Json:
-        return _json(schemas.Document.of(self._mailroom.documents.read(ADMINISTRATOR, document_id)))
+        return _json(DocumentStatus.of(self._mailroom.documents.read(ADMINISTRATOR, document_id)))
 
     def record(self, document_id: str) -> Json:
-        return _json(schemas.Record.of(self._mailroom.documents.record(ADMINISTRATOR, document_id)))
+        return _json(DocumentRecord.of(self._mailroom.documents.record(ADMINISTRATOR, document_id)))
 
     def documents(self, filters: Mapping[str, Any], limit: int, offset: int, facets: Sequence[str] = ()) -> Json:
         listing = self._mailroom.documents.find(
             ADMINISTRATOR, _filters(filters), limit, offset, facets=facets, facet_limit=FACET_VALUES
         )
-        return _json(schemas.DocumentPage.of(listing))
+        return _json(DocumentPage.of(listing))
 
     def search(self, query: str, k: int, mode: str, explain: bool, filters: Mapping[str, Any], **ranking: Any) -> Json:
-        asked = schemas.Search.model_validate(_search(query, k, mode, explain, filters, ranking))
-        return _json(answer(self._mailroom.search, ADMINISTRATOR, asked))
+        body = SearchBody.model_validate(_search(query, k, mode, explain, filters, ranking))
+        return _json(run_search(self._mailroom.search, ADMINISTRATOR, body))
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
-        return _json(schemas.Answer.of(self._mailroom.search.ask(ADMINISTRATOR, question, _filters(filters))))
+        return _json(AnswerPage.of(self._mailroom.search.ask(ADMINISTRATOR, question, _filters(filters))))
 
     def suggest(self, prefix: str, limit: int) -> Json:
-        asked = discovery.SuggestQuery(prefix=prefix, limit=limit)
-        return _json(discovery.SuggestPage.of(self._mailroom.suggestions.of(ADMINISTRATOR, asked.prefix, asked.limit)))
+        asked = SuggestQuery(prefix=prefix, limit=limit)
+        return _json(SuggestPage(items=list(self._mailroom.suggestions.of(ADMINISTRATOR, asked.prefix, asked.limit))))
 
     def similar(self, document_id: str, k: int) -> Json:
         document = self._mailroom.documents.read(ADMINISTRATOR, document_id)
-        return _json(discovery.SimilarPage.of(self._mailroom.similar.documents(ADMINISTRATOR, document, k)))
+        neighbours = self._mailroom.similar.documents(ADMINISTRATOR, document, k)
+        return _json(SimilarPage(items=[SimilarDocument.of(neighbour) for neighbour in neighbours]))
 
     def retry(self, document_id: str) -> None:
         self._mailroom.documents.retry(ADMINISTRATOR, document_id)
@@ -121,24 +126,24 @@ class Local:
     def feedback(self) -> Iterator[Json]:
         after = 0
         while found := self._mailroom.catalogue.feedback.page(ADMINISTRATOR, after):
-            yield from (_json(schemas.FeedbackEntry.of(feedback)) for _, feedback in found)
+            yield from (_json(FeedbackEntry.of(feedback)) for _, feedback in found)
             after = found[-1][0]
 
     def why(self, document_id: str) -> Json:
         document = self._mailroom.documents.read(ADMINISTRATOR, document_id)
-        return _json(predictions.Why.of(self._mailroom.explainer.explain(ADMINISTRATOR, document)))
+        return _json(self._mailroom.explainer.explain(ADMINISTRATOR, document))
 
     def approve(self, document_id: str, labels: Sequence[str], new: bool) -> Json:
         document = self._mailroom.documents.read(ADMINISTRATOR, document_id)
-        return _json(schemas.Document.of(self._mailroom.review.approve(document, labels, who(), new)))
+        return _json(DocumentStatus.of(self._mailroom.review.approve(document, labels, who(), new)))
 
     def save_query(self, name: str, search: Mapping[str, Any]) -> Json:
         return _json(
-            saved.save(self._mailroom, ADMINISTRATOR, saved.Saving.model_validate({"name": name, "search": search}))
+            saved.create(self._mailroom, ADMINISTRATOR, SavedQueryBody.model_validate({"name": name, "search": search}))
         )
 
     def saved_queries(self) -> Json:
-        return _json(saved.listed(self._mailroom, ADMINISTRATOR))
+        return _json(saved.find_all(self._mailroom, ADMINISTRATOR))
 
     def run_query(self, query_id: str, k: int | None, offset: int | None) -> Json:
         return _json(saved.run(self._mailroom, ADMINISTRATOR, query_id, k, offset))
@@ -147,7 +152,7 @@ class Local:
         saved.delete(self._mailroom, ADMINISTRATOR, query_id)
 
     def jobs(self) -> Json:
-        return _json(schemas.Jobs.of(workload(self._mailroom.catalogue, self._mailroom.notifier)))
+        return _json(JobCounts.of(workload(self._mailroom.catalogue, self._mailroom.notifier)))
 
     def close(self) -> None:
         """The House is its owner's to close."""
@@ -185,7 +190,7 @@ class Remote:
         return self._send("POST", "/v1/ask", json={"question": question, "filters": _set(filters)})
 
     def suggest(self, prefix: str, limit: int) -> Json:
-        asked = discovery.SuggestQuery(prefix=prefix, limit=limit)  # here: an address of a megabyte is never sent
+        asked = SuggestQuery(prefix=prefix, limit=limit)  # here: an address of a megabyte is never sent
         return self._send("GET", "/v1/suggest", params=asked.model_dump())
 
     def similar(self, document_id: str, k: int) -> Json:
@@ -266,7 +271,7 @@ def _search(
 
 
 def _filters(filters: Mapping[str, Any]) -> Filters:
-    return schemas.FilterFields.model_validate(_set(filters)).filters()
+    return FilterFields.model_validate(_set(filters)).filters()
 
 
 def _set(filters: Mapping[str, Any]) -> Json:
@@ -274,7 +279,8 @@ def _set(filters: Mapping[str, Any]) -> Json:
 
 
 def _json(model: Any) -> Json:
-    return model.model_dump(mode="json")
+    values: Json = to_jsonable_python(model)
+    return values
 
 
 def walk(paths: Sequence[Path]) -> list[tuple[Path, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from indexes.lexical.analysis import words
 from indexes.lexical.typed import continues, spelt
@@ -33,8 +33,8 @@ class Suggestion:
     The text of a word holds the complete words typed before it."""
 
     text: str
-    kind: str
-    document_id: str | None = None
+    kind: Literal["title", "heading", "name", "word"]
+    document_id: str | None
 
 
 class Suggestions:
@@ -80,7 +80,7 @@ class Suggestions:
             written = Counter(spelt(word, chunks[hit.chunk].text) for hit in hits if hit.chunk in chunks)
             written.pop(None, None)
             if written:
-                yield Suggestion(before + written.most_common(1)[0][0], "word")
+                yield Suggestion(before + written.most_common(1)[0][0], "word", None)
 
 
 def _named(held: Iterable[tuple[Document, Chunk]]) -> Iterator[Suggestion]:

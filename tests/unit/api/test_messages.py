@@ -1,16 +1,16 @@
-"""What people are told of a request that does not fit: what to give instead, never a pattern."""
+"""Messages for requests that are not valid: what to give instead, never a pattern."""
 
 from __future__ import annotations
 
 import pytest
 from pydantic import ValidationError
 
-from workers.api.problems import _field
-from workers.api.schemas.documents import Search
+from workers.api.problems import field_error
+from workers.api.schemas.search import SearchBody
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("body", "message"),
     [
         ({"query": "  "}, "nothing to look for"),
         ({"query": ""}, "nothing to look for"),
@@ -22,15 +22,15 @@ from workers.api.schemas.documents import Search
         ({"query": "x", "filters": {"colour": ["red"]}}, "there is no such field; there are label"),
     ],
 )
-def test_a_field_is_told_what_to_give(asked: dict[str, object], told: str) -> None:
+def test_an_error_says_what_to_give(body: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        Search.model_validate(asked)
+        SearchBody.model_validate(body)
     (error,) = caught.value.errors()
-    assert told in error["msg"] and "pattern" not in error["msg"]
+    assert message in error["msg"] and "pattern" not in error["msg"]
 
 
-def test_a_body_that_is_no_json_is_said_with_the_place() -> None:
-    assert _field({"type": "json_invalid", "loc": ("body", 10), "msg": "JSON decode error"}) == {
+def test_a_body_that_is_not_json_is_refused_with_the_place() -> None:
+    assert field_error({"type": "json_invalid", "loc": ("body", 10), "msg": "JSON decode error"}) == {
         "field": "body",
-        "detail": "it is no JSON from character 10 on",
+        "detail": "it is not JSON from character 10 on",
     }

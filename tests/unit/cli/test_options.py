@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.testing import CliRunner
 
-from workers.api.schemas.documents import FilterFields
+from workers.api.schemas.filters import FilterFields
 from workers.cli.options import FILTERS, with_filters
 
 app = typer.Typer()

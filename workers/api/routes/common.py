@@ -1,4 +1,4 @@
-"""What the routes share: the parts of the application that they are given."""
+"""What the routes share: the parts of the application."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ import anyio
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
-from workers.api.health import Health
+from workers.api.health import HealthMonitor
 from workers.api.metrics import Requests
 from workers.assemble import Mailroom
 from workers.queue.notify import Notifier
 
-#: Uploads at once; each holds a thread while its bytes arrive, and no other route waits for them.
+#: Concurrent uploads; each occupies a thread while its bytes arrive, and no other route waits for them.
 UPLOADS = 16
 
 
 @dataclass(slots=True)
 class AppState:
-    """What one application works with."""
+    """The parts of one application."""
 
     mailroom: Mailroom
     notifier: Notifier
     registry: CollectorRegistry
     requests: Requests
-    health: Health
+    health: HealthMonitor
     uploads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(UPLOADS))
 
 
 def app_state(request: Request) -> AppState:
-    return request.app.state.app_state
+    """Return the parts of the application that the request came to."""
+    state: AppState = request.app.state.app_state
+    return state
 
 
 App = Annotated[AppState, Depends(app_state)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
@@ -17,16 +18,23 @@ from workers.api import upload
 from workers.api.auth import Access, Reader, Uploader
 from workers.api.problems import responses
 from workers.api.routes.common import App, AppState
-from workers.api.schemas.documents import Document as DocumentOut
-from workers.api.schemas.documents import DocumentPage, DocumentQuery, Received, Record, Text
+from workers.api.schemas.documents import (
+    DocumentPage,
+    DocumentQuery,
+    DocumentRecord,
+    DocumentStatus,
+    DocumentText,
+    UploadReceipt,
+)
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
+#: Bytes read at a time when an original is sent.
 PIECE = 256 * 1024
 
-_FORM = {
+_FORM: dict[str, dict[str, Any]] = {
     "file": {"type": "string", "format": "binary"},
     "source": {"type": "string", "default": "api"},
-    "path": {"type": "string", "description": "the document's place inside its source; else the file's name"},
+    "path": {"type": "string", "description": "the document's place inside its source; by default the file's name"},
     "access": {
         "type": "array",
         "items": {"type": "string"},
@@ -35,6 +43,7 @@ _FORM = {
     "labels": {"type": "array", "items": {"type": "string"}},
     "metadata": {"type": "string", "description": "a JSON object of strings"},
 }
+_NAME = {"type": "string", "description": "the file's name"}
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -44,8 +53,8 @@ _UPLOAD: dict[str, Any] = {
         },
     },
     "parameters": [
-        {"name": name, "in": "query", "required": False, "schema": {k: v for k, v in schema.items()}}
-        for name, schema in {**_FORM, "name": {"type": "string", "description": "the file's name"}}.items()
+        {"name": name, "in": "query", "required": False, "schema": dict(schema)}
+        for name, schema in {**_FORM, "name": _NAME}.items()
         if name != "file"
     ],
 }
@@ -54,9 +63,12 @@ _UPLOAD: dict[str, Any] = {
 @router.post(
     "",
     status_code=202,
-    response_model=Received,
+    response_model=UploadReceipt,
     openapi_extra=_UPLOAD,
-    responses={200: {"model": Received, "description": "This content was known."}, **responses(409, 413, 507)},
+    responses={
+        200: {"model": UploadReceipt, "description": "The key could see this content before."},
+        **responses(409, 413, 507),
+    },
 )
 async def send_document(
     request: Request,
@@ -65,105 +77,98 @@ async def send_document(
     idempotency_key: Annotated[str | None, Header(max_length=255, pattern=r"^[\x20-\x7e]+$")] = None,
     x_filename: Annotated[str | None, Header(max_length=1000, description="percent-encoded name of a raw body")] = None,
 ) -> JSONResponse:
-    """Store a document. The answer comes once its bytes and its row are on the disk; the rest happens afterwards.
+    """Store a document. The response comes once its bytes and its row are on the disk; the rest happens afterwards.
 
     The body is the file itself (fields as query parameters) or a multipart form with one part named `file`.
     The same content is one document however often it is sent. A repeated `Idempotency-Key` with other content is 409.
     """
+    mailroom = app.mailroom
     boundary = upload.boundary_of(request.headers.get("content-type", ""))
     form = upload.UploadForm() if boundary else upload.raw_form(request)
-    trays = frozenset(folder.source for folder in app.mailroom.settings.tray.folders)
-    described = None if boundary else upload.arrival_of(form, access.caller, trays)
+    trays = frozenset(folder.source for folder in mailroom.settings.tray.folders)
+    arrival = None if boundary else upload.arrival_of(form, access.caller, trays)
     reader = upload.MultipartReader(boundary, form) if boundary else None
-    put = partial(app.mailroom.blobs.put, limit=app.mailroom.settings.api.upload_max_bytes)
-    _check_length(request, app.mailroom.settings.api.upload_max_bytes)
+    limit, length = mailroom.settings.api.upload_max_bytes, request.headers.get("content-length", "")
+    # Refused before the first byte; a form may be a little larger than its file.
+    if length.isascii() and length.isdigit() and int(length[:20]) > limit + upload.MAX_FIELDS_BYTES * 2:
+        raise Refused("upload-too-large", f"The upload is larger than the limit of {limit:,} bytes.")
+    put = partial(mailroom.blobs.put, limit=limit)
     content_hash, size = await upload.consume_in_thread(put, upload.file_pieces(request, reader), app.uploads)
     try:
-        described = described or upload.arrival_of(form, access.caller, trays)
-        arrival = _Arrival(app, access, content_hash, size, described, idempotency_key)
-        return await anyio.to_thread.run_sync(arrival.record)
+        arrival = arrival or upload.arrival_of(form, access.caller, trays)
+        stored = _StoredUpload(app, access, content_hash, size, arrival, idempotency_key)
+        return await anyio.to_thread.run_sync(stored.record)
     except Refused:
-        await anyio.to_thread.run_sync(app.mailroom.intake.drop_unused, content_hash)
+        await anyio.to_thread.run_sync(mailroom.intake.drop_unused, content_hash)
         raise
 
 
-def _check_length(request: Request, limit: int) -> None:
-    """Refuse before the first byte what says itself that it is too large; a form may be a little larger than its file."""
-    length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length[:20]) > limit + upload.MAX_FIELDS_BYTES * 2:
-        raise Refused("upload-too-large", f"The upload is larger than the limit of {limit:,} bytes.")
+@dataclass(frozen=True, slots=True)
+class _StoredUpload:
+    """An upload whose bytes are stored and that has no row yet."""
 
-
-class _Arrival:
-    """Stored bytes on their way to a row."""
-
-    def __init__(
-        self, app: AppState, access: Access, content_hash: str, size: int, arrival: Arrival, name: str | None
-    ) -> None:
-        self.app, self.access, self.content_hash, self.size = app, access, content_hash, size
-        self.arrival, self.name = arrival, name
+    app: AppState
+    access: Access
+    content_hash: str
+    size: int
+    arrival: Arrival
+    idempotency_key: str | None
 
     def record(self) -> JSONResponse:
-        mailroom, caller = self.app.mailroom, self.access.caller
-        repeated = self._repeated()
-        if repeated is not None:
-            return self._answer(repeated, created=False)
+        """Record the arrival, unless the request is a repetition, and return the receipt."""
+        mailroom, caller, key = self.app.mailroom, self.access.caller, self.idempotency_key
+        earlier = mailroom.catalogue.requests.recall(caller.key_id, key) if key else None
+        if earlier is not None:
+            content_hash, document_id = earlier
+            if content_hash != self.content_hash:
+                raise Refused("conflict", "This Idempotency-Key was used with other content; use a new one.")
+            document = mailroom.catalogue.documents.get(document_id)
+            if document.state is not State.DELETED:
+                return self._receipt(document, created=False)
         document, created = mailroom.intake.record(self.content_hash, self.size, self.arrival)
-        if self.name:
-            mailroom.catalogue.requests.remember(caller.key_id, self.name, self.content_hash, document.id)
+        if key:
+            mailroom.catalogue.requests.remember(caller.key_id, key, self.content_hash, document.id)
         self.app.requests.uploaded(self.size)
         if not created:
-            # Whoever could not see it before does not learn that it was here.
+            # The receipt does not reveal a document that the caller could not see before.
             before = mailroom.catalogue.documents.history(document.id)[0][:-1]
             documents = mailroom.documents
-            known = documents.may_read(caller, document.id)
-            created = not (known and documents.visible_arrivals(caller, document.id, before))
-        return self._answer(document, created)
+            was_visible = documents.may_read(caller, document.id)
+            created = not (was_visible and documents.visible_arrivals(caller, document.id, before))
+        return self._receipt(document, created)
 
-    def _repeated(self) -> Document | None:
-        """The document of an earlier request with this Idempotency-Key, if it is still there."""
-        found = self.app.mailroom.catalogue.requests.recall(self.access.caller.key_id, self.name) if self.name else None
-        if found is None:
-            return None
-        content_hash, document_id = found
-        if content_hash != self.content_hash:
-            raise Refused("conflict", "This Idempotency-Key was used with other content; use a new one.")
-        document = self.app.mailroom.catalogue.documents.get(document_id)
-        return document if document.state is not State.DELETED else None
-
-    def _answer(self, document: Document, created: bool) -> JSONResponse:
-        href = f"/v1/documents/{document.id}"
-        state = (
-            document.state
-            if self.app.mailroom.documents.may_read(self.access.caller, document.id)
-            else State.PROCESSING
+    def _receipt(self, document: Document, created: bool) -> JSONResponse:
+        visible = self.app.mailroom.documents.may_read(self.access.caller, document.id)
+        receipt = UploadReceipt(
+            id=document.id,
+            href=f"/v1/documents/{document.id}",
+            content_hash=self.content_hash,
+            size=self.size,
+            created=created,
+            state=document.state if visible else State.PROCESSING,
         )
-        receipt = Received(
-            id=document.id, href=href, content_hash=self.content_hash, size=self.size, created=created, state=state
-        )
-        return JSONResponse(receipt.model_dump(mode="json"), 202 if created else 200, {"Location": href})
+        return JSONResponse(receipt.model_dump(mode="json"), 202 if created else 200, {"Location": receipt.href})
 
 
 @router.get("", responses=responses())
 def list_documents(app: App, access: Reader, query: Annotated[DocumentQuery, Query()]) -> DocumentPage:
-    """The documents that the key may read, newest first."""
-    return DocumentPage.of(
-        app.mailroom.documents.find(
-            access.caller,
-            query.filters(),
-            query.limit,
-            query.offset,
-            query.order == "newest",
-            query.facets,
-            query.facet_limit,
-        )
+    """Return the documents that the key may read, newest first."""
+    listing = app.mailroom.documents.find(
+        access.caller,
+        query.filters(),
+        query.limit,
+        query.offset,
+        query.order == "newest",
+        query.facets,
+        query.facet_limit,
     )
+    return DocumentPage.of(listing)
 
 
 @router.get("/{document_id}", responses=responses(404))
-def document_status(document_id: str, app: App, access: Reader) -> DocumentOut:
-    """Where a document stands."""
-    return DocumentOut.of(app.mailroom.documents.read(access.caller, document_id))
+def document_status(document_id: str, app: App, access: Reader) -> DocumentStatus:
+    """Return a document and how far it is."""
+    return DocumentStatus.of(app.mailroom.documents.read(access.caller, document_id))
 
 
 @router.get(
@@ -175,7 +180,7 @@ def document_status(document_id: str, app: App, access: Reader) -> DocumentOut:
     },
 )
 def document_content(document_id: str, app: App, access: Reader) -> StreamingResponse:
-    """The original bytes, as an attachment that a browser neither opens nor runs."""
+    """Return the original bytes, as an attachment that a browser neither opens nor runs."""
     document = app.mailroom.documents.read(access.caller, document_id)
     try:
         file = app.mailroom.blobs.open(document.content_hash)
@@ -188,11 +193,11 @@ def document_content(document_id: str, app: App, access: Reader) -> StreamingRes
         "ETag": f'"{document.content_hash}"',
     }
     return StreamingResponse(
-        _pieces(file), headers=headers, media_type=document.media_type or "application/octet-stream"
+        _read_pieces(file), headers=headers, media_type=document.media_type or "application/octet-stream"
     )
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
+def _read_pieces(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while piece := file.read(PIECE):
             yield piece
@@ -205,23 +210,25 @@ def document_text(
     access: Reader,
     start: Annotated[int, Query(ge=0, le=2**31)] = 0,
     end: Annotated[int | None, Query(ge=0, le=2**31)] = None,
-) -> Text:
-    """The text as it was read, or a part of it: what quotes and passages point into."""
+) -> DocumentText:
+    """Return the text as it was read, or a part of it. Offsets of quotes and passages refer to it."""
     text = app.mailroom.documents.text(access.caller, document_id)
     start, end = min(start, len(text)), len(text) if end is None else min(end, len(text))
-    return Text(document_id=document_id, start=start, end=max(start, end), characters=len(text), text=text[start:end])
+    return DocumentText(
+        document_id=document_id, start=start, end=max(start, end), characters=len(text), text=text[start:end]
+    )
 
 
 @router.get("/{document_id}/record", responses=responses(404))
-def document_record(document_id: str, app: App, access: Reader) -> Record:
-    """Every arrival that the key may see, and every decision, with the versions that made it."""
-    return Record.of(app.mailroom.documents.record(access.caller, document_id))
+def document_record(document_id: str, app: App, access: Reader) -> DocumentRecord:
+    """Return every arrival that the key may see, and every decision, with the versions that made it."""
+    return DocumentRecord.of(app.mailroom.documents.record(access.caller, document_id))
 
 
 @router.post("/{document_id}/retry", status_code=202, responses=responses(404, 409))
-def retry_document(document_id: str, app: App, access: Uploader) -> DocumentOut:
+def retry_document(document_id: str, app: App, access: Uploader) -> DocumentStatus:
     """Send a failed, quarantined or reviewed document through the path again."""
-    return DocumentOut.of(app.mailroom.documents.retry(access.caller, document_id))
+    return DocumentStatus.of(app.mailroom.documents.retry(access.caller, document_id))
 
 
 @router.delete("/{document_id}", status_code=204, responses=responses(404))

@@ -1,50 +1,66 @@
-"""Verdicts: why a document got its own, what a person decided instead, and the house's taxonomy."""
+"""Predictions: why a document got its label, what a person decided instead, and the taxonomy."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
+from pipeline.explanation import Explanation
 from workers.api.auth import Access, Administrator, Reader, Uploader
 from workers.api.problems import responses
 from workers.api.routes.common import App
-from workers.api.schemas.documents import Document as DocumentOut
-from workers.api.schemas.predictions import Approval, Change, Operation, Recorded, Taxonomy, Undo, Why
+from workers.api.schemas.documents import DocumentStatus
+from workers.api.schemas.predictions import (
+    Approval,
+    Taxonomy,
+    TaxonomyChange,
+    TaxonomyOperation,
+    TaxonomyReceipt,
+    TaxonomyUndo,
+)
 
-router = APIRouter(prefix="/v1", tags=["verdicts"])
+router = APIRouter(prefix="/v1", tags=["predictions"])
 
 
 @router.get("/documents/{document_id}/why", responses=responses(404, 409))
-def why(document_id: str, app: App, access: Reader) -> Why:
-    """The parts of the text that moved the verdict most, and the nearest documents that a person labelled, of those that
-    the key may read."""
+def why(document_id: str, app: App, access: Reader) -> Explanation:
+    """Return the parts of the text that influenced the prediction most, and the nearest documents that a person labelled.
+
+    Only documents that the key may read are compared.
+    """
     document = app.mailroom.documents.read(access.caller, document_id)
-    return Why.of(app.mailroom.explainer.explain(access.caller, document))
+    return app.mailroom.explainer.explain(access.caller, document)
 
 
 @router.post("/documents/{document_id}/approve", responses=responses(404, 409))
-def approve_document(document_id: str, body: Approval, app: App, access: Uploader) -> DocumentOut:
-    """File a document under the label, or the first of the labels, that a person gives it. It becomes an example to learn from; plans leave it alone."""
+def approve_document(document_id: str, body: Approval, app: App, access: Uploader) -> DocumentStatus:
+    """File a document under the label, or the first of the labels, that a person gives it.
+
+    It becomes an example for training, and reclassification plans leave it as it is.
+    """
     document = app.mailroom.documents.read(access.caller, document_id)
-    return DocumentOut.of(app.mailroom.review.approve(document, body.asked, _who(access), body.new))
+    return DocumentStatus.of(app.mailroom.review.approve(document, body.all_labels, _who(access), body.new))
 
 
 @router.get("/taxonomy", responses=responses())
 def taxonomy(app: App, _: Reader) -> Taxonomy:
-    """The labels of today, and every operation that made them so."""
-    held = app.mailroom.taxonomy
-    return Taxonomy(labels=held.labels(), operations=[Operation.of(each) for each in held.operations()])
+    """Return the current labels, and every operation that made them so."""
+    service = app.mailroom.taxonomy
+    operations = [TaxonomyOperation.of(operation) for operation in service.operations()]
+    return Taxonomy(labels=service.labels(), operations=operations)
 
 
 @router.post("/taxonomy", responses=responses(404, 409))
-def change_taxonomy(body: Change, app: App, access: Administrator) -> Recorded:
-    """Rename, merge, split or retire labels. Verdicts follow with the next document, filed documents by a plan."""
-    return Recorded.of(app.mailroom.taxonomy.change(body.kind, body.labels, body.into, _who(access), body.reason))
+def change_taxonomy(body: TaxonomyChange, app: App, access: Administrator) -> TaxonomyReceipt:
+    """Rename, merge, split or retire labels. Predictions follow from the next document on, filed documents by a plan."""
+    return TaxonomyReceipt.of(
+        app.mailroom.taxonomy.change(body.kind, body.labels, body.into, _who(access), body.reason)
+    )
 
 
 @router.post("/taxonomy/undo", responses=responses(409))
-def undo_taxonomy(body: Undo, app: App, access: Administrator) -> Recorded:
-    """Take back the latest operation that stands."""
-    return Recorded.of(app.mailroom.taxonomy.undo(_who(access), body.reason))
+def undo_taxonomy(body: TaxonomyUndo, app: App, access: Administrator) -> TaxonomyReceipt:
+    """Undo the latest operation that has not been undone."""
+    return TaxonomyReceipt.of(app.mailroom.taxonomy.undo(_who(access), body.reason))
 
 
 def _who(access: Access) -> str:

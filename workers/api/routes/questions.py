@@ -9,25 +9,25 @@ from fastapi import APIRouter, Query
 from workers.api.auth import Reader
 from workers.api.problems import responses
 from workers.api.routes.common import App
-from workers.api.schemas.documents import Answer, Question, Search, SearchLink, SearchPage
-from workers.api.searching import answer
+from workers.api.schemas.search import AnswerPage, QuestionBody, SearchBody, SearchLink, SearchPage
+from workers.api.searching import run_search
 
 router = APIRouter(prefix="/v1", tags=["questions"])
 
 
 @router.post("/search", responses=responses())
-def search(body: Search, app: App, access: Reader) -> SearchPage:
-    """Passages that answer the query, of documents that the key may read. The filter comes before the search."""
-    return answer(app.mailroom.search, access.caller, body)
+def search(body: SearchBody, app: App, access: Reader) -> SearchPage:
+    """Return the passages that match best, of documents that the key may read. Filters apply before the search."""
+    return run_search(app.mailroom.search, access.caller, body)
 
 
 @router.get("/search", responses=responses())
 def search_by_link(app: App, access: Reader, query: Annotated[SearchLink, Query()]) -> SearchPage:
-    """The same, as a link."""
-    return answer(app.mailroom.search, access.caller, query)
+    """Search with query parameters, as a link."""
+    return run_search(app.mailroom.search, access.caller, query)
 
 
 @router.post("/ask", responses=responses())
-def ask(body: Question, app: App, access: Reader) -> Answer:
-    """An answer made of verbatim quotes with their places, or `found: false` with the nearest passages."""
-    return Answer.of(app.mailroom.search.ask(access.caller, body.question, body.filters.filters(), body.k))
+def ask(body: QuestionBody, app: App, access: Reader) -> AnswerPage:
+    """Return an answer of verbatim quotes with their places, or `answered: false` with the nearest passages."""
+    return AnswerPage.of(app.mailroom.search.ask(access.caller, body.question, body.filters.filters(), body.k))

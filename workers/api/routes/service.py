@@ -1,4 +1,4 @@
-"""The service itself: health, metrics, jobs, the key's owner, the kinds of problems, the description of the API."""
+"""The service itself: health, metrics, jobs, what a key stands for, the kinds of problems, the API's description."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pipeline.errors import CODES, Refused
 from workers.api.auth import Access, Administrator
 from workers.api.problems import responses
 from workers.api.routes.common import App
-from workers.api.schemas.documents import Health, Jobs, Me, ProblemKind
+from workers.api.schemas.service import HealthReport, JobCounts, KeyOwner, ProblemKind
 from workers.services.workload import workload
 
 router = APIRouter(tags=["service"])
 
 
 @router.get("/healthz", responses={503: responses()[503]}, openapi_extra={"security": []})
-def health(app: App) -> Health:
-    """Is everything there? Needs no key and tells of no document."""
-    return app.health.look()
+def health(app: App) -> HealthReport:
+    """Return the state of every part. Needs no key, and says nothing about any document."""
+    return app.health.report()
 
 
 @router.get(
@@ -29,35 +29,35 @@ def health(app: App) -> Health:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses()},
 )
 def metrics(app: App, _: Administrator) -> Response:
-    """Figures in Prometheus' text format."""
+    """Return metrics in Prometheus' text format."""
     return Response(generate_latest(app.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/jobs", responses=responses())
-def jobs(app: App, _: Administrator) -> Jobs:
-    """What is waiting, what is being worked on, and what was given up. For administrators: the counts are of all."""
-    return Jobs.of(workload(app.mailroom.catalogue, app.notifier))
+def jobs(app: App, _: Administrator) -> JobCounts:
+    """Return what is waiting, in work, and given up. For administrators, since it counts all documents."""
+    return JobCounts.of(workload(app.mailroom.catalogue, app.notifier))
 
 
 @router.get("/v1/me", responses=responses())
-def me(request: Request) -> Me:
-    """What the key that is used stands for."""
+def key_owner(request: Request) -> KeyOwner:
+    """Return what the key stands for."""
     access: Access = request.scope["access"]
     caller = access.caller
-    return Me(
+    return KeyOwner(
         key_id=caller.key_id, principals=list(caller.principals), scopes=sorted(access.scopes), admin=caller.admin
     )
 
 
 @router.get("/problems", openapi_extra={"security": []})
 def problem_kinds() -> list[ProblemKind]:
-    """Every kind of problem that an answer or a document's reason may name."""
+    """Return every kind of problem that a response or a document's reason may name."""
     return [ProblemKind(code=code, title=title) for code, title in CODES.items()]
 
 
 @router.get("/problems/{code}", responses={404: responses(404)[404]}, openapi_extra={"security": []})
 def problem_kind(code: str) -> ProblemKind:
-    """What a problem's `type` points to."""
+    """Return the kind of problem that a `type` refers to."""
     if code not in CODES:
         raise Refused("not-found", "There is no such kind of problem; GET /problems lists them.")
     return ProblemKind(code=code, title=CODES[code])
@@ -65,4 +65,5 @@ def problem_kind(code: str) -> ProblemKind:
 
 @router.get("/openapi.json", include_in_schema=False)
 def description(request: Request) -> dict[str, Any]:
+    """Return the OpenAPI description."""
     return request.app.openapi()

@@ -39,7 +39,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Save the difference that a model or rule version would make. Nothing is changed."""
-    from workers.api.schemas.documents import FilterFields
+    from workers.api.schemas.filters import FilterFields
 
     options = shared(context)
     chosen = None if ids is None else [line.strip() for line in ids.read_text().splitlines() if line.strip()]

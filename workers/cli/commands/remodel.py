@@ -223,9 +223,9 @@ def _drive(options: Context, done: Callable[[], bool], no_wait: bool) -> bool:
 
 
 def _saved(mailroom: Mailroom) -> list[SearchRequest]:
-    from workers.api.schemas.documents import Search
+    from workers.api.schemas.search import SearchBody
 
-    asked = [Search.model_validate(each.search).request() for each in mailroom.catalogue.queries.of_tenant()]
+    asked = [SearchBody.model_validate(each.search).request() for each in mailroom.catalogue.queries.of_tenant()]
     if not asked:
         raise Refused("bad-request", "No query is saved; `mailroom queries create` saves one, --queries takes a file.")
     return asked
