@@ -31,7 +31,7 @@ def _url(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of a database that outlives the process."""
+    """Return the URL of a database that outlives the process."""
     return _url(request.param, request, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Permissions in the catalogue: inheritance, deny, groups, and that a change is seen by every process's next question."""
+"""Permissions in the catalogue: inheritance, deny, groups, and that the next query of every process sees a change."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def put(catalogue: Catalogue, number: int, path: str, access: tuple[str, ...] = 
 
 
 def sees(catalogue: Catalogue, caller: Caller) -> set[str]:
-    """Paths, by the list; the reading of each one by one must say the same."""
-    found, total = catalogue.documents.find(caller, Filters(), 1000)
-    assert total == len(found)
+    """Return the paths that the caller's list shows, and check that reading the documents one by one agrees."""
+    documents, total = catalogue.documents.find(caller, Filters(), 1000)
+    assert total == len(documents)
     for document in catalogue.documents.find(ADMINISTRATOR, Filters(), 1000)[0]:
-        if document.id in {each.id for each in found}:
+        if document.id in {match.id for match in documents}:
             assert catalogue.documents.read(caller, document.id) == document
         else:
             with pytest.raises(Refused, match="not-found"):
                 catalogue.documents.read(caller, document.id)
-    return {document.path for document in found}
+    return {document.path for document in documents}
 
 
 def rule(
     catalogue: Catalogue, effect: Effect, principal: str, source: str = "tray", folder: str = "", of: str = ""
 ) -> Rule:
-    made = Rule(Scope("" if of else source, folder, of), principal, effect)
-    assert catalogue.rules.add(made)
-    return made
+    new = Rule(Scope("" if of else source, folder, of), principal, effect)
+    assert catalogue.rules.add(new)
+    return new
 
 
 def test_documents_inherit_from_folder_and_source(catalogue: Catalogue) -> None:
@@ -61,13 +61,13 @@ def test_documents_inherit_from_folder_and_source(catalogue: Catalogue) -> None:
 
 
 def test_deny_wins_wherever_it_stands(catalogue: Catalogue) -> None:
-    made = put(catalogue, 1, "hr/a", ("user:ann", "user:bob"))
+    document = put(catalogue, 1, "hr/a", ("user:ann", "user:bob"))
     denied = rule(catalogue, DENY, "user:bob")
-    rule(catalogue, ALLOW, "user:bob", of=made.id)
+    rule(catalogue, ALLOW, "user:bob", of=document.id)
     assert (sees(catalogue, ANN), sees(catalogue, BOB), sees(catalogue, ADMINISTRATOR)) == ({"hr/a"}, set(), {"hr/a"})
     assert catalogue.rules.remove(denied.scope, "user:bob", DENY)
     assert sees(catalogue, BOB) == {"hr/a"}
-    rule(catalogue, DENY, "*", of=made.id)
+    rule(catalogue, DENY, "*", of=document.id)
     assert sees(catalogue, ANN) == sees(catalogue, BOB) == set()
     assert not catalogue.rules.remove(denied.scope, "user:bob", DENY)
 
@@ -129,9 +129,9 @@ def test_groups_in_groups_and_no_cycles(catalogue: Catalogue) -> None:
 
 
 def test_a_principal_comes_off_the_list_that_a_document_arrived_with(catalogue: Catalogue) -> None:
-    made = put(catalogue, 1, "a", ("*", "user:ann"))
-    own = Scope(document_id=made.id)
-    assert [(each.principal, each.origin) for each in catalogue.rules.find(own)] == [
+    document = put(catalogue, 1, "a", ("*", "user:ann"))
+    own = Scope(document_id=document.id)
+    assert [(rule.principal, rule.origin) for rule in catalogue.rules.find(own)] == [
         ("*", Origin.ARRIVAL),
         ("user:ann", Origin.ARRIVAL),
     ]
@@ -153,29 +153,29 @@ def test_the_settings_rules_replace_only_each_other(catalogue: Catalogue) -> Non
     assert sees(catalogue, BOB) == set()
     catalogue.rules.replace_configured(["tray"], [])
     assert sees(catalogue, BOB) == {"hr/a"}
-    assert [each.principal for each in catalogue.rules.find()] == ["user:eve"]
+    assert [one.principal for one in catalogue.rules.find()] == ["user:eve"]
 
 
-def test_the_next_question_of_another_process_sees_the_change(url: str) -> None:
+def test_the_next_query_of_another_process_sees_the_change(url: str) -> None:
     here, there = open_catalogue(url), open_catalogue(url)
-    made = finish(here, 1)
-    assert there.documents.visible(BOB, Filters()) == {made.number}
-    kept = there.documents.visible(BOB, Filters())
-    assert there.documents.visible(BOB, Filters()) is kept  # nothing changed: nothing is computed
+    document = finish(here, 1)
+    assert there.documents.visible(BOB, Filters()) == {document.number}
+    before = there.documents.visible(BOB, Filters())
+    assert there.documents.visible(BOB, Filters()) is before  # nothing changed: nothing is computed
     denied = Rule(Scope("tray", "in"), "group:out", DENY)
     here.rules.add(denied)
-    assert there.documents.visible(BOB, Filters()) == {made.number}
+    assert there.documents.visible(BOB, Filters()) == {document.number}
     here.groups.add("group:out", ["user:bob"])
     assert there.documents.visible(BOB, Filters()) == set()
     here.rules.remove(denied.scope, "group:out", DENY)
-    assert there.documents.visible(BOB, Filters()) == {made.number}
+    assert there.documents.visible(BOB, Filters()) == {document.number}
     here.close(), there.close()
 
 
-def test_what_changed_is_looked_at_again_and_nothing_else_is(url: str) -> None:
-    """Random changes here; there, sets that are brought up to date are those that a fresh catalogue finds."""
+def test_what_changed_is_read_again_and_nothing_else_is(url: str) -> None:
+    """Random changes here; there, updated sets equal those that a fresh catalogue computes."""
     here, there, fresh = open_catalogue(url), open_catalogue(url), open_catalogue(url)
-    rng, made = random.Random(7), [finish(here, n, ("user:ann",)) for n in range(1, 9)]
+    rng, documents = random.Random(7), [finish(here, n, ("user:ann",)) for n in range(1, 9)]
     rule(here, DENY, "user:bob", folder="secret")
     people = ("user:ann", "user:bob", "*")
 
@@ -184,53 +184,58 @@ def test_what_changed_is_looked_at_again_and_nothing_else_is(url: str) -> None:
         put(here, rng.randint(1, 8), f"{path}/again", access)
 
     def relabelled() -> None:
-        document = rng.choice(made)
+        document = rng.choice(documents)
         here.jobs.retry(document.id)
         if due := here.jobs.claim(QueueName.INGEST, "tester", 60):
             label = {"label": rng.choice(["memo", "invoice"])}
             here.jobs.commit(due[0], Outcome("classify", document=label, state=State.INDEXED))
 
-    changes = [again, again, relabelled, lambda: made.append(finish(here, len(made) + 1, (rng.choice(people),)))]
-    changes += [lambda: here.documents.delete(rng.choice(made).id)]
+    changes = [
+        again,
+        again,
+        relabelled,
+        lambda: documents.append(finish(here, len(documents) + 1, (rng.choice(people),))),
+    ]
+    changes += [lambda: here.documents.delete(rng.choice(documents).id)]
     changes += [lambda: here.groups.put("group:g", [rng.choice(people[:2])])]
-    asked = [
+    questions = [
         (caller, filters) for caller in (ANN, BOB, ADMINISTRATOR) for filters in (Filters(), Filters(labels=("memo",)))
     ]
     for _ in range(15):
         for change in rng.choices(changes, [6, 6, 2, 2, 1, 1], k=rng.randint(1, 3)):
             change()
         fresh.documents._cache.clear()
-        for each in rng.sample(asked, 4):  # the others fall behind by several changes
-            assert there.documents.visible(*each) == fresh.documents.visible(*each), each
+        for question in rng.sample(questions, 4):  # the others fall behind by several changes
+            assert there.documents.visible(*question) == fresh.documents.visible(*question), question
     here.close(), there.close(), fresh.close()
 
 
-def test_a_change_that_does_not_concern_a_caller_leaves_him_the_same_set(url: str) -> None:
+def test_a_change_that_does_not_concern_a_caller_leaves_the_same_set(url: str) -> None:
     here, there = open_catalogue(url), open_catalogue(url)
-    made = finish(here, 1, ("user:bob",))
-    kept = there.documents.visible(BOB, Filters())
+    document = finish(here, 1, ("user:bob",))
+    before = there.documents.visible(BOB, Filters())
     finish(here, 2, ("user:ann",))
-    assert there.documents.visible(BOB, Filters()) is kept == {made.number}
+    assert there.documents.visible(BOB, Filters()) is before == {document.number}
     here.close(), there.close()
 
 
 def test_a_change_that_names_no_documents_is_seen_too(url: str) -> None:
-    """As an older version makes it, which is still running elsewhere: it counts, and says not what."""
+    """An older version that is still running elsewhere makes such a change: it only raises the counter."""
     catalogue = open_catalogue(url)
-    made = finish(catalogue, 1)
-    assert catalogue.documents.visible(BOB, Filters()) == {made.number}
+    document = finish(catalogue, 1)
+    assert catalogue.documents.visible(BOB, Filters()) == {document.number}
     with catalogue.database.write() as connection:
-        connection.execute(sa.delete(access_table).where(access_table.c.number == made.number))
+        connection.execute(sa.delete(access_table).where(access_table.c.number == document.number))
         connection.execute(sa.update(visibility_version).values(current=visibility_version.c.current + 1))
     assert catalogue.documents.visible(BOB, Filters()) == set()
     catalogue.close()
 
 
-def test_a_content_that_comes_again_where_it_is_denied_is_hidden_from_the_next_question_on(url: str) -> None:
+def test_a_content_that_comes_again_where_it_is_denied_is_hidden_from_the_next_query_on(url: str) -> None:
     here, there = open_catalogue(url), open_catalogue(url)
-    made = finish(here, 1)
+    document = finish(here, 1)
     rule(here, DENY, "user:bob", folder="secret")
-    assert there.documents.visible(BOB, Filters()) == {made.number}
+    assert there.documents.visible(BOB, Filters()) == {document.number}
     put(here, 1, "secret/a")
     assert there.documents.visible(BOB, Filters()) == set()
     here.close(), there.close()
@@ -260,18 +265,18 @@ def test_what_was_there_before_the_rules_came_stands_under_its_folders(tmp_path:
 
 
 def test_the_rule_in_sql_is_the_rule_in_python(catalogue: Catalogue) -> None:
-    """Random lists, rules and groups; the specification finds its own way from documents to scopes."""
+    """Random lists, rules and groups; the specification computes the scopes of a document by itself."""
     rng = random.Random(4)
     people = [f"user:{n}" for n in range(6)]
     teams = [f"group:{n}" for n in range(4)]
     folders = ["", "a", "a/b", "a/b/c", "ab", "x"]
     places: dict[str, list[Scope]] = {}
-    listed: dict[str, tuple[str, ...]] = {}
+    lists: dict[str, tuple[str, ...]] = {}
     for number in range(1, 31):
         source, folder = rng.choice(["s", "t"]), rng.choice(folders)
         access = tuple(rng.sample([*people, *teams, "*"], rng.choice([0, 1, 1, 2])))
-        made = put(catalogue, number, f"{folder}/{number}".lstrip("/"), access, source)
-        places[made.id], listed[made.id] = with_ancestors(folder_scope(source, made.path)), access
+        document = put(catalogue, number, f"{folder}/{number}".lstrip("/"), access, source)
+        places[document.id], lists[document.id] = with_ancestors(folder_scope(source, document.path)), access
     for at in range(len(teams)):
         members = rng.sample(people, 2) + rng.sample(teams[at + 1 :], min(1, len(teams) - at - 1))
         catalogue.groups.put(teams[at], members)
@@ -285,13 +290,13 @@ def test_the_rule_in_sql_is_the_rule_in_python(catalogue: Catalogue) -> None:
         bearing = {}
         for document_id, above in places.items():
             own = Scope(document_id=document_id)
-            bearing[document_id] = [each for each in rules if each.scope in (*above, own)]
-            bearing[document_id] += [Rule(own, each, ALLOW) for each in listed[document_id]]
+            bearing[document_id] = [rule for rule in rules if rule.scope in (*above, own)]
+            bearing[document_id] += [Rule(own, principal, ALLOW) for principal in lists[document_id]]
         for document_id in rng.sample(list(places), 3):
-            told = {(each.scope, each.principal, each.effect) for each in catalogue.rules.applying_to(document_id)}
-            assert told == {(each.scope, each.principal, each.effect) for each in bearing[document_id]}
+            returned = {(rule.scope, rule.principal, rule.effect) for rule in catalogue.rules.applying_to(document_id)}
+            assert returned == {(rule.scope, rule.principal, rule.effect) for rule in bearing[document_id]}
         for person in rng.sample(people, 3):
-            held = groups_of([person], groups)
-            expected = {document_id for document_id, on in bearing.items() if decide(held, on).allowed}
-            found = {each.id for each in catalogue.documents.find(Caller((person,)), Filters(), 100)[0]}
-            assert found == expected
+            principals = groups_of([person], groups)
+            expected = {document_id for document_id, on in bearing.items() if decide(principals, on).allowed}
+            documents = {document.id for document in catalogue.documents.find(Caller((person,)), Filters(), 100)[0]}
+            assert documents == expected

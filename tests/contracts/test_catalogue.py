@@ -1,4 +1,4 @@
-"""The five ports of the catalogue."""
+"""The catalogue: documents, jobs, chunks and keys."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def claim(catalogue: Catalogue, queue: QueueName = QueueName.INGEST, seconds: fl
 
 
 def finish(catalogue: Catalogue, number: int = 1, access: tuple[str, ...] = ("*",), label: str = "invoice") -> Document:
-    """A document with two chunks, embedded, indexed."""
+    """Return a document with two chunks, embedded and indexed."""
     document = arrive(catalogue, number, access)
     job = claim(catalogue)
     chunks = (Chunk(0, f"first of {number}", 0, 10, 1, 1, "Head"), Chunk(1, f"second of {number}", 12, 22, 1, 2))
@@ -93,9 +93,9 @@ def test_the_same_content_is_the_same_document_and_widens_its_access(catalogue: 
 
 def test_eight_arrivals_at_once_are_one_document(catalogue: Catalogue) -> None:
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: arrive(catalogue).id, range(8)))
-    assert len(set(found)) == 1
-    assert len(catalogue.documents.history(found[0])[0]) == 8
+        ids = list(pool.map(lambda _: arrive(catalogue).id, range(8)))
+    assert len(set(ids)) == 1
+    assert len(catalogue.documents.history(ids[0])[0]) == 8
     assert len(catalogue.jobs.due(QueueName.INGEST)) == 1
 
 
@@ -105,8 +105,8 @@ def test_a_deleted_document_is_gone_and_may_come_back_as_another(catalogue: Cata
     assert catalogue.documents.find(ADMINISTRATOR, Filters()) == ([], 0)
     assert catalogue.documents.visible(ADMINISTRATOR, Filters()) == frozenset()
     assert catalogue.documents.by_number([old.number]) == {}
-    held = [chunk_key(old.number, 0)]
-    assert catalogue.chunks.by_key(held) == catalogue.chunks.with_documents(held) == {}
+    keys = [chunk_key(old.number, 0)]
+    assert catalogue.chunks.by_key(keys) == catalogue.chunks.with_documents(keys) == {}
     assert catalogue.chunks.result(f"{1:064d}") is None
     catalogue.documents.delete(old.id)  # once more changes nothing
     new = arrive(catalogue)
@@ -138,22 +138,22 @@ def test_facets_and_filters_on_metadata(catalogue: Catalogue) -> None:
     arrive(catalogue, 2, metadata={"owner": "Ana", "author": "Ben"})
     arrive(catalogue, 3, access=("user:c",), metadata={"owner": "Cy"})
     job = claim(catalogue)
-    read = {"languages": ("eng", "deu"), "metadata": {"author": "Ben", "pages": "3"}}
-    catalogue.jobs.commit(job, Outcome("parse", document=read, next_stage=Stage.CHUNK))
+    values = {"languages": ("eng", "deu"), "metadata": {"author": "Ben", "pages": "3"}}
+    catalogue.jobs.commit(job, Outcome("parse", document=values, next_stage=Stage.CHUNK))
 
-    def told(caller: Caller, name: str, **filters: object) -> dict[str, int]:
+    def counts(caller: Caller, name: str, **filters: object) -> dict[str, int]:
         (facet,) = catalogue.documents.facets(caller, Filters(**filters), [name])
-        return {each.value: each.count for each in facet.values}
+        return {value.value: value.count for value in facet.values}
 
-    assert told(ADMINISTRATOR, "owner") == {"Ben": 1, "Ana": 1, "Cy": 1}
-    assert told(EVERYONE, "owner") == {"Ben": 1, "Ana": 1}
-    assert told(EVERYONE, "language") == {"eng": 1, "deu": 1}
-    assert told(EVERYONE, "month") == {"1970-01": 2} and told(EVERYONE, "year") == {"1970": 2}
-    assert told(EVERYONE, "state", owners=("Ana", "Cy")) == {"processing": 1}
-    assert told(EVERYONE, "metadata.pages", metadata=(("author", ("Ben",)),)) == {"3": 1}
+    assert counts(ADMINISTRATOR, "owner") == {"Ben": 1, "Ana": 1, "Cy": 1}
+    assert counts(EVERYONE, "owner") == {"Ben": 1, "Ana": 1}
+    assert counts(EVERYONE, "language") == {"eng": 1, "deu": 1}
+    assert counts(EVERYONE, "month") == {"1970-01": 2} and counts(EVERYONE, "year") == {"1970": 2}
+    assert counts(EVERYONE, "state", owners=("Ana", "Cy")) == {"processing": 1}
+    assert counts(EVERYONE, "metadata.pages", metadata=(("author", ("Ben",)),)) == {"3": 1}
     numbers = DocumentNumbers([catalogue.documents.find(EVERYONE, Filters(owners=("Ana",)))[0][0].number])
     (facet,) = catalogue.documents.facets(EVERYONE, Filters(), ["owner"], among=numbers)
-    assert [(each.value, each.count) for each in facet.values] == [("Ana", 1)]
+    assert [(value.value, value.count) for value in facet.values] == [("Ana", 1)]
     with pytest.raises(Refused, match="author, owner, pages"):
         catalogue.documents.find(EVERYONE, Filters(metadata=(("colour", ("red",)),)))
 
@@ -172,18 +172,20 @@ PRINCIPALS = st.sampled_from(["*", "group:a", "group:b", "user:c", "user:d"])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lists=st.lists(st.sets(PRINCIPALS, max_size=3), min_size=1, max_size=5),
-    held=st.sets(PRINCIPALS, max_size=3),
+    principals=st.sets(PRINCIPALS, max_size=3),
 )
-def test_only_a_shared_principal_opens_a_document(catalogue: Catalogue, lists: list[set[str]], held: set[str]) -> None:
+def test_only_a_shared_principal_opens_a_document(
+    catalogue: Catalogue, lists: list[set[str]], principals: set[str]
+) -> None:
     first = len(catalogue.documents.find(ADMINISTRATOR, Filters(), 10_000)[0])
-    made = [finish(catalogue, 1 + first + i, tuple(sorted(access))) for i, access in enumerate(lists)]
-    allowed = {d.number for d, access in zip(made, lists, strict=True) if access & (held | {"*"})}
-    caller = Caller(tuple(sorted(held)))
-    mine = {d.number for d in made}
-    assert catalogue.documents.visible(caller, Filters()) & mine == allowed
-    assert {d.number for d in catalogue.documents.find(caller, Filters(), 10_000)[0]} & mine == allowed
-    assert catalogue.documents.visible(ADMINISTRATOR, Filters()) >= mine
-    for document in made:
+    documents = [finish(catalogue, 1 + first + i, tuple(sorted(access))) for i, access in enumerate(lists)]
+    allowed = {d.number for d, access in zip(documents, lists, strict=True) if access & (principals | {"*"})}
+    caller = Caller(tuple(sorted(principals)))
+    numbers = {d.number for d in documents}
+    assert catalogue.documents.visible(caller, Filters()) & numbers == allowed
+    assert {d.number for d in catalogue.documents.find(caller, Filters(), 10_000)[0]} & numbers == allowed
+    assert catalogue.documents.visible(ADMINISTRATOR, Filters()) >= numbers
+    for document in documents:
         catalogue.documents.delete(document.id)
 
 
@@ -194,7 +196,7 @@ def test_another_tenant_sees_nothing(catalogue: Catalogue) -> None:
     assert catalogue.documents.find(stranger, Filters()) == ([], 0)
 
 
-def test_what_is_visible_changes_at_the_next_question(catalogue: Catalogue) -> None:
+def test_what_is_visible_changes_at_the_next_query(catalogue: Catalogue) -> None:
     document = finish(catalogue, access=("group:a",))
     caller = Caller(("group:b",))
     assert catalogue.documents.visible(caller, Filters()) == frozenset()
@@ -207,7 +209,7 @@ def test_what_is_visible_changes_at_the_next_question(catalogue: Catalogue) -> N
 # --- jobs ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_leased_job_is_nobody_elses(catalogue: Catalogue) -> None:
+def test_a_leased_job_belongs_to_nobody_else(catalogue: Catalogue) -> None:
     arrive(catalogue)
     job = claim(catalogue)
     assert job.attempt == 1
@@ -218,17 +220,17 @@ def test_a_leased_job_is_nobody_elses(catalogue: Catalogue) -> None:
 def test_many_claimers_never_hold_one_job_twice(catalogue: Catalogue) -> None:
     for number in range(1, 25):
         arrive(catalogue, number)
-    taken: list[str] = []
+    claimed: list[str] = []
     lock = threading.Lock()
 
     def work(_: int) -> None:
         while jobs := catalogue.jobs.claim(QueueName.INGEST, "w", 60, limit=2):
             with lock:
-                taken.extend(job.id for job in jobs)
+                claimed.extend(job.id for job in jobs)
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(work, range(6)))
-    assert len(taken) == len(set(taken)) == 24
+    assert len(claimed) == len(set(claimed)) == 24
 
 
 def test_an_expired_lease_passes_on_and_its_holder_changes_nothing(catalogue: Catalogue) -> None:
@@ -246,10 +248,10 @@ def test_an_expired_lease_passes_on_and_its_holder_changes_nothing(catalogue: Ca
 
 def test_a_commit_moves_on_and_counts_the_next_attempt(catalogue: Catalogue) -> None:
     arrive(catalogue)
-    kept = catalogue.jobs.commit(claim(catalogue), Outcome("parse", next_stage=Stage.CHUNK), keep=True, seconds=60)
-    assert (kept.stage, kept.attempt) == (Stage.CHUNK, 1)
-    freed = catalogue.jobs.commit(kept, Outcome("embed", next_stage=Stage.INDEX))
-    assert freed.queue is QueueName.INDEX
+    next_job = catalogue.jobs.commit(claim(catalogue), Outcome("parse", next_stage=Stage.CHUNK), keep=True, seconds=60)
+    assert (next_job.stage, next_job.attempt) == (Stage.CHUNK, 1)
+    released = catalogue.jobs.commit(next_job, Outcome("embed", next_stage=Stage.INDEX))
+    assert released.queue is QueueName.INDEX
     assert claim(catalogue, QueueName.INDEX).attempt == 1
 
 
@@ -308,9 +310,9 @@ def test_attachments_become_documents_of_their_own(catalogue: Catalogue) -> None
     mail = arrive(catalogue, 1, ("group:a",))
     child = Child(content_hash(2), 5, Arrival("tray", "in/1.txt/a.pdf", 1.0, ("group:a",)))
     catalogue.jobs.commit(claim(catalogue), Outcome("parse", children=(child,), next_stage=Stage.CHUNK))
-    found = {d.content_hash: d for d in catalogue.documents.find(ADMINISTRATOR, Filters())[0]}
-    assert found[content_hash(2)].parent == mail.id
-    assert found[content_hash(2)].access == ("group:a",)
+    by_hash = {d.content_hash: d for d in catalogue.documents.find(ADMINISTRATOR, Filters())[0]}
+    assert by_hash[content_hash(2)].parent == mail.id
+    assert by_hash[content_hash(2)].access == ("group:a",)
 
 
 # --- chunks -------------------------------------------------------------------------------------------------------------
@@ -340,7 +342,7 @@ def test_new_chunks_drop_the_old_vectors(catalogue: Catalogue) -> None:
     assert catalogue.documents.visible(ADMINISTRATOR, Filters()) == frozenset()
 
 
-def test_a_scan_gives_every_embedded_document_in_order(catalogue: Catalogue) -> None:
+def test_a_scan_yields_every_embedded_document_in_order(catalogue: Catalogue) -> None:
     numbers = [finish(catalogue, n).number for n in (1, 2, 3)]
     arrive(catalogue, 4)
     assert [d.number for d, _, _ in catalogue.chunks.scan("E")] == numbers
@@ -365,14 +367,14 @@ def test_a_key_opens_until_it_is_revoked(catalogue: Catalogue) -> None:
 # --- the whole ----------------------------------------------------------------------------------------------------------
 
 
-def test_events_are_kept_in_order(catalogue: Catalogue) -> None:
+def test_events_are_in_order(catalogue: Catalogue) -> None:
     document = arrive(catalogue)
     for number in range(3):
         catalogue.documents.record(Event(document.id, float(number), "parse", f"e{number}", {"n": number}))
     assert [e.event for e in catalogue.documents.history(document.id)[1]] == ["received", "e0", "e1", "e2"]
 
 
-def test_opening_again_finds_everything(url: str) -> None:
+def test_everything_is_there_after_opening_again(url: str) -> None:
     first = open_catalogue(url)
     document = finish(first)
     first.close()

@@ -1,4 +1,4 @@
-"""What is true of every database: odd texts, races, forks, versions, and the checks of `indexes.catalogue.verify`."""
+"""Odd texts, races, forks and versions on every database, and the checks of `indexes.catalogue.verify`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.contracts.test_catalogue import arrive, claim, content_hash, finish
 from tests.support.filed import file_away
 
 
-def test_texts_that_a_database_refuses_are_stored_with_a_sign_in_their_place(catalogue: Catalogue) -> None:
+def test_texts_that_a_database_refuses_are_stored_with_a_replacement_character(catalogue: Catalogue) -> None:
     arrival = Arrival("tray", "in/caf\udce9\x00.txt", 1.0, ("*",), metadata={"from": "a\x00"})
     document, _ = catalogue.documents.receive(content_hash(1), 1, arrival)
     assert document.name == "caf\ufffd\ufffd.txt"
@@ -32,7 +32,7 @@ def test_texts_that_a_database_refuses_are_stored_with_a_sign_in_their_place(cat
     assert catalogue.chunks.of_document(document.number)[0][0].text == "a\ufffdb\ufffd"
 
 
-def test_folders_are_told_apart_by_case_and_taken_literally(catalogue: Catalogue) -> None:
+def test_folders_differ_by_case_and_are_taken_literally(catalogue: Catalogue) -> None:
     for number, path in enumerate(("hr/a", "HR/a", "h_/a", "hr2/a", "hr/sub/a"), 1):
         catalogue.documents.receive(content_hash(number), 1, Arrival("tray", path, 1.0))
 
@@ -51,10 +51,10 @@ def test_an_arrival_beside_a_deletion_is_never_lost(catalogue: Catalogue) -> Non
             deleted = pool.submit(catalogue.documents.delete, old.id)
             arrived = pool.submit(arrive, catalogue, number)
         deleted.result()
-        found = arrived.result()
+        document = arrived.result()
         # Either it came before the deletion and went with it, or it is a new document with a job.
-        current = catalogue.documents.get(found.id)
-        assert (current.state is State.DELETED) == (found.id == old.id)
+        current = catalogue.documents.get(document.id)
+        assert (current.state is State.DELETED) == (document.id == old.id)
 
 
 def test_a_result_outlives_the_document_that_made_it_while_another_tenant_needs_it(catalogue: Catalogue) -> None:
@@ -77,9 +77,11 @@ def test_the_same_attachment_in_many_mails_at_once_is_one_document(catalogue: Ca
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(commit, jobs))
-    found = [d for d in catalogue.documents.find(ADMINISTRATOR, Filters())[0] if d.content_hash == content_hash(99)]
-    assert len(found) == 1 and found[0].parent in {mail.id for mail in mails}
-    assert len(catalogue.documents.history(found[0].id)[0]) == 6
+    attachments = [
+        d for d in catalogue.documents.find(ADMINISTRATOR, Filters())[0] if d.content_hash == content_hash(99)
+    ]
+    assert len(attachments) == 1 and attachments[0].parent in {mail.id for mail in mails}
+    assert len(catalogue.documents.history(attachments[0].id)[0]) == 6
 
 
 def test_a_forked_child_has_connections_of_its_own(url: str) -> None:
@@ -97,7 +99,7 @@ def test_a_forked_child_has_connections_of_its_own(url: str) -> None:
     catalogue.close()
 
 
-def test_a_catalogue_of_a_newer_version_is_refused_and_left_alone(url: str) -> None:
+def test_a_catalogue_of_a_newer_version_is_refused_and_stays_as_it_is(url: str) -> None:
     opened = open_catalogue(url)
     arrive(opened)
     with opened.database.write() as connection:
@@ -107,13 +109,13 @@ def test_a_catalogue_of_a_newer_version_is_refused_and_left_alone(url: str) -> N
         open_catalogue(url)
 
 
-def test_opening_at_once_from_many_sides_makes_the_tables_once(url: str) -> None:
+def test_opening_many_times_at_once_makes_the_tables_once(url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
-        opened = list(pool.map(lambda _: open_catalogue(url), range(4)))
-    arrive(opened[0])
-    assert [len(each.jobs.due(QueueName.INGEST)) for each in opened] == [1] * 4
-    for each in opened:
-        each.close()
+        catalogues = list(pool.map(lambda _: open_catalogue(url), range(4)))
+    arrive(catalogues[0])
+    assert [len(catalogue.jobs.due(QueueName.INGEST)) for catalogue in catalogues] == [1] * 4
+    for catalogue in catalogues:
+        catalogue.close()
 
 
 def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The port Plans: a saved difference is applied and undone exactly as saved."""
+"""Reclassification plans: a saved difference is applied and undone exactly as saved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def item(document: Document, label: str) -> dict[str, Any]:
 
 def planned(catalogue: Catalogue, *documents: Document) -> str:
     plan_id = catalogue.plans.create("m@2", "rules", {})
-    catalogue.plans.add(plan_id, [item(each, "contract") for each in documents], ready=True)
+    catalogue.plans.add(plan_id, [item(document, "contract") for document in documents], ready=True)
     return plan_id
 
 
@@ -47,7 +47,7 @@ def test_apply_changes_what_was_saved_and_undo_puts_it_back(catalogue: Catalogue
     assert catalogue.plans.get(plan_id)["state"] == "undone"
 
 
-def test_what_changed_since_is_stale_and_left_alone(catalogue: Catalogue) -> None:
+def test_what_changed_since_is_stale_and_stays_as_it_is(catalogue: Catalogue) -> None:
     first, second = finish(catalogue, 1), finish(catalogue, 2)
     plan_id, other = planned(catalogue, first, second), planned(catalogue, first)
     run(catalogue, other, "apply")
@@ -55,7 +55,7 @@ def test_what_changed_since_is_stale_and_left_alone(catalogue: Catalogue) -> Non
     assert [i["document_id"] for i in catalogue.plans.items(plan_id, "stale")] == [first.id]
 
 
-def test_a_batch_whose_lease_has_passed_on_changes_nothing(catalogue: Catalogue) -> None:
+def test_a_batch_whose_lease_is_lost_changes_nothing(catalogue: Catalogue) -> None:
     document = finish(catalogue)
     plan_id = planned(catalogue, document)
     catalogue.plans.start(plan_id, "apply", 10)
@@ -66,7 +66,7 @@ def test_a_batch_whose_lease_has_passed_on_changes_nothing(catalogue: Catalogue)
     assert catalogue.plans.execute(claim(catalogue, QueueName.RECLASSIFY)) == {"applied": 1, "stale": 0}
 
 
-def test_an_item_is_kept_once_and_items_come_in_pages(catalogue: Catalogue) -> None:
+def test_an_item_is_stored_once_and_items_come_in_pages(catalogue: Catalogue) -> None:
     documents = [finish(catalogue, number) for number in (1, 2, 3)]
     plan_id = planned(catalogue, *documents)
     catalogue.plans.add(plan_id, [item(documents[0], "other")], ready=True)
@@ -84,14 +84,14 @@ def test_the_last_comparison_makes_the_plan_ready(catalogue: Catalogue) -> None:
         catalogue.plans.start(plan_id, "apply", 1)
     for expected in ("comparing", "ready"):
         job = claim(catalogue, QueueName.RECLASSIFY)
-        (wanted,) = job.payload["documents"]
-        assert catalogue.plans.finish_comparison(job, [item(catalogue.documents.get(wanted), "contract")])
+        (document_id,) = job.payload["documents"]
+        assert catalogue.plans.finish_comparison(job, [item(catalogue.documents.get(document_id), "contract")])
         assert not catalogue.plans.finish_comparison(job, [])
         assert catalogue.plans.get(plan_id)["state"] == expected
     assert catalogue.plans.get(plan_id)["counts"] == {"pending": 2}
 
 
-def test_what_is_not_there_is_refused(catalogue: Catalogue) -> None:
+def test_unknown_plans_and_actions_too_early_are_refused(catalogue: Catalogue) -> None:
     arrive(catalogue)
     with pytest.raises(Refused, match="not-found"):
         catalogue.plans.get("none")

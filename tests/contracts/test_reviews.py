@@ -1,10 +1,9 @@
-"""The port Reviews: what people decided of documents."""
+"""Reviews: what people decided of documents."""
 
 from __future__ import annotations
 
 import pytest
 
-from indexes.blobs.memory import MemoryBlobs
 from indexes.catalogue.catalogue import Catalogue
 from pipeline.documents import Destination, Document, Event, QueueName, State
 from pipeline.errors import Refused
@@ -22,6 +21,7 @@ from pipeline.route import route
 from pipeline.rules import load_rules
 from pipeline.taxonomy import Operation
 from tests.support.filed import file_away
+from tests.support.memory_blobs import MemoryBlobs
 
 FOLDER = Destination("folder", "{label}/{year}/{name}")
 
@@ -45,9 +45,14 @@ def deliveries(catalogue: Catalogue) -> int:
 def test_a_decision_is_the_document_s_and_is_recorded(catalogue: Catalogue, filed: Document) -> None:
     before = deliveries(catalogue)
     assert decide(catalogue, filed, "invoice")
-    found = catalogue.documents.get(filed.id)
-    assert (found.label, found.probability, found.model, found.state) == ("invoice", 1.0, "person:ann", State.INDEXED)
-    assert has_person_label(found) and not has_person_label(filed)
+    document = catalogue.documents.get(filed.id)
+    assert (document.label, document.probability, document.model, document.state) == (
+        "invoice",
+        1.0,
+        "person:ann",
+        State.INDEXED,
+    )
+    assert has_person_label(document) and not has_person_label(filed)
     event = catalogue.documents.history(filed.id)[1][-1]
     assert (event.stage, event.event, event.data["by"]) == ("review", "approved", "ann")
     assert (event.data["from"]["label"], event.data["to"]["label"]) == ("letter", "invoice")
@@ -56,7 +61,7 @@ def test_a_decision_is_the_document_s_and_is_recorded(catalogue: Catalogue, file
     assert list(catalogue.reviews.approved(ADMINISTRATOR)) == [filed.number]
 
 
-def test_what_was_served_under_the_same_label_is_not_served_again(catalogue: Catalogue, filed: Document) -> None:
+def test_a_destination_under_the_same_label_is_not_served_again(catalogue: Catalogue, filed: Document) -> None:
     before = deliveries(catalogue)
     assert decide(catalogue, filed, "letter")
     assert deliveries(catalogue) == before
@@ -65,13 +70,13 @@ def test_what_was_served_under_the_same_label_is_not_served_again(catalogue: Cat
     assert deliveries(catalogue) == before
 
 
-def test_a_document_that_changed_meanwhile_is_left_alone(catalogue: Catalogue, filed: Document) -> None:
+def test_a_document_that_changed_meanwhile_stays_as_it_is(catalogue: Catalogue, filed: Document) -> None:
     assert decide(catalogue, filed, "invoice")
     assert not decide(catalogue, filed, "memo")
     assert catalogue.documents.get(filed.id).label == "invoice"
 
 
-def test_only_whoever_may_read_it_learns_of_it(catalogue: Catalogue, filed: Document) -> None:
+def test_only_a_caller_who_may_read_it_gets_it(catalogue: Catalogue, filed: Document) -> None:
     decide(catalogue, filed, "invoice")
     assert len(catalogue.reviews.approved(Caller(("user:bob",)))) == 1  # it is everyone's
     assert len(catalogue.reviews.approved(Caller(("user:bob",), tenant="other"))) == 0
@@ -86,7 +91,7 @@ def test_a_document_on_its_way_is_not_decided(catalogue: Catalogue, filed: Docum
         decide(catalogue, catalogue.documents.get(filed.id), "invoice")
 
 
-def test_a_decision_stands_under_today_s_taxonomy(catalogue: Catalogue, filed: Document) -> None:
+def test_a_decision_follows_the_taxonomy(catalogue: Catalogue, filed: Document) -> None:
     decide(catalogue, filed, "invoice")
     document, events = catalogue.documents.get(filed.id), catalogue.documents.history(filed.id)[1]
     renamed = [Operation("1", 0.0, "ann", "rename", ("invoice",), ("bill",))]
@@ -113,7 +118,7 @@ def test_a_decision_may_give_several_labels(catalogue: Catalogue, filed: Documen
     assert document_labels(document, events, ()) == ("invoice",)
 
 
-def test_what_a_classifier_was_sure_of_is_the_document_s_until_a_plan_decides(filed: Document) -> None:
+def test_the_labels_above_threshold_are_the_document_s_until_a_plan_decides(filed: Document) -> None:
     def event(stage: str, name: str, **data: object) -> Event:
         return Event(filed.id, 0.0, stage, name, data)
 

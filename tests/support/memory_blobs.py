@@ -1,4 +1,4 @@
-"""The specification of Blobs."""
+"""The specification of `pipeline.ports.Blobs`: bytes in memory."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ from pipeline.errors import Refused
 
 
 class MemoryBlobs:
+    """Implements `pipeline.ports.Blobs` in memory."""
+
     def __init__(self) -> None:
-        self._held: dict[str, bytes] = {}
+        self._contents: dict[str, bytes] = {}
 
     def put(self, stream: Iterable[bytes], limit: int) -> tuple[str, int]:
+        """Store the bytes; return (digest, size)."""
         content = bytearray()
         for piece in stream:
             content += piece
             if len(content) > limit:
                 raise Refused("upload-too-large", f"The file is larger than the limit of {limit:,} bytes.")
         digest = hashlib.sha256(content).hexdigest()
-        self._held[digest] = bytes(content)
+        self._contents[digest] = bytes(content)
         return digest, len(content)
 
     def open(self, digest: str) -> BinaryIO:
-        return io.BytesIO(self._held[digest])
+        """Open the bytes for reading. Raises KeyError if there are none."""
+        return io.BytesIO(self._contents[digest])
 
     def delete(self, digest: str) -> None:
-        self._held.pop(digest, None)
+        """Delete the bytes. Idempotent."""
+        self._contents.pop(digest, None)
 
     def digests(self) -> Iterable[str]:
-        return list(self._held)
+        """Return the digests of all contents."""
+        return list(self._contents)
