@@ -52,7 +52,6 @@ def check_archive(file: BinaryIO, limits: ParseLimits, refuse_doctype: bool) -> 
     entries = list(_entries(file, limits))
     _check_names(entries)
     _check_sizes(entries, limits)
-    _check_overlap(entries)
     for entry in entries:
         _check_content(file, entry, refuse_doctype and entry.name.lower().endswith((".xml", ".rels", ".vml")))
     return entries
@@ -127,6 +126,7 @@ def _check_names(entries: list[Entry]) -> None:
 
 
 def _check_sizes(entries: list[Entry], limits: ParseLimits) -> None:
+    """Check the declared sizes, and that no two entries share bytes."""
     total, compressed = sum(e.size for e in entries), sum(e.compressed_size for e in entries)
     if total > limits.max_expanded:
         raise Rejected(
@@ -138,9 +138,6 @@ def _check_sizes(entries: list[Entry], limits: ParseLimits) -> None:
             "expansion",
             f"The file would grow {total // max(1, compressed)} times; the limit is {limits.max_ratio:g} times.",
         )
-
-
-def _check_overlap(entries: list[Entry]) -> None:
     end = 0
     for entry in sorted(entries, key=lambda e: e.offset):
         if entry.offset < end:
@@ -151,7 +148,12 @@ def _check_overlap(entries: list[Entry]) -> None:
 
 def _check_content(file: BinaryIO, entry: Entry, refuse_doctype: bool) -> None:
     """Check the unpacked size of one part, holding only its first bytes in memory."""
-    _seek_content(file, entry)
+    file.seek(entry.offset)
+    header = file.read(_LOCAL.size)
+    if len(header) < _LOCAL.size or not header.startswith(_LOCAL_SIGNATURE):
+        raise Rejected("damaged", "A part of the archive is missing: the file is cut off or damaged. Send it again.")
+    *_, name_length, extra = _LOCAL.unpack(header)
+    file.seek(name_length + extra, 1)
     if entry.method not in (_STORED, _DEFLATED):
         raise Rejected("unsupported", "The archive uses a compression that Office programs do not write.")
     head, size = b"", 0
@@ -164,15 +166,6 @@ def _check_content(file: BinaryIO, entry: Entry, refuse_doctype: bool) -> None:
         raise Rejected("damaged", "A part of the archive is shorter than the directory says; send the file again.")
     if refuse_doctype and (b"<!DOCTYPE" in head.replace(b"\0", b"") or b"<!ENTITY" in head.replace(b"\0", b"")):
         raise Rejected("unsafe", "The file holds an XML document type declaration, which Office programs never write.")
-
-
-def _seek_content(file: BinaryIO, entry: Entry) -> None:
-    file.seek(entry.offset)
-    header = file.read(_LOCAL.size)
-    if len(header) < _LOCAL.size or not header.startswith(_LOCAL_SIGNATURE):
-        raise Rejected("damaged", "A part of the archive is missing: the file is cut off or damaged. Send it again.")
-    *_, name_length, extra = _LOCAL.unpack(header)
-    file.seek(name_length + extra, 1)
 
 
 def _unpack(file: BinaryIO, entry: Entry) -> Iterator[bytes]:

@@ -88,10 +88,9 @@ def detect(file: BinaryIO, name: str) -> tuple[str, set[str]]:
     file.seek(0)
     head = file.read(65536)
     kind = _by_magic(file, head, by_name) or _by_text(head, by_name)
-    flags = {"mismatch"} if by_name and not _agree(by_name, kind) else set()
-    if _is_polyglot(file, head, kind):
-        flags.add("mismatch")
-    return kind, flags
+    both_plain = {by_name, kind} <= TEXTUAL - {"html", "xml", "eml"}
+    agree = by_name in (None, kind) or both_plain or (by_name, kind) in _HARMLESS
+    return kind, set() if agree and not _is_polyglot(file, head, kind) else {"mismatch"}
 
 
 def _by_magic(file: BinaryIO, head: bytes, by_name: str | None) -> str | None:
@@ -225,11 +224,6 @@ def _ole_kind(file: BinaryIO) -> str:
         if stream in streams:
             return kind
     raise _unsupported("an OLE container")
-
-
-def _agree(by_name: str, kind: str) -> bool:
-    both_plain = {by_name, kind} <= TEXTUAL - {"html", "xml", "eml"}
-    return by_name == kind or both_plain or (by_name, kind) in _HARMLESS
 
 
 def _is_polyglot(file: BinaryIO, head: bytes, kind: str) -> bool:

@@ -104,12 +104,12 @@ class Zygote:
                 self._discard()
 
     def _send(self, request: ParseRequest, handles: list[int]) -> subprocess.Popen[bytes] | None:
-        data = request.to_json()
+        """Pass a request and its handles to a running process. Return the process; None if three were lost."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", handles))]
         for _ in range(3):
             process, control = self._ensure()
             try:
-                control.sendmsg([data], rights)
+                control.sendmsg([request.to_json()], rights)
                 return process
             except OSError:
                 self._kill(process)

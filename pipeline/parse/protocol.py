@@ -22,6 +22,7 @@ from pipeline.parse.limits import ParseLimits
 
 _LENGTH = struct.Struct(">Q")
 _MAX_LINKS = 200
+_MAX_KEYS = 100
 _MAX_SHORT_TEXT = 200
 _MAX_METADATA = 2000
 REJECTIONS = frozenset(CODES) & {
@@ -109,7 +110,9 @@ class Receiver:
         self._buffer += data
         while not self.complete and len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
-            if length > self._frame_limit():
+            attached = sum(map(len, self._frames[1:]))
+            limits = self._limits
+            if length > (limits.max_attachment_bytes - attached if self._frames else limits.max_output_bytes):
                 raise Rejected(
                     "output-limit", "The parser announced more output than the limit; look at the file by hand."
                 )
@@ -118,33 +121,21 @@ class Receiver:
             self._frames.append(bytes(self._buffer[_LENGTH.size : _LENGTH.size + length]))
             del self._buffer[: _LENGTH.size + length]
             if self._expected is None:
-                self._untrusted_answer = _object(self._frames[0])
-                self._expected = 1 + self._attachment_count()
+                self._open_answer()
+
+    def _open_answer(self) -> None:
+        """Decode the first frame, which announces the attachments."""
+        try:
+            untrusted = json.loads(self._frames[0])
+        except (ValueError, RecursionError) as error:
+            raise Malformed("not JSON") from error
+        self._untrusted_answer = _object(untrusted)
+        attachments = _list(self._untrusted_answer.get("attachments", []), self._limits.max_attachments)
+        self._expected = 1 + len(attachments)
 
     def answer(self) -> tuple[Mapping[str, Any], list[bytes]]:
         """Return the complete answer, unchecked, and the contents of its attachments."""
         return self._untrusted_answer, self._frames[1:]
-
-    def _frame_limit(self) -> int:
-        if not self._frames:
-            return self._limits.max_output_bytes
-        return self._limits.max_attachment_bytes - sum(map(len, self._frames[1:]))
-
-    def _attachment_count(self) -> int:
-        untrusted = self._untrusted_answer.get("attachments", [])
-        if not isinstance(untrusted, list) or len(untrusted) > self._limits.max_attachments:
-            raise Malformed("attachments")
-        return len(untrusted)
-
-
-def _object(frame: bytes) -> dict[str, Any]:
-    try:
-        untrusted = json.loads(frame)
-    except (ValueError, RecursionError) as error:
-        raise Malformed("not JSON") from error
-    if not isinstance(untrusted, dict):
-        raise Malformed("not an object")
-    return untrusted
 
 
 def to_parsed(untrusted: Mapping[str, Any], contents: list[bytes], limits: ParseLimits) -> Parsed:
@@ -153,7 +144,11 @@ def to_parsed(untrusted: Mapping[str, Any], contents: list[bytes], limits: Parse
     Raises Rejected when the child reports a failure, Malformed when the answer breaks the protocol.
     """
     if "error" in untrusted:
-        raise _rejection(untrusted["error"])
+        error = _object(untrusted["error"])
+        code, detail = error.get("code"), _line(error.get("detail"))
+        if not isinstance(code, str) or code not in REJECTIONS or not detail:
+            raise Malformed("error")
+        raise Rejected(code, detail[:500])
     elements = tuple(_element(row) for row in _list(untrusted.get("elements"), 10**7))
     if sum(len(e.text) for e in elements) > limits.max_text_chars + 1000:
         raise Rejected("output-limit", "The parser produced more text than the limit; split the file.")
@@ -164,17 +159,10 @@ def to_parsed(untrusted: Mapping[str, Any], contents: list[bytes], limits: Parse
         parser=_short_text(untrusted.get("parser")),
         languages=tuple(_short_text(v) for v in _list(untrusted.get("languages"), 10)),
         title=_line(untrusted.get("title")) or None,
-        metadata=_metadata(untrusted.get("metadata")),
+        metadata={_short_text(k): _text(v)[:_MAX_METADATA] for k, v in _object(untrusted.get("metadata")).items()},
         flags=tuple(_short_text(v) for v in _list(untrusted.get("flags"), 50)),
         attachments=_attachments(_list(untrusted.get("attachments"), limits.max_attachments), contents),
     )
-
-
-def _rejection(untrusted: Any) -> Rejected:
-    code, detail = (untrusted.get("code"), untrusted.get("detail")) if isinstance(untrusted, dict) else (None, None)
-    if not isinstance(code, str) or code not in REJECTIONS or not isinstance(detail, str):
-        raise Malformed("error")
-    return Rejected(code, _line(detail)[:500])
 
 
 def _element(untrusted: Any) -> Element:
@@ -199,10 +187,10 @@ def _attachments(untrusted: list[Any], contents: list[bytes]) -> tuple[Attachmen
     return tuple(attachments)
 
 
-def _metadata(untrusted: Any) -> dict[str, str]:
-    if not isinstance(untrusted, dict) or len(untrusted) > 100:
-        raise Malformed("metadata")
-    return {_short_text(k): _text(v)[:_MAX_METADATA] for k, v in untrusted.items()}
+def _object(untrusted: Any) -> dict[str, Any]:
+    if not isinstance(untrusted, dict) or len(untrusted) > _MAX_KEYS:
+        raise Malformed("object")
+    return untrusted
 
 
 def _list(untrusted: Any, maximum: int, exactly: bool = False) -> list[Any]:

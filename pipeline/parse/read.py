@@ -46,29 +46,27 @@ def answer(request: ParseRequest, content: int, output: int) -> int:
         from pipeline.parse import faults
 
         faults.inject(content, output)
-    head, attachments = _outcome(request.name, content, request.limits)
-    with socket.socket(fileno=output) as channel:
-        for part in pack(head, attachments):
-            channel.sendall(part)
-    return 0
-
-
-def _outcome(name: str, content: int, limits: ParseLimits) -> tuple[dict[str, Any], list[bytes]]:
+    attachments: list[bytes] = []
     try:
         with os.fdopen(content, "rb") as file:
-            findings = read(file, name, limits)
-        return _report(findings), [attachment.content for attachment in findings.attachments]
+            findings = read(file, request.name, request.limits)
+        head = _report(findings)
+        attachments = [attachment.content for attachment in findings.attachments]
     except Rejected as error:
-        return _error(error.code, error.detail), []
+        head = _error(error.code, error.detail)
     except MemoryError:
-        return _error("memory", f"Reading needed more than {limits.memory_mb} MB of memory; split the file."), []
+        head = _error("memory", f"Reading needed more than {request.limits.memory_mb} MB of memory; split the file.")
     except RecursionError:
-        return _error("too-deep", "The file is nested too deeply to be read."), []
+        head = _error("too-deep", "The file is nested too deeply to be read.")
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         kind = type(error).__name__
         detail = f"The reader could not make sense of the file ({kind}); open it in its own program and save it anew."
-        return _error("damaged", detail), []
+        head = _error("damaged", detail)
+    with socket.socket(fileno=output) as channel:
+        for part in pack(head, attachments):
+            channel.sendall(part)
+    return 0
 
 
 def _error(code: str, detail: str) -> dict[str, Any]:
@@ -86,7 +84,11 @@ def read(file: BinaryIO, name: str, limits: ParseLimits) -> Findings:
     findings.flags |= flags
     if kind in ZIPPED:
         entries = check_archive(file, limits, refuse_doctype=kind in {"docx", "pptx", "xlsx", "xlsb"})
-        _flag_parts(findings, [entry.name.lower() for entry in entries])
+        names = [entry.name.lower() for entry in entries]
+        if any(part.endswith("vbaproject.bin") or part.startswith(("basic/", "scripts/")) for part in names):
+            findings.flags.add("macros")
+        if any("/embeddings/" in part or "/activex/" in part for part in names):
+            findings.flags.add("embedded-objects")
     file.seek(0)
     with contextlib.suppress(TextLimitReached):
         readers_by_kind.READERS[kind](file, findings)
@@ -105,13 +107,6 @@ def _title(findings: Findings) -> str | None:
     if findings.kind in _SHEETS:
         return None
     return next((element.text for element in findings.elements[:5] if element.category == "Title"), None)
-
-
-def _flag_parts(findings: Findings, names: list[str]) -> None:
-    if any(name.endswith("vbaproject.bin") or name.startswith(("basic/", "scripts/")) for name in names):
-        findings.flags.add("macros")
-    if any("/embeddings/" in name or "/activex/" in name for name in names):
-        findings.flags.add("embedded-objects")
 
 
 def _report(findings: Findings) -> dict[str, Any]:

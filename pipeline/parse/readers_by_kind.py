@@ -30,7 +30,7 @@ READERS: dict[str, Callable[[BinaryIO, Findings], None]] = {
     "tsv": sheets.read_csv,
     "json": text.read,
     "txt": text.read,
-    "doc": legacy.read,
-    "ppt": legacy.read,
+    "doc": legacy.read_word,
+    "ppt": legacy.read_powerpoint,
     **dict.fromkeys(IMAGES, images.read),
 }

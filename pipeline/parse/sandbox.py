@@ -43,7 +43,10 @@ class SandboxedParser:
 
     def __init__(self, limits: ParseLimits | None = None, scratch: Path | None = None, faults: bool = False) -> None:
         self.limits = limits or ParseLimits()
-        self.digest = _digest(self.limits)
+        libraries = [version(name) for name in ("unstructured", "pypdfium2", "python-calamine", "pillow")]
+        programs = [bool(shutil.which("tesseract"))]
+        #: the hash of everything that an answer depends on
+        self.digest = hashlib.sha256(repr((READERS_VERSION, libraries, programs, self.limits)).encode()).hexdigest()
         self._scratch = scratch
         self._faults = faults
         self._zygote = Zygote()
@@ -65,7 +68,12 @@ class SandboxedParser:
         try:
             handle = _open_read_only(content, folder, self.limits.max_bytes)
             try:
-                self._check_size(os.fstat(handle).st_size)
+                size = os.fstat(handle).st_size
+                if size == 0:
+                    raise Rejected("empty", "The file holds no bytes; send it again if it should not be empty.")
+                if size > self.limits.max_bytes:
+                    limit = self.limits.max_bytes // MIB
+                    raise Rejected("too-large", f"The file has {size // MIB} MiB; the limit is {limit} MiB.")
                 return self._run(handle, folder, name)
             finally:
                 os.close(handle)
@@ -75,14 +83,6 @@ class SandboxedParser:
     def close(self) -> None:
         """End the warm process and everything that it started."""
         self._zygote.stop()
-
-    def _check_size(self, size: int) -> None:
-        if size == 0:
-            raise Rejected("empty", "The file holds no bytes; send it again if it should not be empty.")
-        if size > self.limits.max_bytes:
-            raise Rejected(
-                "too-large", f"The file has {size // MIB} MiB; the limit is {self.limits.max_bytes // MIB} MiB."
-            )
 
     def _run(self, handle: int, folder: Path, name: str) -> Parsed:
         request = ParseRequest(name[-255:], str(folder), self.limits, self._faults)
@@ -147,10 +147,3 @@ def _open_read_only(content: BinaryIO, folder: Path, limit: int) -> int:
     handle = os.open(copy, os.O_RDONLY | os.O_CLOEXEC)
     copy.unlink()
     return handle
-
-
-def _digest(limits: ParseLimits) -> str:
-    """Hash everything that an answer depends on: readers, libraries, limits, and whether OCR is installed."""
-    libraries = [version(n) for n in ("unstructured", "pypdfium2", "python-calamine", "pillow")]
-    programs = [bool(shutil.which("tesseract"))]
-    return hashlib.sha256(repr((READERS_VERSION, libraries, programs, limits)).encode()).hexdigest()

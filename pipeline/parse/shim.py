@@ -41,11 +41,8 @@ def pos_tag(text: str) -> list[tuple[str, str]]:
     words = _WORD.findall(text)
     if len(words) > _RUNNING_TEXT:
         return [(word, "VB") for word in words[:1]]
-    return [(word, "VB" if _is_verb(word) else "NN") for word in words]
-
-
-def _is_verb(word: str) -> bool:
-    return word.lower() in _VERBS or (word.islower() and _VERB_ENDING.match(word) is not None)
+    verbs = {w for w in words if w.lower() in _VERBS or (w.islower() and _VERB_ENDING.match(w))}
+    return [(word, "VB" if word in verbs else "NN") for word in words]
 
 
 def install() -> None:

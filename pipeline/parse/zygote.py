@@ -50,7 +50,7 @@ def main() -> None:
     read.warm_up()
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, lambda *_: _reap())
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the monitors
     control.send(json.dumps(dataclasses.asdict(SandboxSupport(isolated, confine.landlock_abi()))).encode())
     poll = select.poll()
     poll.register(control, select.POLLIN)
@@ -73,12 +73,6 @@ def _receive(control: socket.socket) -> tuple[ParseRequest | None, list[int]]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             handles.frombytes(payload[: len(payload) - len(payload) % handles.itemsize])
     return (ParseRequest.from_json(data) if data else None), list(handles)
-
-
-def _reap() -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
 
 
 # --- the monitor ------------------------------------------------------------------------------------------------------

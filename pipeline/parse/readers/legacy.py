@@ -6,6 +6,7 @@ program to hostile files; it is not used.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 from collections.abc import Iterator
@@ -39,32 +40,29 @@ _UTF16_TEXT, _LATIN_TEXT = 4000, 4008
 _CONTAINER = 0x0F
 
 
-def read(file: BinaryIO, findings: Findings) -> None:
-    """Read a DOC or PPT file. Raises Rejected."""
+@contextlib.contextmanager
+def _open(file: BinaryIO, findings: Findings) -> Iterator[olefile.OleFileIO]:
+    """Open the container and add its properties. Translates the errors of a damaged file to Rejected."""
     findings.parser = f"mailroom legacy 1, olefile {version('olefile')}"
     try:
         with olefile.OleFileIO(file) as container:
-            _add_properties(container, findings)
-            (_read_word if findings.kind == "doc" else _read_powerpoint)(container, findings)
+            properties = container.get_metadata()
+            page = properties.codepage if properties.codepage and properties.codepage > 0 else 1252
+            findings.title = _decode(properties.title, page) or None
+            findings.add_metadata(
+                author=_decode(properties.author, page),
+                subject=_decode(properties.subject, page),
+                keywords=_decode(properties.keywords, page),
+                created=properties.create_time.isoformat() if properties.create_time else "",
+            )
+            findings.pages = min(properties.num_pages or 1, findings.limits.max_pages)
+            if any("vba" in part.lower() for entry in container.listdir() for part in entry):
+                findings.flags.add("macros")
+            yield container
     except (OSError, struct.error, IndexError, UnicodeDecodeError) as error:
         raise Rejected(
             "damaged", "The Office document is cut off or damaged; open it in its own program and save it anew."
         ) from error
-
-
-def _add_properties(container: olefile.OleFileIO, findings: Findings) -> None:
-    properties = container.get_metadata()
-    page = properties.codepage if properties.codepage and properties.codepage > 0 else 1252
-    findings.title = _decode(properties.title, page) or None
-    findings.add_metadata(
-        author=_decode(properties.author, page),
-        subject=_decode(properties.subject, page),
-        keywords=_decode(properties.keywords, page),
-        created=properties.create_time.isoformat() if properties.create_time else "",
-    )
-    findings.pages = min(properties.num_pages or 1, findings.limits.max_pages)
-    if any("vba" in part.lower() for entry in container.listdir() for part in entry):
-        findings.flags.add("macros")
 
 
 def _decode(raw: bytes | str | None, codepage: int) -> str:
@@ -79,20 +77,26 @@ def _decode(raw: bytes | str | None, codepage: int) -> str:
 # --- Word -------------------------------------------------------------------------------------------------------------
 
 
-def _read_word(container: olefile.OleFileIO, findings: Findings) -> None:
-    document = container.openstream("WordDocument").read()
-    number, flags = struct.unpack_from("<H", document, 2)[0], struct.unpack_from("<H", document, 10)[0]
-    if flags & _ENCRYPTED:
-        raise Rejected("encrypted", "The Word document is protected by a password; remove it and send the file again.")
-    if number < _WORD_97:
-        raise Rejected("unsupported", "This Word document is older than Word 97; save it as DOCX or PDF and send that.")
-    table = container.openstream("1Table" if flags & _SECOND_TABLE else "0Table").read()
-    at, length = struct.unpack_from("<LL", document, 0x01A2)
-    text = "".join(_pieces(document, table[at : at + length]))
-    text = _FIELD_CODE.sub("", text).replace("\x07\x07", "\r").translate(_CONTROLS)
-    for paragraph in text.split("\r"):
-        if paragraph.strip(" |\n"):
-            findings.add(category(paragraph.strip(" |")), paragraph.strip(" |"))
+def read_word(file: BinaryIO, findings: Findings) -> None:
+    """Read a DOC file of Word 97 or later. Raises Rejected."""
+    with _open(file, findings) as container:
+        document = container.openstream("WordDocument").read()
+        number, flags = struct.unpack_from("<H", document, 2)[0], struct.unpack_from("<H", document, 10)[0]
+        if flags & _ENCRYPTED:
+            raise Rejected(
+                "encrypted", "The Word document is protected by a password; remove it and send the file again."
+            )
+        if number < _WORD_97:
+            raise Rejected(
+                "unsupported", "This Word document is older than Word 97; save it as DOCX or PDF and send that."
+            )
+        table = container.openstream("1Table" if flags & _SECOND_TABLE else "0Table").read()
+        at, length = struct.unpack_from("<LL", document, 0x01A2)
+        text = "".join(_pieces(document, table[at : at + length]))
+        text = _FIELD_CODE.sub("", text).replace("\x07\x07", "\r").translate(_CONTROLS)
+        for paragraph in text.split("\r"):
+            if paragraph.strip(" |\n"):
+                findings.add(category(paragraph.strip(" |")), paragraph.strip(" |"))
 
 
 def _pieces(document: bytes, table: bytes) -> Iterator[str]:
@@ -119,18 +123,24 @@ def _pieces(document: bytes, table: bytes) -> Iterator[str]:
 # --- PowerPoint -------------------------------------------------------------------------------------------------------
 
 
-def _read_powerpoint(container: olefile.OleFileIO, findings: Findings) -> None:
-    """Add the texts of the slides: the outline's are in a list, those of other boxes in the slides themselves."""
-    if container.exists("EncryptedSummary"):
-        raise Rejected("encrypted", "The presentation is protected by a password; remove it and send the file again.")
-    texts: dict[int, list[str]] = {}
-    for slide, text in _slide_texts(container.openstream("PowerPoint Document").read()):
-        if text not in texts.setdefault(slide, []):  # a file saved incrementally contains a slide twice
-            texts[slide].append(text)
-    findings.pages = max(texts, default=0)
-    for slide in sorted(texts):
-        for text in texts[slide]:
-            add_text(findings, text, slide)
+def read_powerpoint(file: BinaryIO, findings: Findings) -> None:
+    """Read a PPT file. Raises Rejected.
+
+    The texts of the outline are in a list, those of other boxes in the slides themselves.
+    """
+    with _open(file, findings) as container:
+        if container.exists("EncryptedSummary"):
+            raise Rejected(
+                "encrypted", "The presentation is protected by a password; remove it and send the file again."
+            )
+        texts: dict[int, list[str]] = {}
+        for slide, text in _slide_texts(container.openstream("PowerPoint Document").read()):
+            if text not in texts.setdefault(slide, []):  # a file saved incrementally contains a slide twice
+                texts[slide].append(text)
+        findings.pages = max(texts, default=0)
+        for slide in sorted(texts):
+            for text in texts[slide]:
+                add_text(findings, text, slide)
 
 
 def _slide_texts(stream: bytes) -> Iterator[tuple[int, str]]:

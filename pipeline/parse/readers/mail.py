@@ -24,6 +24,7 @@ from pipeline.parse.readers.text import add_text, decode
 
 _MAX_PARTS = 2000
 _MAX_HEADER = 20_000
+_NESTED_PART = re.compile(rb"(?im)^content-type:\s*(?:multipart|message)/")
 _SIGNATURES = ("application/pkcs7-signature", "application/pgp-signature", "application/x-pkcs7-signature")
 _HEADERS = ("subject", "from", "to", "cc", "date", "message-id")
 _TEXT_HEADERS = ("From", "To", "Cc", "Date", "Subject")
@@ -36,7 +37,10 @@ def read_eml(file: BinaryIO, findings: Findings) -> None:
     data = file.read()
     if b"\0" in data[:1000]:
         data = decode(data).encode("utf-8")  # a mail stored as UTF-16
-    _check_nesting(data, findings)
+    # Python's parser recurses once per nested multipart and rescans the rest at every level.
+    nested, limit = len(_NESTED_PART.findall(data)), 10 * findings.limits.max_depth
+    if nested > limit:
+        raise Rejected("too-deep", f"The mail has {nested} nested parts; the limit is {limit}.")
     message = email.message_from_bytes(data.lstrip(b"\r\n\t "))
     if not message.keys():
         # Part of a mailbox, or not a mail at all: its text should still be searchable.
@@ -46,15 +50,6 @@ def read_eml(file: BinaryIO, findings: Findings) -> None:
     bodies: list[tuple[str, str]] = []
     _collect(message, findings, bodies, 0)
     _add_body(findings, bodies)
-
-
-def _check_nesting(data: bytes, findings: Findings) -> None:
-    """Reject deep nesting: Python's parser recurses once per nested multipart and rescans the rest at every level."""
-    nested = len(re.findall(rb"(?im)^content-type:\s*(?:multipart|message)/", data))
-    if nested > 10 * findings.limits.max_depth:
-        raise Rejected(
-            "too-deep", f"The mail has {nested} nested parts; the limit is {10 * findings.limits.max_depth}."
-        )
 
 
 def _header(message: email.message.Message, name: str) -> str:
@@ -75,19 +70,11 @@ def _add_headers(findings: Findings, headers: dict[str, str]) -> None:
     findings.add_metadata(**headers)
     if headers["from"]:
         findings.add_metadata(author=headers["from"])
-    created = _iso_date(headers["date"])
-    if created:
-        findings.add_metadata(created=created)
+    with contextlib.suppress(TypeError, ValueError, IndexError):
+        findings.add_metadata(created=email.utils.parsedate_to_datetime(headers["date"]).isoformat())
     lines = [f"{name}: {headers[name.lower()]}" for name in _TEXT_HEADERS if headers.get(name.lower())]
     if lines:
         findings.add("EmailHeader", "\n".join(lines), 1)
-
-
-def _iso_date(text: str) -> str:
-    try:
-        return email.utils.parsedate_to_datetime(text).isoformat()
-    except (TypeError, ValueError, IndexError):
-        return ""
 
 
 def _collect(part: email.message.Message, findings: Findings, bodies: list[tuple[str, str]], depth: int) -> None:

@@ -28,6 +28,7 @@ MAX_HTML_DEPTH = 250
 _MAX_MARKDOWN_BLOCK = 30_000
 _PANDOC_HEAP_EXHAUSTED = 251
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w-]{2,40})", re.I)
+_BRACE = re.compile(rb"(?<!\\)[{}]")
 _DEEP_QUOTE = re.compile(r"^(?:[ \t]*>){100}", re.M)
 _TITLE = re.compile(r"<title[^>]*>(.{1,500}?)</title", re.I | re.S)
 
@@ -155,34 +156,24 @@ def read_epub(file: BinaryIO, findings: Findings) -> None:
     """Read the chapters in the order of the spine; a chapter's number stands for its page."""
     with zipfile.ZipFile(file) as archive:
         try:
-            package = _package_path(archive)
+            container = parse_part(archive.read("META-INF/container.xml"))
+            package = value(container, "rootfile", attribute="full-path")
             tree = parse_part(archive.read(package))
         except (KeyError, etree.XMLSyntaxError) as error:
             raise Rejected("damaged", "The EPUB lacks its package description; send it again.") from error
-        _add_epub_properties(tree, findings)
-        chapters = _spine(tree, posixpath.dirname(package))
+        findings.title = value(tree, "metadata", "title") or None
+        author, created = value(tree, "metadata", "creator"), value(tree, "metadata", "date")
+        findings.add_metadata(author=author, created=created)
+        items = {
+            item.get("id"): posixpath.join(posixpath.dirname(package), unquote(item.get("href", "")))
+            for item in tree.xpath("//*[local-name()='manifest']/*[local-name()='item']")
+        }
+        spine = [entry.get("idref") for entry in tree.xpath("//*[local-name()='spine']/*[local-name()='itemref']")]
+        chapters = [posixpath.normpath(items[reference]) for reference in spine if reference in items]
         names = set(archive.namelist())
         for number, name in enumerate((c for c in chapters if c in names), 1):
             findings.pages = number
             add_html(findings, decode(archive.read(name)), number)
-
-
-def _package_path(archive: zipfile.ZipFile) -> str:
-    return value(parse_part(archive.read("META-INF/container.xml")), "rootfile", attribute="full-path")
-
-
-def _spine(tree: Any, folder: str) -> list[str]:
-    """Return the names of the parts that the package lists as chapters, in reading order."""
-    items = {i.get("id"): i.get("href", "") for i in tree.xpath("//*[local-name()='manifest']/*[local-name()='item']")}
-    references = [r.get("idref") for r in tree.xpath("//*[local-name()='spine']/*[local-name()='itemref']")]
-    return [posixpath.normpath(posixpath.join(folder, unquote(items[r]))) for r in references if r in items]
-
-
-def _add_epub_properties(tree: Any, findings: Findings) -> None:
-    """Add title, author and date of the package's metadata."""
-    findings.title = value(tree, "metadata", "title") or None
-    author, created = value(tree, "metadata", "creator"), value(tree, "metadata", "date")
-    findings.add_metadata(author=author, created=created)
 
 
 def read_rtf(file: BinaryIO, findings: Findings) -> None:
@@ -190,7 +181,11 @@ def read_rtf(file: BinaryIO, findings: Findings) -> None:
     import pypandoc
 
     data = file.read()
-    if _rtf_depth(data) > findings.limits.max_depth:
+    depth = deepest = 0
+    for brace in _BRACE.finditer(data):
+        depth += 1 if brace[0] == b"{" else -1
+        deepest = max(deepest, depth)
+    if deepest > findings.limits.max_depth:
         raise Rejected("too-deep", f"The file's groups are nested more than {findings.limits.max_depth} levels deep.")
     command = [pypandoc.get_pandoc_path(), "+RTS", "-M768m", "-RTS", "--sandbox", "-f", "rtf", "-t", "html"]
     process = subprocess.run(command, input=data, capture_output=True, check=False)
@@ -203,11 +198,3 @@ def read_rtf(file: BinaryIO, findings: Findings) -> None:
     if title:
         findings.title = decode(title[1])
     add_html(findings, process.stdout.decode("utf-8", "replace"))
-
-
-def _rtf_depth(data: bytes) -> int:
-    depth = deepest = 0
-    for brace in re.finditer(rb"(?<!\\)[{}]", data):
-        depth += 1 if brace[0] == b"{" else -1
-        deepest = max(deepest, depth)
-    return deepest

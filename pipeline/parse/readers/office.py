@@ -51,9 +51,9 @@ def read_properties(file: BinaryIO, findings: Findings) -> None:
     """
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
-        for name in names:
-            if name.endswith(".rels"):
-                _flag_external_links(archive.read(name), findings)
+        relations = (archive.read(name) for name in names if name.endswith(".rels"))
+        if any(not _HARMLESS.search(link) for relation in relations for link in _EXTERNAL.findall(relation)):
+            findings.flags.add("external-links")
         core = _part(archive, "docProps/core.xml", names)
         extended = _part(archive, "docProps/app.xml", names)
     if core is not None:
@@ -69,12 +69,6 @@ def read_properties(file: BinaryIO, findings: Findings) -> None:
         pages = value(extended, "Pages") or value(extended, "Slides")
         findings.pages = min(int(pages), findings.limits.max_pages) if pages.isdigit() and len(pages) < 7 else 0
     file.seek(0)
-
-
-def _flag_external_links(relations: bytes, findings: Findings) -> None:
-    for link in _EXTERNAL.findall(relations):
-        if not _HARMLESS.search(link):
-            findings.flags.add("external-links")
 
 
 def _part(archive: zipfile.ZipFile, name: str, names: list[str]) -> Any:

@@ -34,7 +34,13 @@ def read(file: BinaryIO, findings: Findings) -> None:
             raise Rejected("encrypted", "The document is protected by a password; remove it and send the file again.")
         try:
             if "meta.xml" in names:
-                _add_properties(_parse(archive.read("meta.xml")), findings)
+                meta = _parse(archive.read("meta.xml"))
+                author = value(meta, "creator") or value(meta, "initial-creator")
+                created, modified = value(meta, "creation-date"), value(meta, "date")
+                findings.title = value(meta, "title") or None
+                findings.add_metadata(author=author, created=created, modified=modified)
+                pages = value(meta, "document-statistic", attribute="page-count")
+                findings.pages = int(pages) if pages.isdigit() and len(pages) < 6 else 0
             body = _parse(archive.read("content.xml"))
         except (KeyError, etree.XMLSyntaxError) as error:
             raise Rejected("damaged", "The document's content part is missing or damaged; send it again.") from error
@@ -46,17 +52,6 @@ def _parse(data: bytes) -> Any:
     if b"<!DOCTYPE" in data[:4096] and b"<!ENTITY" in data[:65536]:
         raise Rejected("unsafe", "The document declares XML entities, which are never expanded.")
     return parse_part(data)
-
-
-def _add_properties(meta: Any, findings: Findings) -> None:
-    findings.title = value(meta, "title") or None
-    findings.add_metadata(
-        author=value(meta, "creator") or value(meta, "initial-creator"),
-        created=value(meta, "creation-date"),
-        modified=value(meta, "date"),
-    )
-    pages = value(meta, "document-statistic", attribute="page-count")
-    findings.pages = int(pages) if pages.isdigit() and len(pages) < 6 else 0
 
 
 class _Walk:
@@ -74,24 +69,21 @@ class _Walk:
                 "too-deep", f"The document is nested more than {self._findings.limits.max_depth} levels deep."
             )
         for child in node.iterchildren(tag=etree.Element):
-            self._add(child, depth)
-
-    def _add(self, node: Any, depth: int) -> None:
-        if node.tag in _SKIPPED:
-            return
-        if node.tag in (_TEXT + "p", _TEXT + "h"):
-            self._add_paragraph(node)
-        elif node.tag == _TABLE + "table":
-            add_rows(self._findings, _rows(node), self._page)
-        elif node.tag == _TEXT + "list":
-            self._list_depth += 1
-            self.add_children(node, depth + 1)
-            self._list_depth -= 1
-        else:
-            if node.tag == _DRAW + "page":
-                self._page = (self._page or 0) + 1
-                self._findings.pages = self._page
-            self.add_children(node, depth + 1)
+            if child.tag in _SKIPPED:
+                continue
+            if child.tag in (_TEXT + "p", _TEXT + "h"):
+                self._add_paragraph(child)
+            elif child.tag == _TABLE + "table":
+                add_rows(self._findings, _rows(child), self._page)
+            elif child.tag == _TEXT + "list":
+                self._list_depth += 1
+                self.add_children(child, depth + 1)
+                self._list_depth -= 1
+            else:
+                if child.tag == _DRAW + "page":
+                    self._page = (self._page or 0) + 1
+                    self._findings.pages = self._page
+                self.add_children(child, depth + 1)
 
     def _add_paragraph(self, node: Any) -> None:
         text = inline(node)

@@ -10,7 +10,7 @@ import math
 import re
 import statistics
 from importlib.metadata import version
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as raw
@@ -37,6 +37,7 @@ _MAX_FIELDS = 2000  # of a page
 _MAX_FIELD = 4096  # characters of a name or value
 _FOOTER_TOP = 200  # points: a running head below this is a footer
 _MAX_OCR_PIXELS = 25_000_000
+_POINTS_PER_INCH = 72
 _DAMAGED = "The PDF cannot be opened: it is cut off or damaged. Send it again."
 _PASSWORD = "The PDF is protected by a password; remove it and send the file again."
 
@@ -49,10 +50,13 @@ def read(file: BinaryIO, findings: Findings) -> None:
         findings.flags.add("active-content")
     document = _open(data)
     try:
-        _check_pages(document, findings)
+        findings.pages, limit = len(document), findings.limits.max_pages
+        if findings.pages > limit:
+            raise Rejected("too-many-pages", f"The PDF has {findings.pages} pages; the limit is {limit}.")
+        if findings.pages == 0:
+            raise Rejected("damaged", "The PDF has no pages; send it again.")
         _add_properties(document, findings)
-        pages = [_lines(document, index, findings) for index in range(findings.pages)]
-        _add_pages(document, pages, findings)
+        _add_text(document, findings)
         _add_fields(document, findings)
     finally:
         document.close()
@@ -69,16 +73,6 @@ def _open(data: bytes) -> pdfium.PdfDocument:
                 "encrypted", "The PDF uses a protection that cannot be opened; print it to a new PDF."
             ) from error
         raise Rejected("damaged", _DAMAGED) from error
-
-
-def _check_pages(document: pdfium.PdfDocument, findings: Findings) -> None:
-    findings.pages = len(document)
-    if findings.pages > findings.limits.max_pages:
-        raise Rejected(
-            "too-many-pages", f"The PDF has {findings.pages} pages; the limit is {findings.limits.max_pages}."
-        )
-    if findings.pages == 0:
-        raise Rejected("damaged", "The PDF has no pages; send it again.")
 
 
 def _add_properties(document: pdfium.PdfDocument, findings: Findings) -> None:
@@ -122,7 +116,9 @@ def _lines(document: pdfium.PdfDocument, index: int, findings: Findings) -> list
         page.close()
 
 
-def _add_pages(document: pdfium.PdfDocument, pages: list[list[Line]], findings: Findings) -> None:
+def _add_text(document: pdfium.PdfDocument, findings: Findings) -> None:
+    """Add the paragraphs of every page, by OCR where a page has no text."""
+    pages = [_lines(document, index, findings) for index in range(findings.pages)]
     body = body_size(pages)
     running = running_heads(pages, body)
     for index, lines in enumerate(pages):
@@ -175,24 +171,23 @@ def _add_fields(document: pdfium.PdfDocument, findings: Findings) -> None:
 
 
 def _field(document: pdfium.PdfDocument, page: pdfium.PdfPage, number: int) -> tuple[str, str]:
+    """Return name and value of a form field; empty for other annotations and for texts that are too long."""
     annotation = raw.FPDFPage_GetAnnot(page, number)
     if not annotation:
         return "", ""
     try:
         if raw.FPDFAnnot_GetSubtype(annotation) != raw.FPDF_ANNOT_WIDGET:
             return "", ""
-        readers = (raw.FPDFAnnot_GetFormFieldName, raw.FPDFAnnot_GetFormFieldValue)
-        name, value = (_utf16(reader, document.formenv, annotation) for reader in readers)
-        return name, value
+        texts = []
+        for read_text in (raw.FPDFAnnot_GetFormFieldName, raw.FPDFAnnot_GetFormFieldValue):
+            buffer = ctypes.create_string_buffer(2 * _MAX_FIELD)
+            target = ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR))
+            length = read_text(document.formenv, annotation, target, len(buffer))
+            fits = length <= len(buffer)
+            texts.append(buffer.raw[: max(0, length - 2)].decode("utf-16-le", "replace") if fits else "")
+        return texts[0], texts[1]
     finally:
         raw.FPDFPage_CloseAnnot(annotation)
-
-
-def _utf16(reader: Any, form: Any, annotation: Any) -> str:
-    """Return a UTF-16 text that PDFium writes into a local buffer."""
-    buffer = ctypes.create_string_buffer(2 * _MAX_FIELD)
-    length = reader(form, annotation, ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), len(buffer))
-    return buffer.raw[: max(0, length - 2)].decode("utf-16-le", "replace") if length <= len(buffer) else ""
 
 
 # --- pages without text -----------------------------------------------------------------------------------------------
@@ -207,17 +202,13 @@ def _read_picture(document: pdfium.PdfDocument, index: int, findings: Findings) 
         if not findings.ocr_available:
             findings.flags.add("needs-ocr")
             return False
-        bitmap = page.render(scale=_render_scale(page, findings), grayscale=True)
+        pixels = min(findings.limits.max_image_pixels, _MAX_OCR_PIXELS)
+        largest_scale = math.sqrt(pixels / (max(page.get_width(), 1.0) * max(page.get_height(), 1.0)))
+        scale = min(findings.limits.ocr_dpi / _POINTS_PER_INCH, largest_scale)  # pixels per point
+        bitmap = page.render(scale=scale, grayscale=True)
         return ocr.read_image(bitmap.to_pil(), findings, index + 1)
     except (pdfium.PdfiumError, MemoryError, ValueError):
         findings.flags.add("page-unreadable")
         return False
     finally:
         page.close()
-
-
-def _render_scale(page: pdfium.PdfPage, findings: Findings) -> float:
-    """Return pixels per point: the OCR resolution, reduced for pages whose image would be too large."""
-    width, height = max(page.get_width(), 1.0), max(page.get_height(), 1.0)
-    pixels = min(findings.limits.max_image_pixels, _MAX_OCR_PIXELS)
-    return min(findings.limits.ocr_dpi / 72, math.sqrt(pixels / (width * height)))

@@ -161,7 +161,9 @@ def _continues(paragraph: list[Line], line: Line, running: frozenset[str]) -> bo
         return False
     step = last.bottom - line.bottom
     if step > 0:
-        return step < 1.75 * size and _is_below(paragraph, line) and not _ends(paragraph, last, line)
+        left, right = min(part.left for part in paragraph[-5:]), max(part.right for part in paragraph[-5:])
+        overlap = line.left < right and line.right > left
+        return step < 1.75 * size and overlap and not _ends(paragraph, last, line)
     # A jump upwards is the next column: the sentence goes on if it has not ended.
     return not last.text.endswith(_SENTENCE_END) and line.text[:1].islower()
 
@@ -171,12 +173,6 @@ def _on_same_line(last: Line, line: Line, size: float) -> bool:
     shared = min(last.top, line.top) - max(last.bottom, line.bottom)
     lower = min(last.top - last.bottom, line.top - line.bottom)
     return shared > 0.5 * max(lower, 0.1) and line.left > last.left and line.left > last.right - size
-
-
-def _is_below(paragraph: list[Line], line: Line) -> bool:
-    left = min(part.left for part in paragraph[-5:])
-    right = max(part.right for part in paragraph[-5:])
-    return line.left < right and line.right > left
 
 
 def _ends(paragraph: list[Line], last: Line, line: Line) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import functools
 import html
 import io
 import os
@@ -30,6 +31,7 @@ _MAX_COLUMNS = 16_384
 #: calamine allocates a sheet's full rectangle: above this many cells the sparse reader is used
 _DENSE_CELLS = 20_000_000
 _REFERENCE = re.compile(rb"<(?:\w+:)?c [^>]{0,200}?r=\"([A-Z]{1,3})([0-9]{1,7})\"")
+_SHEET_PART = re.compile(r"xl/worksheets/[^/]+\.xml$")
 _PROTECTED = "The workbook is protected by a password; remove it and send the file again."
 _DELIMITERS = ",;\t|"
 
@@ -65,7 +67,7 @@ def read_xlsx(file: BinaryIO, findings: Findings) -> None:
     """Read an XLSX workbook, by the sparse reader if a sheet's rectangle is very large. Raises Rejected."""
     read_properties(file, findings)
     findings.pages = 0
-    if _is_sparse(file):
+    if _largest_rectangle(file) > _DENSE_CELLS:
         _read_sparse(file, findings)
     else:
         read_workbook(file, findings)
@@ -81,7 +83,11 @@ def read_workbook(file: BinaryIO, findings: Findings) -> None:
     except PasswordError as error:
         raise Rejected("encrypted", _PROTECTED) from error
     except CalamineError as error:
-        return _read_without_calamine(file, findings, error)
+        if findings.kind == "xls":
+            return _read_old(file, findings)
+        if findings.kind == "xlsx":
+            return _read_sparse(file, findings)
+        raise _damaged() from error
     sheets = [s for s in book.sheets_metadata if s.typ == SheetTypeEnum.WorkSheet]
     _check_count(len(sheets), findings)
     for number, sheet in enumerate(sheets, 1):
@@ -94,16 +100,8 @@ def read_workbook(file: BinaryIO, findings: Findings) -> None:
         _add_sheet(findings, sheet.name, rows, number)
 
 
-def _read_without_calamine(file: BinaryIO, findings: Findings, error: Exception) -> None:
-    """Read old (before 1993) and protected worksheets by xlrd, unusual packages by openpyxl. Raises Rejected."""
-    if findings.kind == "xls":
-        return _read_old(file, findings)
-    if findings.kind == "xlsx":
-        return _read_sparse(file, findings)
-    raise _damaged() from error
-
-
 def _read_old(file: BinaryIO, findings: Findings) -> None:
+    """Read what calamine cannot by xlrd: worksheets from before 1993, and protected ones."""
     import xlrd
 
     findings.parser = f"xlrd {version('xlrd')}"
@@ -146,8 +144,10 @@ def add_rows(findings: Findings, rows: Iterable[Sequence[Any]], page: int | None
     block: list[list[str]] = []
     characters = cells = 0
     for row in rows:
-        values = _row_texts(row)
-        if not any(values):
+        values = [_cell(value) for value in row[:_MAX_COLUMNS]]
+        while values and not values[-1]:
+            values.pop()
+        if not values:
             continue
         cells += len(values)
         characters += sum(map(len, values))
@@ -159,13 +159,6 @@ def add_rows(findings: Findings, rows: Iterable[Sequence[Any]], page: int | None
             findings.flags.add("truncated")
             break
     _add_table(findings, block, page)
-
-
-def _row_texts(row: Sequence[Any]) -> list[str]:
-    values = [_cell(value) for value in row[:_MAX_COLUMNS]]
-    while values and not values[-1]:
-        values.pop()
-    return values
 
 
 def _cell(value: Any) -> str:
@@ -188,32 +181,24 @@ def _add_table(findings: Findings, block: list[list[str]], page: int | None) -> 
     findings.add("Table", text, page, None, f"<table>{body}</table>")
 
 
-def _is_sparse(file: BinaryIO) -> bool:
-    """Return True if a sheet's rectangle is so large that a dense reader would need gigabytes."""
+def _largest_rectangle(file: BinaryIO) -> int:
+    """Return rows times columns of the rectangle around the cells of the sheet where it is largest."""
+    largest = 0
     with zipfile.ZipFile(file) as archive:
-        parts = [n for n in archive.namelist() if re.match(r"xl/worksheets/[^/]+\.xml$", n)]
-        sparse = any(_extent(archive, name) > _DENSE_CELLS for name in parts)
+        for name in archive.namelist():
+            if not _SHEET_PART.match(name):
+                continue
+            bottom = right = 0
+            tail = b""
+            with archive.open(name) as part:
+                while data := part.read(1 << 20):
+                    for column, row in _REFERENCE.findall(tail + data):
+                        number = functools.reduce(lambda total, letter: 26 * total + letter - 64, column, 0)  # "A" is 1
+                        bottom, right = max(bottom, int(row)), max(right, number)
+                    tail = data[-300:]
+            largest = max(largest, bottom * right)
     file.seek(0)
-    return sparse
-
-
-def _extent(archive: zipfile.ZipFile, name: str) -> int:
-    """Return rows times columns of the rectangle that contains all cells."""
-    top = right = 0
-    tail = b""
-    with archive.open(name) as part:
-        while data := part.read(1 << 20):
-            for column, row in _REFERENCE.findall(tail + data):
-                top, right = max(top, int(row)), max(right, _column(column))
-            tail = data[-300:]
-    return top * right
-
-
-def _column(letters: bytes) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + letter - 64
-    return number
+    return largest
 
 
 def _read_sparse(file: BinaryIO, findings: Findings) -> None:
@@ -230,12 +215,5 @@ def _read_sparse(file: BinaryIO, findings: Findings) -> None:
     for number, sheet in enumerate(book.worksheets, 1):
         findings.pages = number
         sheet.reset_dimensions()
-        _add_sheet(findings, sheet.title, _non_empty_rows(sheet), number)
-
-
-def _non_empty_rows(sheet: Any) -> Iterable[list[Any]]:
-    """Yield the values of non-empty cells, row by row."""
-    for row in sheet.iter_rows():
-        values = [cell.value for cell in row if cell.value is not None]
-        if values:
-            yield values
+        rows = ([cell.value for cell in row if cell.value is not None] for row in sheet.iter_rows())
+        _add_sheet(findings, sheet.title, rows, number)

@@ -104,15 +104,11 @@ def _split_paragraph(paragraph: str) -> list[str]:
         return [paragraph[i : i + _MAX_PARAGRAPH] for i in range(0, len(paragraph), _MAX_PARAGRAPH)]
     lines = paragraph.split("\n")
     if len(lines) > 1 and sum(1 for line in lines if _BULLET.match(line)) >= 2:
-        return _list_items(lines)
+        items: list[str] = []
+        for line in lines:
+            if not items or _BULLET.match(line):
+                items.append(line)
+            else:
+                items[-1] += "\n" + line
+        return items
     return [paragraph] if paragraph.strip() else []
-
-
-def _list_items(lines: list[str]) -> list[str]:
-    """Join each bullet with the lines that continue it."""
-    items: list[list[str]] = []
-    for line in lines:
-        if not items or _BULLET.match(line):
-            items.append([])
-        items[-1].append(line)
-    return ["\n".join(item) for item in items]
