@@ -17,6 +17,7 @@ from pipeline.documents import Arrival, Child, Document, Outcome, QueueName, Sta
 from pipeline.errors import Refused
 from pipeline.questions import ADMINISTRATOR, Caller, Filters
 from tests.contracts.test_catalogue import claim, content_hash, finish
+from tests.contracts.test_catalogue_store import downgrade
 
 ANN, BOB = Caller(("user:ann",)), Caller(("user:bob",))
 ALLOW, DENY, ONLY = Effect.ALLOW, Effect.DENY, Effect.ONLY
@@ -242,22 +243,12 @@ def test_a_content_that_comes_again_where_it_is_denied_is_hidden_from_the_next_q
 
 
 def test_what_was_there_before_the_rules_came_stands_under_its_folders(tmp_path: Path) -> None:
-    from alembic import command
-    from alembic.config import Config
-
-    from indexes.catalogue.database import MIGRATIONS, Database
-
     url = f"sqlite:///{tmp_path / 'c.db'}"
     old = open_catalogue(url)
     put(old, 1, "hr/pay/a", ("*",))
     put(old, 2, "b", ("*",))
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with old.database.write() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0004")
+    downgrade(old, "0004")
     old.close()
-    Database(url).close()
     new = open_catalogue(url)
     rule(new, DENY, "user:bob", folder="hr")
     assert sees(new, BOB) == {"b"}

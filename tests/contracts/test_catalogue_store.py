@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from indexes.catalogue.catalogue import Catalogue
+from indexes.catalogue.database import MIGRATIONS
 from indexes.catalogue.tables import metadata
 from indexes.catalogue.verify import verify
 from indexes.open import open_blobs, open_catalogue
 from pipeline.documents import Arrival, Child, Chunk, Outcome, QueueName, Stage, State
 from pipeline.errors import Misconfigured
-from pipeline.questions import ADMINISTRATOR, Filters
+from pipeline.questions import ADMINISTRATOR, Feedback, Filters
 from tests.contracts.test_catalogue import arrive, claim, content_hash, finish
 from tests.support.filed import file_away
 
@@ -144,9 +147,51 @@ def test_verify_finds_nothing_in_a_sound_store_and_each_kind_of_damage(catalogue
     assert any(waiting.id in line and "no job" in line for line in verify(catalogue, blobs, {document.number}))
 
 
+def differences(catalogue: Catalogue) -> list[object]:
+    """Compare the database's tables with those of the code."""
+    with catalogue.database.read() as connection:
+        return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": False}), metadata))
+
+
+def downgrade(catalogue: Catalogue, revision: str) -> None:
+    """Take the database back to the tables of an older version."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with catalogue.database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+
 def test_the_migrations_make_the_tables_that_the_code_uses(url: str) -> None:
-    opened = open_catalogue(url)
-    with opened.database.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": False})
-        assert compare_metadata(context, metadata) == []
-    opened.close()
+    catalogue = open_catalogue(url)
+    assert differences(catalogue) == []
+    catalogue.close()
+
+
+def test_the_field_s_terms_can_be_taken_back_and_everything_stays(url: str) -> None:
+    """Downgrade past 0008_field_terms, which renames tables, columns and indexes, and upgrade again."""
+    old = open_catalogue(url)
+    document = finish(old, 1)
+    vote = Feedback("notice period", document.id, "useful", 1.0, "key-1", rank=3)
+    old.feedback.record(vote)
+    old.requests.remember("key-1", "upload-1", document.content_hash, document.id)
+    arrive(old, 2)
+    history, due = old.documents.history(document.id), old.jobs.due(QueueName.INGEST)
+    visibility, numbers = old.database.visibility(), old.documents.visible(ADMINISTRATOR, Filters())
+    downgrade(old, "0007")
+    with old.database.read() as connection:
+        inspector = sa.inspect(connection)
+        assert {"sightings", "document_facts", "epoch", "opinions"} <= set(inspector.get_table_names())
+        assert {"revision", "content_hash"} & {column["name"] for column in inspector.get_columns("documents")} == {
+            "revision"
+        }
+    old.close()
+    new = open_catalogue(url)
+    assert differences(new) == []
+    assert new.documents.get(document.id) == document and new.documents.history(document.id) == history
+    assert new.feedback.page(ADMINISTRATOR) == [(1, vote)]
+    assert new.requests.recall("key-1", "upload-1") == (document.content_hash, document.id)
+    assert new.jobs.due(QueueName.INGEST) == due
+    assert new.database.visibility() == visibility and new.documents.visible(ADMINISTRATOR, Filters()) == numbers
+    assert len(arrive(new, 3).id) == 32  # the renamed tables still number their rows
+    new.close()

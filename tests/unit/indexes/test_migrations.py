@@ -12,15 +12,15 @@ from indexes.catalogue.tables import metadata
 
 
 def test_migrated_tables_are_those_of_the_code(tmp_path: Path) -> None:
-    store = Database(f"sqlite:///{tmp_path / 'c.db'}")
-    with store.engine.connect() as connection:
+    database = Database(f"sqlite:///{tmp_path / 'c.db'}")
+    with database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    store.close()
+    database.close()
 
 
 def test_opening_twice_migrates_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'c.db'}"
     Database(url).close()
-    store = Database(url)
-    assert store.visibility() == (0, 0, 0)
-    store.close()
+    database = Database(url)
+    assert database.visibility() == (0, 0, 0)
+    database.close()
