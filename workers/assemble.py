@@ -261,14 +261,14 @@ class Mailroom:
 
     @cached_property
     def writer(self) -> Writer:
-        return self.indexes.writer(self.embedders.chosen())
+        return self.indexes.writer(self.embedders.serving_model())
 
     @cached_property
     def search(self) -> Finder:
         from pipeline.answer import Finder
 
         parts = self.catalogue.documents, self.catalogue.chunks, self.reader
-        return Finder(*parts, self.embedder, self.reranking, self.embedders.of)
+        return Finder(*parts, self.embedder, self.reranking, self.embedders.by_digest)
 
     def _model(self, name: str) -> ModelFolder:
         from models.registry import open_version

@@ -66,7 +66,7 @@ def main() -> None:
 def soak(folder: Path, made: Chunks, seconds: float) -> dict[str, Any]:
     """Fill with segments that the writer has to merge at once, let them all work for so long, and hold their notes against one another."""
     mailroom = _mailroom(folder)
-    fill(folder, made, embedder=mailroom.embedders.chosen().digest, merged=False)
+    fill(folder, made, embedder=mailroom.embedders.serving_model().digest, merged=False)
     mailroom.close()
     (folder / "over").unlink(missing_ok=True)
     for old in folder.glob("*.jsonl"):
@@ -120,7 +120,7 @@ class Role:
         document, _ = catalogue.documents.receive(f"{2**200 + count:064x}", 1, Arrival("soak", f"{count}.txt", 0.0))
         texts, rows = self._made.document(document.number)
         chunks = tuple(Chunk(n, text, 0, len(text)) for n, text in enumerate(texts))
-        digest = self._mailroom.embedders.chosen().digest
+        digest = self._mailroom.embedders.serving_model().digest
         (job,) = catalogue.jobs.claim(QueueName.INGEST, "soak", 60)
         outcome = Outcome(Stage.EMBED, chunks=chunks, vectors=rows, embedder=digest, next_stage=Stage.INDEX)
         assert catalogue.jobs.commit(job, outcome)
@@ -200,7 +200,7 @@ class Asked:
     def __init__(self, mailroom: Mailroom, made: Chunks) -> None:
         self.name, self.digest, self.dimension = (
             "given",
-            mailroom.embedders.chosen().digest,
+            mailroom.embedders.serving_model().digest,
             mailroom.embedder.dimension,
         )
         rows, self.texts = made.queries(QUERIES)

@@ -23,7 +23,7 @@ from tests.support.serving import client, make_mailroom, serving
 from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
-from workers.services.rebuild import folder_of
+from workers.services.rebuild import rebuild_folder
 
 ROOT = Path(__file__).parents[2]
 KILLED_AT_THE_SECOND = """
@@ -153,7 +153,7 @@ def test_a_rebuild_that_is_killed_goes_on_while_the_former_index_serves(place: P
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert (place.health(), place.hits(), place.catalogue()) == ("ok", hits, catalogue)
-    beside = folder_of(place.index)
+    beside = rebuild_folder(place.index)
     assert len(IndexReader(beside).snapshot().numbers) == 2  # from which it goes on
     assert place.rebuild() == exits.OK
     assert not beside.exists()

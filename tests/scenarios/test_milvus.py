@@ -22,7 +22,7 @@ from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 from workers.indexer.writer import REQUEST
-from workers.services.rebuild import Rebuild, folder_of
+from workers.services.rebuild import Rebuild, candidate_folder
 from workers.settings import load_settings
 
 
@@ -141,7 +141,7 @@ def test_a_publication_that_ends_half_way_is_made_good_by_the_next(
 def test_the_index_of_another_model_takes_the_place_of_this_one_and_gives_it_back(tmp_path: Path, url: str) -> None:
     indexes = open_indexes(url, tmp_path)
     models = [EmbeddingModel("E" * 64, "one", 4), EmbeddingModel("F" * 64, "other", 8)]
-    paths = [folder_of(indexes.root, model.digest) for model in models]
+    paths = [candidate_folder(indexes.root, model.digest) for model in models]
     main = indexes.writer(models[0])
     for writer, model in ((main, models[0]), (indexes.writer(models[1], paths[1]), models[1])):
         writer.add(7, [Chunk(0, f"the {model.model} index", 0, 9)], np.eye(1, model.dimension))
@@ -224,13 +224,13 @@ def test_a_copy_that_was_interrupted_goes_on(tmp_path: Path, url: str, monkeypat
     for number in (1, 2, 3):
         embedded(mailroom, number)
     target = open_indexes(url, mailroom.settings.index_path)
-    writer = target.writer(mailroom.embedders.chosen())
+    writer = target.writer(mailroom.embedders.serving_model())
     begun = Rebuild(mailroom.catalogue.chunks, target, writer)
-    assert not begun.advance(0.0)  # one document and a checkpoint
+    assert not begun.run_for(0.0)  # one document and a checkpoint
     begun.close()
     again = Rebuild(mailroom.catalogue.chunks, target, writer)
-    assert again.done >= 1 and again.begun_at == begun.begun_at
-    assert again.advance() and target.counts() == (3, 3)
+    assert again.documents_done >= 1 and again.started_at == begun.started_at
+    assert again.run_for() and target.counts() == (3, 3)
     writer.close()
     mailroom.close()
 

@@ -1,7 +1,7 @@
-"""Embedding models beside the one that serves: what they lack is embedded, and their indexes are built, in the background.
+"""Candidate embedding models: missing vectors are embedded, and candidate indexes are built, in the background.
 
-As long as a model is kept, new documents are embedded by it too: so it can serve, or serve again, at once. A document that
-the serving model has not embedded (another one was in force when it came) is embedded here as well.
+As long as a candidate is kept, new documents are embedded by it, too: so it can serve, or serve again, at once. A
+document without vectors of the serving model (another model served when it arrived) is embedded here as well.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline.documents import EmbeddingModel
 from pipeline.errors import MailroomError
 from pipeline.faults import fault
 from workers.services.active_embedder import Embedders
-from workers.services.rebuild import SideIndex, folder_of, is_ready
+from workers.services.rebuild import CandidateIndex, candidate_folder, is_ready
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
@@ -25,111 +27,122 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks for documents that a model lacks, and before a model that failed is tried again.
-LOOK_SECONDS, PAUSE_SECONDS = 2.0, 30.0
-#: Documents asked for at a time, and passages embedded in one call.
-DOCUMENTS, PASSAGES = 50, 64
+#: Seconds between two searches for documents without vectors, and before a model that failed is tried again.
+SEARCH_SECONDS, PAUSE_SECONDS = 2.0, 30.0
+#: Documents in one query, and chunks in one call of the model.
+DOCUMENTS, CHUNKS = 50, 64
 
 
-class Embedding(Thread):
-    """Embeds what ``model`` lacks, document by document; what was done stays done. ``fresh``: numbers of the documents."""
+class EmbeddingThread(Thread):
+    """Embeds the documents without vectors of ``model``, one by one; each is stored at once.
+
+    ``embedded`` holds the numbers of the documents that are done and were not yet collected.
+    """
 
     def __init__(self, catalogue: Catalogue, embedders: Embedders, model: EmbeddingModel) -> None:
         super().__init__(daemon=True, name="embedding")
         self.model = model
-        self.fresh: deque[int] = deque()
+        self.embedded: deque[int] = deque()
         self.failed = False
-        self._catalogue, self._embedders, self._over = catalogue, embedders, Event()
+        self._catalogue, self._embedders, self._stop_requested = catalogue, embedders, Event()
 
     def run(self) -> None:
+        """Embed until no document is missing. An error is logged and ends the thread; the writer goes on without it."""
         try:
             while numbers := self._catalogue.embeddings.missing(self.model.digest, DOCUMENTS):
                 if not sum(map(self._embed, numbers)):
-                    return  # all of them changed meanwhile: they are looked at again later
+                    return  # all of them changed meanwhile: the next thread tries them again
         except MailroomError as error:
             self.failed = True
             log.error("the model %s cannot embed: %s", self.model.model, error)
-        except Exception:  # the writer goes on without it
+        except Exception:
             self.failed = True
             log.exception("the model %s cannot embed", self.model.model)
 
     def stop(self) -> None:
-        self._over.set()
+        """End the thread after its current call of the model, and wait for its end."""
+        self._stop_requested.set()
         self.join()
 
     def _embed(self, number: int) -> bool:
-        if self._over.is_set():
+        if self._stop_requested.is_set():
             return False
-        embedder, catalogue = self._embedders.load(self.model), self._catalogue
-        chunks, _ = catalogue.chunks.of_document(number)
+        embedder = self._embedders.load(self.model)
+        chunks, _ = self._catalogue.chunks.of_document(number)
         texts = [chunk.text_with_heading for chunk in chunks]
-        rows = []
-        for start in range(0, len(texts), PASSAGES):
-            rows.extend(embedder.embed(texts[start : start + PASSAGES]))
-            if self._over.is_set():
+        vectors = np.zeros((len(texts), self.model.dimension), np.float32)
+        for start in range(0, len(texts), CHUNKS):
+            vectors[start : start + CHUNKS] = embedder.embed(texts[start : start + CHUNKS])
+            if self._stop_requested.is_set():
                 return False
-        stored = catalogue.embeddings.store_vectors(number, self.model.digest, chunks, rows)
+        stored = self._catalogue.embeddings.store_vectors(number, self.model.digest, chunks, vectors)
         fault("embedding.stored", str(number))
-        self.fresh += [number] if stored else []
+        self.embedded += [number] if stored else []
         return stored
 
 
 class CandidateIndexBuilder:
-    """`advance` in every step of the writer: short, since the work is a thread's or comes in slices."""
+    """Brings all models up to date, in short steps between those of the index writer: one thread embeds, or one
+    candidate index is built in slices."""
 
     def __init__(self, catalogue: Catalogue, indexes: Indexes, embedders: Embedders) -> None:
         self._catalogue, self._indexes, self._embedders = catalogue, indexes, embedders
-        self._embedding: Embedding | None = None
-        self._side: SideIndex | None = None
-        self._look_at = 0.0
+        self._embedding: EmbeddingThread | None = None
+        self._index: CandidateIndex | None = None
+        self._search_at = 0.0
 
-    def advance(self, root: Path, serving: str, missing_from_index: bool, seconds: float) -> list[int]:
-        """Go on for about ``seconds``. ``lacking``: the index holds documents without vectors of the ``serving`` model. Returns
-        the numbers of those that have them by now."""
-        fresh = self._drained(serving)
+    def run_for(self, root: Path, serving: str, vectors_missing: bool, seconds: float) -> list[int]:
+        """Work for about ``seconds``.
+
+        Args:
+            root: the folder of the index that serves.
+            serving: the digest of its model.
+            vectors_missing: whether it holds documents without vectors of that model.
+            seconds: the length of a slice of building.
+
+        Returns the numbers of the documents that the serving model has embedded since the last call.
+        """
+        embedded = self._collect_embedded(serving)
         if self._embedding is not None and self._embedding.is_alive():
-            return fresh
+            return embedded
         if self._embedding is not None:
-            self._look_at = time.monotonic() + (PAUSE_SECONDS if self._embedding.failed else 0.0)
+            self._search_at = time.monotonic() + (PAUSE_SECONDS if self._embedding.failed else 0.0)
             self._embedding = None
-        if self._side is not None:
-            self._build(seconds)
-        elif time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + LOOK_SECONDS
-            self._begin(root, serving, missing_from_index)
-        return fresh
+        if self._index is not None:
+            if self._index.run_for(seconds):
+                log.info("the index of another embedding model is built: %d documents", self._index.documents_done)
+                self._index = None
+        elif time.monotonic() >= self._search_at:
+            self._search_at = time.monotonic() + SEARCH_SECONDS
+            self._start_next(root, serving, vectors_missing)
+        return embedded
 
-    def _begin(self, root: Path, serving: str, missing_from_index: bool) -> None:
-        """The next thing to do, if there is one: vectors first, the serving model's before all."""
+    def _start_next(self, root: Path, serving: str, vectors_missing: bool) -> None:
+        """Start what is missing: vectors before indexes, those of the serving model first."""
         models = self._catalogue.embeddings.models()
-        if missing_from_index and all(model.digest != serving for model in models):
-            models.append(self._embedders.chosen())
+        if vectors_missing and all(model.digest != serving for model in models):
+            models.append(self._embedders.serving_model())
         for model in sorted(models, key=lambda model: model.digest != serving):
             if self._catalogue.embeddings.missing(model.digest, 1):
-                self._embedding = Embedding(self._catalogue, self._embedders, model)
+                self._embedding = EmbeddingThread(self._catalogue, self._embedders, model)
                 self._embedding.start()
                 return
         for model in models:
             if model.digest != serving and not is_ready(root, model):
-                folder = folder_of(root, model.digest)
-                self._side = SideIndex(self._catalogue.chunks, self._indexes, folder, model)
+                folder = candidate_folder(root, model.digest)
+                self._index = CandidateIndex(self._catalogue.chunks, self._indexes, folder, model)
                 return
 
-    def _build(self, seconds: float) -> None:
-        if self._side.advance(seconds):
-            log.info("the index of another embedding model is built: %d documents", self._side.done)
-            self._side = None
-
-    def _drained(self, serving: str) -> list[int]:
+    def _collect_embedded(self, serving: str) -> list[int]:
         if self._embedding is None or self._embedding.model.digest != serving:
             return []
-        fresh = self._embedding.fresh
-        return [fresh.popleft() for _ in range(len(fresh))]
+        embedded = self._embedding.embedded
+        return [embedded.popleft() for _ in range(len(embedded))]
 
     def close(self) -> None:
-        """Leave everything as it is, to be gone on with."""
+        """Stop the work; the next builder resumes it."""
         if self._embedding is not None:
             self._embedding.stop()
-        if self._side is not None:
-            self._side.close()
-            self._side = None
+        if self._index is not None:
+            self._index.close()
+            self._index = None

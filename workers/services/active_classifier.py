@@ -1,7 +1,7 @@
-"""The classifier in force, followed without a restart.
+"""The active classifier, followed without a restart.
 
-A promotion moves a pointer file, a taxonomy operation replaces another. Whoever judges a document asks `current` once
-for it: two `stat` calls where nothing changed, the new version where something did. So a worker switches between two
+A promotion replaces a pointer file, a taxonomy operation another file. `current` is called once for each document: it
+costs two `stat` calls if nothing changed, and loads the new version otherwise. So a worker switches between two
 documents and never inside one.
 """
 
@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from models.active import pointer_path
 from models.registry import open_version
@@ -19,75 +18,73 @@ from models.taxonomy import FILE, read_operations
 from pipeline.classify import OnnxClassifier
 from pipeline.errors import MailroomError
 from pipeline.onnx import ModelFolder
-from pipeline.ports import Classifier
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: A version that could not be used is tried again after this long: its folder may have been put right.
+#: Seconds before a version that could not be used is tried again: its folder may have been repaired.
 RETRY_SECONDS = 30.0
 
 _Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 class Classifiers:
-    """One per process; safe for its threads."""
+    """The active classifier of one process, and any other version on demand. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._seen: _Signature | None = None
-        self._again = 0.0
+        self._signature: _Signature | None = None
+        self._retry_at = 0.0
         self._current: OnnxClassifier | None = None
 
-    def current(self) -> Classifier | None:
-        """The classifier in force under today's taxonomy.
+    def current(self) -> OnnxClassifier | None:
+        """Return the active classifier under today's taxonomy.
 
-        None where there never was a usable one: documents then go to review, and ingestion and search go on. Where a
-        newly promoted version cannot be used, the one before it goes on serving, and the log says so.
+        None if there was never a usable one: documents then go to review, and ingestion and search go on. If a newly
+        promoted version cannot be used, the one before it continues to serve, and the error is logged.
         """
         with self._lock:
-            signature = self._signature()
-            if signature != self._seen or time.monotonic() > self._again > 0:
+            signature = self._current_signature()
+            if signature != self._signature or time.monotonic() > self._retry_at > 0:
                 self._follow()
-                # Taken before the files were read: what changed meanwhile is seen next time.
-                self._seen = signature
+                # Taken before the files were read: what changed meanwhile is noticed at the next call.
+                self._signature = signature
             return self._current
 
     def open(self, model: str) -> OnnxClassifier:
-        """Any version (NAME, NAME@VERSION or a folder) under today's taxonomy. Raises Misconfigured("bad-model")."""
+        """Load a version (NAME, NAME@VERSION or a folder) under today's taxonomy. Raises Misconfigured("bad-model")."""
         return self._load(open_version(self._settings.models_root, model))
 
     def _follow(self) -> None:
+        current = self._current
         try:
             folder = open_version(self._settings.models_root, self._settings.models.classifier)
-            held = self._current
-            if held is not None and held.name == folder.manifest.title and held.runs(folder):
-                self._current = held.with_taxonomy(read_operations(self._settings.models_root))
+            if current is not None and current.name == folder.manifest.title and current.runs(folder):
+                self._current = current.with_taxonomy(read_operations(self._settings.models_root))
             else:
                 self._current = self._load(folder)
                 log.info("the classifier is %s", self._current.name)
-            self._again = 0.0
+            self._retry_at = 0.0
         except MailroomError as error:
-            self._again = time.monotonic() + RETRY_SECONDS
-            still = f"{self._current.name} goes on serving" if self._current else "documents go to review"
-            log.error("no new classifier, %s: %s", still, error)
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            consequence = f"{current.name} continues to serve" if current else "documents go to review"
+            log.error("the classifier cannot be loaded, %s: %s", consequence, error)
 
     def _load(self, folder: ModelFolder) -> OnnxClassifier:
         models = self._settings.models
         operations = read_operations(self._settings.models_root)
-        runtime: dict[str, Any] = {"threads": models.threads, "providers": models.providers}
-        return OnnxClassifier(folder, **runtime, operations=operations)
+        return OnnxClassifier(folder, threads=models.threads, providers=models.providers, operations=operations)
 
-    def _signature(self) -> _Signature:
+    def _current_signature(self) -> _Signature:
         root, name = self._settings.models_root, self._settings.models.classifier
-        pointed = () if "/" in name or "@" in name else (pointer_path(root, name),)
-        return tuple(_stat(path) for path in (root / FILE, *pointed))
+        pointer = () if "/" in name or "@" in name else (pointer_path(root, name),)
+        return tuple(_identity(path) for path in (root / FILE, *pointer))
 
 
-def _stat(path: Path) -> tuple[int, int, int] | None:
+def _identity(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size

@@ -13,7 +13,7 @@ from pipeline.errors import Refused
 from pipeline.evaluate import percentile
 from pipeline.questions import ADMINISTRATOR, SearchRequest
 from workers.services.active_embedder import Embedders
-from workers.services.rebuild import folder_of, is_ready
+from workers.services.rebuild import candidate_folder, is_ready
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
@@ -80,8 +80,8 @@ class EmbedderComparison:
                 "conflict", f"The index of {candidate.model} is not ready; see `mailroom index model status`."
             )
         requests = [replace(request, k=k, offset=0) for request in requests]
-        serving = self._side(self._reader, self._embedders.chosen(), requests)
-        other = self._side(self._indexes.reader(folder_of(root, candidate.digest)), candidate, requests)
+        serving = self._side(self._reader, self._embedders.serving_model(), requests)
+        other = self._side(self._indexes.reader(candidate_folder(root, candidate.digest)), candidate, requests)
         return Comparison(tuple(request.query for request in requests), (serving, other), k)
 
     def _side(self, reader: Reader, model: EmbeddingModel, requests: Sequence[SearchRequest]) -> Side:

@@ -1,8 +1,9 @@
-"""The index anew from the catalogue's texts and vectors, beside the one that serves, and adopted when it is whole.
+"""Rebuild of the index from the catalogue's texts and vectors, while the current one serves; adopted when it is
+complete.
 
-Every `CHECKPOINT` passages are published in a folder of their own: a rebuild that was killed goes on from there. What
-the catalogue finishes meanwhile is added after the adoption, by the writer. The index of another embedding model is made
-the same way, and lies in its folder until that model is to serve.
+Every `CHECKPOINT` chunks are published in a folder of their own: a rebuild that was killed resumes from there. What the
+catalogue finishes meanwhile is added by the writer after the adoption. The index of a candidate embedding model is
+built in the same way, and stays in its folder until that model is to serve.
 """
 
 from __future__ import annotations
@@ -24,67 +25,79 @@ if TYPE_CHECKING:
     from indexes.catalogue.chunks import ChunkStore
 
 CHECKPOINT = EXACT_ROWS
-
-
-def folder_of(root: Path, digest: str = "") -> Path:
-    """Where the rebuild of an index stands while one is under way; with a digest, the index of that embedding model."""
-    return beside(root, f"model-{digest[:16]}" if digest else "rebuild")
+MARKER = "build.json"
 
 
 @dataclass(frozen=True, slots=True)
 class BuildMarker:
-    """What a side index is. ``at``: when it was begun (epoch seconds); what was finished later may be missing in it.
-    ``whole``: nothing else is."""
+    """What a folder holds an index of: written when its build starts, and again when it is complete.
+
+    ``started_at`` is in epoch seconds: documents that were finished later may be missing from the index.
+    """
 
     embedder: str
-    at: float
-    whole: bool = False
+    started_at: float
+    complete: bool = False
 
 
-def read_marker(root: Path) -> BuildMarker | None:
+def rebuild_folder(root: Path) -> Path:
+    """Return the folder of a rebuild that is under way."""
+    return beside(root, "rebuild")
+
+
+def candidate_folder(root: Path, digest: str) -> Path:
+    """Return the folder of a candidate model's index."""
+    return beside(root, f"model-{digest[:16]}")
+
+
+def read_marker(folder: Path) -> BuildMarker | None:
+    """Return the marker of a folder, or None if there is none that can be read."""
     try:
-        return BuildMarker(**json.loads((root / "begun.json").read_text()))
+        return BuildMarker(**json.loads((folder / MARKER).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def write_marker(root: Path, marker: BuildMarker) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    write_durably(root / "begun.json", json.dumps(asdict(marker)).encode())
+def write_marker(folder: Path, marker: BuildMarker) -> None:
+    """Write the marker of a folder, which is created if necessary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_durably(folder / MARKER, json.dumps(asdict(marker)).encode())
 
 
 def is_ready(root: Path, model: EmbeddingModel) -> bool:
-    """Return True if the model's index is built, so that it can serve at once."""
-    marker = read_marker(folder_of(root, model.digest))
-    return marker is not None and marker.whole and marker.embedder == model.digest
+    """Return True if the index of a candidate model is complete, so that the model can serve at once."""
+    marker = read_marker(candidate_folder(root, model.digest))
+    return marker is not None and marker.complete and marker.embedder == model.digest
 
 
-class SideIndex:
-    """`advance` until it is True: then the folder holds one whole generation. ``done``: documents so far, those of an earlier
-    attempt included."""
+class CandidateIndex:
+    """Builds an index in a folder of its own, or resumes the build of an earlier process.
 
-    def __init__(self, chunks: ChunkStore, indexes: Indexes, root: Path, model: EmbeddingModel) -> None:
-        self.root, self._indexes = root, indexes
-        self.marker = self._begun(model.digest)
-        self._writer = indexes.writer(model, root, compacting=False)
-        held = self._writer.numbers
-        self.done = len(held)
-        self._source = chunks.scan(model.digest, int(held.array[-1]) if self.done else 0)
-        self._scanned, self._rows = False, 0
+    ``documents_done`` counts the documents that are in it, those of an earlier process included.
+    """
 
-    def _begun(self, digest: str) -> BuildMarker:
-        """When this was begun, by whichever process. One of another model is thrown away."""
-        marker = read_marker(self.root)
+    def __init__(self, chunks: ChunkStore, indexes: Indexes, folder: Path, model: EmbeddingModel) -> None:
+        self.folder, self._indexes = folder, indexes
+        self.marker = self._start(model.digest)
+        self._writer = indexes.writer(model, folder, compacting=False)
+        numbers = self._writer.numbers
+        self.documents_done = len(numbers)
+        self._source = chunks.scan(model.digest, int(numbers.array[-1]) if self.documents_done else 0)
+        self._all_added, self._unpublished = False, 0
+
+    def _start(self, digest: str) -> BuildMarker:
+        """Return the marker of the build to resume. The index of another model is dropped, and a new build starts."""
+        marker = read_marker(self.folder)
         if marker is None or marker.embedder != digest:
-            self._indexes.drop(self.root)
+            self._indexes.drop(self.folder)
             marker = BuildMarker(digest, time.time())
-            write_marker(self.root, marker)
+            write_marker(self.folder, marker)
         return marker
 
-    def advance(self, seconds: float | None = None) -> bool:
-        """Work for about so long (None: to the end); True once it is whole, and closed."""
+    def run_for(self, seconds: float | None = None) -> bool:
+        """Work for about ``seconds``, or to the end. Return True once a complete generation is published and closed."""
         until = time.monotonic() + seconds if seconds is not None else float("inf")
-        if not self._scanned and not self._scan(until):
+        if not self._all_added and not self._add_until(until):
             return False
         if seconds is None:
             self._writer.await_compaction()
@@ -92,62 +105,63 @@ class SideIndex:
             return False
         self._writer.publish(anyway=True)
         self._writer.close()
-        write_marker(self.root, BuildMarker(self.marker.embedder, self.marker.at, whole=True))
+        write_marker(self.folder, BuildMarker(self.marker.embedder, self.marker.started_at, complete=True))
         return True
 
-    def _scan(self, until: float) -> bool:
+    def _add_until(self, until: float) -> bool:
         for document, chunks, vectors in self._source:
             self._writer.add(document.number, chunks, vectors, document.title, document.name)
-            self.done, self._rows = self.done + 1, self._rows + len(chunks)
-            if self._rows >= CHECKPOINT:
+            self.documents_done, self._unpublished = self.documents_done + 1, self._unpublished + len(chunks)
+            if self._unpublished >= CHECKPOINT:
                 self._writer.publish()
-                self._rows = 0
+                self._unpublished = 0
                 fault("rebuild.checkpoint")
             if time.monotonic() > until:
                 return False
         self._writer.publish()
         self._writer.compact()
-        self._scanned = True
+        self._all_added = True
         return True
 
     def close(self) -> None:
-        """Leave it as it is, to be gone on with."""
+        """Release the folder; the next process resumes the build."""
         self._writer.close()
 
 
 class Rebuild:
-    """`advance` until it is True: then the new index is the current one."""
+    """Builds a new index for the model of ``writer``, which then adopts it."""
 
-    def __init__(self, chunks: ChunkStore, indexes: Indexes, main: Writer) -> None:
-        self._main = main
-        model = EmbeddingModel(main.embedder, main.model, main.dimension)
-        self._side = SideIndex(chunks, indexes, folder_of(main.root), model)
-
-    @property
-    def done(self) -> int:
-        return self._side.done
+    def __init__(self, chunks: ChunkStore, indexes: Indexes, writer: Writer) -> None:
+        self._writer = writer
+        model = EmbeddingModel(writer.embedder, writer.model, writer.dimension)
+        self._index = CandidateIndex(chunks, indexes, rebuild_folder(writer.root), model)
 
     @property
-    def begun_at(self) -> float:
-        """Epoch seconds, of whichever process began it."""
-        return self._side.marker.at
+    def documents_done(self) -> int:
+        """Documents in the new index, those of an earlier process included."""
+        return self._index.documents_done
 
-    def advance(self, seconds: float | None = None) -> bool:
-        """As `SideIndex.advance`."""
-        if not self._side.advance(seconds):
+    @property
+    def started_at(self) -> float:
+        """When the build started (epoch seconds), in whichever process."""
+        return self._index.marker.started_at
+
+    def run_for(self, seconds: float | None = None) -> bool:
+        """Work for about ``seconds``, or to the end. Return True once the new index serves."""
+        if not self._index.run_for(seconds):
             return False
-        self._main.adopt(self._side.root, self._side.marker.at)
-        shutil.rmtree(self._side.root, ignore_errors=True)
+        self._writer.adopt(self._index.folder, self._index.marker.started_at)
+        shutil.rmtree(self._index.folder, ignore_errors=True)
         return True
 
     def close(self) -> None:
-        """Leave it as it is, to be gone on with."""
-        self._side.close()
+        """Release the folder; the next process resumes the rebuild."""
+        self._index.close()
 
 
-def set_aside(main: Writer) -> None:
-    """Keep the index that serves as the index of its model, to be adopted again."""
-    target = folder_of(main.root, main.embedder)
-    made_at = main.set_aside(target)
-    if made_at is not None:
-        write_marker(target, BuildMarker(main.embedder, made_at, whole=True))
+def keep_as_candidate(writer: Writer) -> None:
+    """Keep the index that serves in the folder of its model, so that it can be adopted again."""
+    folder = candidate_folder(writer.root, writer.embedder)
+    built_at = writer.set_aside(folder)
+    if built_at is not None:
+        write_marker(folder, BuildMarker(writer.embedder, built_at, complete=True))

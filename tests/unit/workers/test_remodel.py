@@ -21,7 +21,7 @@ from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
 from workers.indexer.writer import Indexer
-from workers.services.rebuild import folder_of, is_ready
+from workers.services.rebuild import candidate_folder, is_ready
 
 STEMS = "pump gate lease office tenant motor valve notice clerk ledger boiler fence roof".split()
 WORDS = [f"{stem}{end}" for stem in STEMS for end in ("ing", "er", "age", "ful", "s")]
@@ -74,9 +74,9 @@ def settle(writer: Indexer, rounds: int = 400) -> None:
 
     quiet = 0
     for _ in range(rounds):
-        writer._beside._look_at = 0.0
+        writer._candidates._search_at = 0.0
         writer.step()
-        busy = writer._beside._embedding is not None or writer._beside._side is not None
+        busy = writer._candidates._embedding is not None or writer._candidates._index is not None
         quiet = 0 if busy else quiet + 1
         if quiet > 3:
             return
@@ -86,8 +86,10 @@ def settle(writer: Indexer, rounds: int = 400) -> None:
 
 def serve(mailroom: Mailroom, name: str, writer: Indexer) -> None:
     model = mailroom.embedders.describe(name)
-    mailroom.catalogue.embeddings.serve(model.digest, mailroom.embedders.chosen(), mailroom.settings.models.embedder)
-    mailroom.embedders._looked_at = float("-inf")  # as after a second
+    mailroom.catalogue.embeddings.serve(
+        model.digest, mailroom.embedders.serving_model(), mailroom.settings.models.embedder
+    )
+    mailroom.embedders._checked_at = float("-inf")  # as after a second
     settle(writer)
     fresh_reader(mailroom)
 
@@ -104,7 +106,7 @@ def test_a_model_is_built_beside_swapped_in_and_back_without_embedding_again(
     for number in range(1, 31):
         arrive(mailroom, number)
     writer.step()
-    first, other = mailroom.embedders.chosen(), mailroom.embedders.describe(OTHER)
+    first, other = mailroom.embedders.serving_model(), mailroom.embedders.describe(OTHER)
     mailroom.catalogue.embeddings.add(other)
     settle(writer)
     assert (
@@ -191,7 +193,7 @@ def test_building_goes_on_after_a_crash(mailroom: Mailroom) -> None:
     mailroom.catalogue.embeddings.add(other)
     arm("embedding.stored:error:5")
     try:
-        while (thread := writer._beside._embedding) is None:
+        while (thread := writer._candidates._embedding) is None:
             writer.step()
         thread.join()
     finally:
@@ -208,7 +210,7 @@ def test_a_swap_survives_the_death_of_the_writer(mailroom: Mailroom, home: Path)
     for number in range(1, 6):
         arrive(mailroom, number)
     writer.step()
-    other, first = mailroom.embedders.describe(OTHER), mailroom.embedders.chosen()
+    other, first = mailroom.embedders.describe(OTHER), mailroom.embedders.serving_model()
     mailroom.catalogue.embeddings.add(other)
     settle(writer)
     mailroom.catalogue.embeddings.serve(other.digest, first, mailroom.settings.models.embedder)
@@ -218,7 +220,7 @@ def test_a_swap_survives_the_death_of_the_writer(mailroom: Mailroom, home: Path)
     writer = again.indexer()
     writer.step()
     assert again.reader.snapshot().embedder == other.digest and len(again.reader.snapshot().vectors) == 5
-    assert not folder_of(again.settings.index_path, other.digest).exists()
+    assert not candidate_folder(again.settings.index_path, other.digest).exists()
     writer.close()
     again.close()
 
@@ -228,10 +230,10 @@ def test_another_setting_overrules_a_swap(mailroom: Mailroom, home: Path) -> Non
     mailroom.indexer().step()
     other = mailroom.embedders.describe(OTHER)
     mailroom.catalogue.embeddings.add(other)
-    mailroom.catalogue.embeddings.serve(other.digest, mailroom.embedders.chosen(), "tiny-e@1")
+    mailroom.catalogue.embeddings.serve(other.digest, mailroom.embedders.serving_model(), "tiny-e@1")
     make_embedder(home / "models", "3", WORDS)
     elsewhere = make_mailroom(home, **{"models.embedder": "tiny-e@3"})
-    assert elsewhere.embedders.chosen().model == "tiny-e@3"
+    assert elsewhere.embedders.serving_model().model == "tiny-e@3"
     elsewhere.close()
 
 
@@ -284,16 +286,16 @@ def test_the_comparison_counts_what_is_common(mailroom: Mailroom) -> None:
 
 def test_an_index_that_holds_nothing_is_not_compared(mailroom: Mailroom) -> None:
     with pytest.raises(Refused, match="nothing that can be read"):
-        mailroom.comparison._side(mailroom.reader, mailroom.embedders.chosen(), [SearchRequest("pump")])
+        mailroom.comparison._side(mailroom.reader, mailroom.embedders.serving_model(), [SearchRequest("pump")])
 
 
 def test_a_model_that_is_no_embedder_or_was_altered_is_refused(mailroom: Mailroom, home: Path) -> None:
-    with pytest.raises(Misconfigured, match="no embedder"):
+    with pytest.raises(Misconfigured, match="not embedder"):
         mailroom.embedders.describe("document-type")
     model = mailroom.embedders.describe(OTHER)
     mailroom.catalogue.embeddings.add(model)
     (home / "models" / "tiny-e" / "2" / "tokenizer.json").write_text("{}")
-    assert mailroom.embedders.of(model.digest) is None  # words alone are searched
+    assert mailroom.embedders.by_digest(model.digest) is None  # words alone are searched
     with pytest.raises(Misconfigured):
         mailroom.embedders.load(model)
 

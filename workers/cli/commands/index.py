@@ -46,9 +46,9 @@ def _rebuild_here(options: Context, writer: Writer) -> str:
     with show.progress() as bar:
         task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
         again = Rebuild(catalogue.chunks, options.mailroom.indexes, writer)
-        while not again.advance(1.0):
-            bar.update(task, completed=again.done)
-        bar.update(task, completed=again.done)
+        while not again.run_for(1.0):
+            bar.update(task, completed=again.documents_done)
+        bar.update(task, completed=again.documents_done)
     options.mailroom.indexer().step()  # what the catalogue finished meanwhile
     return options.mailroom.indexes.reader().snapshot().generation
 

@@ -40,18 +40,18 @@ def _copy(options: Context, target: Indexes) -> float:
     from workers.services.rebuild import Rebuild
 
     catalogue = options.mailroom.catalogue
-    writer = target.writer(options.mailroom.embedders.chosen())
+    writer = target.writer(options.mailroom.embedders.serving_model())
     try:
         with show.progress() as bar:
             task = bar.add_task("documents", total=sum(catalogue.documents.counts().values()))
             again = Rebuild(catalogue.chunks, target, writer)
             try:
-                while not again.advance(1.0):
-                    bar.update(task, completed=again.done)
+                while not again.run_for(1.0):
+                    bar.update(task, completed=again.documents_done)
             finally:
                 again.close()
-            bar.update(task, completed=again.done)
-        return again.begun_at
+            bar.update(task, completed=again.documents_done)
+        return again.started_at
     finally:
         writer.close()
 

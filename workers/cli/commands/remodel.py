@@ -60,7 +60,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     from workers.services.rebuild import is_ready
 
     options = shared(context)
-    embeddings, serving = options.mailroom.catalogue.embeddings, options.mailroom.embedders.chosen()
+    embeddings, serving = options.mailroom.catalogue.embeddings, options.mailroom.embedders.serving_model()
     beside = [model for model in embeddings.models() if model.digest != serving.digest]
     rows = [
         {
@@ -141,7 +141,7 @@ def swap(
 def back(context: typer.Context, no_wait: NoWait = False) -> None:
     """Let the model serve again that served before the last swap, without embedding anything again."""
     options = shared(context)
-    serving = options.mailroom.embedders.chosen()
+    serving = options.mailroom.embedders.serving_model()
     former = [
         m for m in options.mailroom.catalogue.embeddings.models() if m.served_until and m.digest != serving.digest
     ]
@@ -155,7 +155,7 @@ def drop(
     context: typer.Context, name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Forget a model that does not serve: its vectors and its index. Only `build` brings it back."""
-    from workers.services.rebuild import folder_of
+    from workers.services.rebuild import candidate_folder
 
     options = shared(context)
     model = options.mailroom.embedders.describe(name)
@@ -163,18 +163,20 @@ def drop(
     if not yes:
         typer.confirm(f"Forget the vectors of {model.model}?", abort=True, err=True)
     options.mailroom.catalogue.embeddings.drop(model.digest)
-    options.mailroom.indexes.drop(folder_of(options.mailroom.indexes.root, model.digest))
+    options.mailroom.indexes.drop(candidate_folder(options.mailroom.indexes.root, model.digest))
     out.print(show.plain(f"dropped {model.model}"))
 
 
 def _check_other(options: Context, model: EmbeddingModel) -> None:
-    if model.digest == options.mailroom.embedders.chosen().digest:
+    if model.digest == options.mailroom.embedders.serving_model().digest:
         raise Refused("conflict", f"{model.model} is the model that serves.")
 
 
 def _serve(options: Context, model: EmbeddingModel, no_wait: bool) -> None:
     mailroom = options.mailroom
-    mailroom.catalogue.embeddings.serve(model.digest, mailroom.embedders.chosen(), options.settings.models.embedder)
+    mailroom.catalogue.embeddings.serve(
+        model.digest, mailroom.embedders.serving_model(), options.settings.models.embedder
+    )
     done = _drive(options, Served(mailroom.reader, model).look, no_wait)
     out.print(f"{model.model} serves" if done else f"the running writer lets {model.model} serve")
 
