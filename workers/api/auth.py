@@ -1,5 +1,5 @@
-"""Authentication by API key, and the scopes that a route requires. Deny by default: every path but the open ones needs a
-key before anything of the request is read. Every read of a document goes through `services.documents`."""
+"""Authentication by API key, and the scopes that a route requires. Deny by default: every path but the open ones needs
+a key before anything of the request is read. Every read of a document goes through `services.documents`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def authenticate(scope: Connection, keys: KeyStore) -> Access:
 
 
 def require(scope: str) -> Callable[[Request], Access]:
-    """Return a dependency that gives the request's access. It raises Refused("forbidden") for a key without the scope."""
+    """Return a dependency that gives the request's access, and raises Refused("forbidden") without the scope."""
 
     def check(request: Request) -> Access:
         access: Access = request.scope["access"]
@@ -69,5 +69,6 @@ def require_granting(access: Administrator) -> Access:
     return access
 
 
-#: Granting rights needs an administrator's key; otherwise a key with only the scope `admin` could grant itself read access.
+#: Granting rights needs an administrator's key; otherwise a key with only the scope `admin` could grant itself the
+#: right to read.
 GrantingAdministrator = Annotated[Access, Depends(require_granting)]

@@ -1,4 +1,4 @@
-"""The health of every part. Anyone may ask, and often, so a report is kept for a second and says nothing about any document."""
+"""The health of every part. Anyone may ask, and often: a report is cached and says nothing about any document."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _NOBODY = Caller(())
 class IndexCompleteness:
     """Compares the index with the documents that the catalogue calls searchable.
 
-    A running writer adds missing documents within seconds. What two comparisons miss was removed, by an older copy of the
-    folder or an emptied one, and no writer repairs it.
+    A running writer adds missing documents within seconds. What is missing in two comparisons was removed, by an older
+    copy of the folder or an emptied one, and no writer repairs it.
     """
 
     def __init__(self, mailroom: Mailroom) -> None:
@@ -65,7 +65,7 @@ class HealthMonitor:
             return self._latest[1]
 
     def warm(self) -> None:
-        """Open the search's model, and find out how well this machine can confine the parser. For a thread of its own."""
+        """Open the search's model, and find out how well the parser is confined. Takes seconds: use a thread."""
         try:
             self._mailroom.search.search  # noqa: B018  (building it loads the model)
             self._mailroom.embedder.embed(["warm"])
@@ -109,5 +109,5 @@ class HealthMonitor:
         if self._mailroom.settings.index.url:  # a server: the reader has just shown whether it answers
             return stale
         state: str = self._mailroom.indexes.look().name
-        # Any other state, such as a folder that does not exist before the first document, is no fault.
+        # No other state is a fault: before the first document, for example, the folder does not exist yet.
         return state if state in ("read-only", "full", "damaged") else stale

@@ -1,4 +1,4 @@
-"""What every request passes before its route: key, limits of the body, safe headers, metrics, errors without a trace."""
+"""What every request passes before its route: key, limits of the body, safe headers, metrics, errors without trace."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class ApiMiddleware:
         self.app, self._mailroom, self._requests = app, mailroom, requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

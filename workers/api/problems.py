@@ -62,7 +62,7 @@ def problem(
 
 
 def from_error(error: MailroomError, instance: str) -> JSONResponse:
-    """Return an error as a problem. Faults of the installation may name paths and hosts: their detail goes to the log."""
+    """Return an error as a problem. Faults of the installation may name paths and hosts: these go to the log only."""
     detail = error.detail
     if not isinstance(error, (Refused, Rejected)):
         log.log(logging.WARNING if isinstance(error, Unavailable) else logging.ERROR, "%s: %s", instance, error)

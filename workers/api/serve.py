@@ -53,7 +53,7 @@ def configuration(app: FastAPI) -> uvicorn.Config:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Return a listening socket on api.host and api.port. Raises Misconfigured("bad-settings") if they cannot be bound."""
+    """Return a listening socket on api.host and api.port. Raises Misconfigured("bad-settings") if that fails."""
     host, port = settings.api.host, settings.api.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

@@ -1,4 +1,4 @@
-"""Outgoing webhooks, signed by the Standard Webhooks scheme (https://www.standardwebhooks.com), to permitted addresses only.
+"""Outgoing webhooks, signed by the Standard Webhooks scheme (https://www.standardwebhooks.com), to allowed addresses.
 
 A name is resolved once and the connection is made to that address, so that it cannot resolve to another one between the
 check and the call. Private addresses need the operator's permission, endpoint by endpoint.

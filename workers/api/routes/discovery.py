@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1", tags=["discovery"])
 
 @router.get("/suggest", responses=responses())
 def suggest(app: App, access: Reader, query: Annotated[SuggestQuery, Query()]) -> SuggestPage:
-    """Return titles, headings, file names and words that complete what was typed, of documents that the key may read."""
+    """Return titles, headings, file names and words that begin as typed, of documents that the key may read."""
     return SuggestPage(items=list(app.mailroom.suggestions.of(access.caller, query.prefix, query.limit)))
 
 

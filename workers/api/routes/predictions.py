@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1", tags=["predictions"])
 
 @router.get("/documents/{document_id}/why", responses=responses(404, 409))
 def why(document_id: str, app: App, access: Reader) -> Explanation:
-    """Return the parts of the text that influenced the prediction most, and the nearest documents that a person labelled.
+    """Return the parts of the text that influenced the prediction most, and the nearest documents labelled by a person.
 
     Only documents that the key may read are compared.
     """
@@ -51,7 +51,7 @@ def taxonomy(app: App, _: Reader) -> Taxonomy:
 
 @router.post("/taxonomy", responses=responses(404, 409))
 def change_taxonomy(body: TaxonomyChange, app: App, access: Administrator) -> TaxonomyReceipt:
-    """Rename, merge, split or retire labels. Predictions follow from the next document on, filed documents by a plan."""
+    """Rename, merge, split or retire labels. Predictions follow with the next document, filed documents by a plan."""
     return TaxonomyReceipt.of(
         app.mailroom.taxonomy.change(body.kind, body.labels, body.into, _who(access), body.reason)
     )

@@ -33,8 +33,8 @@ class AccessPlace(Request):
 
 
 class AccessRuleBody(AccessPlace):
-    """allow: let the principal read it. deny: hide it, whatever else allows it. only: let the principal read it, and hide
-    it from everyone whom no `only` of the same place names."""
+    """allow: let the principal read it. deny: hide it, whatever else allows it. only: let the principal read it, and
+    hide it from everyone whom no `only` of the same place names."""
 
     effect: Effect
     principal: Principal

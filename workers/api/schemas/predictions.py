@@ -1,4 +1,4 @@
-"""Predictions: a person's decision in place of one, and the taxonomy. An explanation is `pipeline.explanation.Explanation`."""
+"""Decisions of persons, and the taxonomy. The explanation of a prediction is `pipeline.explanation.Explanation`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Taxonomy(Response):
 
 
 class TaxonomyReceipt(Response):
-    """``documents`` still have a label that no longer exists (a reclassification plan moves them); ``rules`` name one."""
+    """``documents`` still have a label that no longer exists (a plan moves them); ``rules`` name one."""
 
     operation: TaxonomyOperation
     documents: int
