@@ -47,6 +47,8 @@ UNREAD = (
     "tests/unit/workers",
     "tests/conftest.py",
 )
+#: Folders of sample documents, which speak for themselves.
+SAMPLE_FOLDERS = {"samples", "texts"}
 #: Participles and pronouns that name nothing: hits, document, existing, message, request and label do.
 BANNED_BINDINGS = frozenset(
     "asked each found given heard held kept known looked made meant said seen shown taken told wanted".split()
@@ -99,7 +101,10 @@ def pages() -> list[Path]:
     """Return the Markdown pages that people read as documentation, but those that quote the past."""
     folders = [path for name in (*PRODUCT, "tests", "docs") for path in (ROOT / name).rglob("*.md")]
     history = ROOT / "CHANGELOG.md"
-    return sorted(path for path in [*ROOT.glob("*.md"), *folders] if path != history and is_read(path))
+    documents = {path for path in folders if SAMPLE_FOLDERS & {*path.parts} and path.name != "README.md"}
+    return sorted(
+        path for path in [*ROOT.glob("*.md"), *folders] if path not in {history, *documents} and is_read(path)
+    )
 
 
 def bindings(tree: ast.AST) -> Iterator[tuple[int, str]]:

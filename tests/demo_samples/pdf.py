@@ -18,7 +18,7 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageBreak, PageTemplate, Paragraph, Spacer, Table
 
-from workers.demo.generator.source import Block, Source
+from tests.demo_samples.source import Block, Source
 
 MARGIN = 22 * mm
 GAP = 8 * mm
@@ -38,69 +38,69 @@ TILL = ParagraphStyle("till", parent=BODY, fontName="Courier", fontSize=10, lead
 
 
 def write_pdf(source: Source) -> bytes:
-    """The document as PDF. Front matter: letterhead, address, colour, columns, footer, password, date."""
-    facts, buffer = source.facts, io.BytesIO()
+    """Return the document as PDF. Front matter: letterhead, address, colour, columns, footer, password, date."""
+    fields, buffer = source.fields, io.BytesIO()
     document = BaseDocTemplate(
         buffer,
         pagesize=A4,
         title=source.title,
-        author=facts.get("author", facts.get("letterhead", "Larkspindle Pump Works Ltd")),
+        author=fields.get("author", fields.get("letterhead", "Larkspindle Pump Works Ltd")),
         invariant=1,
-        encrypt=_encryption(facts),
+        encrypt=_encryption(fields),
         lang="en-GB",
     )
     document.addPageTemplates(_templates(source))
-    document.build(list(_flow(source.blocks, _width(facts), facts)))
+    document.build(list(_flow(source.blocks, _width(fields), fields)))
     return buffer.getvalue()
 
 
-def _encryption(facts: dict[str, Any]) -> StandardEncryption | None:
-    if "password" not in facts:
+def _encryption(fields: dict[str, Any]) -> StandardEncryption | None:
+    if "password" not in fields:
         return None
-    return StandardEncryption(facts["password"], ownerPassword=f"{facts['password']}-owner", strength=128)
+    return StandardEncryption(fields["password"], ownerPassword=f"{fields['password']}-owner", strength=128)
 
 
-def _width(facts: dict[str, Any]) -> float:
-    columns = facts.get("columns", 1)
+def _width(fields: dict[str, Any]) -> float:
+    columns = fields.get("columns", 1)
     return (A4[0] - 2 * MARGIN - (columns - 1) * GAP) / columns
 
 
 def _templates(source: Source) -> list[PageTemplate]:
-    """The first page has room for the letterhead."""
-    head = 18 * mm if "letterhead" in source.facts else 0
+    """Return the page templates; the first page has room for the letterhead."""
+    head = 18 * mm if "letterhead" in source.fields else 0
     pages = []
     for name, top in (("first", head), ("later", 0)):
-        width, count = _width(source.facts), source.facts.get("columns", 1)
+        width, count = _width(source.fields), source.fields.get("columns", 1)
         height = A4[1] - 2 * MARGIN - top
         frames = [Frame(MARGIN + i * (width + GAP), MARGIN, width, height, 0, 0, 0, 0) for i in range(count)]
-        draw = partial(_furniture, source, head=bool(top))
+        draw = partial(_letterhead, source, head=bool(top))
         pages.append(PageTemplate(name, frames, onPage=draw, autoNextPageTemplate="later"))
     return pages
 
 
-def _furniture(source: Source, canvas: Canvas, document: BaseDocTemplate, head: bool) -> None:
-    """Letterhead and foot of a page."""
-    facts, colour = source.facts, HexColor(source.facts.get("colour", "#1f5673"))
+def _letterhead(source: Source, canvas: Canvas, document: BaseDocTemplate, head: bool) -> None:
+    """Draw the letterhead and the footer of a page."""
+    fields, colour = source.fields, HexColor(source.fields.get("colour", "#1f5673"))
     canvas.saveState()
     if head:
         canvas.setFillColor(colour)
         canvas.setFont("Helvetica-Bold", 17)
-        canvas.drawString(MARGIN, A4[1] - 25 * mm, facts["letterhead"])
+        canvas.drawString(MARGIN, A4[1] - 25 * mm, fields["letterhead"])
         canvas.setFillColor(HexColor("#55606b"))
         canvas.setFont("Helvetica", 8.5)
-        canvas.drawString(MARGIN, A4[1] - 30.5 * mm, facts.get("address", ""))
+        canvas.drawString(MARGIN, A4[1] - 30.5 * mm, fields.get("address", ""))
         canvas.setStrokeColor(colour)
         canvas.setLineWidth(1.4)
         canvas.line(MARGIN, A4[1] - 34 * mm, A4[0] - MARGIN, A4[1] - 34 * mm)
     canvas.setFillColor(HexColor("#55606b"))
     canvas.setFont("Helvetica", 8)
-    canvas.drawString(MARGIN, 12 * mm, facts.get("footer", source.title))
+    canvas.drawString(MARGIN, 12 * mm, fields.get("footer", source.title))
     canvas.drawRightString(A4[0] - MARGIN, 12 * mm, f"Page {document.page}")
     canvas.restoreState()
 
 
-def _flow(blocks: tuple[Block, ...], width: float, facts: dict[str, Any]) -> Iterator[Flowable]:
-    colour = HexColor(facts.get("colour", "#1f5673"))
+def _flow(blocks: tuple[Block, ...], width: float, fields: dict[str, Any]) -> Iterator[Flowable]:
+    colour = HexColor(fields.get("colour", "#1f5673"))
     for block in blocks:
         if block.kind == "page":
             yield PageBreak()
@@ -109,7 +109,7 @@ def _flow(blocks: tuple[Block, ...], width: float, facts: dict[str, Any]) -> Ite
             yield Paragraph(_markup(block.text), ParagraphStyle("h", parent=style, textColor=colour))
         elif block.kind == "item":
             indented = ParagraphStyle("item", parent=BODY, leftIndent=14, bulletIndent=2, spaceAfter=3)
-            yield Paragraph(_markup(block.text), indented, bulletText=block.mark)
+            yield Paragraph(_markup(block.text), indented, bulletText=block.bullet)
         elif block.kind == "table":
             yield _table(block, width, colour)
             yield Spacer(1, 8)
@@ -143,13 +143,13 @@ def _table(block: Block, width: float, colour: HexColor) -> Table:
 
 
 def _column_widths(block: Block, width: float) -> list[float]:
-    """No word is broken, above all no part number; what is left goes to the columns with the longest texts."""
+    """Return widths in which no word is broken; the columns with the longest texts get the rest."""
     columns = list(zip(*block.rows, strict=True))
     least = [max(_text_width(word) for cell in column for word in [*cell.split(), ""]) + 13 for column in columns]
     wishes = [min(width / 2, max(map(_text_width, column)) + 13) for column in columns]
     spare = width - sum(least)
-    asked = sum(wishes) - sum(least) or 1.0
-    return [low + spare * (wish - low) / asked for low, wish in zip(least, wishes, strict=True)]
+    missing = sum(wishes) - sum(least) or 1.0
+    return [low + spare * (wish - low) / missing for low, wish in zip(least, wishes, strict=True)]
 
 
 def _text_width(text: str) -> float:
@@ -157,9 +157,9 @@ def _text_width(text: str) -> float:
 
 
 def write_till_slip(source: Source) -> bytes:
-    """A narrow page as a till prints it, as PDF; to be photographed."""
+    """Return a narrow page as a till prints it, as PDF, to be photographed."""
     buffer = io.BytesIO()
-    size = (80 * mm, source.facts["length_mm"] * mm)
+    size = (80 * mm, source.fields["length_mm"] * mm)
     document = BaseDocTemplate(buffer, pagesize=size, title=source.title, invariant=1)
     frame = Frame(6 * mm, 5 * mm, size[0] - 12 * mm, size[1] - 10 * mm, 0, 0, 0, 0)
     document.addPageTemplates([PageTemplate("slip", [frame])])
@@ -178,7 +178,7 @@ def _till_block(block: Block, centred: ParagraphStyle, width: float) -> Flowable
 
 
 def blank_page() -> bytes:
-    """One page with nothing on it, as a scanner makes of an empty sheet."""
+    """Return an empty page, as a scanner makes of an empty sheet."""
     buffer = io.BytesIO()
     canvas = Canvas(buffer, pagesize=A4, invariant=1)
     canvas.showPage()

@@ -9,25 +9,25 @@ from pathlib import Path
 
 import pypandoc
 
-from workers.demo.generator.source import Source
-from workers.demo.generator.zipped import settle
+from tests.demo_samples.source import Source
+from tests.demo_samples.zipped import with_fixed_times
 
-#: 2026-03-02 09:00:00 UTC, which pandoc writes in place of now. For pandoc alone: reportlab would heed it too.
+#: 2026-03-02 09:00:00 UTC, the time that pandoc writes. Set for pandoc alone: reportlab heeds it, too.
 _EPOCH = "1772442000"
 _READS = "markdown-smart+pipe_tables-yaml_metadata_block"
 
 
 def write(source: Source, kind: str) -> bytes:
-    """``kind``: "odt", "rtf" or "epub"."""
+    """Return the document as ``kind``: "odt", "rtf" or "epub"."""
     command = [pypandoc.get_pandoc_path(), f"--from={_READS}", f"--to={kind}", "--standalone"]
     command += [f"--metadata=title:{source.title}", "--metadata=lang:en-GB"]
     if kind == "epub":
         command += [f"--metadata=identifier:urn:larkspindle:{Path(source.path).stem}", "--metadata=date:2026-03-02"]
-        command += [f"--metadata=author:{source.facts.get('author', 'Larkspindle Pump Works Ltd')}"]
+        command += [f"--metadata=author:{source.fields.get('author', 'Larkspindle Pump Works Ltd')}"]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"sample.{kind}")
         environment = {**os.environ, "SOURCE_DATE_EPOCH": _EPOCH}
         command.append(f"--output={file}")
         subprocess.run(command, input=source.body.encode(), env=environment, check=True, timeout=120)
         content = file.read_bytes()
-    return content if kind == "rtf" else settle(content)
+    return content if kind == "rtf" else with_fixed_times(content)

@@ -14,24 +14,24 @@ from openpyxl.styles import Font, PatternFill
 from pptx import Presentation
 from pptx.util import Pt as SlidePt
 
-from workers.demo.generator.source import Block, Source, plain, runs
-from workers.demo.generator.zipped import settle
+from tests.demo_samples.source import Block, Source, plain, runs
+from tests.demo_samples.zipped import with_fixed_times
 
 _WHEN = datetime.datetime(2026, 3, 2, 9, 0, 0)
 _NUMBER = re.compile(r"^-?\d{1,3}(?:,\d{3})*(?:\.\d+)?$|^-?\d+(?:\.\d+)?$")
 
 
 def write_docx(source: Source) -> bytes:
-    """Headings, lists and tables in Word's own styles; the letterhead in the page's header."""
+    """Return a Word file: headings, lists and tables in Word's own styles, the letterhead in the page's header."""
     document = Document()
-    _set_facts(document.core_properties, source)
+    _set_properties(document.core_properties, source)
     normal = document.styles["Normal"]
     normal.font.name, normal.font.size = "Calibri", Pt(11)
-    if "letterhead" in source.facts:
+    if "letterhead" in source.fields:
         line = document.sections[0].header.paragraphs[0]
-        name = line.add_run(source.facts["letterhead"])
+        name = line.add_run(source.fields["letterhead"])
         name.bold, name.font.size, name.font.color.rgb = True, Pt(13), RGBColor(0x1F, 0x56, 0x73)
-        line.add_run(f"\n{source.facts.get('address', '')}").font.size = Pt(8)
+        line.add_run(f"\n{source.fields.get('address', '')}").font.size = Pt(8)
     for block in source.blocks:
         _add_to_word(document, block)
     return _saved(document)
@@ -50,21 +50,21 @@ def _add_to_word(document: Any, block: Block) -> None:
         document.add_paragraph()
     else:
         styles = {"•": "List Bullet", "": "Normal"}
-        paragraph = document.add_paragraph(style=styles.get(block.mark, "Normal"))
-        text = f"{block.mark} {block.text}" if block.mark not in styles else block.text
+        paragraph = document.add_paragraph(style=styles.get(block.bullet, "Normal"))
+        text = f"{block.bullet} {block.text}" if block.bullet not in styles else block.text
         for piece, bold in runs(text):
             paragraph.add_run(piece).bold = bold or None
 
 
 def write_pptx(source: Source) -> bytes:
-    """The first heading with its paragraph is the title slide; every further heading begins a slide."""
-    show = Presentation()
-    _set_facts(show.core_properties, source)
+    """Return slides: the first heading with its paragraph is the title slide; every further heading begins a slide."""
+    slides = Presentation()
+    _set_properties(slides.core_properties, source)
     body, slide = None, None
     for block in source.blocks:
         if block.kind == "heading":
             first = slide is None
-            slide = show.slides.add_slide(show.slide_layouts[0 if first else 1])
+            slide = slides.slides.add_slide(slides.slide_layouts[0 if first else 1])
             slide.shapes.title.text = plain(block.text)
             body = slide.placeholders[1].text_frame
             body.clear()
@@ -75,11 +75,11 @@ def write_pptx(source: Source) -> bytes:
         else:
             line = body.paragraphs[0] if not body.text else body.add_paragraph()
             line.text = plain(block.text)
-    return _saved(show)
+    return _saved(slides)
 
 
 def _add_slide_table(slide: Any, block: Block) -> None:
-    """In the place of the text, which this slide then has none of."""
+    """Put the table in the place of the slide's text."""
     place = slide.placeholders[1]
     left, top, width = place.left, place.top, place.width
     place.element.getparent().remove(place.element)
@@ -91,12 +91,12 @@ def _add_slide_table(slide: Any, block: Block) -> None:
 
 
 def write_xlsx(source: Source) -> bytes:
-    """Every second-level heading begins a sheet; paragraphs are rows of one cell."""
+    """Return a workbook: every second-level heading begins a sheet; paragraphs are rows of one cell."""
     book = Workbook()
     book.properties.creator, book.properties.title = "Larkspindle Pump Works Ltd", source.title
     book.properties.created = _WHEN
     sheet = book.active
-    sheet.title = source.facts.get("sheet", "Sheet1")
+    sheet.title = source.fields.get("sheet", "Sheet1")
     for block in source.blocks:
         if block.kind == "heading" and block.level == 2:
             sheet = book.create_sheet(block.text)
@@ -126,14 +126,14 @@ def _add_rows(sheet: Any, block: Block) -> None:
     sheet.append([])
 
 
-def _set_facts(properties: Any, source: Source) -> None:
-    properties.author = source.facts.get("author", "Larkspindle Pump Works Ltd")
+def _set_properties(properties: Any, source: Source) -> None:
+    properties.author = source.fields.get("author", "Larkspindle Pump Works Ltd")
     properties.title, properties.comments = source.title, ""
     properties.created = properties.modified = _WHEN
-    properties.last_modified_by, properties.content_hash = properties.author, 1
+    properties.last_modified_by, properties.revision = properties.author, 1
 
 
 def _saved(document: Any) -> bytes:
     buffer = io.BytesIO()
     document.save(buffer)
-    return settle(buffer.getvalue())
+    return with_fixed_times(buffer.getvalue())

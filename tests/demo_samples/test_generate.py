@@ -13,16 +13,17 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
-from workers.demo.generate import DUPLICATES, SAMPLES, TEXTS, generate
-from workers.demo.generator.source import Block, Source, runs
+from tests.demo_samples.generate import DUPLICATES, TEXTS, WRITTEN_ELSEWHERE, generate
+from tests.demo_samples.source import Block, Source, runs
+from workers.demo.samples_manifest import SAMPLES
 
-OWN = {"README.md", "manifest.toml"}
+NOT_SAMPLES = {"README.md", "manifest.toml"}
 ADDRESS = re.compile(r"[\w.+-]+@([\w.-]+\w)|https?://([\w.-]+)")
 
 
 def shipped() -> list[str]:
     files = (path.relative_to(SAMPLES).as_posix() for path in sorted(SAMPLES.rglob("*")) if path.is_file())
-    return [path for path in files if path not in OWN]
+    return [path for path in files if path not in NOT_SAMPLES | WRITTEN_ELSEWHERE]
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +102,13 @@ def test_every_address_is_reserved_for_examples():
 
 
 def test_blocks_of_a_text():
-    body = "# Head\n\nOne\\\ntwo **bold**\n\n- item\n  goes on\n2. second\n\n| a | b |\n|---|---|\n| 1 |  |\n\n+++page+++\n"
+    body = "# Head\n\nOne\\\ntwo **bold**\n\n- item\n  goes on\n2. second\n\n"
+    body += "| a | b |\n|---|---|\n| 1 |  |\n\n+++page+++\n"
     assert Source("x.pdf", {}, body).blocks == (
         Block("heading", "Head", 1),
         Block("paragraph", "One\ntwo **bold**"),
-        Block("item", "item goes on", mark="•"),
-        Block("item", "second", mark="2."),
+        Block("item", "item goes on", bullet="•"),
+        Block("item", "second", bullet="2."),
         Block("table", rows=(("a", "b"), ("1", ""))),
         Block("page"),
     )

@@ -15,7 +15,7 @@ _DATE = time.struct_time((2026, 3, 2, 9, 0, 0, 0, 61, 0))
 
 
 def scan(pdf: bytes, title: str) -> bytes:
-    """The pages as pictures in a PDF without any text."""
+    """Return the pages as pictures in a PDF without any text."""
     pages = [_sheet(page, number, title) for number, page in enumerate(_render(pdf, DPI))]
     buffer = io.BytesIO()
     pages[0].save(
@@ -26,7 +26,7 @@ def scan(pdf: bytes, title: str) -> bytes:
 
 
 def photograph(pdf: bytes, title: str) -> bytes:
-    """The first page lying on a table, as PNG in sixteen greys: uneven light, a little turned and soft."""
+    """Return the first page as it lies on a table, as PNG in sixteen greys: uneven light, a little turned and soft."""
     slip = _render(pdf, DPI)[0]
     noise = np.random.default_rng(sum(title.encode()))
     width, height = slip.width + 160, slip.height + 160
@@ -52,7 +52,7 @@ def _render(pdf: bytes, dpi: int) -> list[Image.Image]:
 
 
 def _sheet(page: Image.Image, number: int, title: str) -> Image.Image:
-    """Fed into the scanner by hand: turned by up to half a degree, with dust."""
+    """Return the page as fed into the scanner by hand: turned by up to half a degree, with dust."""
     chance = random.Random(f"{title}/{number}")
     angle = chance.choice((-1, 1)) * chance.uniform(0.25, 0.55)
     turned = page.rotate(angle, resample=Image.Resampling.BICUBIC, fillcolor=255)

@@ -1,1 +1,0 @@
-"""Makes the sample documents from their texts. Needs the test dependencies; nothing that serves imports it."""
