@@ -1,4 +1,4 @@
-"""All benchmarks, or those named: `python -m tests.benchmarks all` or `... throughput search_latency`."""
+"""Run all benchmarks or the named ones: `python -m tests.benchmarks all`, `... throughput search_latency`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ NOT_BENCHMARKS = {
 
 
 def main(names: list[str]) -> int:
-    known = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in NOT_BENCHMARKS)
-    chosen = known if names in ([], ["all"]) else names
-    if unknown := set(chosen) - set(known):
-        print(f"no benchmark named {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    available = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in NOT_BENCHMARKS)
+    chosen = available if names in ([], ["all"]) else names
+    if unknown := set(chosen) - set(available):
+        print(f"no benchmark named {', '.join(sorted(unknown))}; there are: {', '.join(available)}")
         return 2
     return max(
         subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=False).returncode for name in chosen

@@ -1,8 +1,8 @@
-"""When to say "not found": `MAILROOM_DATA=... python -m tests.benchmarks.ask_calibration`.
+"""Calibrate when an answer is "not found": `MAILROOM_DATA=... python -m tests.benchmarks.ask_calibration`.
 
-SQuAD 1.1 dev paragraphs and PolicyQA policies become one collection, of which some articles are left out. Questions about
-what is in it can be answered, questions about what was left out cannot. A logistic regression over the reader's three
-features is fitted on one half of the questions and measured on the other; its weights stand in pipeline/read.py.
+SQuAD 1.1 dev paragraphs and PolicyQA policies become one collection without some of the articles. Questions about its
+paragraphs can be answered, questions about the others cannot. A logistic regression over the reader's three features is
+fitted on one half of the questions and measured on the other; its weights are in pipeline/read.py.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ QUESTIONS, IN_COLLECTION, SEED = 500, 14, 5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A question with its answers; none when its article was left out."""
+class AnsweredQuestion:
+    """A question with its answers; none if its article is not in the collection."""
 
-    question: str
+    text: str
     answers: tuple[str, ...]
 
 
 def main() -> None:
     rng = random.Random(SEED)
-    inside, asked = collection(public_data() / "qa", rng)
+    inside, questions = collection(public_data() / "qa", rng)
     with tempfile.TemporaryDirectory() as scratch:
         mailroom = Mailroom(load_settings({"data.path": scratch}, environ={}).settings)
         fill(mailroom, inside)
-        features, right, answerable = measure(mailroom, asked)
-    half = len(asked) // 2
+        features, right, answerable = measure(mailroom, questions)
+    half = len(questions) // 2
     intercept, weights = fit(features[:half], right[:half])
     print("fitted:", round(intercept, 2), np.round(weights, 2))
-    stands = confidence(features[half:], INTERCEPT, np.array(WEIGHTS)) >= FLOOR
-    here, gold = answerable[half:], right[half:]
+    answered = confidence(features[half:], INTERCEPT, np.array(WEIGHTS)) >= FLOOR
+    possible, correct = answerable[half:], right[half:]
     figures = {
-        "questions": len(asked) - half,
-        "answered_share_of_answerable": ratio(stands & here, here),
-        "quote_holds_the_answer_when_answered": ratio(stands & gold & here, stands & here),
-        "refused_share_of_unanswerable": ratio(~stands & ~here, ~here),
+        "questions": len(questions) - half,
+        "answered_share_of_answerable": ratio(answered & possible, possible),
+        "quote_holds_the_answer_when_answered": ratio(answered & correct & possible, answered & possible),
+        "refused_share_of_unanswerable": ratio(~answered & ~possible, ~possible),
         "fitted_intercept": round(intercept, 2),
         "fitted_weights": [round(float(w), 2) for w in weights],
     }
@@ -61,62 +61,67 @@ def main() -> None:
     record("ask_calibration", command, figures, SEED, "SQuAD 1.1 dev and PolicyQA, half of the articles left out")
 
 
-def collection(folder: Path, rng: random.Random) -> tuple[list[tuple[str, str]], list[Asked]]:
-    """(title, paragraph) pairs that are in, and questions about what is in and what is out, half and half."""
+def collection(folder: Path, rng: random.Random) -> tuple[list[tuple[str, str]], list[AnsweredQuestion]]:
+    """Return the (title, paragraph) pairs of the collection, and questions of which half can be answered from it."""
     with lzma.open(folder / "squad-dev-v1.1.json.xz", "rt", encoding="utf-8") as file:
         articles = json.load(file)["data"]
     articles += json.loads((folder / "policyqa-dev.json").read_text())["data"]
     rng.shuffle(articles)
     inside: list[tuple[str, str]] = []
-    can: list[Asked] = []
-    cannot: list[Asked] = []
+    answerable: list[AnsweredQuestion] = []
+    unanswerable: list[AnsweredQuestion] = []
     for number, article in enumerate(articles):
         for paragraph in article["paragraphs"]:
             questions = [
-                Asked(q["question"], tuple(a["text"] for a in q["answers"])) for q in paragraph["qas"] if q["answers"]
+                AnsweredQuestion(q["question"], tuple(a["text"] for a in q["answers"]))
+                for q in paragraph["qas"]
+                if q["answers"]
             ]
             if number < IN_COLLECTION:
                 inside.append((article.get("title", ""), paragraph["context"]))
-                can += questions
+                answerable += questions
             else:
-                cannot += [Asked(q.question, ()) for q in questions]
-    asked = rng.sample(can, QUESTIONS // 2) + rng.sample(cannot, QUESTIONS // 2)
-    rng.shuffle(asked)
-    return inside, asked
+                unanswerable += [AnsweredQuestion(q.text, ()) for q in questions]
+    chosen = rng.sample(answerable, QUESTIONS // 2) + rng.sample(unanswerable, QUESTIONS // 2)
+    rng.shuffle(chosen)
+    return inside, chosen
 
 
 def fill(mailroom: Mailroom, paragraphs: list[tuple[str, str]]) -> None:
-    """Each paragraph a document of one passage, embedded and published."""
+    """Store each paragraph as a document of one chunk, embed and publish it."""
     for number, (title, text) in enumerate(tqdm(paragraphs, desc="fill", unit="doc")):
         arrival = Arrival("bench", f"{title} {number}.txt", time.time())
         document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, arrival)
         job = mailroom.catalogue.jobs.claim(QueueName.INGEST, "bench", 60)[0]
         chunks = (Chunk(0, text, 0, len(text)),)
-        kept = mailroom.catalogue.jobs.commit(
+        job = mailroom.catalogue.jobs.commit(
             job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), keep=True, seconds=60
         )
         vectors = mailroom.embedder.embed([text])
         outcome = Outcome("embed", vectors=vectors, embedder=mailroom.embedder.digest, state=State.INDEXED)
-        mailroom.catalogue.jobs.commit(kept, outcome)
+        mailroom.catalogue.jobs.commit(job, outcome)
         mailroom.writer.add(document.number, chunks, vectors, title, document.name)
     mailroom.writer.publish()
     mailroom.writer.close()
 
 
-def measure(mailroom: Mailroom, asked: list[Asked]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features of the best sentence, whether it holds the answer, whether there is one."""
+def measure(mailroom: Mailroom, questions: list[AnsweredQuestion]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return per question the features of its best sentence, whether this holds the answer, and whether there is one.
+
+    The shapes are (questions, 3), (questions,) and (questions,).
+    """
     features, right = [], []
-    for each in tqdm(asked, desc="ask", unit="question"):
-        plain = each.question.replace('"', " ").replace("-", " ")
+    for question in tqdm(questions, desc="ask", unit="question"):
+        plain = question.text.replace('"', " ").replace("-", " ")
         passages = mailroom.search.search(ADMINISTRATOR, SearchRequest(plain, 12)).passages
-        best = rank(each.question, passages, mailroom.embedder)[0]
+        best = rank(question.text, passages, mailroom.embedder)[0]
         features.append((best.score, best.overlap, best.cosine))
-        right.append(any(answer.lower() in best.text.lower() for answer in each.answers))
-    return np.array(features), np.array(right), np.array([bool(each.answers) for each in asked])
+        right.append(any(answer.lower() in best.text.lower() for answer in question.answers))
+    return np.array(features), np.array(right), np.array([bool(question.answers) for question in questions])
 
 
 def fit(features: np.ndarray, right: np.ndarray, rounds: int = 20_000, rate: float = 0.5) -> tuple[float, np.ndarray]:
-    """Logistic regression by gradient descent, with a little shrinkage."""
+    """Fit a logistic regression by gradient descent, with a little shrinkage; return intercept and weights."""
     x = np.hstack([np.ones((len(features), 1)), features])
     weights = np.zeros(x.shape[1])
     for _ in range(rounds):

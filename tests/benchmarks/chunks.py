@@ -1,7 +1,7 @@
-"""Chunks in any number, made in code: clustered vectors and texts of a Zipf vocabulary, the same for the same seed.
+"""Any number of generated chunks: clustered vectors and texts of a Zipf vocabulary, the same for the same seed.
 
-The vectors are `indexes.vectors.advise.Topics`, about 2,000 chunks a topic.
-Ten chunks are a document. Documents carry one of four labels, by which a filter keeps 50 %, 5 % or 0.1 % of them.
+The vectors are `indexes.vectors.advise.Topics`, about 2,000 chunks per topic. Ten chunks are a document. Documents have
+at most one of three labels, by which a filter keeps 50 %, 5 % or 0.1 % of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHARES = {"half": 0.5, "twentieth": 0.05, "thousandth": 0.001}
 
 
 class Chunks:
-    """``count`` chunks. Everything comes block by block, so that any number fits into any memory."""
+    """Generates ``count`` chunks block by block, so that any number fits into any memory."""
 
     def __init__(self, count: int, seed: int = 11) -> None:
         self.count, self.seed = count, seed
@@ -31,26 +31,26 @@ class Chunks:
         return range(-(-self.count // BLOCK))
 
     def vectors(self, block: int) -> np.ndarray:
-        """float32, L2-normalised, of the chunks from ``block * BLOCK`` on."""
+        """Return the vectors of a block's chunks: float32, L2-normalised, (chunks, DIMENSION)."""
         return self._topics.near(np.random.default_rng((self.seed, 1, block)), self._size(block))
 
     def texts(self, block: int) -> list[str]:
         return self._texts(np.random.default_rng((self.seed, 2, block)), self._size(block), WORDS)
 
     def document(self, number: int) -> tuple[list[str], np.ndarray]:
-        """Texts and vectors of a document beyond the ``count``, which no block holds."""
+        """Return texts and vectors of a document with a number beyond those of the blocks."""
         rng = np.random.default_rng((self.seed, 5, number))
         texts = [f"soak{number} {text}" for text in self._texts(rng, PER_DOCUMENT, WORDS)]
         return texts, self._topics.near(rng, PER_DOCUMENT)
 
     def queries(self, count: int) -> tuple[np.ndarray, list[str]]:
-        """Vectors that are no chunk's, and four words each; the 50 most frequent, as function words, are not asked for."""
+        """Return query vectors, which are no chunk's, and texts of four words without the 50 most frequent."""
         rng = np.random.default_rng((self.seed, 3))
         return self._topics.near(rng, count), self._texts(rng, count, 4, rarer_than=50)
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Of each document; "" where it has none of `SHARES`."""
+        """The label of each document; "" for one without a label."""
         order = np.random.default_rng((self.seed, 4)).permutation(self.documents)
         labels = np.full(self.documents, "", dtype="U10")
         at = 0
@@ -62,7 +62,7 @@ class Chunks:
 
     @property
     def documents(self) -> int:
-        """Numbered from 1: chunk i belongs to document i // PER_DOCUMENT + 1."""
+        """The number of documents, which count from 1: chunk i belongs to document i // PER_DOCUMENT + 1."""
         return self.count // PER_DOCUMENT
 
     def _size(self, block: int) -> int:
@@ -76,6 +76,6 @@ class Chunks:
 
 @cache
 def _word(place: int) -> str:
-    """Three syllables for each place in the vocabulary: of letters alone, since a word with figures is a code."""
+    """Return three syllables for each place in the vocabulary, without digits: a word with digits counts as a code."""
     syllables = (place // 10_000, place // 100 % 100, place % 100)
-    return "".join("bcdfghjklmnpqrstvwxz"[each % 20] + "aeiou"[each // 20] for each in syllables)
+    return "".join("bcdfghjklmnpqrstvwxz"[number % 20] + "aeiou"[number // 20] for number in syllables)

@@ -1,11 +1,11 @@
-"""The fine-tuned small Mistral beside a bag of words and MiniLM with a linear layer, on the same splits.
+"""Compare the fine-tuned small Mistral with a bag of words and with MiniLM under a linear layer, on the same splits.
 
     MAILROOM_DATA=... python -m tests.benchmarks.classification --base DIR [--sets banking77 ...] [--resume]
 
-Needs the extra "train". Sets: banking77 and clinc150 (official splits; of the training texts a tenth calibrates), doctype_random
-(80/20 by hash), doctype_heldout (the sources of test are in no training text), and, when asked for, few-shot draws of 8, 16 and 32
-texts a class of banking77 and clinc150. One recipe with the same settings for all sets of a kind (short texts, documents). Test
-texts take no part in training, calibration or the choice of settings.
+Needs the extra "train". Sets: banking77 and clinc150 (official splits; a tenth of the training texts calibrates),
+doctype_random (80/20 by hash), doctype_heldout (no source is in both train and test), and, if named, few-shot draws of
+8, 16 and 32 texts per class of banking77 and clinc150. One recipe, with the same settings for all sets of a kind (short
+texts, documents). Test texts take no part in training, calibration or the choice of settings.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ HELD_OUT = frozenset(
 )
 SHORT = Hyperparameters(rate=4e-4, epochs=10, crop=64, max_length=64, batch=48)
 PAGES = Hyperparameters(rate=3e-4, epochs=3, crop=112, batch=32, patience=2)
-#: With so few texts the base is kept as it is, under a fitted head and beside the words: docs/decisions/0055.
+#: With so few texts only the head and the bag-of-words branch are fitted: docs/decisions/0055-heads-for-few-texts.md.
 FEW = Hyperparameters(epochs=0, crop=64, max_length=64)
 CALIBRATION = 0.1
 
 
 def part_of(text: str) -> float:
-    """A number in [0, 1) that the text alone decides."""
+    """Return a number in [0, 1) that depends on the text alone."""
     return int.from_bytes(hashlib.sha256(text.lower().strip().encode()).digest()[:4], "big") / 2**32
 
 
 def banking77(data: Path) -> Iterator[LabelledExample]:
-    """10,003 questions to a bank to train on, 3,080 to test, 77 intents."""
+    """Yield questions to a bank: 10,003 to train on, 3,080 to test, 77 intents."""
     for side in ("train", "test"):
         with (data / "classification" / "banking77" / f"{side}.csv").open(encoding="utf-8", newline="") as rows:
             for row in csv.DictReader(rows):
@@ -63,14 +63,14 @@ def banking77(data: Path) -> Iterator[LabelledExample]:
 
 
 def clinc150(data: Path) -> Iterator[LabelledExample]:
-    """15,000 queries to train on, 4,500 to test, 150 intents; what is out of scope is not trained on at all."""
+    """Yield queries of 150 intents: 15,000 to train on, 4,500 to test; out-of-scope queries are not trained on."""
     content = json.loads((data / "classification" / "clinc150" / "data_full.json").read_text(encoding="utf-8"))
     for part, side in (("train", "train"), ("val", "calibration"), ("test", "test")):
         yield from (LabelledExample(text, (label,), split=side) for text, label in content[part])
 
 
 def documents(data: Path, held_out: bool) -> Iterator[LabelledExample]:
-    """10,167 documents of 23 types, split by hash or by source."""
+    """Yield 10,167 documents of 23 types, split by hash or by source."""
     with lzma.open(data / "classification" / "doctype_mix.jsonl.xz", "rt", encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             tested = row["source"] in HELD_OUT if held_out else part_of(row["text"]) < 0.2
@@ -79,7 +79,7 @@ def documents(data: Path, held_out: bool) -> Iterator[LabelledExample]:
 
 
 def few(examples: Iterable[LabelledExample], shots: int, seed: int) -> Iterator[LabelledExample]:
-    """``shots`` examples of a class to learn from, a quarter of them to calibrate; the whole test split."""
+    """Yield ``shots`` examples of each class, a quarter of them for calibration, and the whole test split."""
     groups: dict[str, list[LabelledExample]] = defaultdict(list)
     for example in examples:
         if example.split == "test":
@@ -109,21 +109,24 @@ for _name, _read in (("banking77", banking77), ("clinc150", clinc150)):
 
 
 def outside(data: Path, classifier: OnnxClassifier, inside: list[str]) -> dict[str, float]:
-    """CLINC150's out-of-scope queries: how well the probability tells them from those in scope, and the share that is not sure."""
+    """Measure how well the probability separates CLINC150's out-of-scope queries from those in scope.
+
+    Returns the area under the ROC curve, and the shares below the threshold (out of scope) and above it (in scope).
+    """
     content = json.loads((data / "classification" / "clinc150" / "data_full.json").read_text(encoding="utf-8"))
-    strange = [text for text, _ in content["oos_test"]]
-    own, foreign = classifier.probabilities(inside).max(1), classifier.probabilities(strange).max(1)
-    refused = [not prediction.confident for prediction in classifier.classify(strange)]
-    kept = [prediction.confident for prediction in classifier.classify(inside)]
+    out_of_scope = [text for text, _ in content["oos_test"]]
+    own, foreign = classifier.probabilities(inside).max(1), classifier.probabilities(out_of_scope).max(1)
+    below = [not prediction.confident for prediction in classifier.classify(out_of_scope)]
+    above = [prediction.confident for prediction in classifier.classify(inside)]
     return {
         "oos_auroc": round(roc_auc_score([1] * len(own) + [0] * len(foreign), [*own, *foreign]), 4),
-        "oos_recall": round(sum(refused) / len(refused), 4),
-        "in_scope_sure": round(sum(kept) / len(kept), 4),
+        "oos_recall": round(sum(below) / len(below), 4),
+        "in_scope_sure": round(sum(above) / len(above), 4),
     }
 
 
 def run(name: str, options: argparse.Namespace) -> TrainedVersion:
-    """Train and measure one set."""
+    """Train on one set and measure the version."""
     read, settings = SETS[name]
     data = dataset(read(options.data), settings.seed)
     work = options.work / name
@@ -147,7 +150,7 @@ def run(name: str, options: argparse.Namespace) -> TrainedVersion:
 
 
 def entry(version: TrainedVersion) -> dict[str, Any]:
-    """What the result file holds of one set."""
+    """Return the entry of one set in the result file."""
     report = version.report
     out = {"small_mistral": report["metrics"]["accuracy"]}
     out |= {name: values["accuracy"] for name, values in report["baselines"].items()}
@@ -183,7 +186,7 @@ def main() -> None:
 
 
 def save(name: str, values: dict[str, Any]) -> None:
-    """Put one set's figures beside the others, which keep the run that they came from."""
+    """Record the figures of one set; those of the others keep their own run."""
     entry = values | {"date": datetime.datetime.now(datetime.UTC).date().isoformat()}
     command = "python -m tests.benchmarks.classification"
     data = "banking77, clinc150, doctype_mix"

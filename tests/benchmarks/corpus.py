@@ -1,4 +1,4 @@
-"""500 mixed documents of one to five pages, made in code: the same work for every end-to-end figure."""
+"""500 generated documents of one to five pages in six formats: the same work for every end-to-end figure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer
 SUBJECTS = ("pump station", "office lease", "travel expenses", "data protection", "spare parts", "training plan",
             "delivery schedule", "quality audit", "site visit", "annual budget")  # fmt: skip
 VERBS = ("reviews", "confirms", "changes", "sets out", "replaces", "extends", "records", "proposes")
-OBJECTS = ("the terms agreed in March", "the amounts due by the end of the quarter", "the duties of both parties",
-           "the steps that follow an incident", "the parts listed in the annex", "the dates of the next meetings")  # fmt: skip
+OBJECTS = (
+    "the terms agreed in March",
+    "the amounts due by the end of the quarter",
+    "the duties of both parties",
+    "the steps that follow an incident",
+    "the parts listed in the annex",
+    "the dates of the next meetings",
+)
 WORDS_PER_PAGE = 350
 
 
 def sentences(rng: random.Random, words: int) -> list[str]:
-    """About ``words`` words in sentences of ordinary length."""
-    made: list[str] = []
+    """Return sentences of ordinary length with about ``words`` words in all."""
+    lines: list[str] = []
     count = 0
     while count < words:
         text = (
@@ -30,13 +36,13 @@ def sentences(rng: random.Random, words: int) -> list[str]:
             f"under reference {rng.choice('ABCDEFG')}{rng.randint(1000, 9999)}, for {rng.randint(2, 900)} units "
             f"at {rng.randint(10, 99999) / 100:.2f} each."
         )
-        made.append(text)
+        lines.append(text)
         count += len(text.split())
-    return made
+    return lines
 
 
 def paragraphs(rng: random.Random, pages: int) -> list[str]:
-    """Paragraphs of six sentences that fill about ``pages`` pages."""
+    """Return paragraphs of six sentences that fill about ``pages`` pages."""
     lines = sentences(rng, pages * WORDS_PER_PAGE)
     return [" ".join(lines[i : i + 6]) for i in range(0, len(lines), 6)]
 
@@ -79,7 +85,7 @@ WRITERS: dict[str, Callable[[Path, str, list[str]], None]] = {
 
 
 def write_corpus(folder: Path, count: int = 500, seed: int = 7) -> list[Path]:
-    """``count`` files: 40 % PDF, 20 % DOCX, 10 % each of the rest, one to five pages each; deterministic by ``seed``."""
+    """Write ``count`` files of 1 to 5 pages and return their paths: 40 % PDF, 20 % DOCX, 10 % of each other format."""
     rng = random.Random(seed)
     endings = ("pdf",) * 4 + ("docx",) * 2 + ("eml", "html", "md", "txt")
     folder.mkdir(parents=True, exist_ok=True)

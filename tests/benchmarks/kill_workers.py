@@ -1,10 +1,10 @@
-"""Random SIGKILLs of worker processes during an ingest: how many documents are lost, how many handled twice.
+"""Kill random worker processes during an ingest and count the documents that are lost or processed twice.
 
     python -m tests.benchmarks.kill_workers [--documents 200] [--kills 60] [--seed 11]
 
-A kill hits a Celery child, a whole Celery worker, or the index writer, at a random moment; the documents arrive over the
-whole campaign, so that there is always work under way. Then every document must have ended once, and the index
-must hold exactly the documents of the catalogue.
+A SIGKILL hits a Celery child, a whole Celery worker or the index writer at a random moment. Documents arrive during
+the whole campaign, so that there is always work to interrupt. In the end every document must have ended exactly once,
+and the index must hold exactly the documents of the catalogue.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from tests.benchmarks.corpus import write_corpus
 from tests.benchmarks.record import record
 from tests.scenarios.running import Running, wait_for
 
-#: What is hit, and how often in ten.
+#: The targets, each as often as it is hit in ten kills.
 TARGETS = ("child",) * 7 + ("worker",) * 2 + ("writer",)
-#: Seconds at most between the end of some document and the next kill; a document takes about one.
+#: Seconds at most between the end of a document and the next kill; a document takes about one.
 LONGEST_PAUSE = 1.5
 
 
@@ -37,19 +37,19 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=200)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=11)
-    given = parser.parse_args()
-    rng = random.Random(given.seed)
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
-        files = write_corpus(Path(folder) / "corpus", given.documents, given.seed)
+        files = write_corpus(Path(folder) / "corpus", options.documents, options.seed)
         with Running(Path(folder) / "data", workers__lease_seconds="3", workers__max_attempts="20") as mailroom:
-            figures = campaign(mailroom, files, given.kills, rng)
-    command = f"python -m tests.benchmarks.kill_workers --documents {given.documents} --kills {given.kills}"
-    data = f"{given.documents} mixed documents of one to five pages, made in code; lease 3 s, attempts not limited to 3 but 20"
-    print(record("kill_workers", command, figures, seed=given.seed, data=data).read_text())
+            figures = campaign(mailroom, files, options.kills, rng)
+    command = f"python -m tests.benchmarks.kill_workers --documents {options.documents} --kills {options.kills}"
+    data = f"{options.documents} generated documents of one to five pages; lease 3 s, at most 20 attempts instead of 3"
+    print(record("kill_workers", command, figures, seed=options.seed, data=data).read_text())
 
 
 def campaign(mailroom: Running, files: list[Path], kills: int, rng: random.Random) -> dict[str, object]:
-    """Drop the files in over the whole campaign, kill, wait, count."""
+    """Drop the files in during the whole campaign, kill processes, wait for the end, and return the counts."""
     started = time.monotonic()
     hits: Counter[str] = Counter()
     names = {path.name for path in files}
@@ -66,13 +66,13 @@ def campaign(mailroom: Running, files: list[Path], kills: int, rng: random.Rando
 
 
 def _await_progress(mailroom: Running) -> None:
-    """Until one more document has ended than at the last kill: a machine slower than its killer would only prove that."""
+    """Wait until another document has ended: on a slow machine the kills would otherwise stop all progress."""
     before = _ended(mailroom)
     wait_for(lambda: _ended(mailroom) > before, 120, "progress after a kill", mailroom)
 
 
 def _kill(mailroom: Running, rng: random.Random) -> str:
-    """SIGKILL one process; waits for one where there is none just now."""
+    """Kill one process, waiting for one to appear if need be; return the kind of target."""
     target = rng.choice(TARGETS)
     while True:
         with contextlib.suppress(LookupError, IndexError, psutil.Error):
@@ -113,7 +113,7 @@ def _count(mailroom: Running, names: set[str], seconds: float) -> dict[str, obje
 
 
 def _events(mailroom: Running, document_id: str, event: str) -> int:
-    return sum(each.event == event for each in mailroom.catalogue.documents.history(document_id)[1])
+    return sum(entry.event == event for entry in mailroom.catalogue.documents.history(document_id)[1])
 
 
 if __name__ == "__main__":

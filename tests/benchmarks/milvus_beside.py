@@ -1,6 +1,6 @@
-"""milvus-lite beside FAISS and Tantivy over the same chunks: `python -m tests.benchmarks.milvus_beside [COUNT]`.
+"""Compare milvus-lite with FAISS and Tantivy over the same chunks: `python -m tests.benchmarks.milvus_beside [COUNT]`.
 
-milvus-lite is what the tests run against; a server of one's own is named by `--url` and its figures say nothing of this one's.
+The tests run against milvus-lite. `--url` names another server, whose figures cannot be compared with these.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipeline.questions import Caller, Filters, SearchRequest
 from tests.benchmarks.chunks import BLOCK, DIMENSION, PER_DOCUMENT, Chunks
 from tests.benchmarks.record import record
 from tests.benchmarks.scale_fill import EMBEDDER, Exact, catalogue_of, fill
-from tests.benchmarks.search_scale import Given
+from tests.benchmarks.search_scale import FixedEmbedder
 from tests.support.milvus import MilvusServer
 
 QUERIES, SEED, PUBLISHED, LATE = 12, 11, 250, 2
@@ -40,40 +40,46 @@ Index = IndexReader | MilvusReader
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("count", nargs="?", type=int, default=10_000)
-    parser.add_argument("--url", help="of a Milvus that is there already")
-    given = parser.parse_args()
-    lite = None if given.url else MilvusServer()
+    parser.add_argument("--url", help="of a running Milvus server")
+    options = parser.parse_args()
+    lite = None if options.url else MilvusServer()
     try:
-        figures = compared(Chunks(given.count, SEED), Server(given.url or lite.url()))
+        figures = compared(Chunks(options.count, SEED), Server(options.url or lite.url()))
     finally:
         if lite:
             lite.stop()
     print(json.dumps(figures, indent=1))
-    command, data = f"python -m tests.benchmarks.milvus_beside {given.count}", "passages of 24 words made in code"
+    command, data = f"python -m tests.benchmarks.milvus_beside {options.count}", "generated passages of 24 words"
     record("milvus_beside", command, figures, SEED, data)
 
 
-def compared(made: Chunks, server: Server) -> dict[str, Any]:
+def compared(chunks: Chunks, server: Server) -> dict[str, Any]:
+    """Fill both kinds of index, measure them, and return the figures with the ratios of the medians."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        masks = {"all": None, "twentieth": made.labels == "twentieth"}
-        exact = Exact(folder / "exact.npz", made.queries(QUERIES)[0], 10, masks)
-        figures = {"passages": made.count, "queries": QUERIES, "folder_build_s": fill(folder, made, exact)["build_s"]}
+        masks = {"all": None, "twentieth": chunks.labels == "twentieth"}
+        exact = Exact(folder / "exact.npz", chunks.queries(QUERIES)[0], 10, masks)
+        figures = {
+            "passages": chunks.count,
+            "queries": QUERIES,
+            "folder_build_s": fill(folder, chunks, exact)["build_s"],
+        }
         started = time.perf_counter()
-        fill_milvus(server, folder / "milvus", made)
+        fill_milvus(server, folder / "milvus", chunks)
         figures["milvus_build_s"] = round(time.perf_counter() - started, 1)
-        folders = measured(folder, made, exact, IndexReader(folder / "index"))
-        there = measured(folder, made, exact, MilvusReader(server, "serving"))
+        folders = measured(folder, chunks, exact, IndexReader(folder / "index"))
+        there = measured(folder, chunks, exact, MilvusReader(server, "serving"))
     figures |= {f"folder_{name}": value for name, value in folders.items()}
     figures |= {f"milvus_{name}": value for name, value in there.items()}
     medians = [name for name in folders if name.endswith("p50_ms") and there[name] is not None]
     return figures | {f"ratio_{name[:-3]}": round(there[name] / folders[name], 1) for name in medians}
 
 
-def fill_milvus(server: Server, root: Path, made: Chunks) -> None:
+def fill_milvus(server: Server, root: Path, chunks: Chunks) -> None:
+    """Add all chunks by the Milvus writer, publishing every `PUBLISHED` documents."""
     writer = MilvusWriter(server, root, "serving", EMBEDDER, DIMENSION)
-    for block in made.blocks:
-        texts, rows = made.texts(block), made.vectors(block)
+    for block in chunks.blocks:
+        texts, rows = chunks.texts(block), chunks.vectors(block)
         for place in tqdm(range(len(texts) // PER_DOCUMENT), desc="fill Milvus", unit="doc"):
             number, at = block * BLOCK // PER_DOCUMENT + 1 + place, place * PER_DOCUMENT
             passages = [Chunk(n, text, 0, len(text)) for n, text in enumerate(texts[at : at + PER_DOCUMENT])]
@@ -84,26 +90,26 @@ def fill_milvus(server: Server, root: Path, made: Chunks) -> None:
     writer.close()
 
 
-def measured(folder: Path, made: Chunks, exact: Exact, reader: Index) -> dict[str, Any]:
-    """Recall of the vectors against comparing all, and medians by way of searching; None where no call ended in time."""
-    rows, texts = made.queries(QUERIES)
+def measured(folder: Path, chunks: Chunks, exact: Exact, reader: Index) -> dict[str, Any]:
+    """Return the recall of vector search and the median times by way of searching, None where calls ended too late."""
+    rows, texts = chunks.queries(QUERIES)
     catalogue = catalogue_of(folder)
-    finder = Finder(catalogue.documents, catalogue.chunks, reader, Given(texts, rows))
+    finder = Finder(catalogue.documents, catalogue.chunks, reader, FixedEmbedder(texts, rows))
     figures: dict[str, Any] = {}
     for name, filters in FILTERS.items():
         vectors, allowed = reader.snapshot().vectors, catalogue.documents.visible(ANYONE, filters)
-        found = [vectors.search(row, 10, allowed) for row in rows]
-        got = [{(h.document_number - 1) * PER_DOCUMENT + h.ordinal for h in each} for each in found]
+        results = [vectors.search(row, 10, allowed) for row in rows]
+        numbers = [{(h.document_number - 1) * PER_DOCUMENT + h.ordinal for h in hits} for hits in results]
         best = exact.best[name]
-        shared = sum(len(set(a.tolist()) & b) for a, b in zip(best, got, strict=True))
+        shared = sum(len(set(a.tolist()) & b) for a, b in zip(best, numbers, strict=True))
         figures[f"{name}_recall_at_10"] = round(shared / best.size, 4)
         near = [lambda r=r, v=vectors, a=allowed: v.search(r, 10, a) for r in rows]
         figures[f"{name}_vectors_p50_ms"], _ = median(near)
         for mode in ("lexical", "hybrid"):
-            asked = [
+            searches = [
                 lambda t=t, f=filters, m=mode: finder.search(ANYONE, SearchRequest(t, mode=m, filters=f)) for t in texts
             ]
-            figures[f"{name}_{mode}_p50_ms"], late = median(asked)
+            figures[f"{name}_{mode}_p50_ms"], late = median(searches)
             figures |= {f"{name}_{mode}_late": late} if late else {}
     facets = [lambda t=t: finder.facets(ANYONE, SearchRequest(t, mode="lexical"), ["type"]) for t in texts]
     figures["facets_p50_ms"], late = median(facets)
@@ -112,8 +118,10 @@ def measured(folder: Path, made: Chunks, exact: Exact, reader: Index) -> dict[st
 
 
 def median(calls: Sequence[Callable[[], Any]]) -> tuple[float | None, int]:
-    """Milliseconds of those that ended, the first not counted, and how many did not end in the time that a call has: after
-    `LATE` of these no more are asked, and there is no median."""
+    """Return the median in milliseconds, the first call not counted, and the number of calls that timed out.
+
+    After `LATE` timeouts no more calls follow, and there is no median.
+    """
     times, late = [], 0
     for place, call in enumerate(calls):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Every real file of the public data through the sandboxed parser: how many end as they should, how fast, in how much memory.
+"""Parse every real file of the public data in the sandbox; measure how many succeed, how fast, in how much memory.
 
 MAILROOM_DATA=... python -m tests.benchmarks.parse_files [--limit N] [--show CODE]
 """
@@ -18,22 +18,22 @@ from pipeline.errors import MailroomError, Rejected
 from pipeline.parse import ParseLimits, SandboxedParser
 from tests.benchmarks.record import public_data, record
 
-#: folders beside the documents: licences, and the expected results of other programs' tests
+#: Folders that hold no documents: licences, and the expected results of other programs' tests.
 SKIPPED = ("_licence", "expected")
 
 
 def documents(folder: Path) -> list[Path]:
-    """All files but licences and expectations, in a fixed order."""
-    found = (p for p in folder.rglob("*") if p.is_file() and not _is_beside(p.relative_to(folder)))
-    return sorted(found, key=lambda p: str(p.relative_to(folder)))
-
-
-def _is_beside(path: Path) -> bool:
-    return any(part.startswith(SKIPPED) for part in path.parts)
+    """Return all files except licences and expected results, in a fixed order."""
+    files = (
+        p
+        for p in folder.rglob("*")
+        if p.is_file() and not any(part.startswith(SKIPPED) for part in p.relative_to(folder).parts)
+    )
+    return sorted(files, key=lambda p: str(p.relative_to(folder)))
 
 
 def outcome(parser: SandboxedParser, path: Path) -> tuple[str, float]:
-    """("text", "no-text", a rejection's code, or "lost" when there was no typed end), and seconds."""
+    """Return the seconds and the result: "text", "no-text", the code of a rejection, or "lost" for any other error."""
     begin = time.monotonic()
     try:
         with path.open("rb") as content:
@@ -47,7 +47,7 @@ def outcome(parser: SandboxedParser, path: Path) -> tuple[str, float]:
 
 
 def figures(results: list[tuple[str, str, float]]) -> dict[str, Any]:
-    """Shares over all, and counts and seconds by ending."""
+    """Return shares over all files, and counts and seconds by ending."""
     by_format: dict[str, Any] = {}
     for ending in sorted({e for e, _, _ in results}):
         rows = [(r, s) for e, r, s in results if e == ending]
@@ -86,13 +86,19 @@ def main() -> None:
         results.append((path.suffix.lower().lstrip(".") or "none", result, seconds))
         if options.show in (result, "all"):
             print(f"{result:12} {seconds:6.2f} s  {path.relative_to(folder)}")
-    made = {**figures(results), "peak_rss_mb": round(parser.peak_rss_kb / 1024), "sandbox_level": parser.sandbox_level}
+    totals = {
+        **figures(results),
+        "peak_rss_mb": round(parser.peak_rss_kb / 1024),
+        "sandbox_level": parser.sandbox_level,
+    }
     parser.close()
     if options.limit:
-        print(made)
+        print(totals)
     else:
         print(
-            record("parse_files", "python -m tests.benchmarks.parse_files", made, data=f"{len(paths)} files of files/")
+            record(
+                "parse_files", "python -m tests.benchmarks.parse_files", totals, data=f"{len(paths)} files of files/"
+            )
         )
 
 

@@ -1,10 +1,11 @@
-"""Our PDF reader beside pdfminer, which unstructured's "fast" strategy is built on: CPU seconds and words found.
+"""Compare our PDF reader with pdfminer, on which unstructured's "fast" strategy is built: CPU seconds and words found.
 
     pip install pdfminer.six      # in a scratch environment; the product does not use it
     MAILROOM_DATA=... python -m tests.benchmarks.pdf_readers
 
-For each file: CPU seconds of both (one process, warm), the share of pdfminer's words that ours finds too (a multiset),
-and the share of ours that pdfminer finds. Files that one of the two cannot open, or without words, are counted apart.
+For each file: CPU seconds of both (one process, warm), the share of pdfminer's words that ours finds too (as
+multisets), and the share of ours that pdfminer finds. Files that one of the two cannot open, and files without words,
+are counted separately.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _LARGEST = 3_000_000  # bytes: pdfminer needs minutes for more
 
 
 def ours(path: Path) -> tuple[str, int, int]:
-    """(text, pages, elements), without OCR."""
+    """Return (text, pages, elements) of our reader, without OCR."""
     from pipeline.parse.readers import pdf
 
     findings = Findings(ParseLimits(), path.name, "pdf")
@@ -38,14 +39,15 @@ def ours(path: Path) -> tuple[str, int, int]:
 
 
 def theirs(path: Path) -> str:
+    """Return the text that pdfminer reads."""
     from pdfminer.high_level import extract_text
 
-    # Words broken at the end of a line are joined, as ours does: the comparison is about the words.
+    # Words broken at the end of a line are joined, as our reader does: the comparison is about words.
     return re.sub(r"(?<=[a-z])[-\u00ad]\n(?=[a-z])", "", extract_text(str(path)))
 
 
 def timed(reader: Any, path: Path) -> tuple[Any, float]:
-    """The result (None when the reader fails) and CPU seconds."""
+    """Return a reader's result (None if it fails) and its CPU seconds."""
     begin = time.process_time()
     try:
         result = reader(path)
@@ -54,9 +56,9 @@ def timed(reader: Any, path: Path) -> tuple[Any, float]:
     return result, time.process_time() - begin
 
 
-def recall(wanted: str, got: str) -> float:
-    """The share of the words of ``wanted`` that ``got`` has, each as often as it occurs."""
-    a, b = (collections.Counter(_WORD.findall(text.lower())) for text in (wanted, got))
+def recall(reference: str, text: str) -> float:
+    """Return the share of the reference's words that the text has, each as often as it occurs."""
+    a, b = (collections.Counter(_WORD.findall(part.lower())) for part in (reference, text))
     return sum((a & b).values()) / max(1, sum(a.values()))
 
 

@@ -1,9 +1,8 @@
-"""Public test collections of retrieval, from MAILROOM_DATA: documents, queries, judgements.
+"""Public test collections for retrieval, from MAILROOM_DATA: documents, queries, judgements.
 
-Every document becomes elements as a parser would give them (a title, then paragraphs), so that it goes through the same
-chunker as a filed one. ``train`` holds queries with judgements that may be looked at while choosing; the figures are of
-``test``. Cranfield, CISI and CACM have no such split: what is chosen on the others is measured on them, and the
-other way round.
+Every document becomes elements as a parser would return them (a title, then paragraphs), so that it goes through the
+same chunker as a filed one. ``train`` holds queries with judgements for choosing settings; the figures are of ``test``.
+Cranfield, CISI and CACM have no such split: what is chosen on the others is measured on them, and vice versa.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Queries:
 
 @dataclass(frozen=True, slots=True)
 class TestCollection:
-    """``documents`` by id, as parsed."""
+    """Parsed documents by id, with queries to measure on and queries to choose by."""
 
     name: str
     documents: Mapping[str, Parsed]
@@ -43,19 +42,19 @@ class TestCollection:
 
 
 def load(name: str, data: Path) -> TestCollection:
-    """One of COLLECTIONS."""
+    """Return the collection of this name, one of COLLECTIONS."""
     return COLLECTIONS[name](data)
 
 
 def parsed(title: str, *paragraphs: str) -> Parsed:
-    """A document of a title (when it has one) and paragraphs."""
+    """Return a document of paragraphs under a title, if it has one."""
     elements = [Element("Title", title)] if title else []
     elements += [Element("NarrativeText", text) for text in paragraphs if text]
     return Parsed("text/plain", tuple(elements), 1, "collection", ("eng",), title or None)
 
 
 def scifact(data: Path) -> TestCollection:
-    """Claims and the abstracts that are evidence for or against them; validation claims are the test."""
+    """Return claims and the abstracts that are evidence for or against them; validation claims are the test."""
     folder = data / "retrieval" / "scifact"
     documents = {
         row["doc_id"]: parsed(row["title"], " ".join(re.findall(r"""['"](.*?)['"](?=\s*[\]'"])""", row["abstract"])))
@@ -82,7 +81,7 @@ def _rows(file: Path) -> Iterator[dict[str, str]]:
 
 
 def cranfield(data: Path) -> TestCollection:
-    """Aerodynamics, 1,400 abstracts; the judgements count queries from 1 in their order."""
+    """Return 1,400 abstracts on aerodynamics; the judgements count queries from 1 in their order."""
     folder = data / "retrieval" / "cranfield"
     documents = {
         record["I"]: parsed(_line(record.get("T", "")), _line(record.get("A", "")), _line(record.get("W", "")))
@@ -96,7 +95,7 @@ def cranfield(data: Path) -> TestCollection:
 
 
 def cisi(data: Path) -> TestCollection:
-    """Library science, 1,460 abstracts."""
+    """Return 1,460 abstracts on library science."""
     folder = data / "retrieval" / "cisi"
     documents = _smart(folder / "CISI.ALL")
     texts = {record["I"]: _question(record) for record in records(folder / "CISI.QRY")}
@@ -105,7 +104,7 @@ def cisi(data: Path) -> TestCollection:
 
 
 def cacm(data: Path) -> TestCollection:
-    """Computing, 3,204 records, half of them a title only."""
+    """Return 3,204 records on computing, half of them a title only."""
     folder = data / "retrieval" / "cacm"
     documents = _smart(folder / "cacm.all")
     texts = {record["I"]: _question(record) for record in records(folder / "query.text")}
@@ -114,21 +113,21 @@ def cacm(data: Path) -> TestCollection:
 
 
 def squad(data: Path) -> TestCollection:
-    """Questions and the paragraph that each was asked about, among the paragraphs of both parts."""
+    """Return questions, each with its paragraph among the paragraphs of both parts."""
     documents: dict[str, Parsed] = {}
-    asked: dict[str, list[tuple[str, str]]] = {}
+    questions: dict[str, list[tuple[str, str]]] = {}
     for part in ("train", "dev"):
         with lzma.open(data / "qa" / f"squad-{part}-v1.1.json.xz", "rt", encoding="utf-8") as file:
             articles = json.load(file)["data"]
         paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
         for number, paragraph in enumerate(paragraphs):
             documents[f"{part}-{number}"] = parsed("", paragraph["context"])
-        asked[part] = [(q["question"], f"{part}-{n}") for n, p in enumerate(paragraphs) for q in p["qas"]]
-    return TestCollection("squad", documents, _sampled(asked["dev"]), _sampled(asked["train"]))
+        questions[part] = [(q["question"], f"{part}-{n}") for n, p in enumerate(paragraphs) for q in p["qas"]]
+    return TestCollection("squad", documents, _sampled(questions["dev"]), _sampled(questions["train"]))
 
 
-def _sampled(asked: list[tuple[str, str]]) -> Queries:
-    chosen = random.Random(SEED).sample(asked, SQUAD_QUESTIONS)
+def _sampled(questions: list[tuple[str, str]]) -> Queries:
+    chosen = random.Random(SEED).sample(questions, SQUAD_QUESTIONS)
     texts = {str(n): question for n, (question, _) in enumerate(chosen)}
     return Queries(texts, {str(n): {document: 1} for n, (_, document) in enumerate(chosen)})
 
@@ -158,16 +157,16 @@ def _question(record: Mapping[str, str]) -> str:
 
 
 def records(file: Path) -> Iterator[dict[str, str]]:
-    """SMART format: `.I 7` begins a record, `.X` a field; a field that comes again is added."""
+    """Yield the records of a file in SMART format: `.I 7` begins a record, `.X` a field; repeated fields are joined."""
     record: dict[str, str] = {}
     name = ""
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        if found := re.match(r"\.I\s+(\d+)", line):
+        if match := re.match(r"\.I\s+(\d+)", line):
             if record:
                 yield record
-            record, name = {"I": str(int(found[1]))}, ""
-        elif found := re.match(r"\.([A-Z])\s*$", line):
-            name = found[1]
+            record, name = {"I": str(int(match[1]))}, ""
+        elif match := re.match(r"\.([A-Z])\s*$", line):
+            name = match[1]
         elif name:
             record[name] = f"{record.get(name, '')}\n{line}".strip("\n")
     if record:

@@ -1,4 +1,4 @@
-"""How every benchmark writes its result: tests/benchmarks/results/NAME.json, from which the tables of docs/figures.md are made."""
+"""Write the results of benchmarks to tests/benchmarks/results/NAME.json, from which docs/figures.md is made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def record(name: str, command: str, figures: Mapping[str, Any], seed: int | None = None, data: str = "") -> Path:
-    """Write one result. ``data`` says in words what was measured on; ``figures`` are numbers, ratios where possible."""
+    """Write one result. ``data`` describes the data in words; ``figures`` are numbers, ratios where possible."""
     result = {
         "name": name,
         "command": command,
@@ -32,9 +32,11 @@ def record(name: str, command: str, figures: Mapping[str, Any], seed: int | None
 
 
 def record_part(name: str, part: str, values: Mapping[str, Any], command: str, seed: int | None, data: str) -> Path:
-    """Write one part of a result that several benchmarks share; the other parts stay as they are. How each came about
-    stands under "runs"."""
-    path, result = _held(name)
+    """Write one part of a result that several benchmarks share; the other parts stay as they are.
+
+    The run that made each part is recorded under "runs".
+    """
+    path, result = _stored(name)
     result[part] = values
     result["runs"] = {**result.get("runs", {}), part: _run(command, seed, data)}
     _write(path, result)
@@ -50,13 +52,16 @@ def record_figures(
     seed: int | None,
     data: str,
 ) -> Path:
-    """Add some figures to a part that is a table {row: {column: figure}}, its ``columns`` in this order; the other figures keep
-    the run that they came from. The run of these stands under "later" of the part's run, with the figures that are its own."""
-    path, result = _held(name)
+    """Add figures to a part that is a table {row: {column: figure}} with ``columns`` in this order.
+
+    The other figures keep the run that measured them. The run of the new ones is recorded under "later" of the part's
+    run, with the names of its figures.
+    """
+    path, result = _stored(name)
     table = result.setdefault(part, {})
     for row, own in figures.items():
-        known = {**table.get(row, {}), **own}
-        table[row] = {column: known[column] for column in columns if column in known}
+        merged = {**table.get(row, {}), **own}
+        table[row] = {column: merged[column] for column in columns if column in merged}
     measured = {row: list(own) for row, own in figures.items()}
     runs = result.setdefault("runs", {})
     if part not in runs:
@@ -64,9 +69,10 @@ def record_figures(
         _write(path, result)
         return path
     base = runs[part]
-    base["later"] = [each for run in base.get("later", []) if (each := _without(run, measured))["figures"]]
+    reduced = [_without(run, measured) for run in base.get("later", [])]
+    base["later"] = [run for run in reduced if run["figures"]]
     run = _run(command, seed, data)
-    same = [each for each in base["later"] if {**each, "figures": None} == {**run, "figures": None}]
+    same = [later for later in base["later"] if {**later, "figures": None} == {**run, "figures": None}]
     if same:
         for row, columns in measured.items():
             same[0]["figures"][row] = [*same[0]["figures"].get(row, []), *columns]
@@ -78,24 +84,24 @@ def record_figures(
 
 
 def _whole(base: Mapping[str, Any], table: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The part's run: where later ones measured everything anew, the last of them takes its place."""
+    """Return the part's run; if later ones measured everything again, the last of them takes its place."""
     later = base["later"]
     if not later:
         return {key: value for key, value in base.items() if key != "later"}
-    anew = {(row, column) for run in later for row, columns in run["figures"].items() for column in columns}
-    if {(row, column) for row, columns in table.items() for column in columns} - anew:
+    repeated = {(row, column) for run in later for row, columns in run["figures"].items() for column in columns}
+    if {(row, column) for row, columns in table.items() for column in columns} - repeated:
         return dict(base)
     last = {key: value for key, value in later[-1].items() if key != "figures"}
     return last | ({"later": later[:-1]} if later[:-1] else {})
 
 
 def _without(run: Mapping[str, Any], measured: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """An earlier run without the figures that were measured anew."""
-    left = {row: [c for c in columns if c not in measured.get(row, ())] for row, columns in run["figures"].items()}
-    return {**run, "figures": {row: columns for row, columns in left.items() if columns}}
+    """Return an earlier run without the figures that were measured again."""
+    remaining = {row: [c for c in columns if c not in measured.get(row, ())] for row, columns in run["figures"].items()}
+    return {**run, "figures": {row: columns for row, columns in remaining.items() if columns}}
 
 
-def _held(name: str) -> tuple[Path, dict[str, Any]]:
+def _stored(name: str) -> tuple[Path, dict[str, Any]]:
     path = RESULTS / f"{name}.json"
     return path, json.loads(path.read_text()) if path.exists() else {"name": name}
 
@@ -110,13 +116,13 @@ def _run(command: str, seed: int | None, data: str) -> dict[str, Any]:
 
 
 def machine() -> str:
-    """The machine in words: processor, cores, memory, Python."""
+    """Return the machine in words: processor, cores, memory, Python."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{_processor()}, {os.cpu_count()} shared cores, {memory:.0f} GiB, Python {platform.python_version()}"
 
 
 def public_data() -> Path:
-    """The folder of public data sets, from MAILROOM_DATA; ends the program with a sentence when it is not set."""
+    """Return the folder of public data sets, from MAILROOM_DATA; exit with a message if it is not set."""
     folder = Path(os.environ.get("MAILROOM_DATA", ""))
     if not os.environ.get("MAILROOM_DATA") or not folder.is_dir():
         raise SystemExit(

@@ -1,7 +1,7 @@
-"""Search over REST at 10,000 passages: `python -m tests.benchmarks.search_latency`.
+"""Measure search over REST at 10,000 passages: `python -m tests.benchmarks.search_latency`.
 
-The passages are generated, embedded with the shipped model and published by the real writer; the API runs as a process
-of its own and is asked over HTTP, one client, hybrid mode.
+The passages are generated, embedded with the shipped model and published by the real writer. The API runs in a process
+of its own; one client sends hybrid searches over HTTP.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import random
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,31 +52,33 @@ def main() -> None:
 
 
 def fill(mailroom: Mailroom, rng: random.Random) -> None:
-    """Documents with passages and vectors, published."""
+    """Store documents with chunks and vectors, and publish them."""
     for number in tqdm(range(DOCUMENTS), desc="fill", unit="doc"):
         arrival = Arrival("bench", f"{number}.txt", time.time())
         document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, arrival)
         job = mailroom.catalogue.jobs.claim(QueueName.INGEST, "bench", 60)[0]
         texts = [" ".join(sentences(rng, 60)) for _ in range(PER_DOCUMENT)]
         chunks = tuple(Chunk(i, text, 0, len(text)) for i, text in enumerate(texts))
-        kept = mailroom.catalogue.jobs.commit(
+        job = mailroom.catalogue.jobs.commit(
             job, Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED), keep=True, seconds=60
         )
         vectors = mailroom.embedder.embed(texts)
         outcome = Outcome("embed", vectors=vectors, embedder=mailroom.embedder.digest, state=State.INDEXED)
-        mailroom.catalogue.jobs.commit(kept, outcome)
+        mailroom.catalogue.jobs.commit(job, outcome)
         mailroom.writer.add(document.number, chunks, vectors, None, document.name)
     mailroom.writer.publish()
     mailroom.writer.close()
 
 
-def timed(call) -> float:
+def timed(call: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
 
 
 def percentile(seconds: list[float], share: int) -> float:
+    """Return a percentile in milliseconds."""
     return round(1000 * float(np.percentile(seconds, share)), 1)
 
 

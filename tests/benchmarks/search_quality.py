@@ -1,16 +1,19 @@
-"""The ranking on public test collections, beside two peers: `MAILROOM_DATA=... python -m tests.benchmarks.search_quality`.
+"""Measure the ranking on public test collections and compare it with two other libraries.
+
+    MAILROOM_DATA=... python -m tests.benchmarks.search_quality
 
     --collection NAME   one of scifact, cranfield, cisi, cacm, squad; repeatable; default all
     --peers PYTHON      an environment with txtai and haystack-ai, to run them too (see peers.py)
-    --way NAME          only bm25, vector, hybrid, hybrid_rerank, txtai or haystack; repeatable; the other figures stay
+    --way NAME          only bm25, vector, hybrid, hybrid_rerank, txtai or haystack; repeatable; other figures stay
     --reranker NAME     the reranker of hybrid_rerank, a version that --models FOLDER holds or a shipped one
-    --time QUERIES      instead: what a second look costs, over so many queries of each collection
+    --time QUERIES      instead: what reranking costs, over so many queries of each collection
     --scratch FOLDER    where the installations are made; default .work/search_quality; kept for the next run
     --train             the training queries instead, printed and not recorded: for choosing
 
-Each collection becomes an installation of its own: documents through the chunker and the shipped embedding model into the
-catalogue, and from there into the index by the one writer; asked is the Finder, one hit a document. All embeddings are
-made once and kept under .work/, and the peers are given the same vectors, so that only the search differs.
+Each collection becomes an installation of its own: its documents go through the chunker and the shipped embedding model
+into the catalogue, and from there into the index by the one writer. The Finder searches, with one hit per document. All
+embeddings are computed once and stored under .work/; the other libraries get the same vectors, so that only the search
+differs.
 """
 
 from __future__ import annotations
@@ -44,37 +47,42 @@ WORK = Path(__file__).parents[2] / ".work" / "search_quality"
 MODES = {"bm25": "lexical", "vector": "vector", "hybrid": "hybrid"}
 PEERS = ("txtai", "haystack")
 WAYS = (*MODES, "hybrid_rerank", *PEERS)
-KEPT = 1000
+#: New vectors after which the cache is written.
+SAVE_EVERY = 1000
 DATA = "public collections; SQuAD: 2,000 sampled dev questions over all paragraphs; peers with the same vectors"
 
 
-class Remembered:
-    """An embedder that keeps what it made, by the text's digest, in one file: every KEPT texts, so that a run that is cut off
-    goes on where it was."""
+class CachedEmbedder:
+    """An embedder that caches its vectors, by the text's digest, in one file.
+
+    The file is written every `SAVE_EVERY` texts, so that an interrupted run can resume.
+    """
 
     def __init__(self, embedder: Embedder, file: Path) -> None:
         self.name, self.digest, self.dimension = embedder.name, embedder.digest, embedder.dimension
         self._embedder, self._file = embedder, file
-        held = np.load(file) if file.exists() else {"keys": [], "vectors": np.zeros((0, self.dimension), np.float32)}
-        self._rows = dict(zip(held["keys"], held["vectors"], strict=True))
-        self._known = len(self._rows)
+        stored = np.load(file) if file.exists() else {"keys": [], "vectors": np.zeros((0, self.dimension), np.float32)}
+        self._rows = dict(zip(stored["keys"], stored["vectors"], strict=True))
+        self._saved = len(self._rows)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors of texts, (texts, dimension), computing those that are not in the cache."""
         keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._rows}
         if new:
             self._rows |= zip(new, self._embedder.embed(list(new.values())), strict=True)
-        if len(self._rows) >= self._known + KEPT:
+        if len(self._rows) >= self._saved + SAVE_EVERY:
             self.save()
         return np.array([self._rows[key] for key in keys], np.float32).reshape(len(keys), self.dimension)
 
     def save(self) -> None:
-        if len(self._rows) == self._known:
+        """Write the cache if it has grown."""
+        if len(self._rows) == self._saved:
             return
         part = self._file.with_suffix(".part.npz")
         np.savez(part, keys=np.array(list(self._rows)), vectors=np.stack(list(self._rows.values())))
         part.replace(self._file)
-        self._known = len(self._rows)
+        self._saved = len(self._rows)
 
 
 def main() -> None:
@@ -99,32 +107,32 @@ def main() -> None:
             index(mailroom)
             _record_times(name, times(mailroom, dict(list(queries.texts.items())[: options.time])), mailroom)
         else:
-            found = measure(mailroom, collection, queries, options.peers, set(options.way or WAYS))
-            print(name, json.dumps(found))
+            scores = measure(mailroom, collection, queries, options.peers, set(options.way or WAYS))
+            print(name, json.dumps(scores))
             if not options.train:
-                _record(name, found, mailroom)
+                _record(name, scores, mailroom)
         mailroom.close()
 
 
-def _record(name: str, found: Mapping[str, float], mailroom: Mailroom) -> None:
-    """Add to what is recorded; a figure that this run did not measure keeps its own run."""
+def _record(name: str, scores: Mapping[str, float], mailroom: Mailroom) -> None:
+    """Record the scores; a figure that this run did not measure keeps its own run."""
     command = "MAILROOM_DATA=... python -m tests.benchmarks.search_quality --peers PYTHON --reranker NAME"
-    data = f"{DATA}; {_looked(mailroom)}" if "hybrid_rerank" in found else DATA
-    record_figures("search", "collections", {name: found}, WAYS, command, SEED, data)
+    data = f"{DATA}; {_reranked(mailroom)}" if "hybrid_rerank" in scores else DATA
+    record_figures("search", "collections", {name: scores}, WAYS, command, SEED, data)
 
 
-def _record_times(name: str, found: Mapping[str, float], mailroom: Mailroom) -> None:
-    print(name, json.dumps(found))
+def _record_times(name: str, costs: Mapping[str, float], mailroom: Mailroom) -> None:
+    print(name, json.dumps(costs))
     command = "MAILROOM_DATA=... python -m tests.benchmarks.search_quality --reranker NAME --time QUERIES"
-    record_figures("search", "reranking", {name: found}, list(found), command, SEED, _looked(mailroom))
+    record_figures("search", "reranking", {name: costs}, list(costs), command, SEED, _reranked(mailroom))
 
 
-def _looked(mailroom: Mailroom) -> str:
+def _reranked(mailroom: Mailroom) -> str:
     return f"rerank: the best {mailroom.settings.search.reranked} passages by {mailroom.reranker.name}"
 
 
 def installation(collection: TestCollection, options: argparse.Namespace) -> Mailroom:
-    """An installation for one collection; its embedder remembers."""
+    """Return the installation for one collection; its embedder has a cache."""
     (WORK / "vectors").mkdir(parents=True, exist_ok=True)
     chosen = {"data.path": str(options.scratch / collection.name), "models.threads": str(len(os.sched_getaffinity(0)))}
     chosen |= {"models.reranker": options.reranker} | ({"models.root": str(options.models)} if options.models else {})
@@ -132,16 +140,18 @@ def installation(collection: TestCollection, options: argparse.Namespace) -> Mai
     if options.reranker and not mailroom.reranker:
         raise SystemExit(f"{options.reranker} cannot serve as a reranker")
     if mailroom.catalogue.documents.counts().get(State.INDEXED, 0) not in (0, len(collection.documents)):
-        raise SystemExit(f"{mailroom.settings.data.path} was filled in part; remove it, its vectors are kept")
+        raise SystemExit(
+            f"{mailroom.settings.data.path} was filled in part; remove it, its vectors are stored elsewhere"
+        )
     if not options.time:
-        mailroom.embedder = Remembered(mailroom.embedder, WORK / "vectors" / f"{collection.name}.npz")
+        mailroom.embedder = CachedEmbedder(mailroom.embedder, WORK / "vectors" / f"{collection.name}.npz")
     return mailroom
 
 
 def measure(
     mailroom: Mailroom, collection: TestCollection, queries: Queries, peers: Path | None, ways: set[str]
 ) -> dict[str, float]:
-    """nDCG@10 of each way of searching."""
+    """Return nDCG@10 by way of searching."""
     runs: dict[str, dict[str, list[str]]] = {}
     if ways - set(PEERS):
         fill(mailroom, collection)
@@ -157,31 +167,33 @@ def measure(
 
 
 def plain(mailroom: Mailroom) -> Finder:
-    """Search without a second look."""
+    """Return a search without reranking."""
     return Finder(mailroom.catalogue.documents, mailroom.catalogue.chunks, mailroom.reader, mailroom.embedder)
 
 
 def times(mailroom: Mailroom, texts: Mapping[str, str]) -> dict[str, float]:
-    """Milliseconds of processor time of a search for ten passages without and with a second look, by turns, medians; the query's
-    embedding is part of it. Processor time, for it hardly depends on what else the machine does."""
-    took: dict[bool, list[float]] = {False: [], True: []}
+    """Return the median processor time, in milliseconds, of a search for ten passages without and with reranking.
+
+    Both take turns, and the query's embedding is included. Processor time hardly depends on other work of the machine.
+    """
+    samples: dict[bool, list[float]] = {False: [], True: []}
     for text in tqdm(texts.values(), desc="time", unit="query"):
-        for reranking, kept in took.items():
+        for reranking, measured in samples.items():
             request = SearchRequest(text, 10, mode="hybrid", plain=True, rerank=reranking)
             started = time.process_time()
             mailroom.search.search(ADMINISTRATOR, request)
-            kept.append(1000 * (time.process_time() - started))
-    without, second = (statistics.median(kept) for kept in took.values())
+            measured.append(1000 * (time.process_time() - started))
+    plain_ms, reranked_ms = map(statistics.median, samples.values())
     return {
-        "hybrid_cpu_ms": round(without, 1),
-        "hybrid_rerank_cpu_ms": round(second, 1),
-        "times_hybrid": round(second / without, 1),
+        "hybrid_cpu_ms": round(plain_ms, 1),
+        "hybrid_rerank_cpu_ms": round(reranked_ms, 1),
+        "times_hybrid": round(reranked_ms / plain_ms, 1),
         "queries": len(texts),
     }
 
 
 def fill(mailroom: Mailroom, collection: TestCollection) -> None:
-    """Every document into the catalogue, with passages and vectors; nothing where an earlier run did it."""
+    """Store every document in the catalogue with chunks and vectors, unless an earlier run did."""
     if mailroom.catalogue.documents.counts().get(State.INDEXED, 0) == len(collection.documents):
         return
     for number, (name, parsed) in enumerate(tqdm(collection.documents.items(), desc=collection.name, unit="doc")):
@@ -197,7 +209,7 @@ def fill(mailroom: Mailroom, collection: TestCollection) -> None:
 
 
 def index(mailroom: Mailroom) -> None:
-    """The index anew from the catalogue, as the code of today makes it."""
+    """Build the index from the catalogue again, since the code may have changed."""
     shutil.rmtree(mailroom.settings.index_path, ignore_errors=True)
     for document, chunks, vectors in tqdm(
         mailroom.catalogue.chunks.scan(mailroom.embedder.digest), desc="index", unit="doc"
@@ -207,7 +219,7 @@ def index(mailroom: Mailroom) -> None:
 
 
 def ask(finder: Finder, texts: Mapping[str, str], mode: str) -> dict[str, list[str]]:
-    """Documents by query, best first. Collections judge every document by itself, so that none may stand for another."""
+    """Return documents by query, best first; near-duplicates stay, since collections judge every document by itself."""
     run = {}
     for name, text in tqdm(texts.items(), desc=mode, unit="query"):
         request = SearchRequest(text, DEPTH, mode=mode, per_document=1, collapse=False, plain=True)
@@ -218,7 +230,7 @@ def ask(finder: Finder, texts: Mapping[str, str], mode: str) -> dict[str, list[s
 def ask_peers(
     python: Path, peers: Sequence[str], collection: TestCollection, queries: Queries, embedder: Embedder
 ) -> dict[str, dict[str, list[str]]]:
-    """The same documents, queries and vectors through the peers, each in a process of its own."""
+    """Run the other libraries on the same documents, queries and vectors, each in a process of its own."""
     folder = WORK / "peers" / collection.name
     folder.mkdir(parents=True, exist_ok=True)
     texts = {name: parsed.text for name, parsed in collection.documents.items()}

@@ -1,9 +1,12 @@
-"""Search at 100 thousand, 1 million and 10 million chunks: `python -m tests.benchmarks.search_scale [COUNT ...] [--keep FOLDER]`.
+"""Measure search at 100 thousand, 1 million and 10 million chunks.
 
-Built by the real writer; searched by `pipeline.answer.Finder` over a catalogue of as many texts, hybrid, in a process of
-its own. The embedding model is left out (vectors are given), everything else of a search is in. "bare" are the two
+    python -m tests.benchmarks.search_scale [COUNT ...] [--keep FOLDER]
+
+The real writer builds the index; `pipeline.answer.Finder` searches it, hybrid, over a catalogue of as many texts, in a
+process of its own. A search is complete but for the embedding model: its vectors are fixed. "bare" are the two
 libraries' own calls to the same depth over the same files: FAISS `index.search`, Tantivy `searcher.search`. They take
-turns with whole searches, a few queries each, pass after pass, and all times count: other work on the machine falls on both.
+turns with whole searches, a few queries at a time, in several passes, and all times count: other work of the machine
+affects both.
 """
 
 from __future__ import annotations
@@ -46,8 +49,8 @@ FILTERS = {"none": Filters(), **{label: Filters(labels=(label,)) for label in SH
 NAMES = {"none": "no_filter", "half": "filter_50", "twentieth": "filter_5", "thousandth": "filter_0_1"}
 
 
-class Given:
-    """An embedder whose answers are known: the queries' own vectors."""
+class FixedEmbedder:
+    """An embedder that only knows the queries and returns their vectors."""
 
     name, digest, dimension = EMBEDDER, EMBEDDER, DIMENSION
 
@@ -55,83 +58,86 @@ class Given:
         self._rows = {parse(text).meaning: row for text, row in zip(texts, rows, strict=True)}
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors of queries, (texts, DIMENSION)."""
         return np.stack([self._rows[text] for text in texts])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("counts", nargs="*", type=int, default=[100_000])
-    parser.add_argument("--keep", type=Path, help="build here, or use what was built here")
-    parser.add_argument("--build", action="store_true", help="build only; goes on where it was interrupted")
+    parser.add_argument("--keep", type=Path, help="the folder to build in, or one that was built before")
+    parser.add_argument("--build", action="store_true", help="build only; an interrupted build resumes")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--watch", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    made = Chunks(given.counts[0])
-    if given.measure:
-        print(json.dumps(measured(given.measure, made)))
-    elif given.watch:
-        watch(given.watch, made)
-    elif given.build:
-        print(json.dumps(build(given.keep, made)))
+    options = parser.parse_args()
+    chunks = Chunks(options.counts[0])
+    if options.measure:
+        print(json.dumps(measured(options.measure, chunks)))
+    elif options.watch:
+        watch(options.watch, chunks)
+    elif options.build:
+        print(json.dumps(build(options.keep, chunks)))
     else:
-        for count in given.counts:
+        for count in options.counts:
             with tempfile.TemporaryDirectory() as scratch:
-                put(count, run(given.keep or Path(scratch), Chunks(count)))
+                put(count, run(options.keep or Path(scratch), Chunks(count)))
 
 
-def run(folder: Path, made: Chunks) -> dict[str, Any]:
-    """Build (unless it was), measure in a fresh process, then add while others search."""
-    figures = build(folder, made)
-    figures |= json.loads(_child("--measure", folder, made).communicate()[0])
-    figures |= freshness(folder, made)
+def run(folder: Path, chunks: Chunks) -> dict[str, Any]:
+    """Build if need be, measure in a new process, then add documents while another process searches."""
+    figures = build(folder, chunks)
+    figures |= json.loads(_child("--measure", folder, chunks).communicate()[0])
+    figures |= freshness(folder, chunks)
     print(json.dumps(figures, indent=1))
     return figures
 
 
-def build(folder: Path, made: Chunks) -> dict[str, Any]:
-    """Fill the folder and work out the exact answers, unless that was done; what it took."""
+def build(folder: Path, chunks: Chunks) -> dict[str, Any]:
+    """Fill the folder and compute the exact results, unless that was done; return what it cost."""
     folder.mkdir(parents=True, exist_ok=True)
-    note, exact = folder / "built.json", _exact(folder, made)
-    if not note.exists():
-        note.write_text(json.dumps(fill(folder, made, exact)))
-    for block in made.blocks[exact.blocks :]:  # of a folder that was filled without them
-        exact.see(block, made.vectors(block))
-    return json.loads(note.read_text())
+    costs, exact = folder / "built.json", _exact(folder, chunks)
+    if not costs.exists():
+        costs.write_text(json.dumps(fill(folder, chunks, exact)))
+    for block in chunks.blocks[exact.blocks :]:  # in a folder that was filled without exact results
+        exact.add(block, chunks.vectors(block))
+    return json.loads(costs.read_text())
 
 
-def _exact(folder: Path, made: Chunks) -> Exact:
-    masks = {name: None if name == "none" else made.labels == name for name in FILTERS}
-    return Exact(folder / "exact.npz", made.queries(QUERIES)[0][:RECALL_QUERIES], 10, masks)
+def _exact(folder: Path, chunks: Chunks) -> Exact:
+    masks = {name: None if name == "none" else chunks.labels == name for name in FILTERS}
+    return Exact(folder / "exact.npz", chunks.queries(QUERIES)[0][:RECALL_QUERIES], 10, masks)
 
 
-def _child(what: str, folder: Path, made: Chunks) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.benchmarks.search_scale", str(made.count), what, str(folder)]
-    # As the supervisor and compose.yaml start every role: the libraries' own threads only wait for one another.
+def _child(what: str, folder: Path, chunks: Chunks) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.benchmarks.search_scale", str(chunks.count), what, str(folder)]
+    # Like every role that the supervisor or compose.yaml starts: more threads would only wait for each other.
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
 
 
 def put(count: int, figures: dict[str, Any]) -> None:
-    """Into results/search.json; its other parts, and the other counts, stay."""
-    held = json.loads((RESULTS / "search.json").read_text())["scale"]
+    """Record the figures of one count; the other counts, and the other parts of the result, stay."""
+    stored = json.loads((RESULTS / "search.json").read_text())["scale"]
     figures |= {"commit": _commit(), "date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine()}
-    counts = held | {str(count): figures}
-    data = "clustered vectors of 384 dimensions with texts of 24 words, made in code; one process searches, one thread a client"
+    counts = stored | {str(count): figures}
+    data = (
+        "generated: clustered vectors of 384 dimensions, texts of 24 words; one searching process, a thread per client"
+    )
     record_part("search", "scale", counts, "python -m tests.benchmarks.search_scale COUNT", 11, data)
 
 
-def measured(folder: Path, made: Chunks) -> dict[str, Any]:
-    """All figures of one process that searches: opening, recall, memory, times."""
-    rows, texts = made.queries(QUERIES)
+def measured(folder: Path, chunks: Chunks) -> dict[str, Any]:
+    """Return all figures of one searching process: opening, recall, memory, times."""
+    rows, texts = chunks.queries(QUERIES)
     catalogue, started = catalogue_of(folder), time.perf_counter()
     reader = IndexReader(folder / "index")
     reader.snapshot()
     figures: dict[str, Any] = {"open_s": round(time.perf_counter() - started, 2)}
-    finder = Finder(catalogue.documents, catalogue.chunks, reader, Given(texts, rows))
-    asked = [
+    finder = Finder(catalogue.documents, catalogue.chunks, reader, FixedEmbedder(texts, rows))
+    searches = [
         lambda t=t, f=f: finder.search(ANYONE, SearchRequest(t, filters=f)) for f in FILTERS.values() for t in texts
     ]
-    per_filter = dict(zip(FILTERS, np.array_split(np.array(asked, dtype=object), len(FILTERS)), strict=True))
+    per_filter = dict(zip(FILTERS, np.array_split(np.array(searches, dtype=object), len(FILTERS)), strict=True))
     bare = _bare(folder, reader, rows, texts)
     ours = per_filter["none"]
     for call in [*ours[:50], *bare[:50]]:
@@ -140,20 +146,23 @@ def measured(folder: Path, made: Chunks) -> dict[str, Any]:
     for name, calls in per_filter.items():
         calls[0]()  # the filter's bitmaps: once for each change of the catalogue
         for clients in CLIENTS[1:] if name == "none" else CLIENTS:
-            wanted = calls if clients == 1 or name == "none" else calls[:100]
-            times, seconds = _by_clients(wanted, clients)
+            chosen = calls if clients == 1 or name == "none" else calls[:100]
+            times, seconds = _by_clients(chosen, clients)
             prefix = f"{NAMES[name]}_{clients}_clients_"
             figures |= {f"{prefix}{key}": value for key, value in _times(times).items()}
-            figures[f"{prefix}queries_per_s"] = round(len(wanted) / seconds, 1)
-    figures["load_average"] = round(os.getloadavg()[1], 1)  # our own clients are up to eight of it, for a while
+            figures[f"{prefix}queries_per_s"] = round(len(chosen) / seconds, 1)
+    figures["load_average"] = round(os.getloadavg()[1], 1)  # up to eight of it are our own clients
     figures["p99_to_bare"] = round(figures["p99_ms"] / figures["bare_p99_ms"], 2)
-    figures |= _memory() | _recall(folder, made, reader, catalogue, rows[:RECALL_QUERIES])
+    figures |= _memory() | _recall(folder, chunks, reader, catalogue, rows[:RECALL_QUERIES])
     return figures | _after_changes(catalogue)
 
 
 def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[str]) -> list[Callable[[], Any]]:
-    """The libraries alone. FAISS looks into as many lists as ours does, and only proposes: it re-ranks nothing.
-    Tantivy's hits are addresses, so the ids are read that say which passages they are."""
+    """Return searches by the libraries alone.
+
+    FAISS probes as many lists as a search of ours, without the exact scores that ours adds. Tantivy's hits are
+    addresses, so the ids of their passages are read too.
+    """
     snapshot = reader.snapshot()
     largest = max(snapshot.vectors.segments, key=len)  # type: ignore[attr-defined]
     index = largest.index or _flat(largest.rows.array)
@@ -177,17 +186,20 @@ def _flat(rows: np.ndarray) -> faiss.Index:
 
 
 def _in_turns(ours: Sequence[Callable[[], Any]], bare: Sequence[Callable[[], Any]]) -> dict[str, float]:
-    """Times of `PASSES` passes over both, `TURN` queries of one and then of the other: on the clock, and of this thread's
-    processor time, which other work on the machine lengthens less."""
-    spent: dict[str, list[tuple[float, float]]] = {"": [], "bare_": []}
+    """Time `PASSES` passes over both, `TURN` queries of one and then of the other.
+
+    Returns percentiles of the time on the clock and of this thread's processor time, on which other work of the machine
+    has less effect.
+    """
+    samples: dict[str, list[tuple[float, float]]] = {"": [], "bare_": []}
     for start in [*range(0, len(ours), TURN)] * PASSES:
-        for held, calls in zip(spent.values(), (ours, bare), strict=True):
-            held += map(_clocked, calls[start : start + TURN])
+        for measured_times, calls in zip(samples.values(), (ours, bare), strict=True):
+            measured_times += map(_clocked, calls[start : start + TURN])
     figures = {}
-    for whose, times in spent.items():
-        for kind, each in zip(("", "cpu_"), np.array(times).T, strict=True):
-            figures |= {f"{whose}{kind}{name}": value for name, value in _times(each).items()}
-    return figures | {"queries_per_s": round(len(spent[""]) / sum(wall for wall, _ in spent[""]), 1)}
+    for whose, times in samples.items():
+        for kind, seconds in zip(("", "cpu_"), np.array(times).T, strict=True):
+            figures |= {f"{whose}{kind}{name}": value for name, value in _times(seconds).items()}
+    return figures | {"queries_per_s": round(len(samples[""]) / sum(wall for wall, _ in samples[""]), 1)}
 
 
 def _clocked(call: Callable[[], Any]) -> tuple[float, float]:
@@ -206,7 +218,7 @@ def _timed(calls: Sequence[Callable[[], Any]]) -> list[float]:
 
 
 def _by_clients(calls: Sequence[Callable[[], Any]], clients: int) -> tuple[list[float], float]:
-    """Each of the clients takes its share; all times, and the seconds it took."""
+    """Share the calls among clients; return the seconds of each call, and of the whole."""
     times: list[list[float]] = [[] for _ in range(clients)]
     started = time.perf_counter()
     threads = [threading.Thread(target=lambda n=n: times[n].extend(_timed(calls[n::clients]))) for n in range(clients)]
@@ -214,7 +226,7 @@ def _by_clients(calls: Sequence[Callable[[], Any]], clients: int) -> tuple[list[
         thread.start()
     for thread in threads:
         thread.join()
-    return [each for part in times for each in part], time.perf_counter() - started
+    return [seconds for part in times for seconds in part], time.perf_counter() - started
 
 
 def _times(seconds: Sequence[float]) -> dict[str, float]:
@@ -222,7 +234,7 @@ def _times(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def _memory() -> dict[str, float]:
-    """Resident: what is this process's own, and the pages of files that it has mapped."""
+    """Return the resident memory in GiB: the process's own, and pages of mapped files."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     kib = {line.split(":")[0]: int(line.split()[1]) for line in lines[1:]}
     private = kib["Anonymous"]
@@ -236,61 +248,61 @@ def _memory() -> dict[str, float]:
 
 
 def _recall(
-    folder: Path, made: Chunks, reader: IndexReader, catalogue: Catalogue, rows: np.ndarray
+    folder: Path, chunks: Chunks, reader: IndexReader, catalogue: Catalogue, rows: np.ndarray
 ) -> dict[str, float]:
     vectors, shares = reader.snapshot().vectors, {}
-    for name, best in _exact(folder, made).best.items():
+    for name, best in _exact(folder, chunks).best.items():
         allowed = catalogue.documents.visible(ANYONE, FILTERS[name])
         hits = [vectors.search(row, 10, allowed) for row in rows]
-        got = [{(h.document_number - 1) * 10 + h.ordinal for h in each} for each in hits]
-        share = sum(len(set(a.tolist()) & b) for a, b in zip(best, got, strict=True)) / best.size
+        numbers = [{(h.document_number - 1) * 10 + h.ordinal for h in row_hits} for row_hits in hits]
+        share = sum(len(set(a.tolist()) & b) for a, b in zip(best, numbers, strict=True)) / best.size
         shares["recall_at_10" if name == "none" else f"{NAMES[name]}_recall_at_10"] = round(share, 4)
     return shares
 
 
 def _after_changes(catalogue: Catalogue) -> dict[str, float]:
-    """Milliseconds of looking up who may read what after a change: of one document (median), and of anything at all."""
+    """Return the milliseconds of finding the visible documents after a change of one (median), and of all."""
     times = {}
     for name, changes in {
         "one_changed": [documents.c.number == 1 + n for n in range(11)],
         "all_changed": [None],
     }.items():
-        looked = []
+        seconds = []
         for which in changes:
             with catalogue.database.write() as connection:
                 bump_visibility(connection, *([] if which is None else [which]))
-            looked += _timed([lambda: catalogue.documents.visible(ANYONE, Filters())])
-        times[f"visible_{name}_ms"] = round(1000 * float(np.median(looked)), 1)
+            seconds += _timed([lambda: catalogue.documents.visible(ANYONE, Filters())])
+        times[f"visible_{name}_ms"] = round(1000 * float(np.median(seconds)), 1)
     return times
 
 
-def freshness(folder: Path, made: Chunks) -> dict[str, float]:
-    """Seconds from `add` to found, by words and by vector, while another process searches without pause."""
+def freshness(folder: Path, chunks: Chunks) -> dict[str, float]:
+    """Return the seconds from `add` to the first hit, lexical and by vector, while another process searches."""
     writer = IndexWriter(folder / "index", EMBEDDER, DIMENSION)
-    child = _child("--watch", folder, made)
+    child = _child("--watch", folder, chunks)
     assert child.stdout.readline().strip() == "ready"
-    added, number = [], made.documents
+    added, number = [], chunks.documents
     for n in range(ADDITIONS):
-        row = np.random.default_rng((made.seed, 5, n)).standard_normal((1, DIMENSION), dtype=np.float32)
+        row = np.random.default_rng((chunks.seed, 5, n)).standard_normal((1, DIMENSION), dtype=np.float32)
         text = f"freshmark{n} and the words around it"
         added.append(time.time())
         writer.add(number + 1 + n, [Chunk(0, text, 0, len(text))], row / np.linalg.norm(row), None, f"fresh{n}.txt")
-        time.sleep(0.5)  # `index.publish_seconds`: the writer's pause between two publications
+        time.sleep(0.5)  # the writer's pause between publications, `index.publish_seconds`
         writer.publish()
-    seen = json.loads(child.communicate()[0])
+    found_at = json.loads(child.communicate()[0])
     for n in range(ADDITIONS):
         writer.remove(number + 1 + n)
     writer.publish()
     writer.close()
-    waits = [found - at for found, at in zip(seen, added, strict=True)]
+    waits = [hit - at for hit, at in zip(found_at, added, strict=True)]
     return {"freshness_s_median": round(float(np.median(waits)), 2), "freshness_s_worst": round(max(waits), 2)}
 
 
-def watch(folder: Path, made: Chunks) -> None:
-    """Two threads that search without pause, and one that looks for the next addition; prints when each was found."""
-    rows, texts = made.queries(QUERIES)
+def watch(folder: Path, chunks: Chunks) -> None:
+    """Search in two threads without pause, look for each addition, and print when it was found."""
+    rows, texts = chunks.queries(QUERIES)
     catalogue, reader = catalogue_of(folder), IndexReader(folder / "index")
-    finder = Finder(catalogue.documents, catalogue.chunks, reader, Given(texts, rows))
+    finder = Finder(catalogue.documents, catalogue.chunks, reader, FixedEmbedder(texts, rows))
     finder.search(ANYONE, SearchRequest(texts[0]))
     over = threading.Event()
 
@@ -305,22 +317,22 @@ def watch(folder: Path, made: Chunks) -> None:
     for thread in threads:
         thread.start()
     print("ready", flush=True)
-    print(json.dumps([_first_seen(reader, made, n) for n in range(ADDITIONS)]))
+    print(json.dumps([_first_seen(reader, chunks, n) for n in range(ADDITIONS)]))
     over.set()
 
 
-def _first_seen(reader: IndexReader, made: Chunks, n: int) -> float:
-    row = np.random.default_rng((made.seed, 5, n)).standard_normal(DIMENSION, dtype=np.float32)
+def _first_seen(reader: IndexReader, chunks: Chunks, n: int) -> float:
+    row = np.random.default_rng((chunks.seed, 5, n)).standard_normal(DIMENSION, dtype=np.float32)
     deadline = time.time() + 60
     while time.time() < deadline:
         snapshot = reader.snapshot()
-        wanted = made.documents + 1 + n
+        number = chunks.documents + 1 + n
         by_words = [h.document_number for h in snapshot.lexical.search(parse(f"freshmark{n}"), 1, None)]
         by_vector = [h.document_number for h in snapshot.vectors.search(row / np.linalg.norm(row), 1, None)]
-        if by_words == by_vector == [wanted]:
+        if by_words == by_vector == [number]:
             return time.time()
         time.sleep(0.02)
-    raise SystemExit(f"document {made.documents + 1 + n} was not found within a minute")
+    raise SystemExit(f"document {chunks.documents + 1 + n} was not found within a minute")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Four searchers and one writer over one index that never stands still.
+"""Search, change and write one index at the same time, and check every result.
 
     python -m tests.benchmarks.soak [--seconds 600] [--chunks 100000] [--keep FOLDER]
 
-Two processes search with two threads each, one adds and deletes documents in the catalogue, one is the writer as it
-runs in production: its publications, tombstones and merges are those of the house. Every process notes what it did and
-saw; the notes are held against one another afterwards:
+Two processes search with two threads each, one adds and deletes documents in the catalogue, and one is the writer as it
+runs in production, with its publications, tombstones and merges. Every process logs what it did and got; afterwards the
+logs are compared:
 
-- a hit of a search is a document that the catalogue showed at some moment of that search, with that document's text;
-- a hit of a generation is a document that this generation holds, so that a deleted one is gone with the next publication;
-- whoever asks for the very vector of a document that the generation holds finds that document first.
+- a hit of a search is a document that was visible at some moment of that search, with that document's text;
+- a hit of a generation is a document of this generation, so that a deleted one is gone with the next publication;
+- a search for the vector of a document in the generation finds that document first.
 """
 
 from __future__ import annotations
@@ -48,189 +48,196 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--chunks", type=int, default=100_000)
-    parser.add_argument("--keep", type=Path, help="fill here, or use what was filled here; what happens is kept there")
+    parser.add_argument(
+        "--keep", type=Path, help="the folder to fill, or one that was filled before; the logs are kept there"
+    )
     parser.add_argument("--role", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    made = Chunks(given.chunks)
-    if given.role:
-        Role(given.keep, made, given.role).play(given.seconds)
+    options = parser.parse_args()
+    chunks = Chunks(options.chunks)
+    if options.role:
+        Role(options.keep, chunks, options.role).play(options.seconds)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        figures = soak(given.keep or Path(scratch), made, given.seconds)
-    command = f"python -m tests.benchmarks.soak --seconds {given.seconds:g} --chunks {given.chunks}"
-    data = "chunks of 384 dimensions with text, made in code; two processes of two searching threads, one writer"
-    print(record("soak", command, figures, made.seed, data).read_text())
-    sys.exit(any(figures[wrong] for wrong in WRONG))
+        figures = soak(options.keep or Path(scratch), chunks, options.seconds)
+    command = f"python -m tests.benchmarks.soak --seconds {options.seconds:g} --chunks {options.chunks}"
+    data = "generated chunks of 384 dimensions with text; two processes of two searching threads, one writer"
+    print(record("soak", command, figures, chunks.seed, data).read_text())
+    sys.exit(any(figures[wrong] for wrong in FAULTS))
 
 
-def soak(folder: Path, made: Chunks, seconds: float) -> dict[str, Any]:
-    """Fill with segments that the writer has to merge at once, let them all work for so long, and hold their notes against one another."""
+def soak(folder: Path, chunks: Chunks, seconds: float) -> dict[str, Any]:
+    """Fill with segments that the writer has to merge, run all processes for so long, and compare their logs."""
     mailroom = _mailroom(folder)
-    fill(folder, made, embedder=mailroom.embedders.serving_model().digest, merged=False)
+    fill(folder, chunks, embedder=mailroom.embedders.serving_model().digest, merged=False)
     mailroom.close()
     (folder / "over").unlink(missing_ok=True)
     for old in folder.glob("*.jsonl"):
         old.unlink()
-    command = [sys.executable, "-m", "tests.benchmarks.soak", "--keep", str(folder), "--chunks", str(made.count)]
+    command = [sys.executable, "-m", "tests.benchmarks.soak", "--keep", str(folder), "--chunks", str(chunks.count)]
     command += ["--seconds", str(seconds)]
     roles = ["write", *(f"search{n}" for n in range(SEARCHING)), "change"]
     started = {role: subprocess.Popen([*command, "--role", role]) for role in roles}
     codes = {"change": started["change"].wait()}
     (folder / "over").touch()
     codes |= {role: process.wait() for role, process in started.items()}
-    return judged(folder, made, roles) | {"failed_processes": sum(code != 0 for code in codes.values())}
+    return evaluated(folder, chunks, roles) | {"failed_processes": sum(code != 0 for code in codes.values())}
 
 
 class Role:
-    """One of the processes. What it notes is a line of JSON in a file of its own."""
+    """One of the processes, with a log of its own in JSON lines."""
 
-    def __init__(self, folder: Path, made: Chunks, name: str) -> None:
-        self._folder, self._made = folder, made
+    def __init__(self, folder: Path, chunks: Chunks, name: str) -> None:
+        self._folder, self._chunks = folder, chunks
         self._mailroom = _mailroom(folder)
-        self._notes, self._lock = (folder / f"{name}.jsonl").open("w"), threading.Lock()
+        self._log, self._lock = (folder / f"{name}.jsonl").open("w"), threading.Lock()
         self._play = {"search": self.search, "write": self.write, "change": self.change}[name.rstrip("0123456789")]
 
     def play(self, seconds: float) -> None:
+        """Run the process for its time, or until the folder says that the run is over."""
         self._play(seconds)
-        self._notes.close()
+        self._log.close()
         self._mailroom.close()
 
-    def note(self, kind: str, **values: Any) -> None:
+    def log(self, kind: str, **values: Any) -> None:
+        """Write an entry to the log."""
         with self._lock:
-            self._notes.write(json.dumps({"kind": kind, **values}) + "\n")
+            self._log.write(json.dumps({"kind": kind, **values}) + "\n")
 
     @property
     def over(self) -> bool:
+        """True once the changing process has ended."""
         return (self._folder / "over").exists()
 
     def change(self, seconds: float) -> None:
-        """Adds new documents and deletes old ones, as many as are added, at random."""
-        rng = np.random.default_rng(self._made.seed)
-        held = [(f"{number:032x}", number) for number in range(1, self._made.documents + 1)]
+        """Add new documents, and delete as many old ones at random."""
+        rng = np.random.default_rng(self._chunks.seed)
+        present = [(f"{number:032x}", number) for number in range(1, self._chunks.documents + 1)]
         until, count = time.monotonic() + seconds, 0
         while time.monotonic() < until:
             for _ in range(WAVE):
-                held.append(self._add(count := count + 1))
-                self._delete(*held.pop(int(rng.integers(len(held)))))
+                present.append(self._add(count := count + 1))
+                self._delete(*present.pop(int(rng.integers(len(present)))))
             time.sleep(PAUSE)
 
     def _add(self, count: int) -> tuple[str, int]:
-        """Receive a document and bring it as far as the writer, by the job store's own steps."""
+        """Receive a document and take it through the job store up to the writer."""
         catalogue, began = self._mailroom.catalogue, time.monotonic()
         document, _ = catalogue.documents.receive(f"{2**200 + count:064x}", 1, Arrival("soak", f"{count}.txt", 0.0))
-        texts, rows = self._made.document(document.number)
+        texts, rows = self._chunks.document(document.number)
         chunks = tuple(Chunk(n, text, 0, len(text)) for n, text in enumerate(texts))
         digest = self._mailroom.embedders.serving_model().digest
         (job,) = catalogue.jobs.claim(QueueName.INGEST, "soak", 60)
         outcome = Outcome(Stage.EMBED, chunks=chunks, vectors=rows, embedder=digest, next_stage=Stage.INDEX)
         assert catalogue.jobs.commit(job, outcome)
-        self.note("added", number=document.number, at=began)
+        self.log("added", number=document.number, at=began)
         return document.id, document.number
 
     def _delete(self, document_id: str, number: int) -> None:
         self._mailroom.catalogue.documents.delete(document_id)
-        self.note("deleted", number=number, at=time.monotonic())
+        self.log("deleted", number=number, at=time.monotonic())
 
     def write(self, seconds: float) -> None:
-        """As the writer's process does; afterwards until nothing is left to do."""
-        writer, last, quiet = self._mailroom.indexer(), self._note_generation(), 0
+        """Write like the writer's process, in the end until nothing is left to do."""
+        writer, last, quiet = self._mailroom.indexer(), self._log_generation(), 0
         while not self.over or quiet < 3:
             done, now = writer.step(), gen.current(self._mailroom.settings.index_path).name
             if now != last:
-                self._note_generation()
+                self._log_generation()
             settled = done == 0 and now == last and not self._mailroom.writer.is_compacting
             quiet = quiet + 1 if settled and self._equal() else 0
             last = now
             time.sleep(self._mailroom.settings.index.publish_seconds)
         writer.close()
 
-    def _note_generation(self) -> str:
-        held = _ranges(self._mailroom.writer.numbers.array)
+    def _log_generation(self) -> str:
+        members = _ranges(self._mailroom.writer.numbers.array)
         manifest = gen.read_manifest(gen.current(self._mailroom.settings.index_path))
-        segments = [(each.name, each.kind) for each in manifest.segments]
-        self.note("published", generation=manifest.generation, held=held, segments=segments)
+        segments = [(segment.name, segment.kind) for segment in manifest.segments]
+        self.log("published", generation=manifest.generation, members=members, segments=segments)
         return manifest.generation
 
     def _equal(self) -> bool:
         return self._mailroom.writer.numbers == self._mailroom.catalogue.documents.visible(ADMINISTRATOR, Filters())
 
     def search(self, seconds: float) -> None:
-        """`THREADS` of them, each asking for words and meaning, then for the very vector of a document."""
-        asked = Asked(self._mailroom, self._made)
+        """Search in `THREADS` threads: a hybrid search, then one for the vector of a document, again and again."""
+        queries = SoakQueries(self._mailroom, self._chunks)
         finder = Finder(
-            self._mailroom.catalogue.documents, self._mailroom.catalogue.chunks, self._mailroom.reader, asked
+            self._mailroom.catalogue.documents, self._mailroom.catalogue.chunks, self._mailroom.reader, queries
         )
-        finder.search(ADMINISTRATOR, SearchRequest(asked.texts[0]))
-        self.note("memory", kib=_resident())
-        threads = [threading.Thread(target=self._search, args=(finder, asked, n)) for n in range(THREADS)]
+        finder.search(ADMINISTRATOR, SearchRequest(queries.texts[0]))
+        self.log("memory", kib=_resident())
+        threads = [threading.Thread(target=self._search, args=(finder, queries, n)) for n in range(THREADS)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        self.note("memory", kib=_resident())
+        self.log("memory", kib=_resident())
 
-    def _search(self, finder: Finder, asked: Asked, seed: int) -> None:
-        rng = np.random.default_rng((self._made.seed, seed))
+    def _search(self, finder: Finder, queries: SoakQueries, seed: int) -> None:
+        rng = np.random.default_rng((self._chunks.seed, seed))
         while not self.over:
             try:
-                self._ask(finder, asked, rng)
-                self._ask_for_itself(asked, rng)
-            except Exception as error:  # that there is none is what is measured
-                self.note("error", error=f"{type(error).__name__}: {error}")
+                self._search_hybrid(finder, queries, rng)
+                self._search_itself(queries, rng)
+            except Exception as error:  # none is expected; the log shows it
+                self.log("error", error=f"{type(error).__name__}: {error}")
 
-    def _ask(self, finder: Finder, asked: Asked, rng: np.random.Generator) -> None:
-        request = SearchRequest(asked.texts[int(rng.integers(QUERIES))], k=10)
+    def _search_hybrid(self, finder: Finder, queries: SoakQueries, rng: np.random.Generator) -> None:
+        request = SearchRequest(queries.texts[int(rng.integers(QUERIES))], k=10)
         began = time.monotonic()
-        found = finder.search(ADMINISTRATOR, request)
+        result = finder.search(ADMINISTRATOR, request)
         ended = time.monotonic()
-        wrong = [p.chunk for p in found.passages if p.text != asked.text_of(p.chunk)]
-        numbers = sorted({p.chunk >> ORDINAL_BITS for p in found.passages})
-        self.note("asked", began=began, ended=ended, found=numbers, wrong_texts=wrong, stale=found.stale)
+        wrong = [p.chunk for p in result.passages if p.text != queries.text_of(p.chunk)]
+        numbers = sorted({p.chunk >> ORDINAL_BITS for p in result.passages})
+        self.log("search", began=began, ended=ended, hits=numbers, wrong_texts=wrong, stale=result.stale)
 
-    def _ask_for_itself(self, asked: Asked, rng: np.random.Generator) -> None:
-        number, row = asked.some_document(rng)
+    def _search_itself(self, queries: SoakQueries, rng: np.random.Generator) -> None:
+        number, row = queries.some_document(rng)
         snapshot = self._mailroom.reader.snapshot()
         hits = [hit.document_number for hit in snapshot.vectors.search(row, 10, None)]
-        self.note("itself", generation=snapshot.generation, number=number, found=hits)
+        self.log("itself", generation=snapshot.generation, number=number, hits=hits)
 
 
-class Asked:
-    """The queries, as an embedder that knows their vectors; and what the documents are made of."""
+class SoakQueries:
+    """Queries with an embedder that knows their vectors, and the texts and vectors of the documents."""
 
-    def __init__(self, mailroom: Mailroom, made: Chunks) -> None:
+    def __init__(self, mailroom: Mailroom, chunks: Chunks) -> None:
         self.name, self.digest, self.dimension = (
-            "given",
+            "fixed",
             mailroom.embedders.serving_model().digest,
             mailroom.embedder.dimension,
         )
-        rows, self.texts = made.queries(QUERIES)
+        rows, self.texts = chunks.queries(QUERIES)
         self._row_of = dict(zip(self.texts, rows, strict=True))
-        self._made, self._reader = made, mailroom.reader
-        self._texts = [text for block in made.blocks for text in made.texts(block)]
-        self._first = made.vectors(0)
+        self._chunks, self._reader = chunks, mailroom.reader
+        self._texts = [text for block in chunks.blocks for text in chunks.texts(block)]
+        self._first = chunks.vectors(0)
 
     def embed(self, texts: list[str]) -> np.ndarray:
+        """Return the vectors of queries, (texts, dimension)."""
         return np.stack([self._row_of[text] for text in texts])
 
     def text_of(self, chunk: int) -> str:
+        """Return the text that a chunk id must have."""
         number, ordinal = chunk >> ORDINAL_BITS, chunk & ((1 << ORDINAL_BITS) - 1)
-        if number <= self._made.documents:
+        if number <= self._chunks.documents:
             return self._texts[(number - 1) * PER_DOCUMENT + ordinal]
-        return self._made.document(number)[0][ordinal]
+        return self._chunks.document(number)[0][ordinal]
 
     def some_document(self, rng: np.random.Generator) -> tuple[int, np.ndarray]:
-        """(number, vector of one of its chunks): of the first block, or one that was added; it may be gone by now."""
+        """Return the number of a document and the vector of one of its chunks; it may be deleted by now."""
         ordinal = int(rng.integers(PER_DOCUMENT))
         newest = int(self._reader.snapshot().numbers.array[-1])
-        if newest > self._made.documents and rng.random() < 0.5:
-            number = int(rng.integers(self._made.documents + 1, newest + 1))
-            return number, self._made.document(number)[1][ordinal]
+        if newest > self._chunks.documents and rng.random() < 0.5:
+            number = int(rng.integers(self._chunks.documents + 1, newest + 1))
+            return number, self._chunks.document(number)[1][ordinal]
         number = int(rng.integers(1, len(self._first) // PER_DOCUMENT + 1))
         return number, self._first[(number - 1) * PER_DOCUMENT + ordinal]
 
 
-#: Figures of which each one is a fault.
-WRONG = (
+#: Counts that have to be zero.
+FAULTS = (
     "index_differs",
     "wrong_ids",
     "deleted_shown",
@@ -242,40 +249,39 @@ WRONG = (
 )
 
 
-def judged(folder: Path, made: Chunks, roles: list[str]) -> dict[str, Any]:
-    """The notes of all, held against one another."""
-    notes = [note for role in roles for note in _read(folder / f"{role}.jsonl")]
-    of = lambda kind: [note for note in notes if note["kind"] == kind]  # noqa: E731
-    came = {note["number"]: note["at"] for note in of("added")}
-    went = {note["number"]: note["at"] for note in of("deleted")}
-    held = {note["generation"]: _members(note["held"]) for note in of("published")}
-    asked, itself = of("asked"), of("itself")
-    known = lambda number: number <= made.documents or number in came  # noqa: E731
-    hits = [(note, number) for note in asked for number in note["found"]]
-    live = [note for note in itself if note["number"] in held[note["generation"]]]
-    times = [1000 * (note["ended"] - note["began"]) for note in asked]
-    shown = [n for note, n in hits if went.get(n, np.inf) < note["began"]]
-    early = [n for note, n in hits if not known(n) or came.get(n, 0.0) > note["ended"]]
-    strange = [n for note in itself for n in note["found"] if n not in held[note["generation"]]]
-    memory = [note["kib"] for note in of("memory")]
-    last = _members(of("published")[-1]["held"])
-    expected = (set(range(1, made.documents + 1)) | came.keys()) - went.keys()
+def evaluated(folder: Path, chunks: Chunks, roles: list[str]) -> dict[str, Any]:
+    """Compare the logs of all processes and return the figures."""
+    entries = [entry for role in roles for entry in _read(folder / f"{role}.jsonl")]
+    of = lambda kind: [entry for entry in entries if entry["kind"] == kind]  # noqa: E731
+    added_at = {entry["number"]: entry["at"] for entry in of("added")}
+    deleted_at = {entry["number"]: entry["at"] for entry in of("deleted")}
+    members = {entry["generation"]: _members(entry["members"]) for entry in of("published")}
+    searches, itself = of("search"), of("itself")
+    exists = lambda number: number <= chunks.documents or number in added_at  # noqa: E731
+    hits = [(search, number) for search in searches for number in search["hits"]]
+    present = [search for search in itself if search["number"] in members[search["generation"]]]
+    times = [1000 * (search["ended"] - search["began"]) for search in searches]
+    deleted = [n for search, n in hits if deleted_at.get(n, np.inf) < search["began"]]
+    early = [n for search, n in hits if not exists(n) or added_at.get(n, 0.0) > search["ended"]]
+    foreign = [n for search in itself for n in search["hits"] if n not in members[search["generation"]]]
+    memory = [entry["kib"] for entry in of("memory")]
+    last = _members(of("published")[-1]["members"])
+    expected = (set(range(1, chunks.documents + 1)) | added_at.keys()) - deleted_at.keys()
+    seconds = max(search["ended"] for search in searches) - min(search["began"] for search in searches)
     return {
-        "searches": len(asked),
-        "searches_per_s": round(
-            len(asked) / (max(note["ended"] for note in asked) - min(note["began"] for note in asked)), 1
-        ),
+        "searches": len(searches),
+        "searches_per_s": round(len(searches) / seconds, 1),
         **{f"p{share}_ms": round(float(np.percentile(times, share)), 1) for share in (50, 95, 99)},
         "vector_searches": len(itself),
-        "hits_checked": len(hits) + sum(len(note["found"]) for note in itself),
-        "added": len(came),
-        "deleted": len(went),
+        "hits_checked": len(hits) + sum(len(search["hits"]) for search in itself),
+        "added": len(added_at),
+        "deleted": len(deleted_at),
         **_segments(of("published")),
-        "wrong_ids": len(early) + len(strange),
-        "deleted_shown": len(shown),
-        "wrong_texts": sum(len(note["wrong_texts"]) for note in asked),
-        "not_found": sum(note["number"] not in note["found"][:1] for note in live),
-        "stale_answers": sum(note["stale"] for note in asked),
+        "wrong_ids": len(early) + len(foreign),
+        "deleted_shown": len(deleted),
+        "wrong_texts": sum(len(search["wrong_texts"]) for search in searches),
+        "not_found": sum(search["number"] not in search["hits"][:1] for search in present),
+        "stale_answers": sum(search["stale"] for search in searches),
         "errors": len(of("error")),
         "index_differs": len(last ^ DocumentNumbers(expected)),
         "searcher_rss_mb_first": round(max(memory[0::2]) / 1024),
@@ -283,15 +289,15 @@ def judged(folder: Path, made: Chunks, roles: list[str]) -> dict[str, Any]:
     }
 
 
-def _segments(notes: list[dict[str, Any]]) -> dict[str, int]:
-    """Publications, and how many of them took in a merged segment: small ones at once, large ones from the background."""
+def _segments(published: list[dict[str, Any]]) -> dict[str, int]:
+    """Count the publications, and those with a merged segment: small ones at once, large ones from the background."""
     merged = {"exact": 0, "large": 0}
-    for before, after in itertools.pairwise(notes):
+    for before, after in itertools.pairwise(published):
         old, new = dict(before["segments"]), dict(after["segments"])
         if old.keys() - new.keys():
             kinds = {kind for name, kind in new.items() if name not in old}
             merged["large" if kinds - {"exact"} else "exact"] += 1
-    return {"publications": len(notes), "merges": merged["exact"], "background_merges": merged["large"]}
+    return {"publications": len(published), "merges": merged["exact"], "background_merges": merged["large"]}
 
 
 def _mailroom(folder: Path) -> Mailroom:
@@ -299,7 +305,7 @@ def _mailroom(folder: Path) -> Mailroom:
 
 
 def _ranges(numbers: np.ndarray) -> list[tuple[int, int]]:
-    """Runs of numbers: first and last."""
+    """Return runs of consecutive numbers as (first, last)."""
     breaks = np.flatnonzero(np.diff(numbers) != 1)
     return list(zip(numbers[[0, *(breaks + 1)]].tolist(), numbers[[*breaks, -1]].tolist(), strict=True))
 
@@ -314,7 +320,7 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _resident() -> int:
-    """KiB."""
+    """Return the resident memory in KiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0])
 

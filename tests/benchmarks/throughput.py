@@ -1,7 +1,7 @@
-"""End to end on this machine: `python -m tests.benchmarks.throughput`.
+"""Measure ingestion end to end on this machine: `python -m tests.benchmarks.throughput`.
 
-500 mixed documents of one to five pages dropped into the tray of a fresh installation; start-up time and memory at rest
-before, time from drop to first hit after.
+500 generated documents of one to five pages are dropped into the tray of a new installation. Start-up time and memory
+at rest are measured before, the time from drop to first hit afterwards.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(count: int = COUNT) -> None:
 
 
 def ingest(mailroom: Installation, client: httpx.Client, corpus: list[Path]) -> dict[str, float]:
-    """Drop all, wait until each has come to rest."""
+    """Drop all files and wait until none is being processed."""
     started = time.monotonic()
     for path in corpus:
         shutil.copy(path, mailroom.tray / path.name)
@@ -58,12 +58,13 @@ def ingest(mailroom: Installation, client: httpx.Client, corpus: list[Path]) -> 
 
 
 def at_rest(client: httpx.Client) -> int:
+    """Return the number of documents that are not being processed."""
     states = client.get("/v1/jobs").json()["documents"]
     return sum(count for state, count in states.items() if state != "processing")
 
 
 def drops(mailroom: Installation, client: httpx.Client) -> list[float]:
-    """Seconds from a file's arrival in the tray to the first search that finds it."""
+    """Return the seconds from a file's arrival in the tray to the first search that finds it, for `DROPS` files."""
     times = []
     for number in range(DROPS):
         code = f"QX-{70000 + number}"
@@ -78,7 +79,7 @@ def drops(mailroom: Installation, client: httpx.Client) -> list[float]:
 
 
 def stage_share(mailroom: Installation) -> dict[str, float]:
-    """Share of the working time per stage, from the decision records."""
+    """Return the share of the working time by stage, from the decision records."""
     totals: dict[str, float] = defaultdict(float)
     with mailroom.mailroom().catalogue.database.read() as connection:
         for stage, data in connection.execute(sa.select(events.c.stage, events.c.data)):

@@ -33,7 +33,6 @@ UNREAD = (
     "workers/supervisor.py",
     "workers/tray",
     "workers/services",
-    "tests/benchmarks",
     "tests/contracts",
     "tests/hostile",
     "tests/quality",
