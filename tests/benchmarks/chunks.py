@@ -44,7 +44,7 @@ class Chunks:
         return texts, self._topics.near(rng, PER_DOCUMENT)
 
     def queries(self, count: int) -> tuple[np.ndarray, list[str]]:
-        """Return query vectors, which are no chunk's, and texts of four words without the 50 most frequent."""
+        """Return query vectors that differ from all chunks, and texts of four words without the 50 most frequent."""
         rng = np.random.default_rng((self.seed, 3))
         return self._topics.near(rng, count), self._texts(rng, count, 4, rarer_than=50)
 
