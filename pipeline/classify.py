@@ -156,5 +156,6 @@ def visible_parts(tokenizer: Any, text: str, max_length: int) -> tuple[tuple[int
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return the softmax of each row, shape as ``logits``."""
-    powers: np.ndarray = np.exp(logits - logits.max(axis=-1, keepdims=True)) if logits.size else logits
-    return powers / powers.sum(axis=-1, keepdims=True)
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True)) if logits.size else logits
+    shares: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
+    return shares

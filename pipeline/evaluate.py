@@ -1,7 +1,7 @@
-"""How good a search is: TREC queries and judgements in, nDCG@10, recall@100 and MRR out.
+"""Measure search quality: TREC queries and judgements in, nDCG@10, recall@100 and MRR out.
 
-The arithmetic is trec_eval's own, through pytrec_eval (the extra "eval"). A query without any hit counts as 0; one
-without a judgement is not measured.
+The arithmetic is trec_eval's, by pytrec_eval (the extra "eval"). A query without hits counts as 0; a query without a
+judgement is not measured.
 
     queries   id TAB text                      7<TAB>notice period of the lease
     qrels     query 0 document gain            7 0 019d3c5d2f00c0ffee00c0ffee00c0ff 2
@@ -20,33 +20,33 @@ from dataclasses import dataclass
 from pipeline.errors import Misconfigured, Refused
 from pipeline.questions import Feedback
 
-#: name printed -> trec_eval's
+#: printed name -> trec_eval's
 MEASURES = {"nDCG@10": "ndcg_cut_10", "recall@100": "recall_100", "MRR": "recip_rank"}
 DEPTH = 100
-#: Gains of what people say; a click says less than a vote.
+#: Gains of feedback; a click counts less than a vote.
 USEFUL, CLICKED, NOT_USEFUL = 2, 1, 0
 
 _GAIN = re.compile(r"[+-]?\d{1,6}")
 #: query id -> document -> gain
 Judgements = Mapping[str, Mapping[str, int]]
-#: query id -> documents, best first
+#: query id -> documents, best first; TREC's term
 Run = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """``queries`` by id: measure -> value; ``mean`` over all of them."""
+    """The measures of each query by id, and their mean over all queries."""
 
     mean: Mapping[str, float]
     queries: Mapping[str, Mapping[str, float]]
 
     def worst(self, count: int, measure: str = "nDCG@10") -> list[str]:
-        """Ids of the queries that fare worst, worst first."""
+        """Return the ids of the ``count`` queries with the lowest values of ``measure``, lowest first."""
         return sorted(self.queries, key=lambda query: (self.queries[query][measure], query))[:count]
 
 
 def read_queries(lines: Iterable[str]) -> dict[str, str]:
-    """Texts by query id. Raises Refused("bad-request") naming the line that is no query."""
+    """Return the queries' texts by id. Raises Refused("bad-request") naming the malformed line."""
     queries: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -61,7 +61,10 @@ def read_queries(lines: Iterable[str]) -> dict[str, str]:
 
 
 def read_judgements(lines: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Gains by query and document. A path with blanks is taken whole: the gain is the last field of the line."""
+    """Return the gains by query and document. The gain is the last field of a line, so a path may contain blanks.
+
+    Raises Refused("bad-request") naming the malformed line.
+    """
     judgements: dict[str, dict[str, int]] = defaultdict(dict)
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -80,17 +83,17 @@ def read_judgements(lines: Iterable[str]) -> dict[str, dict[str, int]]:
 
 
 def evaluate(judgements: Judgements, run: Run) -> Evaluation:
-    """Measure the queries that are both judged and run."""
-    judged = {
+    """Measure the queries with both judgements and results. Raises Refused("bad-request") if there are none."""
+    gains = {
         query: {d: max(0, gain) for d, gain in judgements[query].items()} for query in run if judgements.get(query)
     }
-    if not judged:
+    if not gains:
         raise Refused("bad-request", "None of the queries has a judgement: do the ids of both files agree?")
-    scored = {query: {d: float(-rank) for rank, d in enumerate(run[query][:DEPTH])} for query in judged if run[query]}
-    measures = _trec_eval(judged, scored)
+    scored = {query: {d: float(-rank) for rank, d in enumerate(run[query][:DEPTH])} for query in gains if run[query]}
+    measures = _trec_eval(gains, scored)
     nothing = dict.fromkeys(MEASURES.values(), 0.0)
     queries = {
-        query: {name: measures.get(query, nothing)[trec] for name, trec in MEASURES.items()} for query in sorted(judged)
+        query: {name: measures.get(query, nothing)[trec] for name, trec in MEASURES.items()} for query in sorted(gains)
     }
     mean = {name: statistics.fmean(values[name] for values in queries.values()) for name in MEASURES}
     return Evaluation(mean, queries)
@@ -105,28 +108,30 @@ def _trec_eval(judgements: Judgements, scored: Mapping[str, Mapping[str, float]]
         ) from None
     if not scored:
         return {}
-    return pytrec_eval.RelevanceEvaluator(judgements, set(MEASURES.values())).evaluate(scored)
+    evaluator = pytrec_eval.RelevanceEvaluator(judgements, set(MEASURES.values()))
+    result: Mapping[str, Mapping[str, float]] = evaluator.evaluate(scored)
+    return result
 
 
-def from_feedback(said: Iterable[Feedback]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-    """Return queries and judgements derived from people's feedback; a query's id is its rank of appearance.
+def from_feedback(feedback: Iterable[Feedback]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Return queries and judgements derived from feedback; a query's id is its rank of appearance.
 
-    Votes go before clicks: useful by majority is 2, not useful 0, a tie leaves the pair out; a click alone is 1.
-    Queries that differ only in case and spacing are one.
+    Votes count before clicks: a majority of "useful" is 2, of "not-useful" 0, a tie drops the pair; clicks alone are 1.
+    Queries that differ only in case and spacing are one query.
     """
     votes: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     texts: dict[str, str] = {}
-    for opinion in said:
-        same = " ".join(opinion.query.lower().split())
-        texts.setdefault(same, " ".join(opinion.query.split()))
-        votes[same][opinion.document_id][opinion.kind] += 1
+    for entry in feedback:
+        folded = " ".join(entry.query.lower().split())
+        texts.setdefault(folded, " ".join(entry.query.split()))
+        votes[folded][entry.document_id][entry.kind] += 1
     queries: dict[str, str] = {}
     judgements: dict[str, dict[str, int]] = {}
-    for same, documents in votes.items():
+    for folded, documents in votes.items():
         gains = {d: gain for d, counts in documents.items() if (gain := _gain(counts)) is not None}
         if gains:
             name = str(len(queries) + 1)
-            queries[name], judgements[name] = texts[same], gains
+            queries[name], judgements[name] = texts[folded], gains
     return queries, judgements
 
 
@@ -138,6 +143,6 @@ def _gain(counts: Mapping[str, int]) -> int | None:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that ``share`` (0..1) of the values do not exceed."""
+    """Return the value that ``share`` (0.0 to 1.0) of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

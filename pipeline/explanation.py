@@ -1,9 +1,9 @@
 """Explain a prediction: the sentences that influenced it most, measured by leaving each one out in turn. Pure.
 
-The network's internals are not used, so this works for any classifier: a sentence's influence is the drop of the label's
-log-odds when the classifier reads the text without it. Only the text that the classifier sees is divided (the head and the
-tail of a long text), and removed text is not replaced. If a text has more sentences than texts may be classified, runs of
-sentences are measured first; then the most influential run is divided further.
+The network's internals are not used, so this works for any classifier: a sentence's influence is the drop of the
+label's log-odds when the classifier reads the text without it. Only the text that the classifier sees is divided (the
+head and the tail of a long text), and removed text is not replaced. If a text has more sentences than texts may be
+classified, runs of sentences are measured first; then the most influential run is divided further.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Probabilities(Protocol):
 class Span:
     """A part of the document's text, ``start`` to ``end`` in characters.
 
-    ``influence`` is the drop of the label's log-odds without it (negative: it speaks against the label), ``without`` the
-    label's probability without it.
+    ``influence`` is the drop of the label's log-odds without it (negative: it speaks against the label), ``without``
+    the label's probability without it.
     """
 
     start: int
@@ -76,9 +76,9 @@ class Example:
 class Explanation:
     """Why a classifier predicts a document's label.
 
-    ``label``, ``probability`` and the following fields are of the classifier ``model``. ``recorded`` and ``recorded_by``
-    are the document's own label and who assigned it: a person or another version, possibly. ``passes`` counts the texts
-    that were classified.
+    ``label``, ``probability`` and the following fields are of the classifier ``model``. ``recorded`` and
+    ``recorded_by`` are the document's own label and who assigned it: a person or another version, possibly. ``passes``
+    counts the texts that were classified.
     """
 
     document_id: str
@@ -96,8 +96,8 @@ class Explanation:
 
 
 def influences(classifier: Probabilities, parsed: Parsed, label: str, max_passes: int) -> tuple[tuple[Span, ...], int]:
-    """Return the spans that influence the prediction of ``label`` most, strongest first and those against it last; and the
-    number of texts classified, at most ``max_passes`` (at least 2)."""
+    """Return the spans that influence the prediction of ``label`` most, strongest first and those against it last; and
+    the number of texts classified, at most ``max_passes`` (at least 2)."""
     reader = _PartialReader(classifier, parsed.text, label)
     pieces = _sentences_in(parsed.text, reader.window)
     if not pieces:

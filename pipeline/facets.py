@@ -1,4 +1,4 @@
-"""What documents can be told apart by: the fields of filters and facets, and facets as records."""
+"""The fields that documents are filtered and counted by, and counts as records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import Refused
 
-#: Facets by name -> the field they count. "type" is what people call a label.
+#: Name of a facet -> the field that it counts. "type" is the common word for a label.
 FIELDS: Mapping[str, str] = {
     "type": "label",
     "label": "label",
@@ -19,17 +19,19 @@ FIELDS: Mapping[str, str] = {
     "year": "year",
     "month": "month",
 }
-#: Before the name of a field of the organisation's own: metadata.department.
+#: The prefix of the organisation's own fields: metadata.department.
 CUSTOM = "metadata."
-#: Facets of one request.
+#: Facets per request.
 MAX_FACETS = 12
-#: A value longer than this is cut for filters and facets; the document keeps it whole.
+#: For filters and facets a value is cut to this length; the document keeps the complete value.
 MAX_VALUE = 200
+#: Values per facet.
+MAX_VALUES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """So many documents have this value."""
+    """The number of documents with a value."""
 
     value: str
     count: int
@@ -37,8 +39,10 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """``values``: the most frequent ones, of "year" and "month" the newest ones; ``more``: how many further values
-    there are."""
+    """The counts of one field: the most frequent values, or of "year" and "month" the newest ones.
+
+    ``more`` is the number of further values.
+    """
 
     name: str
     values: tuple[Count, ...]
@@ -47,7 +51,7 @@ class Facet:
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """Counts over ``documents`` documents. ``exact`` False: more may match than were counted, so every count is a lower
+    """Counts over ``documents`` documents. If not ``exact``, more documents may match, so every count is a lower
     bound."""
 
     facets: tuple[Facet, ...]
@@ -56,7 +60,7 @@ class Facets:
 
 
 def field_of(name: str) -> str:
-    """The field that a facet counts. Refused("bad-request") with the known names."""
+    """Return the field that a facet counts. Raises Refused("bad-request") with the known names."""
     if name in FIELDS:
         return FIELDS[name]
     if name.startswith(CUSTOM) and len(name) > len(CUSTOM):
@@ -67,16 +71,18 @@ def field_of(name: str) -> str:
 
 
 def check(names: Sequence[str], limit: int) -> None:
-    """Raises Refused("bad-request") for facets that there are not, or too many of them."""
-    if len(names) > MAX_FACETS or not 1 <= limit <= MAX_VALUE:
-        raise Refused("bad-request", f"facets: {MAX_FACETS} at most, of 1 to {MAX_VALUE} values each.")
+    """Raise Refused("bad-request") for unknown facets, too many facets, or a ``limit`` of values out of bounds."""
+    if len(names) > MAX_FACETS or not 1 <= limit <= MAX_VALUES:
+        raise Refused("bad-request", f"facets: {MAX_FACETS} at most, of 1 to {MAX_VALUES} values each.")
     for name in names:
         field_of(name)
 
 
 def attributes(languages: Sequence[str], metadata: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The (field, value) pairs of a document that its columns do not hold, each once. Its owner is who the metadata say
-    owns it, else who they say wrote it."""
+    """Return the (field, value) pairs of a document that its columns do not hold, without repeats.
+
+    Its owner is the "owner" of its metadata, otherwise the "author".
+    """
     pairs = [("language", language) for language in languages]
     pairs += [("owner", owner) for owner in [metadata.get("owner") or metadata.get("author")] if owner]
     pairs += [(CUSTOM + name, str(value)) for name, value in metadata.items()]
@@ -84,5 +90,5 @@ def attributes(languages: Sequence[str], metadata: Mapping[str, str]) -> list[tu
 
 
 def normalized(value: str) -> str:
-    """A value as filters and facets know it."""
+    """Return a value as filters and facets use it: blanks collapsed, at most MAX_VALUE characters."""
     return " ".join(value.split())[:MAX_VALUE]

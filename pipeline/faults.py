@@ -1,9 +1,9 @@
 """Failpoints: places where a test can make a process die, stop or fail. Without an order they cost one comparison.
 
-An order is ``POINT:ACTION`` or ``POINT:ACTION:ABOUT``, several separated by commas, with the actions kill (SIGKILL to
-this process), exit, error (an unforeseen exception), eio (OSError) and sleep=SECONDS. ``ABOUT`` limits the order to
-subjects that contain it. ``POINT:ACTION:ABOUT@FILE`` is obeyed once: the file marks that it was. Who runs the process
-arms it (`workers.run`, from MAILROOM_FAULT); nothing here reads the environment.
+An order is ``POINT:ACTION`` or ``POINT:ACTION:ABOUT``; several are separated by commas. Actions are kill (SIGKILL to
+this process), exit, error (an unexpected exception), eio (OSError) and sleep=SECONDS. ``ABOUT`` limits the order to
+subjects that contain it. ``POINT:ACTION:ABOUT@FILE`` is executed once: the file records that it was. The entry point of
+a process arms it (`workers.run`, from MAILROOM_FAULT); nothing here reads the environment.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What is to happen at ``point``; ``once`` is the file that marks a one-time order as obeyed."""
+class FaultOrder:
+    """An action to execute at ``point``; ``once`` is the file that marks a one-time order as executed."""
 
     point: str
     action: str
@@ -26,34 +26,34 @@ class Order:
     once: str = ""
 
 
-_orders: tuple[Order, ...] = ()
+_orders: tuple[FaultOrder, ...] = ()
 
 
-def arm(text: str) -> tuple[Order, ...]:
-    """Replace the orders of this process and of those that it forks; an empty text disarms. ValueError when
-    malformed."""
+def arm(text: str) -> tuple[FaultOrder, ...]:
+    """Replace the orders of this process and of those that it forks; an empty text removes them. Raises ValueError for
+    a malformed text."""
     global _orders
-    _orders = tuple(_order(part) for part in text.split(",") if part)
+    _orders = tuple(_parse_order(part) for part in text.split(",") if part)
     return _orders
 
 
 def fault(point: str, about: str = "") -> None:
-    """A failpoint: nothing, unless an order names it."""
+    """Do nothing, unless an order names this point and its subject contains the order's ``about``."""
     for order in _orders:
-        if order.point == point and order.about in about and _first_time(order):
-            _obey(order)
+        if order.point == point and order.about in about and _is_first_time(order):
+            _execute(order)
 
 
-def _order(text: str) -> Order:
+def _parse_order(text: str) -> FaultOrder:
     text, _, once = text.partition("@")
     point, _, rest = text.partition(":")
     action, _, about = rest.partition(":")
     if action not in ("kill", "exit", "error", "eio") and not action.startswith("sleep="):
         raise ValueError(f"{text!r} is not POINT:ACTION[:ABOUT][@FILE]")
-    return Order(point, action, about, once)
+    return FaultOrder(point, action, about, once)
 
 
-def _first_time(order: Order) -> bool:
+def _is_first_time(order: FaultOrder) -> bool:
     if not order.once:
         return True
     try:
@@ -63,7 +63,7 @@ def _first_time(order: Order) -> bool:
     return Path(order.once).exists()
 
 
-def _obey(order: Order) -> None:
+def _execute(order: FaultOrder) -> None:
     if order.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif order.action == "exit":

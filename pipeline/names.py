@@ -1,4 +1,4 @@
-"""Names of files and folders made from what documents say, so that no document chooses a place for itself."""
+"""Safe names of files and folders from what documents contain, so that no document chooses its own place."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import PurePosixPath
 
 from pipeline.documents import Document
 
-#: Bytes of one path part: room for a suffix of ours under the 255 that file systems allow.
+#: Bytes of one path part; file systems allow 255, so a suffix can be added.
 MAX_PART_BYTES = 120
 _UNSAFE = re.compile(r'[<>:"/\\|?*]')
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
 def fill_template(template: str, document: Document) -> PurePosixPath:
-    """A folder template with the document's values, relative, without ``..``: each value is one harmless part."""
+    """Return a folder template with the document's values, as a relative path: each value is one safe path part."""
     day = datetime.datetime.fromtimestamp(document.received_at, datetime.UTC)
     name = PurePosixPath(safe_part(document.name))
     values = {
@@ -36,8 +36,8 @@ def fill_template(template: str, document: Document) -> PurePosixPath:
 
 
 def safe_part(text: str, max_bytes: int = MAX_PART_BYTES) -> str:
-    """One path part: no separators, no control or invisible characters, no reserved or hidden names, ``max_bytes`` at
-    most, its ending kept."""
+    """Return ``text`` as one path part of at most ``max_bytes``, with its file extension: without separators, control
+    or invisible characters, and neither a reserved nor a hidden name."""
     visible = "".join("_" if unicodedata.category(c)[0] == "C" else c for c in unicodedata.normalize("NFC", text))
     part = _UNSAFE.sub("_", visible).strip(" .") or "_"
     if _RESERVED.fullmatch(part):

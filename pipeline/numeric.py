@@ -1,4 +1,4 @@
-"""Numbers and dates that stand in a text, so that a query can ask for a range of them."""
+"""Numbers and dates in a text, so that a query can ask for a range of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import datetime
 import re
 from collections.abc import Iterator
 
-#: Figures of one passage that are kept at most; a table of measurements may hold thousands.
+#: At most this many numbers and dates of a passage are indexed; a table of measurements may hold thousands.
 MAX_VALUES = 200
-#: Names of the months and what they are cut to: English, German, French, Spanish, Italian, Dutch, Portuguese, Swedish.
+#: Names of the months and their abbreviations: English, German, French, Spanish, Italian, Dutch, Portuguese, Swedish.
 _NAMES = (
     "january jan januar jän jänner janvier janv enero ene gennaio gen januari janeiro",
     "february feb februar février févr fév febrero febbraio februari fevereiro fev",
@@ -36,7 +36,7 @@ _DATE = re.compile(
     rf"|(?P<m4>{_ENGLISH})\.?\s(?P<d4>\d{{1,2}})(?:st|nd|rd|th)?,?\s(?P<y4>\d{{4}}))(?![\w-])",  # Nov 24, 2026
     re.IGNORECASE,
 )
-#: Not inside of a code: PPR-9087 and 12.3.4 hold no number.
+#: Not inside a code: PPR-9087 and 12.3.4 are not numbers.
 _NUMBER = re.compile(r"(?<![\w.,/-])[-−]?(\d+(?:[.,' ]\d{3})*(?:[.,]\d+)?)(?![\w/-]|[.,]\d)")
 _DIGIT = re.compile(r"\d")
 _ISO = re.compile(r"(\d{4})-(\d\d)(?:-(\d\d))?")
@@ -44,14 +44,14 @@ _FIRST = datetime.date(1970, 1, 1)
 
 
 def number(text: str) -> float | None:
-    """ "1,234.56", "1.234,56" and "1 234" as people mean them; None for what is no number. One comma before three
-    digits parts thousands, one point parts the fraction."""
+    """Return the value of "1,234.56", "1.234,56" or "1 234" as people mean it; None for anything else. A single comma
+    before three digits separates thousands, a single point the fraction."""
     bare = text.strip().replace("−", "-").replace("'", "").replace("\u00a0", "").replace(" ", "")
     if not re.fullmatch(r"-?\d[\d.,]{0,30}", bare):
         return None
     comma, point = bare.rfind(","), bare.rfind(".")
     if comma > point and (point >= 0 or not re.fullmatch(r"-?\d{1,3}(,\d{3})+", bare)):
-        bare = bare.replace(".", "").replace(",", ".")  # the comma parts the fraction
+        bare = bare.replace(".", "").replace(",", ".")  # the comma separates the fraction
     elif bare.count(".") > 1:
         bare = bare.replace(".", "") if re.fullmatch(r"-?\d{1,3}(\.\d{3})+", bare) else "no"
     try:
@@ -103,12 +103,8 @@ def numbers_and_dates(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
 
 def _dates(text: str) -> Iterator[datetime.date]:
     for match in _DATE.finditer(text):
-        which = next(digit for digit in "1234" if match[f"y{digit}"])
-        year, month, date = (match[f"{part}{which}"] for part in "ymd")
+        form = next(digit for digit in "1234" if match[f"y{digit}"])
+        year, month, date = (match[f"{part}{form}"].lower() for part in "ymd")
+        number_of_month = int(month) if month.isdigit() else _MONTHS.get(month) or _MONTHS[month[:3]]
         with contextlib.suppress(ValueError):  # 31.02.2026
-            yield datetime.date(int(year), _month(month), int(date))
-
-
-def _month(text: str) -> int:
-    name = text.lower()
-    return int(text) if text.isdigit() else _MONTHS.get(name) or _MONTHS[name[:3]]
+            yield datetime.date(int(year), number_of_month, int(date))

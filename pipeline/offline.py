@@ -1,7 +1,7 @@
-"""Nothing leaves the machine: switch off what our dependencies send or fetch by default, before they are imported.
+"""Nothing leaves the machine: switch off what dependencies send or fetch by default, before they are imported.
 
-`unstructured` (>= 0.26) and Linux `onnxruntime` (>= 1.29) report usage unless told otherwise *before import*; the hub
-clients look for newer files. Every entry point of ours calls `go_offline(os.environ)` first.
+`unstructured` (>= 0.26) and Linux `onnxruntime` (>= 1.29) report usage unless a variable forbids it *before the
+import*; the hub clients look for newer files. Every entry point calls `go_offline(os.environ)` first.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ SWITCHES = {
 
 
 def go_offline(environ: MutableMapping[str, str]) -> None:
-    """Set every switch in ``environ``; a value that is already there is overwritten, since "0" would mean talking."""
+    """Set every switch in ``environ``; an existing value is overwritten, since "0" would allow sending."""
     environ.update(SWITCHES)

@@ -1,7 +1,7 @@
-"""Model files in ONNX Runtime: what a version folder says about itself, and a session over its verified bytes.
+"""Model files in ONNX Runtime: the manifest of a version folder, and a session over its verified bytes.
 
-`ModelManifest` is the parsed ``model.toml``; `ModelFolder` a folder whose files were checked against it (the registry
-in ``models/registry.py`` makes them). This module opens the network and the tokenizer, nothing else.
+`ModelManifest` is the parsed ``model.toml``; `ModelFolder` a folder whose files were checked against it (by
+``models/registry.py``). This module opens the network and the tokenizer, nothing else.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ import numpy as np
 from pipeline.errors import Misconfigured
 from pipeline.offline import go_offline
 
-#: A word has at most this many characters' worth of tokens; longer texts are cut before they reach the tokenizer,
-#: whose time grows with the characters. English runs at 4 to 5 characters a token; 12 leaves room for tables of dots.
+#: Texts are cut to this many characters per token of the window before they reach the tokenizer, whose time grows with
+#: the characters. English has 4 to 5 characters per token; 12 leaves room for rows of dots.
 CHARACTERS_PER_TOKEN = 12
 
 
 @dataclass(frozen=True, slots=True)
 class ModelManifest:
-    """What ``model.toml`` says.
+    """The content of ``model.toml``.
 
     ``files`` maps each file's name to its SHA-256. ``labels`` are in the order of the network's outputs; ``thresholds``
-    the calibrated probability from which a label is sure; ``temperature`` divides the logits. ``multi`` says that a
-    text may have several labels, so that each probability stands for itself. ``max_length`` counts tokens;
-    ``dimension`` is the length of an embedder's vector (0 for a classifier). ``data`` says what it was trained on in
-    words, ``fingerprint`` is the SHA-256 of the training data, ``parameters`` and ``metrics`` are the recipe's.
-    ``taxonomy`` is the id of the last taxonomy operation that its labels follow.
+    are the calibrated probabilities from which a label is confident; ``temperature`` divides the logits. If ``multi``,
+    a text may have several labels and each probability stands for itself. ``max_length`` counts tokens; ``dimension``
+    is the length of an embedder's vector (0 for a classifier). ``data`` describes the training data, ``fingerprint`` is
+    their SHA-256; ``parameters`` and ``metrics`` are the recipe's. ``taxonomy`` is the id of the last taxonomy
+    operation that the labels follow.
     """
 
     name: str
@@ -70,7 +70,8 @@ class ModelFolder:
     manifest: ModelManifest
 
     def read(self, name: str) -> bytes:
-        """The file's bytes, checked against the manifest's digest once more: what is loaded is what was verified."""
+        """Return the file's bytes, checked against the manifest's digest again, so that exactly the verified bytes are
+        loaded. Raises Misconfigured("bad-model")."""
         try:
             content = (self.path / name).read_bytes()
         except OSError as error:
@@ -80,7 +81,7 @@ class ModelFolder:
         return content
 
     def digest(self, *settings: Any) -> str:
-        """SHA-256 over the network, the tokenizer and ``settings``: it changes when the output may change."""
+        """Return the SHA-256 over network, tokenizer and ``settings``: it changes if the output may change."""
         files = self.manifest.files
         parts = [files[self.manifest.model], files[self.manifest.tokenizer], self.manifest.max_length, *settings]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -88,7 +89,10 @@ class ModelFolder:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of token ids padded to one length; ``rows`` are their places in the caller's sequence."""
+    """Rows of token ids padded to one length, arrays of shape (len(rows), length).
+
+    ``rows`` are their positions in the caller's sequence.
+    """
 
     rows: tuple[int, ...]
     input_ids: np.ndarray
@@ -101,10 +105,10 @@ class OnnxModel:
     Args:
         folder: a verified folder.
         output: the name of the network's output, as the recipe exported it.
-        threads: of one call; 1 is right for several worker processes on one machine.
+        threads: threads per call; 1 is right for several worker processes on one machine.
         providers: ONNX Runtime's execution providers, best first.
 
-    Raises Misconfigured("bad-model") when the files cannot be used.
+    Raises Misconfigured("bad-model") if the files cannot be used.
     """
 
     def __init__(
@@ -131,22 +135,23 @@ class OnnxModel:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """The execution providers that the session runs on: what was asked for and is there."""
+        """The execution providers that the session runs on: those that were requested and are available."""
         return tuple(self._session.get_providers())
 
     def run(self, batch: Batch) -> np.ndarray:
-        """The output's rows for the batch's rows, float32."""
+        """Return the network's output for the batch's rows, float32, first dimension len(batch.rows)."""
         feed = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-        return self._session.run([self._output], feed)[0].astype(np.float32, copy=False)
+        output: np.ndarray = self._session.run([self._output], feed)[0]
+        return output.astype(np.float32, copy=False)
 
 
 def available_providers(folder: ModelFolder, requested: Sequence[str]) -> tuple[str, ...]:
-    """The execution providers that the runtime gives a session of this model when these are asked for. Raises
-    Misconfigured("bad-model") where the network cannot be loaded."""
+    """Return the execution providers that a session of this model gets if these are requested. Raises
+    Misconfigured("bad-model") if the network cannot be loaded."""
     go_offline(os.environ)
     name = folder.manifest.model
     try:
-        with warnings.catch_warnings(action="ignore"):  # of what is missing, which the answer tells
+        with warnings.catch_warnings(action="ignore"):  # about missing providers, which the result shows
             return tuple(_session(folder.read(name), 1, requested).get_providers())
     except Misconfigured:
         raise
@@ -155,7 +160,8 @@ def available_providers(folder: ModelFolder, requested: Sequence[str]) -> tuple[
 
 
 def batches(ids: Sequence[Sequence[int]], budget: int) -> Iterator[Batch]:
-    """Rows sorted by length and cut into batches of at most ``budget`` tokens, padding included (one row at least)."""
+    """Yield batches of rows of similar length with at most ``budget`` tokens each, padding included; one row at
+    least."""
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     start = 0
     while start < len(order):

@@ -1,4 +1,4 @@
-"""The words of the path out, as frozen records."""
+"""The records of the path out, all frozen."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a search is limited to. Empty means no limit; several values of one field are alternatives.
+    """The limits of a search. An empty field is no limit; several values of one field are alternatives.
 
     ``received_from`` and ``received_to`` are epoch seconds, half open; ``folder`` is a path prefix inside the source;
-    ``owners`` as `facets.facts` tells them; ``metadata`` pairs a field with its alternatives, each field of which must
-    hold.
+    ``owners`` are as in `facets.attributes`; ``metadata`` are pairs of a field and its alternatives, all of which must
+    match.
     """
 
     labels: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the principals that the key carries. ``admin`` sees every document of the tenant."""
+    """The caller of a request: the principals of its API key. An ``admin`` sees every document of the tenant."""
 
     principals: tuple[str, ...]
     tenant: str = "default"
@@ -42,25 +42,26 @@ class Caller:
 
     @property
     def owner(self) -> str:
-        """Whose a caller's saved queries are: the user's that the key stands for, whichever key it is, else the key's
-        own."""
-        users = sorted(each for each in self.principals if each.startswith(USER))
+        """The owner of the caller's saved queries: the key's user, who may have several keys, otherwise the key."""
+        users = sorted(principal for principal in self.principals if principal.startswith(USER))
         return users[0] if users else f"key:{self.key_id}"
 
 
 #: The administrator of an installation with one tenant: sees every document.
 ADMINISTRATOR = Caller((), admin=True)
 
-#: How the principal of a person begins; others are groups and services.
+#: The prefix of a person's principal; others are groups and services.
 USER = "user:"
 
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """``mode`` is "hybrid", "lexical" or "vector"; ``k`` passages are returned from ``offset`` on, at most
-    ``per_document`` of one document; ``collapse`` leaves out passages that say nearly the same as a better one. A
-    ``plain`` query is text as people write it, nothing in which is syntax. ``rerank`` asks for a second look at the
-    best passages, or for none; None leaves it to the installation."""
+    """A search: ``k`` passages from ``offset`` on, at most ``per_document`` of one document.
+
+    ``mode`` is "hybrid", "lexical" or "vector". ``collapse`` leaves out passages that nearly repeat a better one. In a
+    ``plain`` query nothing is syntax. ``rerank`` requests reranking of the best passages, or forbids it; None leaves it
+    to the installation.
+    """
 
     query: str
     k: int = 10
@@ -73,30 +74,33 @@ class SearchRequest:
     rerank: bool | None = None
 
 
-#: Hits that become objects together: of thousands often only the first few are looked at.
-_AT_A_TIME = 64
+#: Hits that become objects together: of thousands often only the first few are read.
+_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage that an index proposes: ``chunk`` is document number << 20 | ordinal; ``score`` in the index's own
-    unit."""
+    """A chunk that an index proposes, by its `chunk_key`; ``score`` is in the index's own unit."""
 
     chunk: int
     score: float
 
     @property
     def document_number(self) -> int:
+        """The number of the chunk's document."""
         return self.chunk >> ORDINAL_BITS
 
     @property
     def ordinal(self) -> int:
+        """The chunk's position in its document, from 0."""
         return self.chunk & ((1 << ORDINAL_BITS) - 1)
 
 
 class Hits(Sequence[Hit]):
-    """Hits as two arrays of shape (n,): ``keys`` int64, ``scores`` float64. Thousands of them are ranked without
-    becoming objects; a `Hit` is made when one is looked at."""
+    """Hits as two arrays of shape (n,): ``keys`` int64, ``scores`` float64.
+
+    Thousands of hits are ranked without becoming objects; a `Hit` is created on access.
+    """
 
     __slots__ = ("keys", "scores")
 
@@ -107,7 +111,7 @@ class Hits(Sequence[Hit]):
 
     @classmethod
     def of(cls, hits: Sequence[Hit]) -> Hits:
-        """The same object where it is one already."""
+        """Return ``hits`` as Hits: the same object if it is one already."""
         if isinstance(hits, Hits):
             return hits
         import numpy as np
@@ -118,11 +122,12 @@ class Hits(Sequence[Hit]):
         return len(self.keys)
 
     def __iter__(self) -> Iterator[Hit]:
-        for start in range(0, len(self), _AT_A_TIME):
-            yield from map(Hit, *(each[start : start + _AT_A_TIME].tolist() for each in (self.keys, self.scores)))
+        for start in range(0, len(self), _BATCH):
+            keys, scores = (array[start : start + _BATCH].tolist() for array in (self.keys, self.scores))
+            yield from map(Hit, keys, scores)
 
     def __getitem__(self, at: int | slice | np.ndarray) -> Any:
-        """A `Hit` for a place; `Hits` for a slice, places or a mask."""
+        """Return a `Hit` for a position; `Hits` for a slice, positions or a mask."""
         if isinstance(at, int):
             return Hit(int(self.keys[at]), float(self.scores[at]))
         return Hits(self.keys[at], self.scores[at])
@@ -141,14 +146,15 @@ class Hits(Sequence[Hit]):
         return dict(zip(self.keys.tolist(), self.scores.tolist(), strict=True))
 
     def among(self, keys: Sequence[int]) -> Hits:
-        """Those of a few keys, in the order of these."""
+        """Return the hits with these keys, in the order of ``keys``."""
         if not len(self):
             return self
         import numpy as np
 
         order = np.argsort(self.keys)
         at = order[np.searchsorted(self.keys, keys, sorter=order).clip(max=len(self) - 1)]
-        return self[at[self.keys[at] == keys]]
+        at = at[self.keys[at] == keys]
+        return Hits(self.keys[at], self.scores[at])
 
 
 #: Chunks of one document are numbered in this many bits, the document in the 31 above them.
@@ -156,15 +162,18 @@ ORDINAL_BITS = 20
 
 
 def chunk_key(document_number: int, ordinal: int) -> int:
-    """The 63-bit id of a chunk in every index. Never reused, since document numbers are not."""
+    """Return the 63-bit id of a chunk in every index. It is never reused, since document numbers are not."""
     return document_number << ORDINAL_BITS | ordinal
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A hit with its text, as the caller sees it. ``highlights`` are (start, end) offsets into ``text``;
-    ``start`` and ``end`` locate the passage in the document's text; ``scores`` its parts ("vector", "lexical", "fused",
-    "rerank"); ``duplicates`` are ids of other documents with a passage that says nearly the same."""
+    """A chunk that a search returns, with its document.
+
+    ``highlights`` are (start, end) offsets into ``text``; ``start`` and ``end`` are offsets into the document's text.
+    ``scores`` are the parts of the score ("vector", "lexical", "fused", "rerank"); ``duplicates`` are ids of other
+    documents with a nearly equal passage.
+    """
 
     document_id: str
     document_name: str
@@ -188,8 +197,8 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The page of passages, how many matched before paging (a lower bound where ``total_is_exact`` is False), and the
-    name of the index generation that answered."""
+    """A page of passages, the number of matches before paging (a lower bound unless ``total_is_exact``), and the name
+    of the index generation that was searched."""
 
     passages: tuple[Passage, ...]
     total: int
@@ -200,7 +209,8 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A verbatim sentence: ``start`` and ``end`` are offsets into the document's text, so that anyone can check it."""
+    """A verbatim sentence; ``start`` and ``end`` are its offsets in the document's text, so that anyone can check
+    it."""
 
     text: str
     document_id: str
@@ -213,7 +223,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``answered`` False means "not found in your documents"; ``nearest`` then holds the closest passages."""
+    """Quotes that answer a question; if not ``answered``, ``text`` says so and ``nearest`` has the closest passages."""
 
     question: str
     answered: bool
@@ -225,8 +235,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class SavedQuery:
-    """A search under a name of its owner's; ``search`` is the request as the REST API takes it, ``created_at`` epoch
-    seconds."""
+    """A named search; ``search`` is the request in the form of the REST API, ``created_at`` is in epoch seconds."""
 
     id: str
     name: str

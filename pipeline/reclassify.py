@@ -101,8 +101,8 @@ def has_person_label(document: Document) -> bool:
 def person_decision(document: Document, events: Iterable[Event], operations: Sequence[Operation]) -> Prediction:
     """Return a person's decision with the labels' current names.
 
-    No model overrules it. A label that was renamed or merged since has its new name; one that was split or retired stays
-    until a person decides again.
+    No model overrules it. A label that was renamed or merged since has its new name; one that was split or retired
+    stays until a person decides again.
     """
     first, *also = current_labels(document, events, operations).values()
     label = first or document.label or ""

@@ -1,8 +1,8 @@
-"""Routing rules as data: one TOML file, read into frozen records, every mistake named with its rule and key.
+"""Routing rules as data: one TOML file, read into frozen records; an error names the rule and the key.
 
-    mode = "first"                    # or "all": every rule that holds adds its destinations
+    mode = "first"                    # or "all": every matching rule adds its destinations
 
-    [default]                         # when no rule holds
+    [default]                         # if no rule matches
     destinations = ["folder:{label}/{year}/{name}"]
 
     [[rule]]
@@ -19,7 +19,7 @@
 Conditions: label, path, source, sender, media_type, flag (globs, or a list of them: one must match; a sender without @
 is a domain), text (a phrase, or a list: one must occur), pattern (a regular expression with bounded repetitions, or a
 list), min_score, max_score, min_pages, max_pages, metadata (a table of globs, all must match).
-All conditions of ``when`` must hold; ``unless`` has the same form, and the rule does not hold where all of it does.
+All conditions of ``when`` must hold; ``unless`` has the same form, and the rule does not match if all of it holds.
 """
 
 from __future__ import annotations
@@ -49,8 +49,11 @@ TEMPLATE_FIELDS = ("label", "year", "month", "day", "name", "stem", "suffix", "s
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Empty fields ask nothing. ``globs`` maps a field to alternatives; ``texts`` are lower-case phrases; of
-    ``patterns`` one must be found."""
+    """The conditions of a rule; an empty field is no condition.
+
+    ``globs`` maps a field to alternatives; ``texts`` are lower-case phrases and ``patterns`` regular expressions, one
+    of which must occur.
+    """
 
     globs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
@@ -60,13 +63,16 @@ class Conditions:
 
     @property
     def empty(self) -> bool:
+        """True if there is no condition at all."""
         return not (self.globs or self.texts or self.patterns or self.numbers or self.metadata)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``trust`` rules apply without a confident prediction; ``review`` sends the document to a person, for that
-    reason."""
+    """A routing rule: conditions, and what follows if they hold.
+
+    A ``trust`` rule applies without a confident prediction; ``review`` sends the document to a person, for that reason.
+    """
 
     name: str
     when: Conditions
@@ -78,7 +84,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """``digest`` is the SHA-256 of the file's bytes: which rules decided stands in the decision record."""
+    """The rules of a file. ``digest`` is the SHA-256 of its text, for the decision record."""
 
     rules: tuple[Rule, ...]
     default: Rule
@@ -89,7 +95,7 @@ class Rules:
 BUILT_IN = """
 mode = "first"
 
-# A file that is not what its name says is shown to a person before it goes anywhere.
+# A file whose content does not match its name is reviewed by a person before it goes anywhere.
 [[rule]]
 name = "not what it claims"
 when = { flag = "mismatch" }
@@ -116,7 +122,7 @@ def parse_rules(text: str) -> Rules:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured("bad-rules", f"The rules are not valid TOML: {error}.") from error
-    _known("the file", tree, ("mode", "default", "rule"))
+    _check_keys("the file", tree, ("mode", "default", "rule"))
     mode = tree.get("mode", "first")
     if mode not in ("first", "all"):
         raise Misconfigured("bad-rules", f'mode is {mode!r}; it is "first" or "all".')
@@ -133,7 +139,7 @@ def parse_rules(text: str) -> Rules:
 
 
 def _rule_lines(text: str, count: int) -> list[str]:
-    """Where each [[rule]] begins, as words; empty ones where the lines cannot be told (rules written inline)."""
+    """Return the line of each [[rule]] as " (line N)"; empty strings if the lines are unknown (inline rules)."""
     lines = [
         n for n, line in enumerate(text.splitlines(), 1) if re.match(r"\s{0,20}\[\[\s{0,20}rule\s{0,20}\]\]", line)
     ]
@@ -145,29 +151,22 @@ def _rule(values: Mapping[str, Any], line: str) -> Rule:
     if not isinstance(name, str) or not name:
         raise Misconfigured("bad-rules", f"A rule{line} has no name.")
     place = f"rule {name!r}{line}"
-    _known(place, values, RULE_KEYS)
+    _check_keys(place, values, RULE_KEYS)
     when, unless = (_conditions(place, values.get(key, {})) for key in ("when", "unless"))
-    listed = _strings(place, "destinations", values.get("destinations", []))
-    destinations = tuple(_destination(place, item) for item in listed)
+    targets = _strings(place, "destinations", values.get("destinations", []))
+    destinations = tuple(_destination(place, target) for target in targets)
     review = values.get("review")
     if review is not None and (not isinstance(review, str) or not review):
-        raise Misconfigured("bad-rules", f"{place}: review is {review!r}; it is the reason, in words.")
+        raise Misconfigured("bad-rules", f"{place}: review is {review!r}; it is the reason, as text.")
     if not isinstance(values.get("trust", False), bool):
         raise Misconfigured("bad-rules", f"{place}: trust is {values['trust']!r}; it is true or false.")
     if not destinations and not review and name != "default":
         raise Misconfigured("bad-rules", f"{place} has neither destinations nor a review reason: it would do nothing.")
-    return Rule(
-        name,
-        when,
-        unless,
-        destinations,
-        review,
-        values.get("trust", False),
-    )
+    return Rule(name, when, unless, destinations, review, values.get("trust", False))
 
 
 def _conditions(place: str, values: Mapping[str, Any]) -> Conditions:
-    _known(place, values, CONDITIONS)
+    _check_keys(place, values, CONDITIONS)
     numbers = {key: values[key] for key in NUMBERS if key in values}
     for key, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -209,11 +208,11 @@ def _destination(place: str, text: str) -> Destination:
 
 def _check_template(place: str, template: str) -> None:
     try:
-        fields = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
+        parts = list(string.Formatter().parse(template))
     except ValueError as error:
         raise Misconfigured("bad-rules", f"{place}: template {template!r}: {error}.") from error
-    unknown = {name for name, _, _ in fields} - set(TEMPLATE_FIELDS)
-    if any(spec or conversion for _, spec, conversion in fields):
+    unknown = {name for _, name, _, _ in parts if name is not None} - set(TEMPLATE_FIELDS)
+    if any(spec or conversion for _, name, spec, conversion in parts if name is not None):
         raise Misconfigured("bad-rules", f"{place}: template {template!r} formats a field; only {{field}} is allowed.")
     if unknown:
         raise Misconfigured(
@@ -221,7 +220,7 @@ def _check_template(place: str, template: str) -> None:
         )
 
 
-def _known(place: str, values: Any, keys: tuple[str, ...]) -> None:
+def _check_keys(place: str, values: Any, keys: tuple[str, ...]) -> None:
     if not isinstance(values, dict):
         raise Misconfigured("bad-rules", f"{place} is not a table.")
     for key in values:

@@ -1,8 +1,8 @@
 """Map a model's labels to the organisation's current ones after labels were renamed, merged, split or retired.
 
-A model has the labels it was trained with, and the organisation changes its own: every change is an `Operation`, stored
-for ever and undone only by another one. `labelling` replays the operations later than a model's labels and returns, for
-every current label, the model's outputs that count for it and its confidence threshold.
+A model has the labels it was trained with; the organisation changes its own. Every change is an `Operation`, stored for
+ever and undone only by another one. `labelling` replays the operations that are later than a model's labels and
+returns, for every current label, the model's outputs that count for it and its confidence threshold.
 
     rename    the output counts for the new name, with the same threshold
     merge     the outputs' probabilities are added up (where a text may have several labels, the largest counts); the
@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Refused
@@ -26,16 +26,18 @@ from pipeline.errors import Refused
 if TYPE_CHECKING:
     import numpy as np
 
-#: A threshold that no probability reaches: the label is proposed to a person, never filed by itself.
+#: A threshold that no probability reaches: the label is proposed to a person, never filed automatically.
 NEVER = 2.0
 MAX_LABEL = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One change of the taxonomy. ``kind`` is "rename", "merge", "split", "retire" or "undo"; ``labels`` are those it
-    takes away, ``into`` those it puts in their place; ``undoes`` is the id of the operation that an "undo" takes
-    back."""
+    """One change of the taxonomy.
+
+    ``kind`` is "rename", "merge", "split", "retire" or "undo"; ``labels`` are the labels that it removes, ``into``
+    those that replace them; ``undoes`` is the id of the operation that an "undo" reverts.
+    """
 
     id: str
     at: float
@@ -49,8 +51,11 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """The current labels, in order; for each label the model's outputs that count for it (none: only a later model will
-    have this label) and its threshold. ``taxonomy`` is the id of the last operation that was taken into account."""
+    """The mapping from a model's outputs to the current labels.
+
+    For each label, ``outputs`` are the model's outputs that count for it (none: only a later model will have the
+    label), and ``thresholds`` has its threshold. ``taxonomy`` is the id of the last operation taken into account.
+    """
 
     labels: tuple[str, ...]
     outputs: tuple[tuple[int, ...], ...]
@@ -59,19 +64,22 @@ class Labelling:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the mapping: equal for histories with the same result."""
+        """The SHA-256 of the mapping: equal for histories with the same result."""
         parts = [self.labels, self.outputs, self.thresholds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def probabilities(self, model: np.ndarray, multi: bool = False) -> np.ndarray:
         """Return the probabilities of the current labels, shape (rows, labels), from the model's, shape (rows,
-        outputs). Where a text may have several labels (``multi``), merged ones are as probable as the most probable of
-        them."""
-        parts = [model[:, list(outputs)] for outputs in self.outputs]
-        columns = [part.max(axis=1, initial=0.0) if multi else part.sum(axis=1) for part in parts]
+        outputs).
+
+        If a text may have several labels (``multi``), a merged label is as probable as the most probable of its parts.
+        """
         import numpy as np
 
-        return np.minimum(np.stack(columns, axis=1), 1.0)
+        parts = [model[:, list(outputs)] for outputs in self.outputs]
+        columns = [part.max(axis=1, initial=0.0) if multi else part.sum(axis=1) for part in parts]
+        probabilities: np.ndarray = np.minimum(np.stack(columns, axis=1), 1.0)
+        return probabilities
 
 
 @dataclass(slots=True)
@@ -92,7 +100,7 @@ def labelling(
         label: _Part((i,), limit) for i, (label, limit) in enumerate(zip(labels, thresholds, strict=True))
     }
     for operation in _steps(operations, since):
-        _take(parts_by_label, operation)
+        _apply(parts_by_label, operation)
     last = operations[-1].id if operations else ""
     parts = parts_by_label.values()
     return Labelling(tuple(parts_by_label), tuple(p.outputs for p in parts), tuple(p.threshold for p in parts), last)
@@ -140,10 +148,10 @@ def validate_operation(operation: Operation, labels: Sequence[str]) -> Operation
     if len(set(operation.labels)) < len(operation.labels) or len(set(operation.into)) < len(operation.into):
         raise Refused("bad-request", "Each label is named once.")
     if operation.kind == "merge" and operation.into[0] in labels and operation.into[0] not in operation.labels:
-        operation = _with(operation, (*operation.labels, operation.into[0]))
-    taken = [label for label in operation.into if label in labels and label not in operation.labels]
-    if taken:
-        raise Refused("conflict", f"There is a label {taken[0]!r} already; merge them if they are to be one.")
+        operation = replace(operation, labels=(*operation.labels, operation.into[0]))
+    existing = [label for label in operation.into if label in labels and label not in operation.labels]
+    if existing:
+        raise Refused("conflict", f"There is a label {existing[0]!r} already; merge them if they are to be one.")
     _check_counts(operation, labels)
     return operation
 
@@ -154,17 +162,12 @@ def _check_counts(operation: Operation, labels: Sequence[str]) -> None:
     if operation.kind == "merge" and len(operation.labels) < 2:
         raise Refused("bad-request", "A merge needs two labels; to give one another name, rename it.")
     if len(set(labels) - set(operation.labels)) + len(operation.into) < 2:
-        raise Refused("conflict", "Fewer than two labels would be left, and nothing could be told from anything.")
-
-
-def _with(operation: Operation, labels: tuple[str, ...]) -> Operation:
-    o = operation
-    return Operation(o.id, o.at, o.who, o.kind, labels, o.into, o.undoes, o.reason)
+        raise Refused("conflict", "Fewer than two labels would be left; a classifier needs at least two.")
 
 
 def _steps(operations: Sequence[Operation], since: str) -> list[Operation]:
-    """Return what to apply to labels of ``since``: later operations still in effect, and the inverse of earlier ones
-    that were undone later."""
+    """Return the operations that lead from labels of ``since`` to the current ones: later operations that were not
+    undone, and the inverse of earlier ones that were undone later."""
     ids = [operation.id for operation in operations]
     start = ids.index(since) + 1 if since in ids else 0
     earlier, later = {o.id: o for o in operations[:start]}, operations[start:]
@@ -183,20 +186,20 @@ def _inverse(operation: Operation, undo: Operation) -> Operation:
     return Operation(undo.id, undo.at, undo.who, kind, operation.into, operation.labels)
 
 
-def _take(held: dict[str, _Part], operation: Operation) -> None:
+def _apply(parts: dict[str, _Part], operation: Operation) -> None:
     """Apply the operation to the parts in place; labels that the model does not have change nothing."""
-    affected = [held.pop(label) for label in operation.labels if label in held and operation.kind != "split"]
+    affected = [parts.pop(label) for label in operation.labels if label in parts and operation.kind != "split"]
     if operation.kind in ("rename", "merge") and affected:
         target = operation.into[0]
-        affected += [held.pop(target)] if target in held else []
+        affected += [parts.pop(target)] if target in parts else []
         outputs = tuple(sorted(output for part in affected for output in part.outputs))
-        held[target] = _Part(outputs, max(part.threshold for part in affected))
+        parts[target] = _Part(outputs, max(part.threshold for part in affected))
     elif operation.kind == "split":
-        whole = held.get(operation.labels[0])
+        whole = parts.get(operation.labels[0])
         if whole is not None:
             whole.threshold = NEVER
         for label in operation.into:
-            held.setdefault(label, _Part((), NEVER))
+            parts.setdefault(label, _Part((), NEVER))
     elif operation.kind == "restore":
         for label in operation.into:
-            held.setdefault(label, _Part((), NEVER))
+            parts.setdefault(label, _Part((), NEVER))

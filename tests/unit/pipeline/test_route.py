@@ -118,7 +118,7 @@ def test_a_text_cannot_talk_itself_past_a_sensitive_rule() -> None:
         (rule("pattern = 'a+b'"), "without an upper bound"),
         (rule("pattern = '(a)\\1'"), "back-reference"),
         (rule("pattern = '(?=a)b'"), "look-around"),
-        (rule("pattern = '['"), "no regular expression"),
+        (rule("pattern = '['"), "not a regular expression"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named(rules: str, says: str) -> None:
