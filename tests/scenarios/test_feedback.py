@@ -139,7 +139,7 @@ def test_with_filters_only_what_they_keep_is_measured(
     told = json.loads(capsys.readouterr().out)
     assert (told["judged"], told["unjudged"], told["left_out"], told["mean"]["MRR"]) == (1, 1, 1, 1.0)
     assert main([*options, *words, "--until", "1970-01-01"]) == exits.USAGE
-    assert "filters keep no document" in capsys.readouterr().err
+    assert "No judged document matches the filters" in capsys.readouterr().err
 
 
 def test_judgements_of_other_documents_are_told_from_a_poor_search(
@@ -150,10 +150,10 @@ def test_judgements_of_other_documents_are_told_from_a_poor_search(
     words = ["eval", "search", "--queries", str(q), "--qrels", str(r), "--no-rerank"]
     r.write_text("a 0 elsewhere.txt 1\n")
     assert main([*options, *words]) == exits.OK
-    assert "No judged document was found" in capsys.readouterr().err
+    assert "No query finds a judged document" in capsys.readouterr().err
     r.write_text("a 0 lease.txt 1\n")
     assert main([*options, *words]) == exits.OK
-    assert "No judged document" not in capsys.readouterr().err
+    assert "No query finds a judged document" not in capsys.readouterr().err
 
 
 def test_files_that_are_none_are_named(mailroom: Mailroom, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
