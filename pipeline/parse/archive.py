@@ -161,9 +161,9 @@ def _check_content(file: BinaryIO, entry: Entry, refuse_doctype: bool) -> None:
         head = head or block[:_BLOCK]
         size += len(block)
         if size > entry.size:
-            raise Rejected("expansion", "A part of the archive is larger than the directory says.")
+            raise Rejected("expansion", "A part of the archive is larger than the directory declares.")
     if size < entry.size:
-        raise Rejected("damaged", "A part of the archive is shorter than the directory says; send the file again.")
+        raise Rejected("damaged", "A part of the archive is shorter than the directory declares; send the file again.")
     if refuse_doctype and (b"<!DOCTYPE" in head.replace(b"\0", b"") or b"<!ENTITY" in head.replace(b"\0", b"")):
         raise Rejected("unsafe", "The file holds an XML document type declaration, which Office programs never write.")
 

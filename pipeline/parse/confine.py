@@ -78,7 +78,7 @@ def isolate_network() -> bool:
 # --- privileges and resources -----------------------------------------------------------------------------------------
 
 _CAPABILITY_VERSION_3 = 0x20080522
-_CAPABILITIES = 64  # more than any kernel knows; those that it does not know are refused without effect
+_CAPABILITIES = 64  # more than any kernel has; an unknown one is refused without effect
 
 
 def drop_privileges() -> None:
@@ -126,7 +126,7 @@ _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
 _RIGHTS_ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
-#: every file right that an ABI knows: 13 in the first, then REFER, TRUNCATE and (from 5) IOCTL_DEV
+#: every file right of an ABI: 13 in the first, then REFER, TRUNCATE and (from 5) IOCTL_DEV
 _FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
 _LATEST_FILE_RIGHTS = (1 << 16) - 1
 _NETWORK_ABI, _SCOPE_ABI = 4, 6  # the first ABI that restricts these

@@ -1,7 +1,7 @@
 """Fault injection for tests: a document that makes the child crash, hang or flood its owner.
 
 Active only in a parser made with ``faults=True``. The document's first line is ``x-fault:NAME [ARGUMENT]``; NAME is a
-function of this module, which receives the argument or else the handle of the child's output.
+function of this module, called with the argument, or without one with the handle of the child's output.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def answer(request: ParseRequest, content: int, output: int) -> int:
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         kind = type(error).__name__
-        detail = f"The reader could not make sense of the file ({kind}); open it in its own program and save it anew."
+        detail = f"The reader could not make sense of the file ({kind}); open it in its own program and save it again."
         head = _error("damaged", detail)
     with socket.socket(fileno=output) as channel:
         for part in pack(head, attachments):

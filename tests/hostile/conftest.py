@@ -1,4 +1,4 @@
-"""One parser under small limits, and the canaries: a listener that nobody may call, a file that nobody may read."""
+"""One parser with small limits, and the canaries: a listener that nobody may call, a file that nobody may read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMITS = ParseLimits(
 
 
 class Listener:
-    """Counts the connections that a document brought about."""
+    """Counts the connections that a document causes."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -45,9 +45,9 @@ class Listener:
 
 @pytest.fixture(scope="session")
 def listener() -> Iterator[Listener]:
-    made = Listener()
-    yield made
-    made.close()
+    listener = Listener()
+    yield listener
+    listener.close()
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +64,6 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def parser(scratch: Path) -> Iterator[SandboxedParser]:
-    made = SandboxedParser(LIMITS, scratch=scratch)
-    yield made
-    made.close()
+    parser = SandboxedParser(LIMITS, scratch=scratch)
+    yield parser
+    parser.close()

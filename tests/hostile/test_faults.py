@@ -1,4 +1,4 @@
-"""A parser that crashes, hangs or lies takes down one document, not its owner: the orders of pipeline/parse/faults.py."""
+"""A parser that crashes, hangs or answers nonsense costs one document, not its owner (pipeline/parse/faults.py)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ GOOD = b"The next document is parsed unharmed."
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxedParser]:
-    made = SandboxedParser(LIMITS, scratch=tmp_path_factory.mktemp("scratch"), faults=True)
-    made.parse(io.BytesIO(GOOD), "warm.txt")
-    yield made
-    made.close()
+    parser = SandboxedParser(LIMITS, scratch=tmp_path_factory.mktemp("scratch"), faults=True)
+    parser.parse(io.BytesIO(GOOD), "warm.txt")
+    yield parser
+    parser.close()
 
 
 @pytest.mark.parametrize(
-    ("order", "code"),
+    ("fault", "code"),
     [
         ("segv", "crashed"),
         ("exit0", "crashed"),
@@ -44,10 +44,10 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxedParser
         ("stderr", "crashed"),
     ],
 )
-def test_a_fault_is_contained(order: str, code: str, faulty: SandboxedParser) -> None:
+def test_a_fault_is_contained(fault: str, code: str, faulty: SandboxedParser) -> None:
     before, begin = psutil.Process().memory_info().rss, time.monotonic()
     with pytest.raises(Rejected) as caught:
-        faulty.parse(io.BytesIO(b"x-fault:" + order.encode()), "fault.bin")
+        faulty.parse(io.BytesIO(b"x-fault:" + fault.encode()), "fault.bin")
     assert caught.value.code == code
     assert time.monotonic() - begin < LIMITS.wall_seconds + 5
     assert psutil.Process().memory_info().rss - before < 64 << 20
@@ -56,14 +56,17 @@ def test_a_fault_is_contained(order: str, code: str, faulty: SandboxedParser) ->
 
 
 def descendants_below_zygote() -> list[int]:
-    """Processes of documents that should be gone; the warm process itself and zombies do not count."""
+    """Return the processes of documents that still run after 5 s, without the warm process and zombies."""
     deadline = time.monotonic() + 5
     while True:
-        zygotes = [c for c in psutil.Process().children() if "pipeline.parse.zygote" in " ".join(_command(c))]
-        left = [d.pid for z in zygotes for d in z.children(recursive=True) if _alive(d)]
-        if not left or time.monotonic() > deadline:
-            return left
+        running = [d.pid for zygote in _zygotes() for d in zygote.children(recursive=True) if _alive(d)]
+        if not running or time.monotonic() > deadline:
+            return running
         time.sleep(0.05)
+
+
+def _zygotes() -> list[psutil.Process]:
+    return [c for c in psutil.Process().children() if "pipeline.parse.zygote" in " ".join(_command(c))]
 
 
 def _command(process: psutil.Process) -> list[str]:
@@ -80,7 +83,7 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
-def _ungranted(parser: SandboxedParser) -> str:
+def _missing_layers(parser: SandboxedParser) -> str:
     support = parser._zygote.support
     layers = {
         "network_isolated": "user and network namespaces (sysctl kernel.unprivileged_userns_clone=1)",
@@ -89,36 +92,36 @@ def _ungranted(parser: SandboxedParser) -> str:
     return "; ".join(how for layer, how in layers.items() if not getattr(support, layer))
 
 
-def test_orders_are_text_for_an_ordinary_parser(parser: SandboxedParser) -> None:
+def test_a_fault_is_plain_text_for_an_ordinary_parser(parser: SandboxedParser) -> None:
     assert parser.parse(io.BytesIO(b"x-fault:segv"), "fault.txt").text == "x-fault:segv"
 
 
 def test_the_child_reaches_no_network_and_writes_nowhere_else(faulty: SandboxedParser, listener: Listener) -> None:
-    """The label says what holds; where the kernel grants the layers, a child that tries is refused."""
+    """Where the kernel grants every layer, a child that tries is refused."""
     assert faulty.sandbox_level in {"strong", "medium", "weak"}
     if faulty.sandbox_level != "strong":
-        pytest.skip(f"the kernel lacks what a strong sandbox needs: {_ungranted(faulty)}")
+        pytest.skip(f"the kernel lacks what a strong sandbox needs: {_missing_layers(faulty)}")
     port = listener.url.rsplit(":", 1)[1].split("/")[0]
     outside = Path("/tmp/mailroom-escaped")
     outside.unlink(missing_ok=True)
-    for order in (f"network {port}", "write", "secret"):
+    for fault in (f"network {port}", "write", "secret"):
         with pytest.raises(Rejected) as caught:
-            faulty.parse(io.BytesIO(b"x-fault:" + order.encode()), "fault.bin")
+            faulty.parse(io.BytesIO(b"x-fault:" + fault.encode()), "fault.bin")
         assert caught.value.code == "crashed"
     assert listener.calls == 0
     assert not outside.exists()
 
 
 def test_the_warm_process_is_replaced_when_it_dies(faulty: SandboxedParser) -> None:
-    warm = next(c for c in psutil.Process().children() if "pipeline.parse.zygote" in " ".join(_command(c)))
-    for process in (c for c in psutil.Process().children() if "pipeline.parse.zygote" in " ".join(_command(c))):
+    warm = _zygotes()[0]
+    for process in _zygotes():
         process.kill()
         process.wait(5)
     assert not warm.is_running()
     assert faulty.parse(io.BytesIO(GOOD), "good.txt").text == GOOD.decode()
 
 
-def test_a_death_of_the_warm_process_while_it_reads_is_no_verdict_on_the_document(faulty: SandboxedParser) -> None:
+def test_a_death_of_the_warm_process_is_not_blamed_on_the_document(faulty: SandboxedParser) -> None:
     faulty.parse(io.BytesIO(GOOD), "good.txt")
     caught: list[BaseException] = []
 
@@ -131,7 +134,7 @@ def test_a_death_of_the_warm_process_while_it_reads_is_no_verdict_on_the_documen
     thread = threading.Thread(target=read)
     thread.start()
     time.sleep(0.5)
-    for process in (c for c in psutil.Process().children() if "pipeline.parse.zygote" in " ".join(_command(c))):
+    for process in _zygotes():
         process.kill()
     thread.join(10)
     assert [type(error) for error in caught] == [MailroomError]
@@ -152,7 +155,7 @@ def test_threads_share_one_parser(faulty: SandboxedParser) -> None:
 
 
 def test_a_forked_owner_gets_its_own_warm_process(faulty: SandboxedParser) -> None:
-    """As Celery's prefork pool does it: the parent has parsed, then forks."""
+    """Fork after the parent has parsed, as Celery's prefork pool does."""
     faulty.parse(io.BytesIO(GOOD), "good.txt")
     reader, writer = os.pipe()
     child = os.fork()
@@ -170,32 +173,32 @@ def test_a_forked_owner_gets_its_own_warm_process(faulty: SandboxedParser) -> No
 
 
 def test_without_namespaces_the_label_is_honest_and_documents_are_read(tmp_path: Path) -> None:
-    """Where a container refuses namespaces: a smaller label, the same outcomes."""
+    """Expect a lower level and the same outcomes where a container refuses namespaces."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             assert confine.deny_system_calls()  # unshare is among them
-            narrow = SandboxedParser(LIMITS, scratch=tmp_path, faults=True)
-            ends = [narrow.sandbox_level, narrow.parse(io.BytesIO(GOOD), "good.txt").text]
-            for order in ("segv", "fork"):
+            limited = SandboxedParser(LIMITS, scratch=tmp_path, faults=True)
+            outcomes = [limited.sandbox_level, limited.parse(io.BytesIO(GOOD), "good.txt").text]
+            for fault in ("segv", "fork"):
                 try:
-                    narrow.parse(io.BytesIO(b"x-fault:" + order.encode()), "fault.bin")
+                    limited.parse(io.BytesIO(b"x-fault:" + fault.encode()), "fault.bin")
                 except Rejected as error:
-                    ends.append(error.code)
-            os.write(writer, "|".join(ends).encode())
+                    outcomes.append(error.code)
+            os.write(writer, "|".join(outcomes).encode())
         finally:
             os._exit(0)
     os.close(writer)
     os.waitpid(child, 0)
-    level, *ends = os.read(reader, 1000).decode().split("|")
+    level, *outcomes = os.read(reader, 1000).decode().split("|")
     os.close(reader)
     assert level == ("medium" if confine.landlock_abi() else "weak")
-    assert ends == [GOOD.decode(), "crashed", "crashed"]
+    assert outcomes == [GOOD.decode(), "crashed", "crashed"]
 
 
 def test_the_warm_process_ends_with_its_owner(tmp_path: Path) -> None:
-    """SIGKILL the owner: warm process, keeper and child are gone within seconds."""
+    """Kill the owner: warm process, monitor and child are gone within seconds."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -214,5 +217,5 @@ def test_the_warm_process_ends_with_its_owner(tmp_path: Path) -> None:
     os.kill(child, 9)
     os.waitpid(child, 0)
     os.close(reader)
-    _, left = psutil.wait_procs(family, timeout=8)
-    assert [p for p in left if _alive(p)] == []
+    _, running = psutil.wait_procs(family, timeout=8)
+    assert [process for process in running if _alive(process)] == []

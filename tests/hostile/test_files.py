@@ -1,4 +1,4 @@
-"""Every bad file ends as a typed failure or a flagged success, inside its limits, and harms nobody else."""
+"""Every bad file ends as a typed failure or a flagged success, within its limits, without harm to other documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.hostile.conftest import LIMITS, SECRET, Listener
 OUTSIDE = Path("/tmp/mailroom-escaped.txt")
 
 
-def end_of(parser: SandboxedParser, content: bytes, name: str) -> tuple[str, Parsed | None]:
+def outcome_of(parser: SandboxedParser, content: bytes, name: str) -> tuple[str, Parsed | None]:
     try:
         return "ok", parser.parse(io.BytesIO(content), name)
     except Rejected as error:
@@ -31,8 +31,8 @@ def test_a_bad_file_ends_as_it_should(
     bad: Case, parser: SandboxedParser, canary: Canary, listener: Listener, scratch: Path
 ) -> None:
     begin = time.monotonic()
-    end, parsed = end_of(parser, bad.content(canary), bad.arrives_as)
-    assert end in bad.ends
+    outcome, parsed = outcome_of(parser, bad.content(canary), bad.arrives_as)
+    assert outcome in bad.outcomes
     assert time.monotonic() - begin < 60
     if parsed is not None:
         assert set(bad.flags) <= set(parsed.flags)
@@ -72,5 +72,5 @@ def test_an_endless_stream_is_refused(parser: SandboxedParser) -> None:
 
 
 def test_memory_stayed_within_the_limit(parser: SandboxedParser) -> None:
-    """Runs last: the largest child of all the cases above, with what it shares with the warm process."""
+    """Check the largest child of all the cases above, with the memory that it shares with the warm process."""
     assert 0 < parser.peak_rss_kb < (LIMITS.memory_mb + 200) * 1024

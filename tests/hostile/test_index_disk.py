@@ -1,4 +1,4 @@
-"""The disk under the index fills, or becomes read-only: search goes on, health says it, and nothing is lost.
+"""The disk under the index fills, or becomes read-only: search goes on, health reports it, and nothing is lost.
 
 Each case runs in a process of its own with a small disk of its own (tmpfs in a user and mount namespace).
 """
@@ -14,7 +14,7 @@ import pytest
 from tests.support.needs import program
 
 ROOT = Path(__file__).parents[2]
-#: As a plain user, and as root where the kernel gives no user namespaces.
+#: as a plain user, and as root where the kernel grants no user namespaces
 NAMESPACES = (("unshare", "--user", "--map-root-user", "--mount"), ("unshare", "--mount"))
 
 BEGIN = """
@@ -35,29 +35,29 @@ mount("-t", "tmpfs", "-o", "size=8m", "none", str(disk))
 mailroom = opened(home)
 health = HealthMonitor(mailroom, mailroom.notifier)
 writer = mailroom.indexer()
-one = embedded(mailroom, 1)
+first = embedded(mailroom, 1)
 assert writer.step() == 1
-two = embedded(mailroom, 2)
+second = embedded(mailroom, 2)
 
 def rebuild():
     return main(["--data", str(home), "index", "rebuild", "--no-wait"])
 
 def states():
-    return [mailroom.catalogue.documents.get(each).state.value for each in (one, two)]
+    return [mailroom.catalogue.documents.get(document).state.value for document in (first, second)]
 
-def found():
+def indexed_count():
     time.sleep(0.12)
     return len(mailroom.reader.snapshot().numbers)
 
-def refused():
+def refusal():
     try:
         writer.step()
     except Unavailable as error:
         return error.code
 
 def step_until_both():
-    until = time.monotonic() + 60
-    while states() != ["indexed", "indexed"] and time.monotonic() < until:
+    deadline = time.monotonic() + 60
+    while states() != ["indexed", "indexed"] and time.monotonic() < deadline:
         writer.step()
         time.sleep(0.2)
 """
@@ -70,8 +70,8 @@ with (disk / "filler").open("wb", buffering=0) as filler:
     except OSError:
         pass
 assert look(disk).name == "full" and health.measure().index == "full"
-assert refused() == "disk-full"
-assert (found(), states()) == (1, ["indexed", "processing"])
+assert refusal() == "disk-full"
+assert (indexed_count(), states()) == (1, ["indexed", "processing"])
 (disk / "filler").unlink()
 """
 
@@ -79,40 +79,41 @@ READ_ONLY = """
 mount("--bind", str(disk), str(disk))
 mount("-o", "remount,bind,ro", str(disk))
 assert look(disk).name == "read-only" and health.measure().index == "read-only"
-assert refused() == "index-unavailable"
+assert refusal() == "index-unavailable"
 assert rebuild() == exits.UNAVAILABLE
-assert (found(), states()) == (1, ["indexed", "processing"])
+assert (indexed_count(), states()) == (1, ["indexed", "processing"])
 mount("-o", "remount,bind,rw", str(disk))
 """
 
 END = """
 step_until_both()
-assert (found(), states()) == (2, ["indexed", "indexed"])
+assert (indexed_count(), states()) == (2, ["indexed", "indexed"])
 before = mailroom.reader.snapshot().generation
 assert rebuild() == exits.OK
 writer.step()
-assert found() == 2 and mailroom.reader.snapshot().generation > before and not (disk / "rebuild.request").exists()
+assert indexed_count() == 2 and mailroom.reader.snapshot().generation > before
+assert not (disk / "rebuild.request").exists()
 mailroom.catalogue.check()
 mailroom.close()
 """
 
 
 def _namespace() -> tuple[str, ...] | None:
-    """A command that gives a process mounts of its own; None where there is no way."""
-    tried = (
-        subprocess.run([*way, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
-        for way in NAMESPACES
-    )
-    return next((way for way, done in zip(NAMESPACES, tried, strict=True) if done.returncode == 0), None)
+    """Return a command that gives a process mounts of its own; None where the kernel grants none."""
+    for command in NAMESPACES:
+        mount = [*command, "mount", "-t", "tmpfs", "none", "/mnt"]
+        if subprocess.run(mount, capture_output=True, check=False).returncode == 0:
+            return command
+    return None
 
 
 @program("unshare", "util-linux")
 @program("mount", "mount")
-@pytest.mark.parametrize("trouble", [FULL, READ_ONLY], ids=["full", "read-only"])
-def test_the_disk_of_the_index(trouble: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", [FULL, READ_ONLY], ids=["full", "read-only"])
+def test_the_disk_of_the_index(fault: str, tmp_path: Path) -> None:
     if (namespace := _namespace()) is None:
         pytest.skip("the kernel lacks mount namespaces: root, or sysctl kernel.unprivileged_userns_clone=1, gives them")
-    script = BEGIN + trouble + END
+    script = BEGIN + fault + END
     command = [*namespace, sys.executable, "-c", script, str(tmp_path / "data")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert process.returncode == 0, process.stderr[-3000:]

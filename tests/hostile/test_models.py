@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return make_classifier(tmp_path / "made", "1", WORDS).path
 
 
-def listed(folder: Path, **changed: str) -> None:
+def rewrite_manifest(folder: Path, **changed: str) -> None:
     """Write the manifest again with every digest right; ``changed`` fields are given as TOML."""
     manifest = tomllib.loads((folder / MANIFEST).read_text())
     fields = tomllib.loads("\n".join(f"{key} = {value}" for key, value in changed.items()))
@@ -43,7 +43,7 @@ def listed(folder: Path, **changed: str) -> None:
 def put(name: str, content: bytes | str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        listed(folder)
+        rewrite_manifest(folder)
 
     return make
 
@@ -61,8 +61,8 @@ def link(name: str, target: str) -> Callable[[Path], None]:
     return make
 
 
-def said(**changed: str) -> Callable[[Path], None]:
-    return lambda folder: listed(folder, **changed)
+def manifest_with(**changed: str) -> Callable[[Path], None]:
+    return lambda folder: rewrite_manifest(folder, **changed)
 
 
 def raw_manifest(text: str) -> Callable[[Path], None]:
@@ -83,10 +83,12 @@ FOLDERS = {
     "broken JSON": (put("config.json", "{"), "not JSON"),
     "deep JSON": (put("config.json", "[" * 200_000), "not JSON"),
     "a script in the report": (put("report.html", "<p>Fine.<SCRIPT>steal()</SCRIPT>"), "report.html"),
-    "a handler in the report": (put("report.html", "<img alt='>' src='data:image/png;base64,AA' onerror='x()'>"), "onerror"),
+    "a handler in the report": (
+        put("report.html", "<img alt='>' src='data:image/png;base64,AA' onerror='x()'>"), "onerror"),
     "a picture from elsewhere": (put("report.html", '<img src="https://example.org/seen.png">'), "fetches"),
     "a style from elsewhere": (put("report.html", "<style>p{background:url(//example.org/x)}</style>"), "fetches"),
-    "data outside": (put("model.onnx", network([[1.0, 2.0]], external="../../../../etc/passwd")), "outside its own file"),
+    "data outside": (
+        put("model.onnx", network([[1.0, 2.0]], external="../../../../etc/passwd")), "outside its own file"),
     "no network at all": (put("model.onnx", b"nothing that ONNX knows"), "model.onnx"),
     "a link to a file": (link("card.md", "/etc/passwd"), "not a plain file"),
     "a link for the manifest": (link(MANIFEST, "/etc/passwd"), "symbolic link"),
@@ -97,17 +99,18 @@ FOLDERS = {
     "a manifest of megabytes": (raw_manifest("# " + "x" * (5 << 20)), "not a regular file under 4 MiB"),
     "a manifest that nests": (raw_manifest("x = " + "[" * 100_000), "cannot be used"),
     "a manifest of bytes": (lambda folder: (folder / MANIFEST).write_bytes(b"\xff\xfe\x00") and None, "cannot be used"),
-    "a file above": (raw_manifest('name="tiny"\nversion="1"\nkind="classifier"\n[files]\n"../x" = "0"'), "cannot be used|digest"),
-    "an unknown field": (said(code='"evil"'), "code"),
-    "a label of 10,000 characters": (said(labels=json.dumps(["x" * 10_000, "letter"])), "label"),
-    "a label with an escape": (said(labels=json.dumps(["a\x1b[2J", "letter"])), "label"),
-    "one label": (said(labels='["invoice"]'), "two labels"),
-    "a label twice": (said(labels='["invoice", "invoice"]'), "each once"),
-    "labels that are numbers": (said(labels="[1, 2]"), "label"),
-    "a temperature that is none": (said(temperature="nan"), "not a number"),
-    "a temperature of words": (said(temperature='"hot"'), "temperature"),
-    "a window of all memory": (said(max_length="1000000000000"), "max_length"),
-    "another name": (said(name='"../../tiny"'), "says it is"),
+    "a file above": (
+        raw_manifest('name="tiny"\nversion="1"\nkind="classifier"\n[files]\n"../x" = "0"'), "cannot be used|digest"),
+    "an unknown field": (manifest_with(code='"evil"'), "code"),
+    "a label of 10,000 characters": (manifest_with(labels=json.dumps(["x" * 10_000, "letter"])), "label"),
+    "a label with an escape": (manifest_with(labels=json.dumps(["a\x1b[2J", "letter"])), "label"),
+    "one label": (manifest_with(labels='["invoice"]'), "two labels"),
+    "a label twice": (manifest_with(labels='["invoice", "invoice"]'), "each once"),
+    "labels that are numbers": (manifest_with(labels="[1, 2]"), "label"),
+    "a temperature that is none": (manifest_with(temperature="nan"), "not a number"),
+    "a temperature of words": (manifest_with(temperature='"hot"'), "temperature"),
+    "a window of all memory": (manifest_with(max_length="1000000000000"), "max_length"),
+    "another name": (manifest_with(name='"../../tiny"'), "says it is"),
 }  # fmt: skip
 
 
@@ -118,9 +121,9 @@ def state(root: Path) -> dict[str, object]:
 @pytest.mark.parametrize("case", FOLDERS)
 def test_a_hostile_folder_is_refused_by_name(case: str, tmp_path: Path) -> None:
     folder = make_classifier(tmp_path, "1", WORDS).path
-    make, said = FOLDERS[case]
+    make, message = FOLDERS[case]
     make(folder)
-    with pytest.raises(Misconfigured, match=said) as caught:
+    with pytest.raises(Misconfigured, match=message) as caught:
         open_version(tmp_path, "tiny@1")
     assert caught.value.code == "bad-model"
     assert len(caught.value.detail) < 1000
@@ -140,7 +143,7 @@ def test_a_plain_report_is_let_through(folder: Path) -> None:
         f"<style>p {{color: red}}</style><p>Only one = two; see <a href='#more'>more</a>: &lt;script&gt;</p>{picture}"
     )
     (folder / "report.html").write_text(page)
-    listed(folder)
+    rewrite_manifest(folder)
     assert verify(folder).manifest.name == "tiny"
 
 
@@ -154,11 +157,11 @@ def archive(tmp_path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", **more: object) -> tarfile.TarInfo:
-    made = tarfile.TarInfo(name)
-    made.type, made.linkname = kind, target
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, target
     for key, value in more.items():
-        setattr(made, key, value)
-    return made
+        setattr(entry, key, value)
+    return entry
 
 
 MEMBERS = {
@@ -204,14 +207,14 @@ def nothing_there(root: Path) -> bool:
     return not root.exists() or [p.name for p in root.iterdir()] in ([".lock"], [])
 
 
-def refused(tmp_path: Path, file: Path, said: str, limit: int = LIMIT) -> None:
+def refused(tmp_path: Path, file: Path, message: str, limit: int = LIMIT) -> None:
     root = tmp_path / "models"
-    with pytest.raises(MailroomError, match=said):
+    with pytest.raises(MailroomError, match=message):
         import_version(root, file, limit)
     assert nothing_there(root)
 
 
-def test_what_is_no_archive(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     for name, content in {
         "a.tar": b"",
         "b.tar": b"no archive at all" * 100,
@@ -244,7 +247,7 @@ def test_two_versions_a_repeated_file_and_too_many_files(folder: Path, tmp_path:
     refused(tmp_path, archive(tmp_path, *many), "more than 64")
 
 
-def test_a_version_that_calls_itself_otherwise(folder: Path, tmp_path: Path) -> None:
+def test_a_version_under_another_name_is_refused(folder: Path, tmp_path: Path) -> None:
     renamed = [(member(f"payroll/9/{m.name.rpartition('/')[2]}"), content) for m, content in good_members(folder)]
     refused(tmp_path, archive(tmp_path, *renamed), "says it is tiny@1")
 
@@ -273,7 +276,7 @@ def test_a_header_that_announces_gigabytes_is_not_fetched(kind: bytes, tmp_path:
 
 def test_a_folder_whose_code_would_run_is_not_imported_with_right_digests(folder: Path, tmp_path: Path) -> None:
     (folder / "config.json").write_text('{"auto_map": {"AutoModel": "evil.Evil"}}')
-    listed(folder)
+    rewrite_manifest(folder)
     refused(tmp_path, archive(tmp_path, *good_members(folder)), "auto_map")
 
 

@@ -1,4 +1,4 @@
-"""Ordinary documents with bytes changed, cut out or doubled: always a Parsed or a Rejected, never a lost parser."""
+"""Ordinary documents with bytes changed, removed or repeated: always a Parsed or a Rejected, never a lost parser."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pipeline.parse import SandboxedParser
 from tests.unit.parse import documents as make
 from tests.unit.parse.test_legacy import powerpoint, word
 
-CONTROLS = {
+DOCUMENTS = {
     "docx": make.docx, "pptx": make.pptx, "xlsx": make.xlsx, "odt": make.odt, "epub": make.epub, "rtf": make.rtf,
     "html": make.html, "md": make.markdown, "eml": make.eml, "pdf": make.pdf, "doc": word, "ppt": powerpoint,
 }  # fmt: skip
 ROUNDS = 6
 
 
-def mutated(content: bytes, rng: random.Random) -> bytes:
+def mutate(content: bytes, rng: random.Random) -> bytes:
     data = bytearray(content)
     for _ in range(rng.randint(1, 30)):
         data[rng.randrange(len(data))] = rng.randrange(256)
@@ -32,12 +32,12 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("kind", CONTROLS)
-def test_a_mutated_document_ends_typed(kind: str, parser: SandboxedParser) -> None:
-    control, rng = CONTROLS[kind](), random.Random(kind)
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_a_mutated_document_is_parsed_or_rejected(kind: str, parser: SandboxedParser) -> None:
+    document, rng = DOCUMENTS[kind](), random.Random(kind)
     for _ in range(ROUNDS):
         try:
-            parsed = parser.parse(io.BytesIO(mutated(control, rng)), f"a.{kind}")
+            parsed = parser.parse(io.BytesIO(mutate(document, rng)), f"a.{kind}")
         except Rejected as error:
             assert error.code not in ("timeout", "memory"), error.detail
         else:

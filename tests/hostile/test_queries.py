@@ -1,4 +1,4 @@
-"""Queries made to hurt: a clear refusal or a right answer, in bounded time, in every mode and over REST."""
+"""Hostile queries: a clear refusal or a right answer, in bounded time, in every mode and over REST."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def lexical(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_mistake_is_refused_with_its_place(lexical, name: str) -> None:
+def test_a_mistake_is_refused_with_its_position(lexical, name: str) -> None:
     started = time.monotonic()
     with pytest.raises(Refused) as refused:
         lexical.search(parse(REFUSED[name]), 10, None)
@@ -98,10 +98,11 @@ def test_anything_else_is_answered_in_bounded_time(lexical, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [("right to left", {1}), ("control characters", {1}), ("misspelt", {1}), ("wide range", {1, 2})]
+    ("name", "expected"),
+    [("right to left", {1}), ("control characters", {1}), ("misspelt", {1}), ("wide range", {1, 2})],
 )
-def test_and_rightly(lexical, name: str, found: set[int]) -> None:
-    assert {hit.document_number for hit in lexical.search(parse(ANSWERED[name]), 10, None)} == found
+def test_and_correctly(lexical, name: str, expected: set[int]) -> None:
+    assert {hit.document_number for hit in lexical.search(parse(ANSWERED[name]), 10, None)} == expected
 
 
 SIGNS = st.sampled_from(
@@ -111,7 +112,7 @@ SIGNS = st.sampled_from(
 
 @settings(max_examples=150, deadline=None)
 @given(query=st.one_of(st.text(max_size=200), st.lists(SIGNS, max_size=30).map("".join)), plain=st.booleans())
-def test_any_text_is_a_query_or_a_mistake_with_a_sentence(lexical, query: str, plain: bool) -> None:
+def test_any_text_is_a_query_or_refused_with_a_reason(lexical, query: str, plain: bool) -> None:
     try:
         parsed = parse(query, plain)
     except Refused as refused:
@@ -139,8 +140,8 @@ def test_figures_of_a_hostile_text_take_linear_time(text: str) -> None:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     mailroom = make_mailroom(tmp_path_factory.mktemp("queries") / "data")
     with serving(mailroom) as url, client(url, mailroom) as reader:
-        sent = reader.post("/v1/documents", content=b"lease", headers={"X-Filename": "lease.txt"}).json()
-        read_and_index(mailroom, sent["id"], TEXT)
+        receipt = reader.post("/v1/documents", content=b"lease", headers={"X-Filename": "lease.txt"}).json()
+        read_and_index(mailroom, receipt["id"], TEXT)
         yield reader
     mailroom.close()
 
@@ -153,18 +154,18 @@ def test_over_rest_it_is_a_problem_or_a_page(reader: httpx.Client, name: str, mo
     if answer.status_code == 200:
         assert name in ANSWERED and answer.json()["k"] == 10
         return
-    told = answer.json()
+    problem = answer.json()
     assert answer.headers["content-type"] == "application/problem+json"
-    assert (answer.status_code, told["code"]) in {(400, "bad-query"), (400, "bad-request")}
+    assert (answer.status_code, problem["code"]) in {(400, "bad-query"), (400, "bad-request")}
     assert name in REFUSED or name == "control characters"  # a NUL never reaches the search
-    assert len(told["detail"]) > 10
+    assert len(problem["detail"]) > 10
 
 
 @pytest.mark.parametrize("bounds", [{"k": 0}, {"k": 10**9}, {"k": -1}, {"offset": 10**9}, {"per_document": 0}])
-def test_pages_out_of_bounds_name_the_field(reader: httpx.Client, bounds: dict) -> None:
-    told = reader.post("/v1/search", json={"query": "lease", **bounds})
-    assert told.status_code == 400
-    assert told.json()["errors"][0]["field"] == next(iter(bounds))
+def test_bounds_out_of_range_are_refused_with_their_field(reader: httpx.Client, bounds: dict) -> None:
+    answer = reader.post("/v1/search", json={"query": "lease", **bounds})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == next(iter(bounds))
 
 
 @pytest.mark.parametrize("field", ["label", "source", "language", "owner", "metadata"])
@@ -173,10 +174,10 @@ def test_a_filter_of_ten_thousand_values_is_refused_and_one_of_five_hundred_answ
 ) -> None:
     prefix = "room=" if field == "metadata" else ""
     many = [f"{prefix}value{n}" for n in range(10_000)]
-    told = reader.post("/v1/search", json={"query": "lease", "filters": {field: many}})
-    assert told.status_code == 400
-    assert told.json()["errors"][0]["field"] == f"filters.{field}"
-    assert "500" in told.json()["detail"]
+    answer = reader.post("/v1/search", json={"query": "lease", "filters": {field: many}})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == f"filters.{field}"
+    assert "500" in answer.json()["detail"]
     assert reader.get("/v1/documents", params={field: many[:2000]}).status_code == 400
     answer = reader.post("/v1/search", json={"query": "lease", "filters": {field: many[:500]}})
     assert answer.status_code == (400 if field == "metadata" else 200)  # no document has a room
@@ -200,10 +201,10 @@ def test_strange_values_of_a_filter_find_nothing(reader: httpx.Client, value: st
         ({"received_from": "never"}, "filters.received_from"),
     ],
 )
-def test_a_filter_that_is_none_names_the_field(reader: httpx.Client, filters: dict, field: str) -> None:
-    told = reader.post("/v1/search", json={"query": "lease", "filters": filters})
-    assert told.status_code == 400
-    assert told.json()["errors"][0]["field"] == field
+def test_an_invalid_filter_is_refused_with_its_field(reader: httpx.Client, filters: dict, field: str) -> None:
+    answer = reader.post("/v1/search", json={"query": "lease", "filters": filters})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == field
 
 
 def test_a_question_has_no_syntax(reader: httpx.Client) -> None:

@@ -61,7 +61,7 @@ def _open(file: BinaryIO, findings: Findings) -> Iterator[olefile.OleFileIO]:
             yield container
     except (OSError, struct.error, IndexError, UnicodeDecodeError) as error:
         raise Rejected(
-            "damaged", "The Office document is cut off or damaged; open it in its own program and save it anew."
+            "damaged", "The Office document is cut off or damaged; open it in its own program and save it again."
         ) from error
 
 

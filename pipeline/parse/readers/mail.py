@@ -53,7 +53,7 @@ def read_eml(file: BinaryIO, findings: Findings) -> None:
 
 
 def _header(message: email.message.Message, name: str) -> str:
-    """Return a header decoded for display; undecodable text stays unchanged."""
+    """Return a header decoded for display; text that cannot be decoded is returned unchanged."""
     raw = message.get(name)
     if raw is None:
         return ""
@@ -183,7 +183,7 @@ def read_msg(file: BinaryIO, findings: Findings) -> None:
                 item.file_bytes or b"",
             )
     except (OSError, KeyError, ValueError, AttributeError, IndexError) as error:
-        raise Rejected("damaged", "The Outlook message cannot be read; save it anew, or forward it as EML.") from error
+        raise Rejected("damaged", "The Outlook message cannot be read; save it again, or forward it as EML.") from error
     findings.parser = f"oxmsg {version('python-oxmsg')}"
 
 

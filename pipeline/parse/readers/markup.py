@@ -98,7 +98,7 @@ def read_markdown(file: BinaryIO, findings: Findings) -> None:
 
 
 def read_xml(file: BinaryIO, findings: Findings) -> None:
-    """Read the text of the elements, one piece per element whose children contain only text. Raises Rejected."""
+    """Read the text of the elements; the innermost element with children is one part of it. Raises Rejected."""
     data = file.read(findings.limits.max_expanded)
     if b"<!ENTITY" in data[:1_000_000].replace(b"\0", b""):
         raise Rejected("unsafe", "The XML declares entities, which are never expanded; send it without them.")
@@ -153,7 +153,7 @@ def _flush(texts: list[str], findings: Findings) -> None:
 
 
 def read_epub(file: BinaryIO, findings: Findings) -> None:
-    """Read the chapters in the order of the spine; a chapter's number stands for its page."""
+    """Read the chapters in the order of the spine; the number of a chapter is its page. Raises Rejected."""
     with zipfile.ZipFile(file) as archive:
         try:
             container = parse_part(archive.read("META-INF/container.xml"))
@@ -192,7 +192,7 @@ def read_rtf(file: BinaryIO, findings: Findings) -> None:
     if process.returncode == _PANDOC_HEAP_EXHAUSTED:
         raise Rejected("memory", "Reading the RTF file needed too much memory; save it as PDF and send that.")
     if process.returncode:
-        raise Rejected("damaged", "The RTF file cannot be read; open it in its own program and save it anew.")
+        raise Rejected("damaged", "The RTF file cannot be read; open it in its own program and save it again.")
     findings.parser = f"pandoc, unstructured {version('unstructured')}"
     title = re.search(rb"{\\title ([^{}\\]{1,300})}", data[:20000])
     if title:

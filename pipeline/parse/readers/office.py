@@ -83,5 +83,5 @@ def _part(archive: zipfile.ZipFile, name: str, names: list[str]) -> Any:
 
 def _damaged(program: str) -> Rejected:
     return Rejected(
-        "damaged", f"The {program} file's parts do not fit together; open it in its own program and save it anew."
+        "damaged", f"The {program} file's parts do not fit together; open it in its own program and save it again."
     )

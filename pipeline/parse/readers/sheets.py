@@ -1,6 +1,6 @@
 """Spreadsheets and separated values: calamine and the csv module; a Table element for each block of rows.
 
-A sheet's number stands for its page. Formulas are not evaluated: the stored values are read unchanged.
+The number of a sheet is its page. Formulas are not evaluated: the stored values are read unchanged.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _read_old(file: BinaryIO, findings: Findings) -> None:
 
 
 def _damaged() -> Rejected:
-    return Rejected("damaged", "The workbook cannot be read; open it in its own program and save it anew.")
+    return Rejected("damaged", "The workbook cannot be read; open it in its own program and save it again.")
 
 
 def _check_count(sheets: int, findings: Findings) -> None:

@@ -1,4 +1,4 @@
-"""One warm parser for all."""
+"""One warm parser for all tests of a session."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from pipeline.parse import ParseLimits, SandboxedParser
 
 @pytest.fixture(scope="session")
 def parser() -> Iterator[SandboxedParser]:
-    made = SandboxedParser(ParseLimits(wall_seconds=60.0))
-    yield made
-    made.close()
+    parser = SandboxedParser(ParseLimits(wall_seconds=60.0))
+    yield parser
+    parser.close()

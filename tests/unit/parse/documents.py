@@ -1,4 +1,4 @@
-"""Small ordinary documents of every format, made in code."""
+"""Small ordinary documents of every format, generated in code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def docx() -> bytes:
     for row, texts in zip(table.rows, (("Item", "Price"), ("Pump", "120")), strict=True):
         for cell, text in zip(row.cells, texts, strict=True):
             cell.text = text
-    return saved(document)
+    return save(document)
 
 
 def pptx() -> bytes:
@@ -36,7 +36,7 @@ def pptx() -> bytes:
         slide = deck.slides.add_slide(deck.slide_layouts[5])
         slide.shapes.title.text = f"{TITLE} {number}"
         slide.shapes.add_textbox(Inches(1), Inches(2), Inches(5), Inches(1)).text_frame.text = BODY
-    return saved(deck)
+    return save(deck)
 
 
 def xlsx() -> bytes:
@@ -45,48 +45,55 @@ def xlsx() -> bytes:
     for row in (("Item", "Price"), ("Pump", 120), ("Valve", 7.5)):
         book.active.append(row)
     book.create_sheet("Stock").append(("Item", "Count"))
-    return saved(book)
+    return save(book)
 
 
-def saved(document: object) -> bytes:
+def save(document: object) -> bytes:
     buffer = io.BytesIO()
     document.save(buffer)
     return buffer.getvalue()
 
 
 def odt() -> bytes:
-    spaces = (
-        'xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"'
-        ' xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"'
-    )
+    namespace = "urn:oasis:names:tc:opendocument:xmlns"
+    namespaces = " ".join(f'xmlns:{name}="{namespace}:{name}:1.0"' for name in ("office", "text", "table"))
     cells = "".join(f"<table:table-cell><text:p>{t}</text:p></table:table-cell>" for t in ("Pump", "120"))
     body = (
-        f'<text:h text:outline-level="1">{TITLE}</text:h><text:p>{BODY}</text:p><text:list><text:list-item><text:p>One item'
-        f"</text:p></text:list-item></text:list><table:table><table:table-row>{cells}</table:table-row></table:table>"
+        f'<text:h text:outline-level="1">{TITLE}</text:h><text:p>{BODY}</text:p>'
+        "<text:list><text:list-item><text:p>One item</text:p></text:list-item></text:list>"
+        f"<table:table><table:table-row>{cells}</table:table-row></table:table>"
     )
-    content = f"<office:document-content {spaces}><office:body><office:text>{body}</office:text></office:body></office:document-content>"
+    content = (
+        f"<office:document-content {namespaces}><office:body><office:text>{body}"
+        "</office:text></office:body></office:document-content>"
+    )
     return archive({"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": content})
 
 
 def epub() -> bytes:
     container = '<container><rootfiles><rootfile full-path="OEBPS/book.opf"/></rootfiles></container>'
     package = (
-        '<package xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata><dc:title>The book</dc:title><dc:creator>Ada Author</dc:creator>'
-        '</metadata><manifest><item id="b" href="two.xhtml"/><item id="a" href="one.xhtml"/></manifest>'
+        '<package xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        "<metadata><dc:title>The book</dc:title><dc:creator>Ada Author</dc:creator></metadata>"
+        '<manifest><item id="b" href="two.xhtml"/><item id="a" href="one.xhtml"/></manifest>'
         '<spine><itemref idref="a"/><itemref idref="b"/></spine></package>'
     )
     page = "<html><body><h1>{}</h1><p>{}</p></body></html>"
-    return archive({
-        "mimetype": "application/epub+zip", "META-INF/container.xml": container, "OEBPS/book.opf": package,
-        "OEBPS/one.xhtml": page.format("Chapter one", BODY), "OEBPS/two.xhtml": page.format("Chapter two", "The second text follows."),
-    })  # fmt: skip
+    parts = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": container,
+        "OEBPS/book.opf": package,
+        "OEBPS/one.xhtml": page.format("Chapter one", BODY),
+        "OEBPS/two.xhtml": page.format("Chapter two", "The second text follows."),
+    }
+    return archive(parts)
 
 
 def archive(parts: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as package:
         for name, content in parts.items():
-            made.writestr(name, content)
+            package.writestr(name, content)
     return buffer.getvalue()
 
 
@@ -126,7 +133,7 @@ def pdf(pages: int = 3) -> bytes:
     canvas.setAuthor("Ada Author")
     for number in range(1, pages + 1):
         canvas.setFont("Helvetica", 9)
-        canvas.drawString(72, 820, "Northwind house paper")
+        canvas.drawString(72, 820, "Northwind letterhead")
         canvas.drawString(72, 30, f"Page {number} of {pages}")
         canvas.setFont("Helvetica-Bold", 18)
         canvas.drawString(72, 760, f"{TITLE} part {number}")
@@ -145,7 +152,7 @@ def pdf(pages: int = 3) -> bytes:
 
 
 def pdf_columns() -> bytes:
-    """Two columns, drawn one after the other; each sentence runs over three lines."""
+    """Draw two columns, one after the other, with a sentence of three lines each."""
     buffer = io.BytesIO()
     canvas = Canvas(buffer, pagesize=A4, invariant=1)
     for x, name in ((72, "left"), (320, "right")):
@@ -155,19 +162,20 @@ def pdf_columns() -> bytes:
     return buffer.getvalue()
 
 
-def written(text: str = "INVOICE NUMBER 4711", size: tuple[int, int] = (1200, 400)) -> Image.Image:
-    """A picture of text."""
+def text_image(text: str = "INVOICE NUMBER 4711", size: tuple[int, int] = (1200, 400)) -> Image.Image:
+    """Draw a text."""
     image = Image.new("RGB", size, "white")
     ImageDraw.Draw(image).text((60, 140), text, fill="black", font=ImageFont.load_default(72))
     return image
 
 
 def picture(kind: str, image: Image.Image | None = None) -> bytes:
+    """Save an image of a text in one of Pillow's formats."""
     buffer = io.BytesIO()
-    (image or written()).save(buffer, kind)
+    (image or text_image()).save(buffer, kind)
     return buffer.getvalue()
 
 
 def scan() -> bytes:
-    """A PDF whose only page is a picture."""
+    """Make a PDF whose only page is an image."""
     return picture("PDF")

@@ -10,10 +10,19 @@ from tests.unit.parse import documents as make
 from workers.tray.content import is_complete
 
 WITH_AN_END = {
-    "a.pdf": make.pdf, "a.docx": make.docx, "a.xlsx": make.xlsx, "a.odt": make.odt, "a.epub": make.epub, "a.rtf": make.rtf,
-    "a.png": lambda: make.picture("PNG"), "a.jpg": lambda: make.picture("JPEG"), "a.gif": lambda: make.picture("GIF"),
-    "a.bmp": lambda: make.picture("BMP"), "a.webp": lambda: make.picture("WEBP"), "a.tiff": lambda: make.picture("TIFF"),
-}  # fmt: skip
+    "a.pdf": make.pdf,
+    "a.docx": make.docx,
+    "a.xlsx": make.xlsx,
+    "a.odt": make.odt,
+    "a.epub": make.epub,
+    "a.rtf": make.rtf,
+    "a.png": lambda: make.picture("PNG"),
+    "a.jpg": lambda: make.picture("JPEG"),
+    "a.gif": lambda: make.picture("GIF"),
+    "a.bmp": lambda: make.picture("BMP"),
+    "a.webp": lambda: make.picture("WEBP"),
+    "a.tiff": lambda: make.picture("TIFF"),
+}
 
 
 @pytest.mark.parametrize("name", WITH_AN_END)
@@ -24,12 +33,12 @@ def test_a_whole_file_is_complete_and_its_prefixes_are_not(name: str, tmp_path: 
     lengths = range(0, len(content), max(1, len(content) // 40)) if name != "a.tiff" else range(0, 8)
     for length in lengths:
         path.write_bytes(content[:length])
-        complete, why = is_complete(path)
-        assert not complete and why, length
+        complete, reason = is_complete(path)
+        assert not complete and reason, length
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 5000, b"text " * 2000 + b"\0" * 5000])
-def test_what_is_reserved_but_not_yet_written_is_incomplete(content: bytes, tmp_path: Path) -> None:
+def test_a_file_of_reserved_but_unwritten_space_is_incomplete(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(content)
     assert not is_complete(path)[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -25,23 +27,23 @@ def titles(parsed: Parsed) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "made"),
+    ("name", "document"),
     [
         ("a.docx", make.docx), ("a.pptx", make.pptx), ("a.odt", make.odt), ("a.epub", make.epub), ("a.rtf", make.rtf),
         ("a.html", make.html), ("a.md", make.markdown), ("a.eml", make.eml), ("a.txt", lambda: make.BODY.encode()),
     ],
 )  # fmt: skip
-def test_the_text_is_found_whatever_the_format(name: str, made: object, parser: SandboxedParser) -> None:
-    parsed = parse(parser, made(), name)
+def test_every_format_yields_its_text(name: str, document: Callable[[], bytes], parser: SandboxedParser) -> None:
+    parsed = parse(parser, document(), name)
     assert make.BODY in parsed.text
     assert parsed.flags == ()
     assert parsed.languages == ("en",)
     assert parsed.parser
 
 
-def test_a_name_without_an_ending_is_read_by_its_content(parser: SandboxedParser) -> None:
-    for made in (make.docx, make.pptx, make.odt, make.epub, make.rtf, make.html, make.eml, make.pdf):
-        parsed = parse(parser, made(), "upload")
+def test_a_file_without_a_suffix_is_read_by_its_content(parser: SandboxedParser) -> None:
+    for document in (make.docx, make.pptx, make.odt, make.epub, make.rtf, make.html, make.eml, make.pdf):
+        parsed = parse(parser, document(), "upload")
         assert "confirms each delivery in writing" in parsed.text and parsed.flags == ()
 
 
@@ -114,7 +116,7 @@ def test_pdf_pages_titles_paragraphs_and_running_heads(parser: SandboxedParser) 
     assert titles(parsed) == [f"{make.TITLE} part {n}" for n in (1, 2, 3)]
     assert [e.page for e in parsed.elements if e.text == make.BODY] == [1, 2, 3]
     heads = {e.text: e.category for e in parsed.elements if e.category in ("Header", "Footer")}
-    assert heads == {"Northwind house paper": "Header", **{f"Page {n} of 3": "Footer" for n in (1, 2, 3)}}
+    assert heads == {"Northwind letterhead": "Header", **{f"Page {n} of 3": "Footer" for n in (1, 2, 3)}}
 
 
 def test_pdf_columns_are_not_mixed(parser: SandboxedParser) -> None:
@@ -135,28 +137,30 @@ def test_pdf_columns_are_not_mixed(parser: SandboxedParser) -> None:
         ("a.txt", b"", "empty"),
     ],
 )
-def test_what_cannot_be_read_says_why(name: str, content: bytes, code: str, parser: SandboxedParser) -> None:
+def test_an_unreadable_file_is_rejected_with_a_reason(
+    name: str, content: bytes, code: str, parser: SandboxedParser
+) -> None:
     with pytest.raises(Rejected) as caught:
         parse(parser, content, name)
     assert caught.value.code == code and caught.value.detail.endswith(".")
 
 
-def test_a_lying_ending_is_flagged_and_the_content_read(parser: SandboxedParser) -> None:
+def test_a_wrong_suffix_is_flagged_and_the_content_read(parser: SandboxedParser) -> None:
     parsed = parse(parser, make.pdf(), "report.docx")
     assert parsed.media_type == "application/pdf" and "mismatch" in parsed.flags and make.BODY in parsed.text
 
 
-def test_text_under_a_binary_ending_is_flagged_too(parser: SandboxedParser) -> None:
-    parsed = parse(parser, b"This is no package at all, only text.", "a.docx")
+def test_text_with_the_suffix_of_a_binary_kind_is_flagged(parser: SandboxedParser) -> None:
+    parsed = parse(parser, b"This is not a package at all, only text.", "a.docx")
     assert parsed.media_type == "text/plain" and parsed.flags == ("mismatch",)
 
 
-def test_an_empty_page_is_no_failure(parser: SandboxedParser) -> None:
-    parsed = parse(parser, make.picture("PNG", make.written("")), "a.png")
+def test_an_empty_page_is_not_an_error(parser: SandboxedParser) -> None:
+    parsed = parse(parser, make.picture("PNG", make.text_image("")), "a.png")
     assert parsed.elements == () and "no-text" in parsed.flags
 
 
-def test_a_scan_without_ocr_says_what_it_needs() -> None:
+def test_a_scan_without_ocr_is_flagged() -> None:
     parser = SandboxedParser(ParseLimits(ocr=False))
     for name, content in (("a.pdf", make.scan()), ("a.png", make.picture("PNG"))):
         parsed = parse(parser, content, name)
@@ -178,12 +182,12 @@ def test_text_over_the_limit_is_cut_and_flagged() -> None:
     parser.close()
 
 
-def test_the_digest_names_limits_and_readers() -> None:
+def test_the_digest_depends_on_the_limits() -> None:
     assert SandboxedParser().digest == SandboxedParser().digest
     assert SandboxedParser().digest != SandboxedParser(ParseLimits(ocr_dpi=300)).digest
 
 
-def test_a_file_is_read_from_its_beginning_and_left_where_it_stood(parser: SandboxedParser, tmp_path: object) -> None:
+def test_a_file_is_read_from_its_beginning_and_its_position_unchanged(parser: SandboxedParser, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text(make.BODY)
     with path.open("rb") as content:
