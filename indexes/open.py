@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # SQLAlchemy, FAISS, Tantivy and Milvus's client are imported
 
 
 def open_catalogue(url: str) -> Catalogue:
-    """Open the catalogue at ``sqlite:///PATH`` or ``postgresql://...``; "memory:" is a SQLite of this process alone, for
-    tests. Raises Misconfigured: "bad-settings" for another scheme, "bad-store" if it cannot be used."""
+    """Open the catalogue at ``sqlite:///PATH`` or ``postgresql://...``; "memory:" is a SQLite of this process alone,
+    for tests. Raises Misconfigured: "bad-settings" for another scheme, "bad-store" if it cannot be used."""
     from indexes.catalogue.catalogue import Catalogue
 
     if url == "memory:":
@@ -26,8 +26,8 @@ def open_catalogue(url: str) -> Catalogue:
 
 
 def open_blobs(url: str) -> Blobs:
-    """Open the blobs at ``folder:PATH``. Raises Misconfigured: "bad-settings" for another scheme, "bad-store" if the folder
-    cannot be used."""
+    """Open the blobs at ``folder:PATH``. Raises Misconfigured: "bad-settings" for another scheme, "bad-store" if the
+    folder cannot be used."""
     from indexes.blobs.folder import FolderBlobs
 
     scheme, _, path = url.partition(":")
@@ -37,8 +37,8 @@ def open_blobs(url: str) -> Blobs:
 
 
 def open_indexes(url: str, folder: Path, kind: str = "") -> Indexes:
-    """Open the indexes at ``milvus+http://HOST:PORT/DATABASE``, or for an empty URL FAISS and Tantivy in ``folder``. ``kind``
-    is that of large vector segments, as the setting `index.kind`."""
+    """Open the indexes at ``milvus+http://HOST:PORT/DATABASE``, or for an empty URL FAISS and Tantivy in ``folder``.
+    ``kind`` is that of large vector segments, as the setting `index.kind`."""
     from indexes.places import FolderIndexes, MilvusIndexes
 
     if not url:

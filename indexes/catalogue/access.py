@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -85,8 +84,8 @@ class RuleStore:
         return rules
 
     def applying_to(self, document_id: str, tenant: str = "default") -> list[Rule]:
-        """Return every rule that bears on a document: its own, and those of the documents that it was attached to, of its
-        folders and of its sources. Raises Refused("not-found")."""
+        """Return every rule that bears on a document: its own, and those of the documents that it was attached to, of
+        its folders and of its sources. Raises Refused("not-found")."""
         with self.database.read() as connection:
             number = _document_number(connection, document_id, tenant)
             own = sa.select(document_scopes.c.scope).where(document_scopes.c.number == number)
@@ -143,8 +142,8 @@ class GroupStore:
                 connection.execute(sa.insert(group_members), rows)
 
     def principals(self, own: Collection[str], tenant: str = "default") -> frozenset[str]:
-        """Return all principals that a key with the principals ``own`` stands for: these, the groups that contain one of
-        them, however deeply nested, and "*"."""
+        """Return all principals that a key with the principals ``own`` stands for: these, the groups that contain one
+        of them, however deeply nested, and "*"."""
         return groups_of(own, self.all(tenant))
 
 
@@ -212,12 +211,17 @@ def _rules(connection: sa.Connection, conditions: Sequence[sa.ColumnElement[bool
     columns = sa.select(access_rules, scopes.c.source, scopes.c.folder, scopes.c.document_id)
     query = columns.join(scopes, scopes.c.id == access_rules.c.scope).where(*conditions)
     order = (scopes.c.document_id, scopes.c.source, scopes.c.folder, access_rules.c.id)
-    return [_rule(row) for row in connection.execute(query.order_by(*order))]
-
-
-def _rule(row: sa.Row[Any]) -> Rule:
-    scope = Scope(row.source, row.folder, row.document_id)
-    return Rule(scope, row.principal, Effect(row.effect), Origin(row.origin), row.by, row.at)
+    return [
+        Rule(
+            Scope(row.source, row.folder, row.document_id),
+            row.principal,
+            Effect(row.effect),
+            Origin(row.origin),
+            row.by,
+            row.at,
+        )
+        for row in connection.execute(query.order_by(*order))
+    ]
 
 
 def _arrival_rules(connection: sa.Connection, number: int) -> list[Rule]:

@@ -1,4 +1,4 @@
-"""Attributes of documents that no column of `documents` holds (languages, owner, metadata), and the counts of facets."""
+"""Attributes that no column of `documents` holds (languages, owner, metadata), and the counts of facets."""
 
 from __future__ import annotations
 
@@ -38,15 +38,13 @@ def conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
     """Return the conditions on `documents` for the part of ``filters`` that is about attributes."""
     values_of = {"language": filters.languages, "owner": filters.owners}
     values_of |= {CUSTOM + name: values for name, values in filters.metadata}
-    return [_has_value(name, values) for name, values in values_of.items() if values]
-
-
-def _has_value(name: str, values: Sequence[str]) -> sa.ColumnElement[bool]:
+    c = attributes.c
     # IN and not EXISTS: the index yields the few documents that have the value, and no other row is read.
-    numbers = sa.select(attributes.c.number).where(
-        attributes.c.field == name, attributes.c.value.in_([facets.normalized(value) for value in values])
-    )
-    return documents.c.number.in_(numbers)
+    return [
+        documents.c.number.in_(sa.select(c.number).where(c.field == name, c.value.in_(map(facets.normalized, values))))
+        for name, values in values_of.items()
+        if values
+    ]
 
 
 def counts(connection: sa.Connection, name: str, conditions: Conditions) -> Counter[str]:
@@ -89,8 +87,8 @@ def unknown_fields(connection: sa.Connection, names: Sequence[str], readable: Co
 
 
 def known_fields(connection: sa.Connection, readable: Conditions) -> list[str]:
-    """Return the metadata fields of the documents under the conditions ``readable``, sorted, the first fifty. Each costs
-    one seek in the index, however many documents there are."""
+    """Return the metadata fields of the documents under the conditions ``readable``, sorted, the first fifty. Each
+    costs one seek in the index, however many documents there are."""
     names: list[str] = []
     last = CUSTOM
     while len(names) < _MAX_NAMES:

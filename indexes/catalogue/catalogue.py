@@ -39,8 +39,8 @@ class Catalogue:
         self.queries = QueryStore(self.database)
 
     def check(self) -> None:
-        """Check the database: SQLite's integrity check, or that PostgreSQL answers. Raises Misconfigured("bad-store") with
-        what is damaged."""
+        """Check the database: SQLite's integrity check, or that PostgreSQL answers. Raises Misconfigured("bad-store")
+        with what is damaged."""
         with self.database.read() as connection:
             if not self.database.sqlite:
                 connection.scalar(sa.text("SELECT 1"))

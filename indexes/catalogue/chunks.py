@@ -27,7 +27,7 @@ _BATCH = 512
 
 
 class ChunkStore:
-    """Reads chunks, vectors and stage results; `JobStore.commit` writes them. Keys are those of `questions.chunk_key`."""
+    """Reads chunks (by `questions.chunk_key`), vectors and stage results; `JobStore.commit` writes them."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -38,8 +38,8 @@ class ChunkStore:
         return {chunk_key(row[0], row[1]): Chunk(*row[1:]) for row in rows}
 
     def with_documents(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
-        """Return chunks by key with their documents: all that a search returns about its hits. Keys of deleted documents
-        are left out."""
+        """Return chunks by key with their documents: all that a search returns about its hits. Keys of deleted
+        documents are left out."""
         rows = self._rows(keys, (*_CHUNK, *_HEAD), _JOIN_DOCUMENTS)
         return {chunk_key(row[0], row[1]): (Chunk(*row[1:_HEAD_START]), Head(*row[_HEAD_START:])) for row in rows}
 
@@ -53,14 +53,15 @@ class ChunkStore:
             yield from self.database.rows(statement, list(chain.from_iterable(batch)))
 
     def of_document(self, document_number: int, embedder: str | None = None) -> tuple[list[Chunk], np.ndarray | None]:
-        """Return all chunks of a document in order, and their vectors: float32 of shape (chunks, dimension). The vectors
-        are those of the model with the digest ``embedder``, or if it is None of the one that embedded the document first;
-        None if there are none yet."""
+        """Return all chunks of a document in order, and their vectors: float32 of shape (chunks, dimension). The
+        vectors are those of the model with the digest ``embedder``, or if it is None of the one that embedded the
+        document first; None if there are none yet."""
         with self.database.read() as connection:
             first = connection.scalar(sa.select(documents.c.embedder).where(documents.c.number == document_number))
             in_chunks = first is not None and embedder in (None, first)
-            query = _columns(*([chunks.c.vector] if in_chunks else [])).where(chunks.c.number == document_number)
-            rows = connection.execute(query.order_by(chunks.c.ordinal)).all()
+            columns = [c for c in chunks.c if in_chunks or c is not chunks.c.vector]
+            query = sa.select(*columns).where(chunks.c.number == document_number).order_by(chunks.c.ordinal)
+            rows = connection.execute(query).all()
             if in_chunks or first is None:
                 return [_chunk(row) for row in rows], _vectors(rows) if in_chunks else None
             same = (embeddings.c.number == document_number, embeddings.c.embedder == embedder)
@@ -99,7 +100,7 @@ class ChunkStore:
         return key
 
     def parsed(self, document_id: str) -> Parsed | None:
-        """Return the stored text of a document as the parser read it; None before it was parsed and once it is deleted."""
+        """Return the text of a document as the parser read it; None before it was parsed and once it is deleted."""
         with_key = self.parsed_with_key(document_id)
         return with_key[1] if with_key else None
 
@@ -126,11 +127,6 @@ def _statement(size: int, placeholder: str, columns: tuple[str, ...], join: str)
         f"WITH wanted (number, ordinal) AS (VALUES {pairs}) SELECT {', '.join(columns)} FROM wanted"
         f" JOIN chunks AS c ON c.number = wanted.number AND c.ordinal = wanted.ordinal{join}"
     )
-
-
-def _columns(*more: sa.ColumnElement[Any]) -> sa.Select[*tuple[Any, ...]]:
-    c = chunks.c
-    return sa.select(c.number, c.ordinal, c.text, c.start, c.end, c.page_first, c.page_last, c.heading, *more)
 
 
 def _chunk(row: sa.Row[*tuple[Any, ...]]) -> Chunk:

@@ -45,7 +45,7 @@ class VisibilityVersion(NamedTuple):
 class Database:
     """An engine with `read` and `write` transactions, migrated to this version's tables when it is opened.
 
-    ``url``: `sqlite:` or `postgresql:`. Raises Misconfigured("bad-store") if it cannot be used or is of a newer version.
+    ``url``: `sqlite:` or `postgresql:`. Raises Misconfigured("bad-store") if it is unusable or of a newer version.
     """
 
     def __init__(self, url: str) -> None:
@@ -100,15 +100,15 @@ class Database:
 
 
 def now(connection: sa.Connection) -> float:
-    """Return epoch seconds by the one clock that all lease holders share: the server's, or this machine's for SQLite."""
+    """Return epoch seconds by the clock that all lease holders share: the server's, for SQLite this machine's."""
     if connection.dialect.name == "sqlite":
         return time.time()
     return float(connection.execute(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp()))).scalar_one())
 
 
 def bump_visibility(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> None:
-    """Count a change of what callers may see: of the documents under all ``conditions``, or of any document if there are
-    no conditions."""
+    """Count a change of what callers may see: of the documents under all ``conditions``, or of any document if there
+    are no conditions."""
     c = visibility_version.c
     values = {"current": c.current + 1, "attributed": c.attributed + 1}
     if not conditions:
@@ -168,8 +168,8 @@ def journal_mode(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Bring the database to this version's tables; several processes may start at once. Raises Misconfigured("bad-store")
-    for a database of a newer version."""
+    """Bring the database to this version's tables; several processes may start at once. Raises
+    Misconfigured("bad-store") for a database of a newer version."""
     if _is_current(engine):
         return
     # Alembic takes longer to import than most commands take to run.
@@ -191,7 +191,7 @@ def migrate(engine: sa.Engine) -> None:
 
 
 def _is_current(engine: sa.Engine) -> bool:
-    """Return whether the tables are those of the latest migration; False, too, where the database does not answer."""
+    """Return True if the tables are those of the latest migration; False also if the database does not answer."""
     latest = max(file.name[:4] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
     try:
         with engine.connect() as connection:

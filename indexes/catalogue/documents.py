@@ -43,8 +43,8 @@ class DocumentStore:
         """Record an arrival of ``size`` bytes; return the document and whether it is new.
 
         New content becomes a document with an ingest job at stage PARSE, in the same transaction; content of a document
-        that is not deleted only gains an arrival, and the document's access list is widened. Safe under concurrency: the
-        unique index on (tenant, content hash) decides.
+        that is not deleted only gains an arrival, and the document's access list is widened. Safe under concurrency:
+        the unique index on (tenant, content hash) decides.
         """
         with self.database.write() as connection:
             number, created = receive(connection, content_hash, size, arrival, tenant)
@@ -64,8 +64,8 @@ class DocumentStore:
     def find(
         self, caller: Caller, filters: Filters, limit: int = 50, offset: int = 0, newest_first: bool = True
     ) -> tuple[list[Document], int]:
-        """Return a page of the documents that the caller may read, in every state but deleted, and how many there are in
-        all. Raises Refused("bad-request") for a metadata field that none of the caller's documents has."""
+        """Return a page of the documents that the caller may read, in every state but deleted, and how many there are
+        in all. Raises Refused("bad-request") for a metadata field that none of the caller's documents has."""
         conditions = _matching(caller, filters)
         order = documents.c.number.desc() if newest_first else documents.c.number
         with self.database.read() as connection:
@@ -86,7 +86,8 @@ class DocumentStore:
                 return cached[1]
         with self.database.read() as connection:
             _check_fields(connection, caller, filters)
-            query = _searchable(caller, filters)
+            conditions = (documents.c.embedder.is_not(None), *_matching(caller, filters))
+            query = sa.select(documents.c.number).where(*conditions)
             numbers = _updated(connection, query, version, *cached) if cached else None
             if numbers is None:
                 numbers = to_numbers(connection.scalars(query))
@@ -105,8 +106,9 @@ class DocumentStore:
         limit: int = 20,
         among: DocumentNumbers | None = None,
     ) -> tuple[Facet, ...]:
-        """Count how many of the documents that `find` would find, and that are ``among`` these numbers, have each value of
-        each facet. The counts are exact; each facet has its first ``limit`` values. Raises Refused as `find` does."""
+        """Count how many of the documents that `find` would find, and that are ``among`` these numbers, have each
+        value of each facet. The counts are exact; each facet has its first ``limit`` values. Raises Refused as
+        `find` does."""
         conditions = _matching(caller, filters)
         parts = [None] if among is None else batches(among.array.tolist())
         counters: dict[str, Counter[str]] = {name: Counter() for name in names}
@@ -119,7 +121,7 @@ class DocumentStore:
         return tuple(attributes.facet(name, counters[name], limit) for name in names)
 
     def finished_since(self, at: float) -> DocumentNumbers:
-        """Return the numbers of the undeleted documents that reached a terminal state at ``at`` (epoch seconds) or later."""
+        """Return the numbers of the undeleted documents that reached a terminal state since ``at`` (epoch seconds)."""
         conditions = (documents.c.finished_at >= at, documents.c.state != State.DELETED)
         with self.database.read() as connection:
             return to_numbers(connection.scalars(sa.select(documents.c.number).where(*conditions)))
@@ -134,8 +136,8 @@ class DocumentStore:
         return by_number
 
     def delete(self, document_id: str) -> Document:
-        """Hide a document at once and delete its texts, vectors and cached results; return it as it was. The caller deletes
-        the blob. Idempotent. Raises Refused("not-found") for an unknown id."""
+        """Hide a document at once and delete its texts, vectors and cached results; return it as it was. The caller
+        deletes the blob. Idempotent. Raises Refused("not-found") for an unknown id."""
         with self.database.write() as connection:
             # Locked, so that an arrival of the same content comes either before and is deleted too, or after as new.
             connection.execute(sa.select(documents.c.number).where(documents.c.id == document_id).with_for_update())
@@ -196,8 +198,8 @@ def _updated(
     since: VisibilityVersion,
     numbers: DocumentNumbers,
 ) -> DocumentNumbers | None:
-    """Return ``numbers``, the result of ``query`` at the version ``since``, with the documents that changed after it read
-    again; None if any document may have changed, or so many that running the whole query is quicker."""
+    """Return ``numbers``, the result of ``query`` at the version ``since``, with the documents that changed after it
+    read again; None if any document may have changed, or so many that running the whole query is quicker."""
     if version.last_global > since.current or version.unattributed != since.unattributed:
         return None
     later = sa.select(documents.c.number).where(documents.c.changed > since.current).limit(MAX_CHANGED + 1)
@@ -209,18 +211,9 @@ def _updated(
 
 
 def _matching(caller: Caller, filters: Filters) -> list[sa.ColumnElement[bool]]:
-    return [documents.c.state != State.DELETED, *readable(caller), *_conditions(filters)]
-
-
-def _searchable(caller: Caller, filters: Filters) -> sa.Select[Any]:
-    """Return the query of `DocumentStore.visible`."""
-    embedded = documents.c.embedder.is_not(None)
-    return sa.select(documents.c.number).where(embedded, *_matching(caller, filters))
-
-
-def _conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions under which an undeleted document is the caller's to read and passes the filters."""
     c = documents.c
-    conditions: list[sa.ColumnElement[bool]] = []
+    conditions = [c.state != State.DELETED, *readable(caller)]
     for column, values in (
         (c.label, filters.labels),
         (c.media_type, filters.media_types),

@@ -38,14 +38,17 @@ class FeedbackStore:
                 connection.execute(sa.insert(tables.feedback).values(row))
 
     def page(self, caller: Caller, after: int = 0, limit: int = 1000) -> list[tuple[int, Feedback]]:
-        """Return up to ``limit`` pairs (serial, feedback) with a serial above ``after``, in order, on documents that the
-        caller may read."""
+        """Return up to ``limit`` pairs (serial, feedback) with a serial above ``after``, in order, on documents that
+        the caller may read."""
         table = tables.feedback
         conditions = (table.c.tenant == caller.tenant, table.c.id > after, *readable(caller))
         joined = sa.select(table).join(documents, documents.c.id == table.c.document_id)
         query = joined.where(*conditions).order_by(table.c.id).limit(limit)
         with self.database.read() as connection:
-            return [(row.id, _feedback(row)) for row in connection.execute(query)]
+            return [
+                (row.id, Feedback(row.query, row.document_id, row.kind, row.at, row.key_id, row.tenant, row.rank))
+                for row in connection.execute(query)
+            ]
 
 
 def _row(feedback: Feedback) -> dict[str, Any]:
@@ -61,7 +64,3 @@ def _row(feedback: Feedback) -> dict[str, Any]:
         "rank": feedback.rank,
         "at": feedback.at,
     }
-
-
-def _feedback(row: sa.Row[Any]) -> Feedback:
-    return Feedback(row.query, row.document_id, row.kind, row.at, row.key_id, row.tenant, row.rank)

@@ -30,8 +30,8 @@ class JobStore:
     def claim(
         self, queue: QueueName, owner: str, seconds: float, limit: int = 1, job_id: str | None = None
     ) -> list[Job]:
-        """Lease up to ``limit`` due jobs for ``seconds``, oldest first; with ``job_id`` only this one, if it is due. The
-        attempt is counted in the same transaction, so that a document that kills its worker is counted too. No two
+        """Lease up to ``limit`` due jobs for ``seconds``, oldest first; with ``job_id`` only this one, if it is due.
+        The attempt is counted in the same transaction, so that a document that kills its worker is counted too. No two
         callers get one job."""
         with self.database.read() as connection:
             # Read before the write lock: most wake-ups come late, and an idle queue must cost nothing.
@@ -48,16 +48,16 @@ class JobStore:
             return _update(connection, job, lease_until=now(connection) + seconds)
 
     def commit(self, job: Job, outcome: Outcome, keep: bool = False, seconds: float = 0.0) -> Job | None:
-        """Apply the outcome of an ingest or index job in one transaction; return None and change nothing if the lease is
-        lost.
+        """Apply the outcome of an ingest or index job in one transaction; return None and change nothing if the lease
+        is lost.
 
-        With ``outcome.next_stage`` the job moves to that stage (in the queue INDEX for Stage.INDEX) and is returned. With
-        ``keep`` it stays leased to the same owner for ``seconds`` more, as attempt 1 of that stage; otherwise it is
-        released, due now, with 0 attempts. With ``outcome.state`` the job ends.
+        With ``outcome.next_stage`` the job moves to that stage (in the queue INDEX for Stage.INDEX) and is returned.
+        With ``keep`` it stays leased to the same owner for ``seconds`` more, as attempt 1 of that stage; otherwise it
+        is released, due now, with 0 attempts. With ``outcome.state`` the job ends.
         """
         with self.database.write() as connection:
             time_now = now(connection)
-            # The document is locked before the job, as in `delete`: two that come at once wait, and never for each other.
+            # The document is locked before the job, as in `delete`, so that two at once never wait for each other.
             query = sa.select(documents).where(documents.c.id == job.subject).with_for_update()
             row = connection.execute(query).mappings().one()
             moved = _moved(job, outcome, keep, time_now + seconds)
@@ -78,8 +78,8 @@ class JobStore:
             return moved
 
     def complete(self, job: Job, data: Mapping[str, Any]) -> bool:
-        """End a job of the other queues, with ``data`` in the record of its document, if its subject is one; return False
-        if the lease is lost."""
+        """End a job of the other queues, with ``data`` in the record of its document, if its subject is one; return
+        False if the lease is lost."""
         with self.database.write() as connection:
             time_now = now(connection)
             # The row stays if it stands for an effect that may happen only once.
@@ -92,8 +92,8 @@ class JobStore:
             return True
 
     def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool:
-        """Give the job back, due after ``delay`` seconds; return False if the lease is lost. ``counted=False`` takes the
-        attempt back, since the surroundings failed and not the document."""
+        """Give the job back, due after ``delay`` seconds; return False if the lease is lost. ``counted=False`` takes
+        the attempt back, since the surroundings failed and not the document."""
         with self.database.write() as connection:
             return _update(
                 connection,
@@ -117,13 +117,13 @@ class JobStore:
             return parked
 
     def due(self, queue: QueueName, limit: int = 1000) -> list[str]:
-        """Return the ids of jobs that could be claimed now: not leased or the lease expired, and ``run_after`` passed."""
+        """Return the ids of jobs that could be claimed now: due, and not leased or the lease expired."""
         with self.database.read() as connection:
             return list(connection.scalars(_due(queue, now(connection), limit, None)))
 
     def backlog(self) -> list[Mapping[str, Any]]:
-        """Return rows {queue, stage, state, count, oldest} for status and metrics: state is "waiting", "leased" or "dead",
-        oldest when its oldest job was created (epoch seconds)."""
+        """Return rows {queue, stage, state, count, oldest} for status and metrics: state is "waiting", "leased" or
+        "dead", oldest when its oldest job was created (epoch seconds)."""
         with self.database.read() as connection:
             state = sa.case((jobs.c.dead, "dead"), (jobs.c.lease_until > now(connection), "leased"), else_="waiting")
             count, oldest = sa.func.count().label("count"), sa.func.min(jobs.c.created_at).label("oldest")
@@ -176,8 +176,8 @@ def _lease(connection: sa.Connection, job_id: str, owner: str, until: float) -> 
 
 
 def _update(connection: sa.Connection, job: Job, **values: Any) -> bool:
-    """Fence a change: apply it only if the job's token is still the one of this lease; return False otherwise. A lease that
-    ran out unnoticed still counts: the work is done, and a clock that jumped must not discard it."""
+    """Fence a change: apply it only if the job's token is still the one of this lease; return False otherwise. A lease
+    that ran out unnoticed still counts: the work is done, and a clock that jumped must not discard it."""
     same_lease = (jobs.c.id == job.id, jobs.c.token == job.token)
     return connection.execute(sa.update(jobs).where(*same_lease).values(**values)).rowcount == 1
 

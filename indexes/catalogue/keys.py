@@ -65,8 +65,8 @@ class KeyStore:
             return connection.execute(sa.update(keys).where(*conditions).values(revoked_at=time.time())).rowcount == 1
 
     def all(self) -> list[Mapping[str, Any]]:
-        """Return {id, name, principals, scopes, admin, created_at, revoked_at} of every key, oldest first; times are epoch
-        seconds, `revoked_at` is None for a valid key."""
+        """Return {id, name, principals, scopes, admin, created_at, revoked_at} of every key, oldest first; times are
+        epoch seconds, `revoked_at` is None for a valid key."""
         c = keys.c
         query = sa.select(c.id, c.name, c.principals, c.scopes, c.admin, c.created_at, c.revoked_at)
         with self.database.read() as connection:

@@ -18,9 +18,9 @@ from pipeline.reclassify import CHANGED
 
 @dataclass(frozen=True, slots=True)
 class _Action:
-    """What an action does to a plan in one of the states ``starts_from``: it takes the items in state ``takes`` from their
-    side ``reads`` to their side ``writes`` and leaves them in state ``leaves``. The plan is ``running`` meanwhile, and
-    ``over`` when no batch is left."""
+    """What an action does to a plan in one of the states ``starts_from``: it takes the items in state ``takes`` from
+    their side ``reads`` to their side ``writes`` and leaves them in state ``leaves``. The plan is ``running``
+    meanwhile, and ``over`` when no batch is left."""
 
     starts_from: Collection[str]
     running: str
@@ -56,10 +56,10 @@ _ACTIONS = {
 class PlanStore:
     """Saved reclassification differences.
 
-    A plan is {id, created_at, model, rules_digest, selection, state, counts, open_jobs, dead_jobs, trouble}: `counts` are
-    items by state, `open_jobs` batches that are not done, `dead_jobs` parked ones, `trouble` the detail of one of them.
-    An item is {document_id, old, new, state}: its state is "pending", "applied", "stale" or "undone"; `old` and `new` hold
-    label, probability, model, rules, reason, detail and state, and `new` the destinations.
+    A plan is {id, created_at, model, rules_digest, selection, state, counts, open_jobs, dead_jobs, trouble}: `counts`
+    are items by state, `open_jobs` batches that are not done, `dead_jobs` parked ones, `trouble` the detail of one of
+    them. An item is {document_id, old, new, state}: its state is "pending", "applied", "stale" or "undone"; `old` and
+    `new` hold label, probability, model, rules, reason, detail and state, and `new` the destinations.
     """
 
     def __init__(self, database: Database) -> None:
@@ -135,10 +135,10 @@ class PlanStore:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def start(self, plan_id: str, action: str, batch: int, document_ids: Sequence[str] = ()) -> list[str]:
-        """Enqueue jobs of the queue RECLASSIFY, each over ``batch`` documents (payload {"documents": ids}), and return their
-        ids. ``action`` is "compare", over ``document_ids``, or "apply" or "undo", over the plan's open items: a repeat
-        enqueues only what is still open. Raises Refused: "not-found", or "conflict" unless the plan is ready (apply) or
-        applied (undo)."""
+        """Enqueue jobs of the queue RECLASSIFY, each over ``batch`` documents (payload {"documents": ids}), and return
+        their ids. ``action`` is "compare", over ``document_ids``, or "apply" or "undo", over the plan's open items: a
+        repeat enqueues only what is still open. Raises Refused: "not-found", or "conflict" unless the plan is ready
+        (apply) or applied (undo)."""
         with self.database.write() as connection:
             state = connection.scalar(sa.select(plans.c.state).where(plans.c.id == plan_id).with_for_update())
             if state is None:
@@ -154,9 +154,9 @@ class PlanStore:
             return [job_id for job_id in job_ids if job_id]
 
     def execute(self, job: Job) -> Mapping[str, int] | None:
-        """Apply or undo the job's batch and end the job, in one transaction; return the number of documents by the state of
-        their item, or None if the lease is lost. An item whose document changed since the plan was made becomes "stale",
-        and its document stays as it is."""
+        """Apply or undo the job's batch and end the job, in one transaction; return the number of documents by the
+        state of their item, or None if the lease is lost. An item whose document changed since the plan was made
+        becomes "stale", and its document stays as it is."""
         action = _ACTIONS[job.stage]
         counts = {action.leaves: 0, "stale": 0}
         with self.database.write() as connection:
@@ -246,8 +246,8 @@ def _add(connection: sa.Connection, plan_id: str, items: Sequence[Mapping[str, A
 
 
 def _end(connection: sa.Connection, job: Job) -> bool:
-    """End the job, or return False if the lease is lost. The plan's row is locked first: of two batches that end at once
-    the later one has to see that the other is gone, since it is the one that ends the action."""
+    """End the job, or return False if the lease is lost. The plan's row is locked first: of two batches that end at
+    once the later one has to see that the other is gone, since it is the one that ends the action."""
     connection.execute(sa.select(plans.c.id).where(plans.c.id == job.subject).with_for_update())
     return connection.execute(sa.delete(jobs).where(jobs.c.id == job.id, jobs.c.token == job.token)).rowcount == 1
 

@@ -29,7 +29,7 @@ class RequestStore:
         return (row.content_hash, row.document_id) if row else None
 
     def remember(self, key_id: str, name: str, content_hash: str, document_id: str) -> None:
-        """Store what was uploaded under the idempotency key ``name``, in place of an earlier upload; delete old keys."""
+        """Store what was uploaded under the idempotency key ``name``, and delete keys older than a week."""
         same = (requests.c.key_id == key_id, requests.c.name == name)
         row = {
             "key_id": key_id,

@@ -30,8 +30,8 @@ class ReviewStore:
         self.database = database
 
     def decide(self, item: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
-        """Apply a difference (an item of a plan) in one transaction, with ``data`` in the document's record; the new side's
-        destinations become deliveries. Return False if the document is no longer what the item's old side says."""
+        """Apply a difference (an item of a plan) in one transaction, with ``data`` in the document's record; the new
+        side's destinations become deliveries. Return False if the document has changed since the item was made."""
         same_document = documents.c.id == item["document_id"]
         with self.database.write() as connection:
             row = connection.execute(sa.select(documents).where(same_document).with_for_update()).mappings().first()
@@ -46,8 +46,8 @@ class ReviewStore:
         return True
 
     def approved(self, caller: Caller) -> DocumentNumbers:
-        """Return the numbers of the filed documents whose label a person assigned, of those that the caller may read: the
-        organisation's training examples."""
+        """Return the numbers of the filed documents whose label a person assigned, of those that the caller may read:
+        the organisation's training examples."""
         with self.database.read() as connection:
             query = sa.select(documents.c.number).where(*_DECIDED, *readable(caller))
             return to_numbers(connection.scalars(query))

@@ -59,8 +59,8 @@ def receive(
     tenant: str,
     parent: str | None = None,
 ) -> tuple[int, bool]:
-    """Record an arrival, as `DocumentStore.receive` does; return the document's number and whether it is new. ``parent`` is
-    the id of the document that a new one is attached to."""
+    """Record an arrival, as `DocumentStore.receive` does; return the document's number and whether it is new.
+    ``parent`` is the id of the document that a new one is attached to."""
     number, document_id, created = _find_or_insert(connection, content_hash, size, arrival, tenant, parent)
     row = {
         "document_id": document_id,
@@ -91,7 +91,7 @@ def receive_attachment(connection: sa.Connection, parent: Document, child: Child
 def _find_or_insert(
     connection: sa.Connection, content_hash: str, size: int, arrival: Arrival, tenant: str, parent: str | None
 ) -> tuple[int, str, bool]:
-    """Return number and id of the content's document, locked until the end of the transaction, and whether it is new."""
+    """Return number and id of the content's document, locked during the transaction, and whether it is new."""
     c = documents.c
     same = (c.tenant == tenant, c.content_hash == content_hash, c.state != State.DELETED)
     # Two may arrive at once: the unique index decides, and the loser finds the winner's row in the next round.
@@ -139,8 +139,8 @@ def enqueue(
     payload: Mapping[str, Any] | None = None,
     effect: str | None = None,
 ) -> str | None:
-    """Add a job that is due now and return its id; None if a job with the same ``effect`` exists already. ``subject`` is
-    the id of a document or of a plan."""
+    """Add a job that is due now and return its id; None if a job with the same ``effect`` exists already. ``subject``
+    is the id of a document or of a plan."""
     if effect and connection.scalar(sa.select(jobs.c.id).where(jobs.c.effect == effect)):
         return None
     time_now, job_id = now(connection), new_id()
@@ -228,7 +228,7 @@ def _forget_results(connection: sa.Connection, document: Document) -> None:
 
 
 def to_numbers(values: Iterable[int]) -> DocumentNumbers:
-    """Return them as a sorted set."""
+    """Return document numbers as a sorted set."""
     from pipeline.document_numbers import DocumentNumbers  # imports NumPy, which most commands do not need
 
     return DocumentNumbers(values)

@@ -1,5 +1,5 @@
-"""THE authorisation rule, as SQL: what `pipeline.access.decide` decides for one document, for all documents at once. Every
-query on documents for a caller takes its condition from here; nothing else decides who may see what."""
+"""THE authorisation rule, as SQL: what `pipeline.access.decide` decides for one document, for all documents at once.
+Every query on documents for a caller takes its condition from here; nothing else decides who may see what."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def readable(caller: Caller) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 class _Principals:
-    """The principals that a caller stands for: the key's own, and the groups that contain them, however deeply nested. A
-    cycle of groups ends, since UNION keeps nothing twice."""
+    """The principals that a caller stands for: the key's own, and the groups that contain them, however deeply nested.
+    A cycle of groups ends, since UNION keeps nothing twice."""
 
     def __init__(self, caller: Caller) -> None:
         self._own = sorted({*caller.principals, EVERYONE})
@@ -38,6 +38,7 @@ class _Principals:
         self._groups = groups.union(nested.where(c.tenant == caller.tenant))
 
     def include(self, principal: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        """Return the condition that ``principal`` is one of them."""
         return principal.in_(self._own) | principal.in_(sa.select(self._groups.c.principal))
 
 

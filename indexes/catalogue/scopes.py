@@ -28,7 +28,7 @@ def link_folder(connection: sa.Connection, number: int, source: str, path: str) 
 
 
 def link_attachment(connection: sa.Connection, number: int, parent: int) -> None:
-    """Link document ``number`` to the document scopes of ``parent``, the number of the document that it is attached to."""
+    """Link document ``number`` to the document scopes of document ``parent``, which it is attached to."""
     query = sa.select(document_scopes.c.scope).join(scopes, scopes.c.id == document_scopes.c.scope)
     query = query.where(document_scopes.c.number == parent, scopes.c.document_id != "")
     for scope in connection.scalars(query).all():

@@ -202,7 +202,7 @@ chunks = sa.Table(
     sa.Column("vector", sa.LargeBinary),
 )
 
-#: Vectors of other models than the one that made `chunks.vector`: those of a document, row by row, float32, little endian.
+#: Vectors of other models than that of `chunks.vector`: all of a document, row by row, float32, little endian.
 embeddings = sa.Table(
     "embeddings",
     metadata,
@@ -308,8 +308,8 @@ plan_items = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
 )
 
-#: One row that counts the changes of what callers may see, so that readers know when to read again. ``last_global``: the
-#: last change that named no documents; ``attributed``: how many changes named the documents that they affect.
+#: One row that counts the changes of what callers may see, so that readers know when to read again. ``last_global``:
+#: the last change that named no documents; ``attributed``: how many changes named the documents that they affect.
 visibility_version = sa.Table(
     "visibility_version",
     metadata,

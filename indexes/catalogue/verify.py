@@ -1,5 +1,5 @@
-"""A consistency check of catalogue, contents and index: for the tests after faults, for benchmarks, and for operators who
-doubt an installation."""
+"""A consistency check of catalogue, contents and index: for the tests after faults, for benchmarks, and for operators
+who doubt an installation."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def verify(catalogue: Catalogue, blobs: Blobs, index_numbers: Collection[int] | 
     Meant for an installation at rest: an arrival under way shows as a content without a document. ``index_numbers`` are
     the document numbers in the active index; None leaves the index out.
 
-    Checked are: the database is sound; the originals exist with their digests and nothing else does (I1, I6); every open
-    document has one job (I2); catalogue and index have the same documents (I3); nothing belongs to a deleted document
-    (I7).
+    Checked are: the database is sound; the originals exist with their digests and nothing else does (I1, I6); every
+    open document has one job (I2); catalogue and index have the same documents (I3); nothing belongs to a deleted
+    document (I7).
     """
     breaches: list[str] = []
     try:

@@ -72,7 +72,7 @@ def finish(catalogue: Catalogue, number: int = 1, access: tuple[str, ...] = ("*"
     return catalogue.documents.get(document.id)
 
 
-# --- documents ----------------------------------------------------------------------------------------------------------
+# --- documents ---------------------------------------------------------------------------------------------------
 
 
 def test_an_arrival_is_a_document_with_a_job(catalogue: Catalogue) -> None:
@@ -206,7 +206,7 @@ def test_what_is_visible_changes_at_the_next_query(catalogue: Catalogue) -> None
     assert catalogue.documents.visible(caller, Filters()) == frozenset()
 
 
-# --- jobs ---------------------------------------------------------------------------------------------------------------
+# --- jobs --------------------------------------------------------------------------------------------------------
 
 
 def test_a_leased_job_belongs_to_nobody_else(catalogue: Catalogue) -> None:
@@ -315,7 +315,7 @@ def test_attachments_become_documents_of_their_own(catalogue: Catalogue) -> None
     assert by_hash[content_hash(2)].access == ("group:a",)
 
 
-# --- chunks -------------------------------------------------------------------------------------------------------------
+# --- chunks ------------------------------------------------------------------------------------------------------
 
 
 def test_chunks_come_back_as_they_were_stored(catalogue: Catalogue) -> None:
@@ -350,7 +350,7 @@ def test_a_scan_yields_every_embedded_document_in_order(catalogue: Catalogue) ->
     assert list(catalogue.chunks.scan("F")) == []
 
 
-# --- keys ---------------------------------------------------------------------------------------------------------------
+# --- keys --------------------------------------------------------------------------------------------------------
 
 
 def test_a_key_opens_until_it_is_revoked(catalogue: Catalogue) -> None:
@@ -364,7 +364,7 @@ def test_a_key_opens_until_it_is_revoked(catalogue: Catalogue) -> None:
     assert catalogue.keys.check(secret) is None
 
 
-# --- the whole ----------------------------------------------------------------------------------------------------------
+# --- the whole ---------------------------------------------------------------------------------------------------
 
 
 def test_events_are_in_order(catalogue: Catalogue) -> None:
