@@ -1,4 +1,4 @@
-"""The first tables. Written out, not taken from `tables`: a migration makes what it made then, whatever comes later."""
+"""The first tables, written out and not taken from `tables`: a migration always makes the tables of its own time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def upgrade() -> None:
     _documents()
     _records()
     _jobs()
-    _passages()
+    _chunks()
     _keys_and_plans()
 
 
@@ -165,7 +165,7 @@ def _jobs() -> None:
     op.create_index("ix_requests_at", "requests", ["at"])
 
 
-def _passages() -> None:
+def _chunks() -> None:
     op.create_table(
         "chunks",
         sa.Column("number", SERIAL, autoincrement=False, nullable=False),

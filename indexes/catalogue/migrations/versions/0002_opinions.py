@@ -1,4 +1,4 @@
-"""What people made of hits: clicks and votes."""
+"""Feedback on hits: clicks and votes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embedding models beside the one that serves, and their vectors."""
+"""Candidate embedding models and their vectors."""
 
 from __future__ import annotations
 

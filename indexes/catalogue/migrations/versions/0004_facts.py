@@ -1,4 +1,4 @@
-"""What filters and facets ask that stands in no column: languages, owner, metadata."""
+"""Attributes that filters and facets use and no column holds: languages, owner, metadata."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def upgrade() -> None:
 
 
 def _fill(connection: sa.Connection, facts: Any) -> None:
-    """From the documents that are there."""
+    """Insert the attributes of the existing documents."""
     query = sa.text(
         "SELECT number, languages, metadata FROM documents WHERE number > :after AND state <> 'deleted'"
         " ORDER BY number LIMIT :page"
@@ -51,7 +51,7 @@ def _facts(row: Any) -> dict[tuple[str, str], None]:
 
 
 def _json(value: Any) -> Any:
-    """SQLite gives its text, PostgreSQL the value."""
+    """Return a JSON column's value: SQLite returns its text, PostgreSQL the value."""
     return json.loads(value) if isinstance(value, str) else value
 
 

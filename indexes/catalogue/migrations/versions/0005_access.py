@@ -1,4 +1,4 @@
-"""Access rules on sources, folders and documents; groups; under which scopes each document stands."""
+"""Access rules on sources, folders and documents; groups; the scopes that each document belongs to."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "group", "member"),
     )
     op.create_index("ix_group_members_member", "group_members", ["member"])
-    _link_what_is_there(op.get_bind())
+    _link_existing_documents(op.get_bind())
 
 
-def _link_what_is_there(connection: sa.Connection) -> None:
-    """Every arrival of a document that is not deleted puts it under its folder and source."""
+def _link_existing_documents(connection: sa.Connection) -> None:
+    """Link every undeleted document to the folder of each of its arrivals."""
     after = 0
     query = sa.text(
         "SELECT s.id, s.source, s.path, d.number FROM sightings s JOIN documents d ON d.id = s.document_id "

@@ -1,4 +1,4 @@
-"""Which documents changed since when, in what anyone may see of them."""
+"""The visibility version at which each document last changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The field's words for tables and columns: arrivals, content hashes, queues, feedback, attributes, event data."""
+"""The field's terms for tables and columns: arrivals, content hashes, queues, feedback, attributes, event data."""
 
 from __future__ import annotations
 
