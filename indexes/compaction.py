@@ -1,4 +1,4 @@
-"""Merging of vector segments: which ones, and the thread that does it while search and additions go on."""
+"""Merging of vector segments: which ones, and the thread that merges while search and additions go on."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
 
-from indexes.integrity import sealed
+from indexes.integrity import seal
 from indexes.vectors.kinds import EXACT_ROWS
 from indexes.vectors.segments import Segment, files_of, merge
 from pipeline.document_numbers import DocumentNumbers
 
 log = logging.getLogger(__name__)
 
-#: More small segments than this are made one; as many large ones of about the same size, too.
+#: More small segments than this are merged into one; so are as many large ones of about the same size.
 MANY = 4
 #: Large segments whose sizes differ by less than this factor are of about the same size.
 FACTOR = 4
-#: A large segment is written anew when more of its rows than this share are of documents that are gone.
+#: A large segment is rewritten when more than this share of its rows belongs to removed documents.
 DEAD_SHARE = 0.2
 
 
 def choose(segments: Sequence[Segment]) -> list[Segment]:
-    """What should be merged into one now; empty when all is well."""
+    """Return the segments that should be merged into one now; empty where there are none."""
     small = [s for s in segments if s.live_count <= EXACT_ROWS]
     if len(small) > MANY:
         return small
@@ -41,15 +41,16 @@ def choose(segments: Sequence[Segment]) -> list[Segment]:
 
 
 def is_quick(segments: Sequence[Segment]) -> bool:
-    """Whether merging them takes milliseconds: no index has to be trained."""
+    """Return True if merging the segments takes milliseconds: no index has to be trained."""
     return sum(s.live_count for s in segments) <= EXACT_ROWS
 
 
 class Compaction:
-    """One merge in a thread, into a folder of its own; what a crash leaves there is removed at the next start. ``large``:
-    the kind that a large segment gets, empty for the usual.
+    """One merge in a thread, into the folder "compacting"; what a crash leaves there is removed at the next start.
 
-    FAISS and numpy let go of Python's lock while they compute.
+    ``result`` is the merged segment (None where no row is left), ``files`` its digests and sizes by path in a
+    generation, ``error`` why it failed; read them after `done`. ``large``: the kind of a large segment, empty for the
+    usual one. FAISS and numpy release Python's lock while they compute.
     """
 
     def __init__(self, root: Path, sources: Sequence[Segment], large: str = "") -> None:
@@ -66,31 +67,36 @@ class Compaction:
 
     @property
     def names(self) -> frozenset[str]:
+        """The names of the segments that are merged."""
         return frozenset(segment.name for segment in self.sources)
 
     @property
     def done(self) -> bool:
+        """True once the merge has ended, well or not."""
         return not self._thread.is_alive()
 
     def wait(self) -> None:
+        """Wait until `done`."""
         self._thread.join()
 
     def _run(self) -> None:
         try:
             result = merge(uuid.uuid4().hex, self.sources, self.folder, self._large)
             for name in files_of(result.name, result.kind) if result else ():
-                self.files[f"vectors/{name}"] = sealed(self.folder / name)
+                self.files[f"vectors/{name}"] = seal(self.folder / name)
             self.result = result
-        except Exception as error:  # said by whoever asks; the segments stay as they are
+        except Exception as error:  # stored for the caller to report; segments stay unchanged
             log.exception("segments could not be merged")
             self.error = error
 
-    def absorb(self, segments: Sequence[Segment]) -> list[Segment]:
-        """``segments`` with the sources replaced by the result. What was dropped from a source meanwhile is dropped from
-        the result."""
-        now = {s.name: s.dropped for s in segments}
+    def replace_sources(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Return ``segments`` with the sources replaced by the result.
+
+        Documents dropped from a source since the merge began are dropped from the result.
+        """
+        dropped_now = {segment.name: segment.dropped for segment in segments}
         since = DocumentNumbers()
         for source in self.sources:
-            since = since | (now.get(source.name, source.documents) - source.dropped)
-        kept = [s for s in segments if s.name not in self.names]
-        return kept if self.result is None else [*kept, self.result.without(since)]
+            since = since | (dropped_now.get(source.name, source.documents) - source.dropped)
+        others = [segment for segment in segments if segment.name not in self.names]
+        return others if self.result is None else [*others, self.result.without(since)]

@@ -1,13 +1,12 @@
 """Generations: immutable index directories under a manifest with digests, published by one atomic rename.
 
-    INDEX/CURRENT                       the name of the generation that readers take, and its manifest's digest
+    INDEX/CURRENT                       the name of the generation that readers open, and its manifest's digest
     INDEX/generations/000000000042/
         manifest.json                   every file with its SHA-256; segments; embedder; counts
-        vectors/NAME.*                  hard links where the previous generation had them
+        vectors/NAME.*                  hard links where the previous generation has them
         lexical/...                     Tantivy's immutable files, hard-linked from the writer's working copy
 
-Nothing here is ever served without its digest having been checked. Every file is on the disk before the name is that
-makes it visible.
+Nothing here is ever served before its digest was verified. Every file is durable before the name that makes it visible.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from indexes.integrity import Checked
+from indexes.integrity import VerifiedFiles
 from pipeline.disk import new_file, sync_folder, write_durably
 from pipeline.errors import Misconfigured
 from pipeline.faults import fault
@@ -31,7 +29,7 @@ KEPT = 3
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
-    """``kind``: as in `indexes.vectors.kinds`."""
+    """A segment in a manifest. ``kind``: as in `indexes.vectors.kinds`; ``dropped``: documents not valid in it."""
 
     name: str
     count: int
@@ -41,9 +39,12 @@ class SegmentEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """``files``: relative path -> (SHA-256, size). ``chunks`` and ``documents`` count what is searchable; ``embedder``
-    is the digest of the model of the vectors, ``model`` its name in the registry; ``without_vectors`` numbers the documents
-    that it has not embedded, found by their words only."""
+    """What a generation consists of.
+
+    ``chunks`` and ``documents`` count what is searchable; ``embedder``: digest of the model of the vectors, ``model``
+    its name in the registry; ``files``: relative path -> (SHA-256, size); ``without_vectors``: documents that the
+    model has not embedded, which search finds by words alone.
+    """
 
     generation: str
     created_at: float
@@ -59,30 +60,34 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """What CURRENT says: a generation, and the digest that its manifest must have."""
+    """The content of CURRENT: a generation, and the digest that its manifest must have."""
 
     name: str
     digest: str
 
     @property
     def text(self) -> str:
+        """The pointer as CURRENT holds it."""
         return f"{self.name} {self.digest}\n"
 
 
 def generations(root: Path) -> list[Path]:
-    """Complete generations, oldest first."""
+    """Return the folders of the complete generations, oldest first."""
     folder = root / "generations"
-    return sorted(p for p in folder.iterdir() if p.name.isdigit()) if folder.is_dir() else []
+    return sorted(path for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
 
 
 def current(root: Path) -> Path | None:
-    """The published generation, or None before the first. Raises Misconfigured("bad-index") for an unusable CURRENT."""
+    """Return the folder of the published generation, or None before the first.
+
+    Raises Misconfigured("bad-index") for an unusable CURRENT, OSError.
+    """
     pointer = read_pointer(root)
     return root / "generations" / pointer.name if pointer else None
 
 
 def read_pointer(root: Path) -> Pointer | None:
-    """None before the first publication. Raises Misconfigured("bad-index") for an unusable CURRENT, OSError."""
+    """Read CURRENT; None before the first publication. Raises Misconfigured("bad-index") if unusable, OSError."""
     try:
         text = (root / "CURRENT").read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
@@ -94,7 +99,7 @@ def read_pointer(root: Path) -> Pointer | None:
 
 
 def read_manifest(folder: Path, expected: str | None = None) -> Manifest:
-    """``expected``: the digest by which CURRENT knows it. Raises Misconfigured("bad-index")."""
+    """Read the manifest of a generation. ``expected``: its digest in CURRENT. Raises Misconfigured("bad-index")."""
     try:
         values = json.loads((folder / "manifest.json").read_text())
         digest = values.pop("digest")
@@ -110,12 +115,12 @@ def read_manifest(folder: Path, expected: str | None = None) -> Manifest:
         raise Misconfigured("bad-index", f"The manifest of generation {folder.name} is unusable: {error}.") from error
 
 
-def newest_usable(root: Path, checked: Checked) -> tuple[Path, Manifest] | None:
-    """The newest generation of which every byte is right: where CURRENT cannot be used."""
+def newest_usable(root: Path, verified: VerifiedFiles) -> tuple[Path, Manifest] | None:
+    """Return the newest generation whose every file is right, with its manifest: for when CURRENT cannot be used."""
     for folder in reversed(generations(root)):
         try:
             manifest = read_manifest(folder)
-            checked.verify(folder, manifest.files)
+            verified.verify(folder, manifest.files)
         except (Misconfigured, OSError):
             continue
         return folder, manifest
@@ -123,7 +128,10 @@ def newest_usable(root: Path, checked: Checked) -> tuple[Path, Manifest] | None:
 
 
 def publish(root: Path, staging: Path, manifest: Manifest) -> Path:
-    """Write the manifest, make everything durable, rename into place, then point CURRENT at it."""
+    """Write the manifest, make everything durable, rename the folder into place, then point CURRENT at it.
+
+    Returns the generation's folder. Raises OSError.
+    """
     values = asdict(manifest)
     digest = _digest_of(values)
     with new_file(staging / "manifest.json") as file:
@@ -135,23 +143,20 @@ def publish(root: Path, staging: Path, manifest: Manifest) -> Path:
     staging.rename(final)
     sync_folder(final.parent)
     fault("generation.renamed")
-    point(root, Pointer(manifest.generation, digest))
+    write_durably(root / "CURRENT", Pointer(manifest.generation, digest).text.encode())
     return final
 
 
-def point(root: Path, pointer: Pointer) -> None:
-    """Make a generation that is in its place the current one."""
-    write_durably(root / "CURRENT", pointer.text.encode())
+def link_current(origin: Path, target: Path, verified: VerifiedFiles, created_at: float | None = None) -> Manifest:
+    """Publish one folder's current generation, verified, as the next one of another folder on the same disk, by links.
 
-
-def carry(origin: Path, target: Path, checked: Checked, created_at: float | None = None) -> Manifest:
-    """Publish one folder's current generation, checked, as the next one of another folder on the same disk, by links.
-    ``created_at`` None: its own time. Raises Misconfigured("bad-index"), OSError."""
+    ``created_at``: the time to give it, None for its own. Raises Misconfigured("bad-index"), OSError.
+    """
     folder = current(origin)
     if folder is None:
         raise Misconfigured("bad-index", f"There is no generation in {origin}.")
     manifest = read_manifest(folder)
-    checked.verify(folder, manifest.files)
+    verified.verify(folder, manifest.files)
     staging = fresh_staging(target)
     for path in manifest.files:
         (staging / path).hardlink_to(folder / path)
@@ -162,18 +167,18 @@ def carry(origin: Path, target: Path, checked: Checked, created_at: float | None
 
 
 def prune(root: Path) -> None:
-    """Remove all but the last ones. A reader that has a removed one open keeps its files until it lets go."""
+    """Remove all but the newest `KEPT` generations. A reader that has a removed one open keeps its files."""
     for old in generations(root)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def next_name(root: Path) -> str:
-    taken = [int(p.name) for p in generations(root)]
-    return f"{max(taken, default=0) + 1:012d}"
+    """Return the name of the next generation: twelve digits, one above the highest."""
+    return f"{max((int(path.name) for path in generations(root)), default=0) + 1:012d}"
 
 
 def fresh_staging(root: Path) -> Path:
-    """An empty directory beside the generations; what a crash left there is removed."""
+    """Create an empty folder for the next generation; what a crash left in it is removed."""
     staging = root / "generations" / "staging"
     shutil.rmtree(staging, ignore_errors=True)
     (staging / "vectors").mkdir(parents=True)
@@ -184,7 +189,3 @@ def fresh_staging(root: Path) -> Path:
 def _digest_of(values: Mapping[str, object]) -> str:
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def now() -> float:
-    return time.time()

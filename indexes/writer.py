@@ -1,9 +1,10 @@
-"""The one writer of the index: collects changes, publishes them as a new generation."""
+"""The one writer of an index folder: collects changes and publishes them as a new generation."""
 
 from __future__ import annotations
 
 import logging
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,9 @@ import numpy as np
 from indexes import generations as gen
 from indexes.compaction import Compaction, choose, is_quick
 from indexes.generations import Manifest, SegmentEntry
-from indexes.integrity import Checked, sealed
-from indexes.lexical.working import WorkingCopy
+from indexes.integrity import VerifiedFiles, seal
+from indexes.lexical.working_copy import WorkingCopy
+from indexes.vectors.rows import check_vectors
 from indexes.vectors.segments import Segment, files_of, make_segment, merge, read_segment, write_segment
 from pipeline import disk
 from pipeline.disk import ProcessLock
@@ -28,17 +30,16 @@ from pipeline.questions import chunk_key
 
 log = logging.getLogger(__name__)
 
-#: Files made durable at once.
-SYNCING = 8
+#: Files made durable at once: the disk gathers what waits for it.
+SYNC_THREADS = 8
 
 
-class IndexWriter:
-    """Exclusive by a file lock: a second one on the same folder is Refused("conflict").
+class FolderWriter:
+    """Implements `pipeline.ports.IndexWriter` over generations in a folder.
 
-    ``rebuild_needed`` is True when there was no usable generation, or one of another embedding model. Until it is made
-    anew readers keep what they have. ``since``: what the catalogue finished after this time (epoch seconds) may be
-    missing here. ``compacting=False`` leaves segments as they come, for one who merges all of them in the end. ``large``:
-    the kind that a large segment gets, empty for the usual.
+    ``rebuild_needed``: there is no usable generation, or only one of another embedding model. With ``compacting`` False
+    segments stay as they come, for a caller that merges all of them in the end. ``large``: the kind of a large segment,
+    empty for the usual one.
     """
 
     def __init__(
@@ -46,13 +47,11 @@ class IndexWriter:
     ) -> None:
         self.root, self.embedder, self.dimension, self.model = root, embedder, dimension, model
         self.compacting, self.large = compacting, large
-        self._checked = Checked()
-        self._published: Path | None = None
+        self._verified = VerifiedFiles()
         self._compaction: Compaction | None = None
         self._work: WorkingCopy | None = None
         self._lock = ProcessLock(root / "writer.lock", "An index writer")
-        #: Counts how often this went on from what is on the disk: then the catalogue may have more.
-        self.openings = 0
+        self.openings, self.rebuild_needed = 0, True
         self.reopen()
 
     @property
@@ -62,20 +61,23 @@ class IndexWriter:
 
     @property
     def without_vectors(self) -> DocumentNumbers:
-        """Those of them that are found by their words only: this model has not embedded them yet."""
-        return DocumentNumbers(self._bare)
+        """Those of `numbers` that the model has not embedded yet; search finds them by words alone."""
+        return DocumentNumbers(self._without_vectors)
 
     def reopen(self) -> None:
-        """Forget what is not published and go on from the newest usable generation."""
+        """Drop what is not published and resume from the newest usable generation.
+
+        Raises Unavailable where the folder cannot be used, Refused("conflict") where another process has the lock.
+        """
         self._close_work()
         self._segments: list[Segment] = []
-        self._homes: dict[str, Path] = {}
+        self._folder_of: dict[str, Path] = {}  # segment name -> folder of its files
         self._pending: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._drops: set[int] = set()
         self._numbers: set[int] = set()
-        self._bare: set[int] = set()
+        self._without_vectors: set[int] = set()
         self._files: dict[str, tuple[str, int]] = {}
-        self._published = None
+        self._published: Path | None = None
         self._changed, self.since = False, 0.0
         self.openings += 1
         with translated(self.root):
@@ -84,31 +86,24 @@ class IndexWriter:
             self.rebuild_needed = not self._resume()
 
     @property
-    def is_there(self) -> bool:
-        """False when somebody took the folder away, or another one was put in its place."""
-        return self._lock.is_held
-
-    @property
     def is_open(self) -> bool:
-        """False, too, when the last attempt to open it failed."""
-        return self._work is not None and self.is_there
+        """False after a failed opening, or when somebody removed or replaced the folder."""
+        return self._work is not None and self._lock.is_held
 
     @property
     def damage(self) -> str | None:
-        """A file of the current generation that is gone or is no longer what was checked or written; None when all is well.
-        Whoever finds one reopens: nothing new is made of it."""
-        return self._checked.doubtful(self._published, self._files) if self._published else None
+        """A file of the current generation that is gone or altered, or None. Nothing new is built on it: reopen."""
+        return self._verified.unverified(self._published, self._files) if self._published else None
 
     def add(
         self, number: int, chunks: Sequence[Chunk], vectors: np.ndarray | None, title: str | None = None, name: str = ""
     ) -> None:
-        """Add the document, or replace it. Without ``vectors`` it is found by its words only."""
-        if vectors is not None and (vectors.shape != (len(chunks), self.dimension) or not np.isfinite(vectors).all()):
-            raise Misconfigured("bad-index", f"document {number}: vectors {vectors.shape} do not fit its chunks")
+        """Add or replace a document; without ``vectors`` search finds it by words alone."""
+        check_vectors(number, vectors, len(chunks), self.dimension)
         self.remove(number)
-        self._work.add(number, chunks, title, name)
+        self._working_copy.add(number, chunks, title, name)
         if vectors is None:
-            self._bare.add(number)
+            self._without_vectors.add(number)
         elif len(chunks):
             keys = np.array([chunk_key(number, chunk.ordinal) for chunk in chunks], np.int64)
             self._pending[number] = (keys, np.asarray(vectors, np.float32))
@@ -116,71 +111,86 @@ class IndexWriter:
         self._changed = True
 
     def remove(self, number: int) -> None:
-        """Forget the document; nothing happens where it is not held."""
+        """Remove a document. Does nothing for one that the index does not hold."""
         if number not in self._numbers:
             return
-        self._work.remove(number)
-        if self._pending.pop(number, None) is None and number not in self._bare:
+        self._working_copy.remove(number)
+        if self._pending.pop(number, None) is None and number not in self._without_vectors:
             self._drops.add(number)
-        self._bare.discard(number)
+        self._without_vectors.discard(number)
         self._numbers.discard(number)
         self._changed = True
 
-    def publish(self, anyway: bool = False) -> str | None:
-        """Make the changes visible to readers; returns the generation's name, or None when nothing has changed (unless
-        ``anyway``). When the folder cannot be written, Unavailable; then nothing of this step is kept, and the catalogue
-        still has it all."""
-        if not (anyway or self._changed or (self._compaction and self._compaction.done)):
+    def publish(self, force: bool = False) -> str | None:
+        """Make the changes visible to readers; return the generation's name, or None without changes.
+
+        With ``force`` it publishes even then. Raises Unavailable where the folder cannot be written; then this step is
+        dropped, and the catalogue still has it.
+        """
+        if not (force or self._changed or (self._compaction and self._compaction.done)):
             return None
         try:
             with translated(self.root):
                 return self._publish()
         except Exception:
-            self._forget_quietly()
+            self._reopen_after_failure()
             raise
 
     def adopt(self, other: Path, since: float) -> str:
-        """Publish what another folder of generations holds as the next generation here. What is not published here is
-        forgotten. ``since``: when the other one was begun; what was finished later may be missing in it."""
-        with translated(self.root):
-            manifest = gen.carry(other, self.root, self._checked, since)
-        self.change_model(manifest.embedder, manifest.dimension, manifest.model)
-        return gen.current(self.root).name
+        """Publish the current generation of another folder as the next one here; return its name here.
 
-    def set_aside(self, target: Path) -> float | None:
-        """Make the current generation one of another folder, too, by links; `adopt` takes it back. Returns when it was made
-        (epoch seconds), None where there is none of this model."""
+        What is not published here is dropped. ``since``: when the other one was begun; what was finished later may be
+        missing in it. Raises Misconfigured("bad-index"), Unavailable.
+        """
+        with translated(self.root):
+            manifest = gen.link_current(other, self.root, self._verified, since)
+            name = gen.generations(self.root)[-1].name
+        self.change_model(manifest.embedder, manifest.dimension, manifest.model)
+        return name
+
+    def keep_as(self, target: Path) -> float | None:
+        """Publish the current generation in another folder as well, by links; `adopt` takes it back.
+
+        Returns when it was made (epoch seconds), or None where there is none of this model.
+        """
         folder = gen.current(self.root)
         if folder is None or (manifest := gen.read_manifest(folder)).embedder != self.embedder:
             return None
         shutil.rmtree(target, ignore_errors=True)
         with translated(self.root):
-            gen.carry(self.root, target, self._checked)
+            gen.link_current(self.root, target, self._verified)
         return manifest.created_at
 
     def change_model(self, embedder: str, dimension: int, model: str) -> None:
-        """Go on with vectors of another model; ``rebuild_needed`` where the current generation has those of another one.
-        What is not published is forgotten."""
+        """Resume with vectors of another model; what is not published is dropped."""
         self.embedder, self.dimension, self.model = embedder, dimension, model
         self.reopen()
 
     def compact(self) -> None:
-        """Begin to merge all segments into one, in the background; `publish` takes the result when it is there."""
+        """Start to merge all segments into one in the background; a later `publish` takes the result."""
         if self._compaction is None and len(self._segments) > 1:
             self._compaction = Compaction(self.root, self._segments, self.large)
 
     @property
     def is_compacting(self) -> bool:
+        """True while segments are merged in the background."""
         return self._compaction is not None and not self._compaction.done
 
     def await_compaction(self) -> None:
+        """Wait for the merge that runs in the background, if one does."""
         if self._compaction is not None:
             self._compaction.wait()
 
     def close(self) -> None:
-        """Let go of the folder; what was not published is dropped."""
+        """Release the folder; what was not published is dropped."""
         self._close_work()
         self._lock.release()
+
+    @property
+    def _working_copy(self) -> WorkingCopy:
+        if self._work is None:
+            raise Unavailable("index-unavailable", f"The index in {self.root} is not open; it has to be reopened.")
+        return self._work
 
     def _close_work(self) -> None:
         if self._compaction is not None:
@@ -191,32 +201,33 @@ class IndexWriter:
             self._work.close()
             self._work = None
 
-    def _forget_quietly(self) -> None:
+    def _reopen_after_failure(self) -> None:
         try:
             self.reopen()
         except (Unavailable, Misconfigured) as error:
             log.error("the index cannot be written now: %s", error)
 
     def _resume(self) -> bool:
-        """Go on from the published generation, after checking every digest; from an older one, where that is damaged."""
-        found = self._usable()
-        if found is not None and (found[1].embedder, found[1].dimension) != (self.embedder, self.dimension):
+        """Resume from the published generation, every digest verified; from an older one where that is damaged."""
+        usable = self._usable()
+        if usable is not None and (usable[1].embedder, usable[1].dimension) != (self.embedder, self.dimension):
             log.warning("the index was made by another embedding model")
-            found = None
+            usable = None
         try:
-            self._work = WorkingCopy(self.root, found[0] / "lexical" if found else None)
+            self._work = WorkingCopy(self.root, usable[0] / "lexical" if usable else None)
         except Misconfigured as error:
             log.error("%s The index has to be rebuilt.", error)  # of another version's fields
-            self._work, found = WorkingCopy(self.root, None), None
-        if found is None:
+            self._work, usable = WorkingCopy(self.root, None), None
+        if usable is None:
             return False
-        folder, manifest = found
+        folder, manifest = usable
         vectors = folder / "vectors"
         self._segments = [read_segment(s.name, s.kind, self.dimension, vectors, s.dropped) for s in manifest.segments]
-        self._homes = {segment.name: vectors for segment in self._segments}
-        self._bare = set(manifest.without_vectors)
-        held = [s.documents - s.dropped for s in self._segments]
-        self._numbers = set(np.concatenate([n.array for n in held]).tolist() if held else ()) | self._bare
+        self._folder_of = {segment.name: vectors for segment in self._segments}
+        self._without_vectors = set(manifest.without_vectors)
+        self._numbers = set(self._without_vectors)
+        for segment in self._segments:
+            self._numbers.update((segment.documents - segment.dropped).array.tolist())
         self._files, self.since, self._published = dict(manifest.files), manifest.created_at, folder
         self.model = self.model or manifest.model
         return True
@@ -230,133 +241,129 @@ class IndexWriter:
                 raise Misconfigured("bad-index", "CURRENT is gone.")
             folder = self.root / "generations" / pointer.name
             manifest = gen.read_manifest(folder, pointer.digest)
-            self._checked.verify(folder, manifest.files)
+            self._verified.verify(folder, manifest.files)
             return folder, manifest
         except Misconfigured as error:
-            found = gen.newest_usable(self.root, self._checked)
-            log.error("%s %s", error, f"Going on from {found[0].name}." if found else "The index has to be rebuilt.")
-            self._changed = found is not None  # the next publication puts CURRENT right
-            return found
+            usable = gen.newest_usable(self.root, self._verified)
+            log.error("%s %s", error, f"Going on from {usable[0].name}." if usable else "The index has to be rebuilt.")
+            self._changed = usable is not None  # the next publication puts CURRENT right
+            return usable
 
     def _publish(self) -> str:
         if (path := self.damage) is not None:
             raise Unavailable("index-unavailable", f"{path} of the index in {self.root} was altered or taken away.")
-        self._work.commit()
+        self._working_copy.commit()
         staging = gen.fresh_staging(self.root)
         segments = self._stage_vectors(staging / "vectors")
-        self._work.link(staging / "lexical")
+        self._working_copy.link(staging / "lexical")
         manifest = self._manifest(staging, segments)
         fault("index.manifest")
         self._published = gen.publish(self.root, staging, manifest)
-        self._checked.trust(self._published, manifest.files)
-        self._checked.forget_but(manifest.files)
+        self._verified.trust(self._published, manifest.files)
+        self._verified.forget_except(manifest.files)
         vectors = self._published / "vectors"
         self._segments = [self._mapped(segment, vectors) for segment in segments]
-        self._homes = {segment.name: vectors for segment in segments}
+        self._folder_of = {segment.name: vectors for segment in segments}
         self._files, self._changed = dict(manifest.files), False
         self._pending, self._drops = {}, set()
         gen.prune(self.root)
         if self._compaction is None:
             shutil.rmtree(self.root / "compacting", ignore_errors=True)
-        self._begin_compaction()
+            if self.compacting and (chosen := choose(self._segments)):
+                self._compaction = Compaction(self.root, chosen, self.large)
         return manifest.generation
 
     def _mapped(self, segment: Segment, vectors: Path) -> Segment:
-        """A new segment read back from its files, so that its rows leave this process's memory."""
-        if segment.name in self._homes:
+        """Open a new segment from its files, so that its rows leave this process's memory."""
+        if segment.name in self._folder_of:
             return segment
-        return read_segment(segment.name, segment.kind, self.dimension, vectors, segment.dropped.array)
+        return read_segment(segment.name, segment.kind, self.dimension, vectors, tuple(segment.dropped))
 
     def _stage_vectors(self, folder: Path) -> list[Segment]:
         drops = DocumentNumbers(self._drops)
         segments = [s.without(s.dropped | (s.documents & drops)) for s in self._segments] if drops else self._segments
-        segments = self._absorbed(segments)
+        segments = self._with_compacted(segments)
         if self._pending:
             keys, rows = zip(*self._pending.values(), strict=True)
             new = make_segment(uuid.uuid4().hex, np.concatenate(keys), np.concatenate(rows), large=self.large)
             segments = [*segments, new]
-        segments = self._quickly_merged([s for s in segments if s.live_count], folder)
+        segments = self._with_small_merged([s for s in segments if s.live_count], folder)
         for segment in segments:
             self._place(segment, folder)
         return segments
 
-    def _absorbed(self, segments: list[Segment]) -> list[Segment]:
-        """Take in what the background has merged."""
+    def _with_compacted(self, segments: list[Segment]) -> list[Segment]:
+        """Replace segments that the background has merged by the result."""
         if self._compaction is None or not self._compaction.done:
             return segments
         done, self._compaction = self._compaction, None
         if done.error is not None:
             return segments
         if done.result is not None:
-            self._homes[done.result.name] = done.folder
+            self._folder_of[done.result.name] = done.folder
             self._files |= done.files
-        return done.absorb(segments)
+        return done.replace_sources(segments)
 
-    def _quickly_merged(self, segments: list[Segment], folder: Path) -> list[Segment]:
+    def _with_small_merged(self, segments: list[Segment], folder: Path) -> list[Segment]:
+        """Merge segments at once where that takes milliseconds."""
         busy = self._compaction.names if self._compaction else frozenset()
-        free = [segment for segment in segments if segment.name not in busy]
-        chosen = choose(free) if self.compacting else []
+        chosen = choose([segment for segment in segments if segment.name not in busy]) if self.compacting else []
         if not chosen or not is_quick(chosen):
             return segments
         merged = merge(uuid.uuid4().hex, chosen, folder)
         names = {segment.name for segment in chosen}
         return [s for s in segments if s.name not in names] + ([merged] if merged else [])
 
-    def _begin_compaction(self) -> None:
-        if self.compacting and self._compaction is None and (chosen := choose(self._segments)):
-            self._compaction = Compaction(self.root, chosen, self.large)
-
     def _place(self, segment: Segment, folder: Path) -> None:
-        """The segment's files in ``folder``: linked where they are on disk already, else written."""
-        home = self._homes.get(segment.name)
+        """Put the segment's files into ``folder``: linked where they are on the disk already, otherwise written."""
+        origin = self._folder_of.get(segment.name)
         names = files_of(segment.name, segment.kind)
-        if home is None:
+        if origin is None:
             if not (folder / names[0]).exists():
                 write_segment(segment, folder)
             return
         for name in names:
-            (folder / name).hardlink_to(home / name)
+            (folder / name).hardlink_to(origin / name)
 
     def _manifest(self, staging: Path, segments: Sequence[Segment]) -> Manifest:
-        paths = sorted(p for p in staging.rglob("*") if p.is_file())
-        known = {name: value for name, value in self._files.items() if not name.endswith(".json")}
-        new = [path for path in paths if path.relative_to(staging).as_posix() not in known]
-        with ThreadPoolExecutor(SYNCING) as pool:  # at once: the disk gathers what waits for it
-            known |= {p.relative_to(staging).as_posix(): v for p, v in zip(new, pool.map(sealed, new), strict=True)}
-        files = {name: known[name] for name in (path.relative_to(staging).as_posix() for path in paths)}
+        paths = {path.relative_to(staging).as_posix(): path for path in sorted(staging.rglob("*")) if path.is_file()}
+        sealed = {name: value for name, value in self._files.items() if not name.endswith(".json")}
+        new = [name for name in paths if name not in sealed]
+        with ThreadPoolExecutor(SYNC_THREADS) as pool:
+            sealed |= zip(new, pool.map(seal, (paths[name] for name in new)), strict=True)
         return Manifest(
             generation=gen.next_name(self.root),
-            created_at=gen.now(),
+            created_at=time.time(),
             embedder=self.embedder,
             dimension=self.dimension,
             chunks=sum(segment.live_count for segment in segments),
             documents=len(self._numbers),
             segments=tuple(SegmentEntry(s.name, len(s), s.kind, tuple(s.dropped)) for s in segments),
-            files=files,
+            files={name: sealed[name] for name in paths},
             model=self.model,
-            without_vectors=tuple(sorted(self._bare)),
+            without_vectors=tuple(sorted(self._without_vectors)),
         )
 
 
-#: What FAISS (RuntimeError) and Tantivy (ValueError) say when the disk does not do its part.
-_DISK_WORDS = ("os error", "io error", "ioerror", "io_error", "could not open", "write error")
+#: Parts of the messages of FAISS (RuntimeError) and Tantivy (ValueError) when the disk fails.
+_DISK_ERRORS = ("os error", "io error", "ioerror", "io_error", "could not open", "write error")
 
 
 @contextmanager
 def translated(root: Path) -> Iterator[None]:
-    """Errors of the disk under the index, in our words."""
+    """Raise errors of the disk under an index folder as Unavailable: "disk-full" or "index-unavailable"."""
+    place = f"the index ({root})"
+
+    def unavailable(reason: str) -> Unavailable:
+        detail = f"The index folder {root} cannot be used: {reason}. Search goes on as it is."
+        return Unavailable("index-unavailable", detail)
+
     try:
-        with disk.translated(f"the index ({root})", lambda error: _unavailable(root, error.strerror or str(error))):
+        with disk.translated(place, lambda error: unavailable(error.strerror or str(error))):
             yield
     except (RuntimeError, ValueError) as error:
         if disk.is_full(error):
-            raise disk.full(f"the index ({root})") from error
-        if not any(word in str(error).lower() for word in _DISK_WORDS):
+            raise disk.full(place) from error
+        if not any(part in str(error).lower() for part in _DISK_ERRORS):
             raise
-        raise _unavailable(root, "a file could not be read or written") from error
-
-
-def _unavailable(root: Path, reason: str) -> Unavailable:
-    return Unavailable(
-        "index-unavailable", f"The index folder {root} cannot be used: {reason}. Search goes on as it is."
-    )
+        raise unavailable("a file could not be read or written") from error

@@ -19,7 +19,7 @@ from pipeline.errors import Refused
 from pipeline.facets import Facet, Facets
 from pipeline.fuse import fuse, rerank_order
 from pipeline.gather import HitCollector, ResolvedHit
-from pipeline.ports import Embedder, Lexical, Reranker, Vectors
+from pipeline.ports import Embedder, IndexReader, Reranker, Snapshot
 from pipeline.query import Query, parse
 from pipeline.questions import (
     ORDINAL_BITS,
@@ -70,24 +70,6 @@ class ChunkTexts(Protocol):
 
     def with_documents(self, keys: Collection[int]) -> dict[int, tuple[Chunk, Head]]:
         """Return the chunks that exist, by key, with their documents."""
-
-
-class Index(Protocol):
-    """A snapshot of the index, as `indexes.reader.Snapshot`."""
-
-    generation: str
-    embedder: str
-    vectors: Vectors
-    lexical: Lexical
-
-
-class IndexReader(Protocol):
-    """Opens the newest snapshot, as `indexes.reader.IndexReader`."""
-
-    stale: bool
-
-    def snapshot(self) -> Index:
-        """Return the newest snapshot that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +175,7 @@ class Finder:
         return Visibility(readable, self._documents.visible(caller, filters) if filters != Filters() else readable)
 
     def _retrieve(
-        self, index: Index, request: SearchRequest, query: Query, visibility: Visibility
+        self, index: Snapshot, request: SearchRequest, query: Query, visibility: Visibility
     ) -> dict[str, Sequence[Hit]]:
         """Return ranked hits by part. Each index applies the filter itself, before ranking."""
         parts: dict[str, Sequence[Hit]] = {}

@@ -39,8 +39,8 @@ def _own_working_directory(tmp_path: os.PathLike, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture(autouse=True)
 def _readers_look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A house's readers see a publication a few tenths of a second after it; a quick machine's tests ask sooner than that."""
-    monkeypatch.setattr("indexes.reader.LOOK_EVERY", 0.0)
-    monkeypatch.setattr("indexes.milvus.reader.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("indexes.reader.POLL_SECONDS", 0.0)
+    monkeypatch.setattr("indexes.milvus.reader.POLL_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="session")

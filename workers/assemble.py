@@ -19,12 +19,12 @@ go_offline(os.environ)  # before any import of a runtime
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
-    from indexes.places import Indexes, Reader, Writer
+    from indexes.places import Indexes
     from pipeline.answer import Finder, Reranking
     from pipeline.ingest import Ingest
     from pipeline.onnx import ModelFolder
     from pipeline.parse.sandbox import SandboxedParser
-    from pipeline.ports import Blobs, Embedder, Reranker
+    from pipeline.ports import Blobs, Embedder, IndexReader, IndexWriter, Reranker
     from pipeline.rules import Rules
     from workers.indexer.writer import Indexer
     from workers.queue.notify import Notifier
@@ -256,11 +256,11 @@ class Mailroom:
         return open_indexes(index.url, self.settings.index_path, index.kind)
 
     @cached_property
-    def reader(self) -> Reader:
+    def reader(self) -> IndexReader:
         return self.indexes.reader()
 
     @cached_property
-    def writer(self) -> Writer:
+    def writer(self) -> IndexWriter:
         return self.indexes.writer(self.embedders.serving_model())
 
     @cached_property

@@ -6,92 +6,100 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from indexes.lexical.analysis import content_words, folded, language_of, stem, stems, written
+from indexes.lexical.analysis import as_written, content_words, folded, language_of, stem, stems
 from pipeline.numeric import numbers_and_dates
 from pipeline.query import Clause, Query
 
 _WORD = re.compile(r"[^\W_]+")
 #: `analysis.CODE` in Python's syntax.
 CODE = re.compile(r"(?:[^\W_]|§)(?:(?:[^\W_]|[._\-/@+#&])*[^\W_])?")
-#: Queries of up to this many words are keywords: one of them that does not stand in a text may be misspelt.
-KEYWORDS = 4
+#: Queries of up to this many words are keywords: one of them that does not occur in a text may be misspelt.
+MAX_KEYWORDS = 4
 
 
 def highlights(
-    query: Query, text: str, known: Callable[[str], bool] = lambda word: False
+    query: Query, text: str, is_known: Callable[[str], bool] = lambda word: False
 ) -> tuple[tuple[int, int], ...]:
-    """(start, end) offsets of whole words in ``text`` that share a stem with a word of the query, begin with its prefix or
-    are like it. Function words are left alone. Of a few keywords, one that is missing marks what is spelt nearly so, unless
-    it is ``known`` to stand in other texts: then it was not misspelt."""
-    clauses = _highlightable(query)
+    """Return (start, end) offsets of the words in ``text`` that match the query.
+
+    These are whole words that share a stem with a word of the query, begin with its prefix or are similar to it;
+    function words are left out. If one of a few keywords is missing, nearly equal words are highlighted instead,
+    unless it is known to occur in other texts: then it was not misspelt.
+    """
+    clauses = _visible_clauses(query)
     language = language_of(text)
-    stemmed = {word: stem(word, language) for word in set(_WORD.findall(text))}
-    wanted = _wanted(query, language)
-    like = {folded(c.text): c.distance for c in clauses if c.kind == "like"}
-    if len(wanted) <= KEYWORDS:
-        held = set(stemmed.values())
-        missing = (word for each, word in wanted.items() if each not in held and is_misspellable(word))
-        like |= {folded(word): 0 for word in missing if not known(word)}
-    marked = {word for word, each in stemmed.items() if each in wanted or (like and is_alike(like, folded(word)))}
-    begun = _begun([folded(clause.text) for clause in clauses if clause.kind == "prefix"], text)
-    if not marked and not begun:
+    stem_of = {word: stem(word, language) for word in set(_WORD.findall(text))}
+    query_words = _query_words(query, language)
+    distances = {folded(clause.text): clause.distance for clause in clauses if clause.kind == "like"}
+    if len(query_words) <= MAX_KEYWORDS:
+        present = set(stem_of.values())
+        missing = (word for term, word in query_words.items() if term not in present and is_misspellable(word))
+        distances |= {folded(word): 0 for word in missing if not is_known(word)}
+    matching = {
+        word
+        for word, term in stem_of.items()
+        if term in query_words or (distances and is_similar_to_any(folded(word), distances))
+    }
+    prefixed = _spans_with_prefix([folded(clause.text) for clause in clauses if clause.kind == "prefix"], text)
+    if not matching and not prefixed:
         return ()
-    return tuple(m.span() for m in _WORD.finditer(text) if m.group() in marked or (begun and _is_inside(m, begun)))
+    return tuple(
+        word.span()
+        for word in _WORD.finditer(text)
+        if word.group() in matching or any(start <= word.start() and word.end() <= end for start, end in prefixed)
+    )
 
 
-def _is_inside(word: re.Match[str], wider: Sequence[tuple[int, int]]) -> bool:
-    return any(first <= word.start() and word.end() <= last for first, last in wider)
+def _spans_with_prefix(prefixes: Sequence[str], text: str) -> list[tuple[int, int]]:
+    """Return the places of words, and of whole codes, that begin with one of the prefixes."""
+    if not prefixes:
+        return []
+    places = (place for pattern in (_WORD, CODE) for place in pattern.finditer(text))
+    return [place.span() for place in places if folded(place.group()).startswith(tuple(prefixes))]
 
 
-def _begun(prefixes: Sequence[str], text: str) -> list[tuple[int, int]]:
-    """Places of words, and of whole codes, that begin with one of the prefixes."""
-    found = (m for pattern in (_WORD, CODE) for m in pattern.finditer(text)) if prefixes else ()
-    return [m.span() for m in found if folded(m.group()).startswith(tuple(prefixes))]
-
-
-def _highlightable(query: Query) -> list[Clause]:
+def _visible_clauses(query: Query) -> list[Clause]:
+    """Return the clauses of a query that can be highlighted in a text."""
     return [clause for clause in query.clauses if clause.sign != "-" and not clause.ranged]
 
 
-@lru_cache(maxsize=256)
-def _wanted(query: Query, language: str) -> Mapping[str, str]:
-    """Stem -> word of the query, for a text of the language."""
-    return {stem(word, language): word for word in _words(_highlightable(query), language)}
-
-
-def _words(clauses: Sequence[Clause], language: str) -> list[str]:
-    found = [word for clause in clauses if clause.kind == "word" for word in _WORD.findall(clause.text)]
-    return content_words(found, language)
+@lru_cache(maxsize=256)  # a page asks for each of its passages
+def _query_words(query: Query, language: str) -> Mapping[str, str]:
+    """Return stem -> word of the query's content words, for a text of the language."""
+    clauses = _visible_clauses(query)
+    words = [word for clause in clauses if clause.kind == "word" for word in _WORD.findall(clause.text)]
+    return {stem(word, language): word for word in content_words(words, language)}
 
 
 def is_misspellable(word: str) -> bool:
-    """Letters only, and enough of them, but no more than a word has, that one may be wrong."""
+    """Return True for a word of letters only, long enough that one may be wrong, and not longer than words are."""
     return 4 <= len(word) <= 40 and word.isalpha()
 
 
-def is_misspelt(clause: Clause, known: Callable[[str], bool]) -> bool:
-    """Whether a clause is a word of letters that is not ``known``."""
+def is_misspelt(clause: Clause, is_known: Callable[[str], bool]) -> bool:
+    """Return True if a clause is a word of letters that is not known."""
     word = clause.text.strip(".,;:!?()[]{}'")
-    return clause.kind == "word" and is_misspellable(word) and not known(word)
+    return clause.kind == "word" and is_misspellable(word) and not is_known(word)
 
 
-def letters_off(word: str) -> int:
-    """How many letters of a word may differ where the query does not say."""
+def default_distance(word: str) -> int:
+    """Return how many letters of a word may differ where the query does not say: 1, or 2 from eight letters on."""
     return 2 if len(word) >= 8 else 1
 
 
-def is_alike(wanted: Mapping[str, int], word: str) -> bool:
-    """Whether a word is nearly one of those wanted, each with the letters that may differ, 0 for the usual."""
-    return any(is_near(each, word, distance or letters_off(each)) for each, distance in wanted.items())
+def is_similar_to_any(word: str, distances: Mapping[str, int]) -> bool:
+    """Return True if the word is nearly one of the keys. Values: how many letters may differ, 0 for the default."""
+    return any(is_near(other, word, distance or default_distance(other)) for other, distance in distances.items())
 
 
 def is_near(one: str, other: str, distance: int) -> bool:
-    """Whether so many insertions, deletions, replacements or swaps of neighbours make one word of the other."""
+    """Return True if at most ``distance`` insertions, deletions, replacements or swaps separate the words."""
     if abs(len(one) - len(other)) > distance:
         return False
-    if max(len(set(one) - set(other)), len(set(other) - set(one))) > distance:  # quick, and so it is with most words
+    if max(len(set(one) - set(other)), len(set(other) - set(one))) > distance:  # cheap, and excludes most words
         return False
-    before, row = [], list(range(len(other) + 1))
+    before: list[int] = []
+    row = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):
         older, before, row = before, row, [i]
         for j, other_letter in enumerate(other, 1):
@@ -105,39 +113,41 @@ def is_near(one: str, other: str, distance: int) -> bool:
 
 
 def admits(clauses: Sequence[Clause], text: str, title: str = "", name: str = "") -> bool:
-    """Whether a passage has everything that the query requires and nothing that it excludes. ``title`` is the document's
-    with the passage's heading."""
+    """Return True if a passage has everything that the query requires and nothing that it excludes.
+
+    ``title`` is the document's title with the passage's heading, ``name`` its file name.
+    """
     return all(
-        _holds(clause, text, title, name) is (clause.sign != "-")
+        _matches(clause, text, title, name) is (clause.sign != "-")
         for clause in clauses
         if clause.required or clause.sign
     )
 
 
-def _holds(clause: Clause, text: str, title: str, name: str) -> bool:
+def _matches(clause: Clause, text: str, title: str, name: str) -> bool:
     if clause.ranged:
         numbers, dates = numbers_and_dates(text)
-        return any(_inside(clause, value) for value in (numbers if clause.kind == "number" else dates))
+        return any(_is_in_range(clause, value) for value in (numbers if clause.kind == "number" else dates))
     language = language_of(text)
-    chosen = {"title": (title,), "name": (name,)}.get(clause.field, (text, title, name))
-    return any(_in_field(clause, field, language) for field in chosen if field)
+    fields = {"title": (title,), "name": (name,)}.get(clause.field, (text, title, name))
+    return any(_matches_field(clause, field, language) for field in fields if field)
 
 
-def _inside(clause: Clause, value: float) -> bool:
+def _is_in_range(clause: Clause, value: float) -> bool:
     return (clause.low is None or clause.low <= value) and (clause.high is None or value <= clause.high)
 
 
-def _in_field(clause: Clause, field: str, language: str) -> bool:
-    if clause.kind in ("prefix", "like"):
-        held, wanted = written(field), folded(clause.text)
-        if clause.kind == "prefix":
-            return any(word.startswith(wanted) for word in held)
-        return any(is_alike({wanted: clause.distance}, word) for word in held)
-    return stands(stems(clause.text, language), stems(field, language))
+def _matches_field(clause: Clause, field: str, language: str) -> bool:
+    if clause.kind == "prefix":
+        return any(word.startswith(folded(clause.text)) for word in as_written(field))
+    if clause.kind == "like":
+        return any(is_similar_to_any(word, {folded(clause.text): clause.distance}) for word in as_written(field))
+    return contains_phrase(stems(field, language), stems(clause.text, language))
 
 
-def stands(wanted: Sequence[str], terms: Sequence[str]) -> bool:
-    """Whether the wanted terms stand in this order, side by side."""
-    return bool(wanted) and any(
-        list(terms[i : i + len(wanted)]) == list(wanted) for i in range(len(terms) - len(wanted) + 1)
+def contains_phrase(terms: Sequence[str], phrase: Sequence[str]) -> bool:
+    """Return True if the terms of a phrase that is not empty occur side by side, in this order."""
+    length = len(phrase)
+    return length > 0 and any(
+        list(terms[start : start + length]) == list(phrase) for start in range(len(terms) - length + 1)
     )

@@ -1,7 +1,7 @@
-"""Full text in Tantivy: BM25 over stemmed words, exact codes, title and file name, figures in the text.
+"""Full text in Tantivy: BM25 over stemmed words, exact codes, title and file name, and numbers and dates of the text.
 
-Texts are made to terms by analysis.py and handed over ready, one blank between two: the rules depend on the passage's
-language, and Tantivy knows one analyser per field.
+Texts become terms in analysis.py and are passed on ready, one space between two: the rules depend on the chunk's
+language, and Tantivy has one analyser per field.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ from pathlib import Path
 
 import tantivy
 
-from indexes.lexical.analysis import codes, language_of, parts, stems, written
-from indexes.lexical.build import Builder
-from indexes.lexical.limit import LimitedSearch
+from indexes.lexical.analysis import as_written, code_parts, codes, language_of, stems
+from indexes.lexical.build import TantivyQueryBuilder
+from indexes.lexical.completion import MAX_EXAMPLES, completions, titled
+from indexes.lexical.filter import FilteredSearch
 from indexes.lexical.match import admits, highlights
-from indexes.lexical.typed import EXAMPLES, completions, titled
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured
 from pipeline.numeric import numbers_and_dates
 from pipeline.query import Query
-from pipeline.questions import Hit, Hits, chunk_key
+from pipeline.questions import Hit, chunk_key
 
+#: The share from which on a completion's few examples are read with forbidden ones left out.
+EXAMPLES_SHARE = 0.01
 _TERMS = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
 
 
-def schema() -> tantivy.Schema:
+def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
     builder.add_unsigned_field("chunk", fast=True)
     builder.add_unsigned_field("document", indexed=True)
@@ -43,12 +45,14 @@ def schema() -> tantivy.Schema:
     return builder.build()
 
 
-SCHEMA = schema()
+SCHEMA = _schema()
 
 
 def open_index(folder: Path) -> tantivy.Index:
-    """Open what is in ``folder``, or make an empty index there. Misconfigured("bad-index") for one of other fields, as
-    another version of Mailroom made it."""
+    """Open the index in ``folder``, or create an empty one there.
+
+    Raises Misconfigured("bad-index") for one with other fields, which another version of Mailroom made.
+    """
     try:
         index = tantivy.Index(SCHEMA, path=str(folder))
     except ValueError as error:
@@ -58,57 +62,63 @@ def open_index(folder: Path) -> tantivy.Index:
 
 
 def open_to_read(folder: Path) -> tantivy.Index:
-    """As `open_index`, also where ``folder`` cannot be written: Tantivy wants a lock file beside what it opens, so there
-    it is given links in a place of their own, which it needs no longer than the opening takes."""
+    """Open an index as `open_index` does, also where ``folder`` cannot be written.
+
+    Tantivy creates a lock file next to what it opens, so there it opens links in a folder of their own, which it needs
+    no longer than the opening takes.
+    """
     if os.access(folder, os.W_OK):
         return open_index(folder)
-    with tempfile.TemporaryDirectory(prefix="mailroom-index-") as place:
+    with tempfile.TemporaryDirectory(prefix="mailroom-index-") as links:
         for file in folder.iterdir():
-            (Path(place) / file.name).symlink_to(file.absolute())
-        return open_index(Path(place))
+            (Path(links) / file.name).symlink_to(file.absolute())
+        return open_index(Path(links))
 
 
 def add_document(
     writer: tantivy.IndexWriter, number: int, chunks: Sequence[Chunk], title: str | None, name: str
 ) -> None:
-    """Replace the document's passages."""
+    """Add or replace a document's chunks."""
     remove_document(writer, number)
     for chunk in chunks:
-        language = language_of(chunk.text)
-        heading = " ".join(filter(None, (title, chunk.heading if chunk.heading != title else None)))
-        row = tantivy.Document()
-        row.add_unsigned("chunk", chunk_key(number, chunk.ordinal))
-        row.add_unsigned("document", number)
-        row.add_text("text", " ".join(stems(chunk.text, language)))
-        as_written = codes(chunk.text)
-        row.add_text("code", " ".join(as_written))
-        row.add_text("parts", " ".join(parts(as_written)))
-        row.add_text("title", _short(heading, language))
-        row.add_text("name", _short(name, language))
-        row.add_text("title_words", _words_of(heading))
-        row.add_text("name_words", _words_of(name))
-        row.add_text("language", language)
-        numbers, dates = numbers_and_dates(chunk.text)
-        for value in numbers:
-            row.add_float("numbers", value)
-        for day in dates:
-            row.add_integer("dates", day)
-        writer.add_document(row)
+        writer.add_document(_row(number, chunk, title, name))
 
 
-@lru_cache(maxsize=1024)
-def _short(text: str, language: str) -> str:
-    """Stems of a title or a name, which the passages of a document share."""
+def _row(number: int, chunk: Chunk, title: str | None, name: str) -> tantivy.Document:
+    language = language_of(chunk.text)
+    heading = " ".join(filter(None, (title, chunk.heading if chunk.heading != title else None)))
+    written = codes(chunk.text)
+    row = tantivy.Document()
+    row.add_unsigned("chunk", chunk_key(number, chunk.ordinal))
+    row.add_unsigned("document", number)
+    row.add_text("text", " ".join(stems(chunk.text, language)))
+    row.add_text("code", " ".join(written))
+    row.add_text("parts", " ".join(code_parts(written)))
+    row.add_text("title", _stems_of(heading, language))
+    row.add_text("name", _stems_of(name, language))
+    row.add_text("title_words", _words_of(heading))
+    row.add_text("name_words", _words_of(name))
+    row.add_text("language", language)
+    numbers, dates = numbers_and_dates(chunk.text)
+    for value in numbers:
+        row.add_float("numbers", value)
+    for day in dates:
+        row.add_integer("dates", day)
+    return row
+
+
+@lru_cache(maxsize=1024)  # the chunks of a document share their title and name
+def _stems_of(text: str, language: str) -> str:
     return " ".join(stems(text, language))
 
 
 @lru_cache(maxsize=1024)
 def _words_of(text: str) -> str:
-    """The same, as it is written."""
-    return " ".join(written(text))
+    return " ".join(as_written(text))
 
 
 def remove_document(writer: tantivy.IndexWriter, number: int) -> None:
+    """Remove a document's chunks. Idempotent."""
     # By query: the binding's delete by term makes a signed term, which matches nothing in an unsigned field.
     writer.delete_documents_by_query(tantivy.Query.term_query(SCHEMA, "document", number))
 
@@ -118,8 +128,8 @@ class TantivyLexical:
 
     def __init__(self, index: tantivy.Index, numbers: Collection[int]) -> None:
         self._searcher = index.searcher()
-        self._limited = LimitedSearch(self._searcher, SCHEMA, DocumentNumbers.of(numbers))
-        self._builder = Builder(self._searcher, SCHEMA)
+        self._filtered = FilteredSearch(self._searcher, SCHEMA, DocumentNumbers.of(numbers))
+        self._builder = TantivyQueryBuilder(self._searcher, SCHEMA)
 
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
@@ -127,36 +137,41 @@ class TantivyLexical:
     def search(
         self, query: Query, k: int, allowed: Collection[int] | None, readable: Collection[int] | None = None
     ) -> Sequence[Hit]:
+        """Return the ``k`` best chunks of allowed documents, best first."""
         numbers = _numbers(allowed)
-        known = partial(self._knows, numbers if readable is None else _numbers(readable))
-        asked = self._builder.build(query.clauses, known)
-        return Hits(*self._limited.best(asked, k, numbers)) if asked is not None else []
+        is_known = partial(self._is_known, numbers if readable is None else _numbers(readable))
+        built = self._builder.build(query.clauses, is_known)
+        return self._filtered.best(built, k, numbers) if built is not None else []
 
     def highlights(
         self, query: Query, text: str, readable: Collection[int] | None = None
     ) -> tuple[tuple[int, int], ...]:
-        return highlights(query, text, partial(self._knows, _numbers(readable)))
+        """Return (start, end) offsets of the query's words in ``text``."""
+        return highlights(query, text, partial(self._is_known, _numbers(readable)))
 
     def admits(self, query: Query, text: str, title: str, name: str) -> bool:
+        """Return True if a passage has all that the query requires and nothing that it excludes."""
         return admits(query.clauses, text, title, name)
 
     def completions(self, typed: str, k: int, allowed: Collection[int] | None) -> list[tuple[str, Sequence[Hit]]]:
+        """Return words that complete the last one of ``typed``, the most frequent first."""
         numbers = _numbers(allowed)
         if numbers is not None and not len(numbers):
             return []
-        found = completions(self._searcher, self._builder, typed, k, self._limited.only(numbers))
-        terms = [(word, self._builder.term("code", word)) for word in found]
-        return [(word, Hits(*self._limited.best(term, EXAMPLES, numbers, wide=0.01))) for word, term in terms]
+        words = completions(self._searcher, self._builder, typed, k, self._filtered.only(numbers))
+        queries = [(word, self._builder.term("code", word)) for word in words]
+        return [
+            (word, self._filtered.best(query, MAX_EXAMPLES, numbers, wide=EXAMPLES_SHARE)) for word, query in queries
+        ]
 
     def titled(self, typed: str, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
-        asked = titled(self._builder, typed)
-        if asked is None:
-            return []
-        return Hits(*self._limited.best(asked, k, _numbers(allowed)))
+        """Return chunks whose title, heading or file name may continue ``typed``."""
+        query = titled(self._builder, typed)
+        return self._filtered.best(query, k, _numbers(allowed)) if query is not None else []
 
-    def _knows(self, readable: DocumentNumbers | None, word: str) -> bool:
-        """Whether a word of letters stands in a readable text."""
-        return self._builder.knows(word) and self._limited.holds(word, self._builder.holding, readable)
+    def _is_known(self, readable: DocumentNumbers | None, word: str) -> bool:
+        """Return True if a word of letters occurs in a readable document."""
+        return self._builder.is_known(word) and self._filtered.has_word(word, self._builder.with_word, readable)
 
 
 def _numbers(allowed: Collection[int] | None) -> DocumentNumbers | None:

@@ -1,6 +1,7 @@
-"""The clauses of a query to what Milvus is asked: words to rank by, and what is required or excluded.
+"""The clauses of a query to a query of Milvus: tokens to rank by, and what is required or excluded.
 
-The server matches words, not their order: of a phrase it is asked for all words, and the order is looked at afterwards.
+The server matches words, not their order: for a phrase it is asked for all words, and their order is checked
+afterwards.
 """
 
 from __future__ import annotations
@@ -9,21 +10,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from indexes.lexical.analysis import codes, folded, function_words, language_of, stems
-from indexes.lexical.build import MAX_MISSPELT
-from indexes.lexical.match import is_misspelt, letters_off, stands
-from indexes.lexical.typed import FUNCTION_WORDS, shorter
-from indexes.milvus.terms import range_tokens, token
-from indexes.milvus.words import Words
+from indexes.lexical.analysis import codes, folded, stem_variants
+from indexes.lexical.build import MAX_MISSPELT, content_clauses
+from indexes.lexical.completion import FUNCTION_WORDS, shorter_stems
+from indexes.lexical.match import contains_phrase, default_distance, is_misspelt
+from indexes.milvus.tokens import range_tokens, token
+from indexes.milvus.vocabulary import Vocabulary
 from pipeline.query import Clause
 
-NAMED = ("title", "name")
-FIELDS = ("text", *NAMED)
+TITLE_FIELDS = ("title", "name")
+FIELDS = ("text", *TITLE_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """Tokens in a field: all of them side by side, or ``any`` of them."""
+class FieldMatch:
+    """Tokens in one field of a chunk: all of them side by side, or with ``any`` at least one."""
 
     field: str
     tokens: tuple[str, ...]
@@ -31,143 +32,143 @@ class Way:
 
     @property
     def exact(self) -> bool:
-        """Whether the server's answer needs no second look."""
+        """True where the server's answer needs no check of the order."""
         return self.any or len(self.tokens) == 1
 
     @property
     def expression(self) -> str:
+        """Milvus's filter expression; where not `exact` it also accepts the tokens in another order."""
         if self.any:
             return f"text_match({self.field}, '{' '.join(self.tokens)}')"
-        return "(" + " and ".join(f"text_match({self.field}, '{each}')" for each in dict.fromkeys(self.tokens)) + ")"
+        parts = (f"text_match({self.field}, '{token}')" for token in dict.fromkeys(self.tokens))
+        return f"({' and '.join(parts)})"
 
-    def holds(self, row: Mapping[str, str]) -> bool:
-        held = row[self.field].split()
-        return bool(set(self.tokens) & set(held)) if self.any else stands(self.tokens, held)
+    def accepts(self, row: Mapping[str, str]) -> bool:
+        """Return True if the row's field has the tokens, in order."""
+        tokens = row[self.field].split()
+        return bool(set(self.tokens) & set(tokens)) if self.any else contains_phrase(tokens, self.tokens)
 
 
 @dataclass(slots=True)
-class Asked:
-    """``text`` and ``code``: tokens to rank by in these fields. Every one of ``required`` and none of ``excluded`` must hold;
-    each is alternatives. ``nothing``: something required can stand nowhere."""
+class MilvusQuery:
+    """What Milvus is asked.
+
+    ``text`` and ``code``: tokens to rank by in these fields. Each of ``required`` is a list of alternatives of which
+    one must match; nothing in ``excluded`` may. ``impossible``: something required can match nowhere.
+    """
 
     text: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
-    required: list[list[Way]] = field(default_factory=list)
-    excluded: list[list[Way]] = field(default_factory=list)
-    nothing: bool = False
+    required: list[list[FieldMatch]] = field(default_factory=list)
+    excluded: list[list[FieldMatch]] = field(default_factory=list)
+    impossible: bool = False
 
     @property
     def expression(self) -> str:
-        parts = ["(" + " or ".join(way.expression for way in ways) + ")" for ways in self.required]
-        parts += [f"not {way.expression}" for ways in self.excluded for way in ways if way.exact]
+        """Milvus's filter expression; empty where nothing is required or excluded."""
+        parts = ["(" + " or ".join(match.expression for match in matches) + ")" for matches in self.required]
+        parts += [f"not {match.expression}" for matches in self.excluded for match in matches if match.exact]
         return " and ".join(parts)
 
     @property
-    def looked_at(self) -> tuple[str, ...]:
-        """Fields in which the order of words has to be looked at."""
-        ways = [way for each in (*self.required, *self.excluded) for way in each]
-        return tuple(dict.fromkeys(way.field for way in ways)) if not all(way.exact for way in ways) else ()
+    def fields_to_check(self) -> tuple[str, ...]:
+        """Fields that `accepts` has to check after the search; empty where the server's answer is exact."""
+        matches = [match for alternatives in (*self.required, *self.excluded) for match in alternatives]
+        if all(match.exact for match in matches):
+            return ()
+        return tuple(dict.fromkeys(match.field for match in matches))
 
-    def admits(self, row: Mapping[str, str]) -> bool:
-        return all(any(way.holds(row) for way in ways) for ways in self.required) and not any(
-            way.holds(row) for ways in self.excluded for way in ways
+    def accepts(self, row: Mapping[str, str]) -> bool:
+        """Return True if the row has all that is required and nothing that is excluded, in order."""
+        return all(any(match.accepts(row) for match in matches) for matches in self.required) and not any(
+            match.accepts(row) for matches in self.excluded for match in matches
         )
 
 
-class Builder:
-    """``languages``: those that the index holds."""
+class MilvusQueryBuilder:
+    """Builds queries against one index's vocabulary. ``languages``: those of its chunks."""
 
-    def __init__(self, words: Words, languages: Sequence[str]) -> None:
-        self._words, self._languages = words, tuple(languages)
+    def __init__(self, vocabulary: Vocabulary, languages: Sequence[str]) -> None:
+        self._vocabulary, self._languages = vocabulary, tuple(languages)
 
-    def build(self, clauses: Sequence[Clause], known: Callable[[str], bool]) -> Asked:
-        """A word that is not ``known`` is taken for a misspelt one."""
-        asked, patience = Asked(), MAX_MISSPELT
-        for clause, times in Counter(self._content(clauses)).items():
+    def build(self, clauses: Sequence[Clause], is_known: Callable[[str], bool]) -> MilvusQuery:
+        """Build the query of clauses. A word of letters that is not known is searched as a misspelt one."""
+        query, misspelt_left = MilvusQuery(), MAX_MISSPELT
+        for clause, times in Counter(content_clauses(clauses, self._languages)).items():
             if clause.sign == "-":
-                asked.excluded.append(self._whole(clause))
+                query.excluded.append(self._alternatives(clause))
                 continue
             if clause.required:
-                whole = self._whole(clause)
-                asked.required.append(whole)
-                asked.nothing |= not whole
-            misspelt = bool(patience) and not clause.required and is_misspelt(clause, known)
-            patience -= misspelt
-            self._rank(asked, clause, times, misspelt)
-        return asked
+                alternatives = self._alternatives(clause)
+                query.required.append(alternatives)
+                query.impossible |= not alternatives
+            misspelt = bool(misspelt_left) and not clause.required and is_misspelt(clause, is_known)
+            misspelt_left -= misspelt
+            self._rank(query, clause, times, misspelt)
+        return query
 
-    def beginning(self, start: str) -> list[str]:
-        """Words of the index that begin so, at most `words.EXPANDED`."""
-        return self._words.beginning(start)
+    def completions(self, before: Sequence[str], tokens: tuple[str, ...]) -> MilvusQuery:
+        """Build a query for chunks that have one of the tokens as written, and the words ``before``."""
+        needed = [self._alternatives(Clause(word)) for word in before if word not in FUNCTION_WORDS]
+        return MilvusQuery(required=[[FieldMatch("code", tokens, any=True)], *needed], impossible=not all(needed))
 
-    def completed(self, before: Sequence[str], tokens: tuple[str, ...]) -> Asked:
-        """Passages that have one of the tokens as it is written, and the words before it."""
-        needed = [self._whole(Clause(word)) for word in before if word not in FUNCTION_WORDS]
-        return Asked(required=[[Way("code", tokens, any=True)], *needed], nothing=not all(needed))
-
-    def titled(self, complete: Sequence[str], last: str) -> Asked:
-        """Passages whose title, heading or file name may have the words, and one that begins with the last."""
+    def titled(self, complete: Sequence[str], last: str) -> MilvusQuery:
+        """Build a query for chunks whose title or file name may have the words and one that begins with ``last``."""
         needed = [
-            [Way(name, tuple(map(token, way))) for name in NAMED for way in self._ways(word)] for word in complete
+            [FieldMatch(name, tuple(map(token, stems))) for name in TITLE_FIELDS for stems in self._stems(word)]
+            for word in complete
         ]
         if last:
-            begun = [*self.beginning(last), *shorter(last), *(stem for way in self._ways(last) for stem in way)]
-            needed.append([Way(name, tuple(dict.fromkeys(map(token, begun))), any=True) for name in NAMED])
-        return Asked(required=needed, nothing=not all(needed))
+            terms = [*self._vocabulary.starting_with(last), *shorter_stems(last)]
+            terms += [stem for stems in self._stems(last) for stem in stems]
+            tokens = tuple(dict.fromkeys(map(token, terms)))
+            needed.append([FieldMatch(name, tokens, any=True) for name in TITLE_FIELDS])
+        return MilvusQuery(required=needed, impossible=not all(needed))
 
-    def knows(self, word: str) -> bool:
-        """Whether a word of letters stands in any text."""
-        ways = [way[0] for way in self._ways(word)]
-        return bool(ways) and self._words.known(ways)
+    def is_known(self, word: str) -> bool:
+        """Return True if a word of letters occurs in any chunk."""
+        first_stems = [stems[0] for stems in self._stems(word)]
+        return bool(first_stems) and self._vocabulary.knows_any(first_stems)
 
-    def holding(self, word: str) -> Asked:
-        """Passages in which a word of letters stands."""
-        ways = [Way(name, (token(way[0]),)) for way in self._ways(word) for name in FIELDS]
-        return Asked(required=[ways], nothing=not ways)
+    def with_word(self, word: str) -> MilvusQuery:
+        """Build a query for the chunks in which a word of letters occurs."""
+        matches = [FieldMatch(name, (token(stems[0]),)) for stems in self._stems(word) for name in FIELDS]
+        return MilvusQuery(required=[matches], impossible=not matches)
 
-    def _content(self, clauses: Sequence[Clause]) -> list[Clause]:
-        """Without function words, unless there is nothing else."""
-        words = [c.text for c in clauses if c.kind == "word" and not c.required and not c.sign]
-        function = function_words(words, language_of(" ".join(words), self._languages))
-        if len(function) == len(clauses):
-            return list(clauses)
-        return [c for c in clauses if c.text not in function or c.kind != "word" or c.required or c.sign]
-
-    def _rank(self, asked: Asked, clause: Clause, times: int, misspelt: bool) -> None:
+    def _rank(self, query: MilvusQuery, clause: Clause, times: int, misspelt: bool) -> None:
         if clause.ranged:
             return
         if clause.kind in ("prefix", "like"):
-            asked.code += map(token, self._expanded(clause))
+            query.code += map(token, self._expanded(clause))
             return
-        found = list(dict.fromkeys(stem for way in self._ways(clause.text) for stem in way))
+        terms = list(dict.fromkeys(stem for stems in self._stems(clause.text) for stem in stems))
         if misspelt:
-            found += [
-                w for way in self._ways(clause.text)[:1] for w in self._words.like(way[0], letters_off(clause.text))
-            ]
-        asked.text += times * [token(each) for each in found]
+            for stems in self._stems(clause.text)[:1]:
+                terms += self._vocabulary.similar(stems[0], default_distance(clause.text))
+        query.text += times * list(map(token, terms))
         if clause.code:
-            asked.code += map(token, codes(clause.text))
+            query.code += map(token, codes(clause.text))
 
-    def _ways(self, text: str) -> list[tuple[str, ...]]:
-        """The stems of a text by each language of the index, each way once."""
-        return list(dict.fromkeys(way for each in self._languages if (way := tuple(stems(text, each)))))
+    def _stems(self, text: str) -> list[tuple[str, ...]]:
+        return stem_variants(text, self._languages)
 
-    def _whole(self, clause: Clause) -> list[Way]:
-        """Alternatives, each of them the whole clause."""
+    def _alternatives(self, clause: Clause) -> list[FieldMatch]:
+        """Return matches each of which stands for the whole clause."""
         if clause.ranged:
-            return [Way("figures", tuple(range_tokens(clause.kind, clause.low, clause.high)), any=True)]
+            return [FieldMatch("figures", tuple(range_tokens(clause.kind, clause.low, clause.high)), any=True)]
         if clause.kind in ("prefix", "like"):
-            words = tuple(map(token, self._expanded(clause)))
-            return [Way(clause.field or "code", words, any=True)] if words else []
-        ways = [tuple(map(token, way)) for way in self._ways(clause.text)]
-        found = [Way(name, way) for name in ((clause.field,) if clause.field else FIELDS) for way in ways]
+            tokens = tuple(map(token, self._expanded(clause)))
+            return [FieldMatch(clause.field or "code", tokens, any=True)] if tokens else []
+        variants = [tuple(map(token, stems)) for stems in self._stems(clause.text)]
+        fields = (clause.field,) if clause.field else FIELDS
+        matches = [FieldMatch(name, tokens) for name in fields for tokens in variants]
         exact = codes(clause.text)
         if clause.code and not clause.field and len(exact) == 1:
-            found.append(Way("code", (token(exact[0]),)))
-        return found
+            matches.append(FieldMatch("code", (token(exact[0]),)))
+        return matches
 
     def _expanded(self, clause: Clause) -> list[str]:
-        """The index's words that a prefix, or a word nearly spelt, stands for."""
+        """Return the index's words that a prefix or a nearly spelt word stands for."""
         if clause.kind == "prefix":
-            return self._words.beginning(folded(clause.text))
-        return self._words.like(folded(clause.text), clause.distance or letters_off(clause.text))
+            return self._vocabulary.starting_with(folded(clause.text))
+        return self._vocabulary.similar(folded(clause.text), clause.distance or default_distance(clause.text))

@@ -5,81 +5,90 @@ from __future__ import annotations
 import threading
 import time
 
+from indexes.milvus.filter import DocumentFilter
 from indexes.milvus.lexical import MilvusLexical
-from indexes.milvus.limit import Limit
-from indexes.milvus.schema import DOCUMENTS, PASSAGES, names
+from indexes.milvus.schema import CHUNKS, DOCUMENTS, names
 from indexes.milvus.server import Server
-from indexes.milvus.state import Facts, Held, changed_since, read_facts
+from indexes.milvus.state import Status, StoredDocument, changed_since, read_status
 from indexes.milvus.vectors import MilvusVectors
-from indexes.reader import EMPTY, FIRST_PAUSE, LAST_PAUSE, Snapshot
+from indexes.reader import EMPTY, FIRST_PAUSE, LAST_PAUSE
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.errors import Misconfigured, Unavailable
+from pipeline.ports import Snapshot
 
-#: The state is asked for no more often than this, seconds.
-LOOK_EVERY = 0.3
+#: The status is read no more often than this, seconds.
+POLL_SECONDS = 0.3
 
 
 class MilvusReader:
-    """Implements what `indexes.reader.IndexReader` does. A snapshot says what was published when it was taken; the server
-    answers from what it holds now, which may be newer."""
+    """Implements `pipeline.ports.IndexReader`.
+
+    A snapshot describes what was published when it was taken; the server answers from what it holds now, which may be
+    newer.
+    """
 
     def __init__(self, server: Server, role: str) -> None:
         self.problem: str | None = None
         self._server, self._names = server, names(role)
         self._lock = threading.Lock()
-        self._snapshot, self._facts = EMPTY, None
-        self._held: dict[int, Held] = {}
-        self._look_at, self._pause = 0.0, FIRST_PAUSE
+        self._snapshot = EMPTY
+        self._status: Status | None = None
+        self._documents: dict[int, StoredDocument] = {}
+        self._poll_at, self._pause = 0.0, FIRST_PAUSE
 
     @property
     def stale(self) -> bool:
+        """True while the server cannot be asked and the last known publication is searched."""
         return self.problem is not None
 
     def snapshot(self) -> Snapshot:
-        """The newest publication; an empty one before the first."""
+        """Return the newest publication; an empty one before the first."""
         first = self._snapshot is EMPTY
-        if time.monotonic() >= self._look_at and self._lock.acquire(blocking=first):
+        if time.monotonic() >= self._poll_at and self._lock.acquire(blocking=first):
             try:
-                self._look()
+                self._poll()
             finally:
                 self._lock.release()
         return self._snapshot
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         try:
-            facts = read_facts(self._server, self._names[DOCUMENTS])
-            if facts != self._facts:
-                self._take(facts)
+            status = read_status(self._server, self._names[DOCUMENTS])
+            if status != self._status:
+                self._follow(status)
         except (Unavailable, Misconfigured) as error:
-            self.problem, self._look_at = error.detail, time.monotonic() + self._pause
+            self.problem, self._poll_at = error.detail, time.monotonic() + self._pause
             self._pause = min(LAST_PAUSE, 2 * self._pause)
             return
         self.problem, self._pause = None, FIRST_PAUSE
-        self._look_at = time.monotonic() + LOOK_EVERY
+        self._poll_at = time.monotonic() + POLL_SECONDS
 
-    def _take(self, facts: Facts | None) -> None:
-        """All documents anew where another index stands in this one's place, else those that changed."""
-        before = self._facts
-        if before is None or facts is None or facts.born != before.born or facts.serial < before.serial:
-            self._held, before = {}, None
-        if facts is not None:
-            for each in changed_since(self._server, self._names[DOCUMENTS], before.serial if before else 0):
-                self._held[each.number] = each
-            self._held = {number: each for number, each in self._held.items() if each.passages}
-        self._facts = facts
-        self._snapshot = self._opened(facts) if facts else EMPTY
+    def _follow(self, status: Status | None) -> None:
+        """Read the documents that changed; all of them where another index has taken the place of the known one."""
+        last = self._status
+        if last is None or status is None or status.identity != last.identity or status.serial < last.serial:
+            self._documents, last = {}, None
+        if status is not None:
+            for document in changed_since(self._server, self._names[DOCUMENTS], last.serial if last else 0):
+                self._documents[document.number] = document
+            self._documents = {number: document for number, document in self._documents.items() if document.chunks}
+        self._status = status
+        self._snapshot = self._open(status) if status else EMPTY
 
-    def _opened(self, facts: Facts) -> Snapshot:
-        numbers, held = DocumentNumbers(self._held), self._held.values()
-        total, bare = sum(each.passages for each in held), [each for each in held if each.bare]
-        limit = Limit(numbers)
-        count = total - sum(each.passages for each in bare)
+    def _open(self, status: Status) -> Snapshot:
+        numbers, documents = DocumentNumbers(self._documents), self._documents.values()
+        chunks = sum(document.chunks for document in documents)
+        without_vectors = [document for document in documents if not document.embedded]
+        embedded = chunks - sum(document.chunks for document in without_vectors)
+        document_filter = DocumentFilter(numbers)
         return Snapshot(
-            f"{facts.serial:012d}",
-            facts.embedder,
-            MilvusVectors(self._server, self._names[PASSAGES], limit, count, bool(bare)),
-            MilvusLexical(self._server, self._names, limit, total, facts.languages),
-            numbers,
-            facts.model,
-            len(bare),
+            generation=f"{status.serial:012d}",
+            embedder=status.embedder,
+            vectors=MilvusVectors(
+                self._server, self._names[CHUNKS], document_filter, embedded, complete=not without_vectors
+            ),
+            lexical=MilvusLexical(self._server, self._names, document_filter, chunks, status.languages),
+            numbers=numbers,
+            model=status.model,
+            without_vectors=len(without_vectors),
         )

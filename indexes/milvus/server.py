@@ -1,4 +1,4 @@
-"""One Milvus server: its URL, the connection, and its errors in our words."""
+"""One Milvus server: its URL, the connection, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -13,19 +13,24 @@ from pipeline.errors import Misconfigured, Unavailable
 SCHEMES = ("milvus+http", "milvus+https")
 #: Seconds for one call, the client's own retries included.
 TIMEOUT = 10.0
-#: Milvus's most for one answer: limit and offset together.
-MOST = 16_384
+#: Milvus's limit for one answer: limit and offset together.
+MAX_ROWS = 16_384
 #: Rows of one page.
 PAGE = 8192
-#: The client asks an idle or slow connection every ten seconds whether it lives; a gRPC server that was not told to bear that, milvus-lite's
-#: among them, hangs up after the third. Five minutes is what every server bears; `TIMEOUT` finds a dead one sooner.
+#: By default the client pings an idle or slow connection every ten seconds; a gRPC server that is not configured to
+#: bear that, milvus-lite's among them, disconnects after the third. Every server bears five minutes; `TIMEOUT` notices
+#: a dead one sooner.
 KEEPALIVE = {"grpc.keepalive_time_ms": 330_000}
 #: The server's codes for a call that this version of it will never accept: wrong fields, types or parameters.
 WRONG = frozenset({100, 1100, 1101, 1700, 1701, 65535})
 
 
 class Server:
-    """``url``: milvus+http://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or milvus+https. Connects at the first call."""
+    """A connection that is opened by the first call.
+
+    ``url``: milvus+http://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or milvus+https. Raises
+    Misconfigured("bad-settings") for any other. A database that is missing is created.
+    """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -36,21 +41,29 @@ class Server:
         self.database = parts.path.strip("/") or "default"
         self._token = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
 
-    def call(self, method: str, *given: Any, **named: Any) -> Any:
-        """A method of `pymilvus.MilvusClient`. Raises Unavailable where the server does not answer, Misconfigured where it
-        does not accept what is asked."""
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of `pymilvus.MilvusClient` and return its result.
+
+        Raises Unavailable where the server does not answer, Misconfigured("bad-index") where it rejects the call.
+        """
         client = self._client
         try:
-            return getattr(client, method)(*given, **{"timeout": TIMEOUT, **named})
+            return getattr(client, method)(*arguments, **{"timeout": TIMEOUT, **options})
         except _failures() as error:
             raise self._translated(method, error) from error
 
     def rows(
-        self, collection: str, expression: str, fields: Sequence[str], page: int = PAGE
+        self, collection: str, expression: str, fields: Sequence[str], page_size: int = PAGE
     ) -> Iterator[dict[str, Any]]:
-        """Every row that the expression names, in order of the primary key; ``page`` rows a call."""
-        given = {"filter": expression, "output_fields": list(fields), "consistency_level": "Strong", "batch_size": page}
-        pages = self.call("query_iterator", collection, **given)
+        """Iterate over every row that matches the expression, ordered by primary key, ``page_size`` rows a call."""
+        pages = self.call(
+            "query_iterator",
+            collection,
+            filter=expression,
+            output_fields=list(fields),
+            consistency_level="Strong",
+            batch_size=page_size,
+        )
         try:
             while page := pages.next():
                 yield from page
@@ -66,28 +79,27 @@ class Server:
         except ImportError as error:
             detail = "index.url names Milvus: pip install 'mailroom-documents[milvus]'"
             raise Misconfigured("missing-program", detail) from error
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
-        given = {"token": self._token, "timeout": TIMEOUT, "grpc_options": KEEPALIVE}
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # errors are raised; the client would log them again
+        options = {"token": self._token, "timeout": TIMEOUT, "grpc_options": KEEPALIVE}
         try:
             if self.database != "default":
-                first = MilvusClient(self.address, **given)
+                first = MilvusClient(self.address, **options)
                 if self.database not in first.list_databases():
                     first.create_database(self.database)
-            return MilvusClient(self.address, db_name=self.database, **given)
+            return MilvusClient(self.address, db_name=self.database, **options)
         except _failures() as error:
             raise self._translated("connect", error) from error
 
     def _translated(self, method: str, error: Exception) -> Unavailable | Misconfigured:
-        code = getattr(error, "code", None)
         reason = error.details() if hasattr(error, "details") else getattr(error, "message", error)
-        said = f"Milvus at {self.address} ({method}): {reason}"
-        if code in WRONG:
-            return Misconfigured("bad-index", said)
-        return Unavailable("index-unavailable", f"{said} Check that it runs, and index.url.")
+        message = f"Milvus at {self.address} ({method}): {reason}"
+        if getattr(error, "code", None) in WRONG:
+            return Misconfigured("bad-index", message)
+        return Unavailable("index-unavailable", f"{message} Check that it runs, and index.url.")
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What a call raises: a deadline that has passed comes as gRPC's own error."""
+    """Return the exceptions that a call raises; a passed deadline comes as gRPC's own."""
     import grpc
     from pymilvus.exceptions import MilvusException
 

@@ -1,4 +1,4 @@
-"""Which documents an index holds, and what it says of itself."""
+"""Which documents an index holds, and the status of its last publication."""
 
 from __future__ import annotations
 
@@ -10,62 +10,75 @@ from indexes.milvus.server import PAGE, Server
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """``serial`` counts publications; ``since``: what the catalogue finished later may be missing (epoch seconds);
-    ``born`` tells this index from another one of the same name."""
+class Status:
+    """The last publication of an index, stored with it.
+
+    ``serial`` counts publications; ``embedder``: digest of the model of its vectors, ``model`` its name; ``since``:
+    what the catalogue finished after this time (epoch seconds) may be missing; ``identity`` distinguishes this index
+    from an earlier or later one of the same name; ``languages``: those of its chunks.
+    """
 
     serial: int
     embedder: str
     dimension: int
     model: str
     since: float
-    born: str
+    identity: str
     languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """One document; ``passages`` 0: it is gone."""
+class StoredDocument:
+    """One document of an index. ``chunks`` is 0 for one that was removed; ``embedded``: its chunks have vectors."""
 
     number: int
-    passages: int
-    bare: bool
+    chunks: int
+    embedded: bool = True
 
 
-def read_facts(server: Server, collection: str) -> Facts | None:
-    """None where nothing was ever published."""
+def read_status(server: Server, collection: str) -> Status | None:
+    """Read the status from a collection of documents; None before the first publication."""
     if not server.call("has_collection", collection):
         return None
-    rows = server.call("get", collection, ids=[0], output_fields=["facts"], consistency_level="Strong")
+    rows = server.call("get", collection, ids=[0], output_fields=["status"], consistency_level="Strong")
     if not rows:
         return None
-    values = json.loads(rows[0]["facts"])
-    return Facts(**{**values, "languages": tuple(values["languages"])})
+    values = json.loads(rows[0]["status"])
+    return Status(**{**values, "languages": tuple(values["languages"])})
 
 
-def announce(server: Server, collection: str, serial: int, before: Mapping[int, Held]) -> None:
-    """Say which documents the coming publication will change, as they stand ``before`` it: were it to end half way, the next
-    writer finds them as changed after the last one."""
-    _put(server, collection, [_row(each.number, serial, each.passages, each.bare) for each in before.values()])
+def announce(server: Server, collection: str, serial: int, before: Mapping[int, StoredDocument]) -> None:
+    """Record which documents the coming publication will change, as they are ``before`` it.
+
+    If the publication ends half-way, the next writer finds them as changed after the last complete one.
+    """
+    _upsert(server, collection, [_row(document, serial) for document in before.values()])
 
 
-def write(server: Server, collection: str, facts: Facts, changed: Mapping[int, Held]) -> None:
-    """The documents first: with the facts the publication is seen."""
-    rows = [_row(each.number, facts.serial, each.passages, each.bare) for each in changed.values()]
-    _put(server, collection, rows)
-    server.call("upsert", collection, [{**_row(0, facts.serial, 0, False), "facts": json.dumps(asdict(facts))}])
+def write(server: Server, collection: str, status: Status, changed: Mapping[int, StoredDocument]) -> None:
+    """Complete a publication: the documents first, then the status, with which readers see it."""
+    _upsert(server, collection, [_row(document, status.serial) for document in changed.values()])
+    row = {**_row(StoredDocument(0, 0), status.serial), "status": json.dumps(asdict(status))}
+    server.call("upsert", collection, [row])
 
 
-def _put(server: Server, collection: str, rows: Sequence[Mapping[str, object]]) -> None:
-    for at in range(0, len(rows), PAGE):
-        server.call("upsert", collection, rows[at : at + PAGE])
+def _upsert(server: Server, collection: str, rows: Sequence[Mapping[str, object]]) -> None:
+    for start in range(0, len(rows), PAGE):
+        server.call("upsert", collection, rows[start : start + PAGE])
 
 
-def _row(number: int, serial: int, passages: int, bare: bool) -> dict[str, object]:
-    return {"number": number, "serial": serial, "passages": passages, "bare": bare, "facts": "", "none": [0.0, 0.0]}
+def _row(document: StoredDocument, serial: int) -> dict[str, object]:
+    return {
+        "number": document.number,
+        "serial": serial,
+        "chunks": document.chunks,
+        "embedded": document.embedded,
+        "status": "",
+        "unused": [0.0, 0.0],
+    }
 
 
-def changed_since(server: Server, collection: str, serial: int) -> Iterator[Held]:
-    """Documents that publications after ``serial`` changed."""
-    for row in server.rows(collection, f"number > 0 and serial > {serial}", ["number", "passages", "bare"]):
-        yield Held(row["number"], row["passages"], row["bare"])
+def changed_since(server: Server, collection: str, serial: int) -> Iterator[StoredDocument]:
+    """Iterate over the documents that publications after ``serial`` changed, removed ones included."""
+    for row in server.rows(collection, f"number > 0 and serial > {serial}", ["number", "chunks", "embedded"]):
+        yield StoredDocument(row["number"], row["chunks"], row["embedded"])

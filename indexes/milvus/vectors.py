@@ -6,37 +6,50 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from indexes.milvus.limit import Limit
+from indexes.milvus.filter import DocumentFilter
 from indexes.milvus.server import Server
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.questions import Hit, Hits
 
 
 class MilvusVectors:
-    """Implements `pipeline.ports.Vectors`. ``count``: the passages with vectors; ``bare``: whether there are others."""
+    """Implements `pipeline.ports.Vectors`.
 
-    def __init__(self, server: Server, passages: str, limit: Limit, count: int, bare: bool) -> None:
-        self._server, self._passages, self._limit = server, passages, limit
-        self._count, self._bare = count, bare
+    ``chunks``: the collection; ``count``: chunks with a vector; ``complete``: every chunk has one.
+    """
+
+    def __init__(
+        self, server: Server, chunks: str, document_filter: DocumentFilter, count: int, complete: bool
+    ) -> None:
+        self._server, self._chunks, self._filter = server, chunks, document_filter
+        self._count, self._complete = count, complete
 
     def __len__(self) -> int:
         return self._count
 
     def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
+        """Return the ``k`` nearest chunks of allowed documents, best first."""
         if not self._count:
-            return Hits([], [])
-        asked = np.asarray(vector, np.float32).tolist()
+            return []
+        query = np.asarray(vector, np.float32).tolist()
 
-        def near(expression: str, limit: int) -> Hits:
-            parts = [part for part in (expression, "bare == false" if self._bare else "") if part]
-            return found(self._server, self._passages, asked, "vector", "IP", " and ".join(parts), limit)
+        def nearest(expression: str, limit: int) -> Hits:
+            parts = [part for part in (expression, "" if self._complete else "embedded == true") if part]
+            return search_field(self._server, self._chunks, query, "vector", "IP", " and ".join(parts), limit)
 
-        return self._limit.best(near, k, DocumentNumbers.of(allowed) if allowed is not None else None)
+        return self._filter.best(nearest, k, DocumentNumbers.of(allowed) if allowed is not None else None)
 
 
-def found(server: Server, collection: str, asked: object, field: str, metric: str, expression: str, limit: int) -> Hits:
-    """One search, best first. milvus-lite gives BM25 scores with a minus sign; they are never negative."""
-    given = {"anns_field": field, "limit": limit, "filter": expression, "search_params": {"metric_type": metric}}
-    (hits,) = server.call("search", collection, [asked], **given)
-    scores = np.array([hit["distance"] for hit in hits], np.float64)
-    return Hits([hit["key"] for hit in hits], np.abs(scores) if metric == "BM25" else scores)
+def search_field(
+    server: Server, collection: str, query: object, field: str, metric: str, expression: str, limit: int
+) -> Hits:
+    """Search one field of a collection of chunks; returns at most ``limit`` hits, best first.
+
+    ``query``: a vector, or for the metric "BM25" a text of tokens; ``expression``: a filter, empty for none.
+    """
+    options = {"anns_field": field, "limit": limit, "filter": expression, "search_params": {"metric_type": metric}}
+    (rows,) = server.call("search", collection, [query], **options)
+    keys = np.array([row["key"] for row in rows], np.int64)
+    scores = np.array([row["distance"] for row in rows], np.float64)
+    # milvus-lite returns BM25 scores with a minus sign; they are never negative
+    return Hits(keys, np.abs(scores) if metric == "BM25" else scores)

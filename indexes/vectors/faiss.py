@@ -21,14 +21,15 @@ class FaissVectors:
         return sum(segment.live_count for segment in self.segments)
 
     def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
+        """Return the ``k`` nearest chunks of allowed documents, best first; of equal ones the lower key first."""
         if not self.segments:
             return []
         numbers = DocumentNumbers.of(allowed) if allowed is not None else None
         query = np.ascontiguousarray(vector, dtype=np.float32).reshape(-1)
-        found = [segment.search(query, k, numbers) for segment in self.segments]
-        keys = np.concatenate([each[0] for each in found])
-        scores = np.concatenate([each[1] for each in found])
-        best = np.argsort(-scores, kind="stable")[:k]  # quick where they are sorted already
+        results = [segment.search(query, k, numbers) for segment in self.segments]
+        keys = np.concatenate([keys for keys, _ in results])
+        scores = np.concatenate([scores for _, scores in results])
+        best = np.argsort(-scores, kind="stable")[:k]  # fast where they are sorted already
         if np.any(scores[best[1:]] == scores[best[:-1]]):
-            best = np.lexsort((keys, -scores))[:k]  # of equal ones the lower key first, so that pages are stable
+            best = np.lexsort((keys, -scores))[:k]  # so that pages are stable
         return Hits(keys[best], scores[best])

@@ -1,13 +1,14 @@
 """The kinds of vector index, and which one a segment of a given size gets.
 
 Every kind but "exact" proposes candidates from short codes; the scores that count are computed from the stored vectors.
-FAISS's parameters are known here and nowhere else.
+FAISS's parameters are set here and nowhere else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from math import sqrt
+from typing import Any
 
 import faiss
 import numpy as np
@@ -15,26 +16,27 @@ import numpy as np
 from pipeline.errors import Misconfigured
 
 EXACT = "exact"
-#: Up to this many rows comparing with all of them takes a few milliseconds; measured by `mailroom index advise`.
+#: Up to this many rows comparing all of them takes a few milliseconds; measured by `mailroom index advise`.
 EXACT_ROWS = 20_000
-#: What a larger segment gets. Measured on 2026-11-24 (docs/decisions/0030): the smallest codes with the highest recall.
+#: The kind of a larger segment. Measured on 2026-11-24 (docs/decisions/0030): the smallest codes with the highest
+#: recall.
 LARGE = "ivf-rabitq"
-#: Lists looked into without a filter where nothing was measured (see measure.py). More of them where a filter leaves less
-#: in each.
+#: Lists probed without a filter where nothing was measured (see measure.py); more where a filter leaves less in each.
 PROBES = 48
-#: Vectors per list that k-means is shown, and its rounds.
+#: Vectors per list that k-means is trained on, and its rounds.
 SAMPLE_PER_LIST, ROUNDS = 40, 8
 _BLOCK = 1 << 16
 _INNER = faiss.METRIC_INNER_PRODUCT
+_untyped: Any = faiss  # its type stub lacks keyword arguments and some classes
 
 
 def kind_for(rows: int, large: str = "") -> str:
-    """The kind of a segment of so many rows; ``large``: what one above `EXACT_ROWS` gets, empty for the usual one."""
+    """Return the kind of a segment of this many rows; ``large``: that of one above `EXACT_ROWS`, empty for `LARGE`."""
     return EXACT if rows <= EXACT_ROWS else large or LARGE
 
 
 def lists_for(rows: int) -> int:
-    """Inverted lists: a power of two near 4 * sqrt(rows), with enough rows in each to place it."""
+    """Return the number of inverted lists: a power of two near 4 * sqrt(rows), with enough rows in each to train it."""
     return 1 << int(np.log2(max(1, min(4 * sqrt(rows), rows / SAMPLE_PER_LIST))))
 
 
@@ -42,10 +44,9 @@ def _rabitq(dimension: int, rows: int) -> faiss.Index:
     return faiss.IndexIVFRaBitQ(faiss.IndexFlatIP(dimension), dimension, lists_for(rows), _INNER)
 
 
-def _scalar(bits: int) -> Callable[[int, int], faiss.Index]:
+def _scalar(quantiser: int) -> Callable[[int, int], faiss.Index]:
     def make(dimension: int, rows: int) -> faiss.Index:
         coarse = faiss.IndexFlatIP(dimension)
-        quantiser = faiss.ScalarQuantizer.QT_8bit if bits == 8 else faiss.ScalarQuantizer.QT_4bit
         return faiss.IndexIVFScalarQuantizer(coarse, dimension, lists_for(rows), quantiser, _INNER)
 
     return make
@@ -60,25 +61,26 @@ def _product(dimension: int, rows: int) -> faiss.Index:
 
 
 def _hnsw(dimension: int, rows: int) -> faiss.Index:
-    index = faiss.IndexHNSWSQ(dimension, faiss.ScalarQuantizer.QT_8bit, 16, _INNER)
+    index: faiss.IndexHNSW = _untyped.IndexHNSWSQ(dimension, faiss.ScalarQuantizer.QT_8bit, 16, _INNER)
     index.hnsw.efConstruction = 80
     return index
 
 
-#: name -> (dimension, rows) -> an empty index for so many rows.
+#: name -> function of (dimension, rows) that makes an empty index for this many rows.
 KINDS: dict[str, Callable[[int, int], faiss.Index]] = {
     "ivf-rabitq": _rabitq,
-    "ivf-sq8": _scalar(8),
-    "ivf-sq4": _scalar(4),
+    "ivf-sq8": _scalar(faiss.ScalarQuantizer.QT_8bit),
+    "ivf-sq4": _scalar(faiss.ScalarQuantizer.QT_4bit),
     "ivf-pq": _product,
     "hnsw-sq8": _hnsw,
 }
 
 
 def build(kind: str, rows: np.ndarray, seed: int = 7) -> faiss.Index:
-    """An index over ``rows`` (n, dimension; float16 or float32, may be memory-mapped); ids are positions.
+    """Build an index over ``rows`` of shape (n, dimension); ids are positions.
 
-    Holds a sample and one block of rows as float32 at a time, whatever n is.
+    ``rows``: float16 or float32, perhaps memory-mapped. Copies a sample and one block of rows to float32 at a time,
+    whatever n is. Raises Misconfigured("bad-index") for an unknown kind.
     """
     if kind not in KINDS:
         raise Misconfigured("bad-index", f"no index kind {kind!r}; there are exact, {', '.join(KINDS)}")
@@ -94,24 +96,28 @@ def build(kind: str, rows: np.ndarray, seed: int = 7) -> faiss.Index:
     return index
 
 
-def by_lists(index: faiss.IndexIVF) -> np.ndarray:
-    """Renumber the index's rows list by list; returns the former number of each. Rows stored in that order lie together
-    where a search reads them together: about a tenth of the pages (docs/decisions/0031)."""
+def sort_by_list(index: faiss.IndexIVF) -> np.ndarray:
+    """Renumber the index's rows list by list; return the former number of each, int64 of shape (rows,).
+
+    Stored in that order, rows that a search reads together are neighbours: about a tenth of the pages
+    (docs/decisions/0031).
+    """
     order = np.empty(index.ntotal, np.int64)
-    start = 0
+    lists, start = index.invlists, 0
+    assert lists is not None  # it is trained
     for number in range(index.nlist):
-        size = index.invlists.list_size(number)
+        size = lists.list_size(number)
         if size:
-            ids = faiss.rev_swig_ptr(index.invlists.get_ids(number), size)
+            ids = faiss.rev_swig_ptr(lists.get_ids(number), size)
             order[start : start + size] = ids
             ids[:] = np.arange(start, start + size)
             start += size
     return order
 
 
-def _sample(rows: np.ndarray, wanted: int, seed: int) -> np.ndarray:
-    if len(rows) > wanted:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), wanted, replace=False))
+def _sample(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
+    if len(rows) > count:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), count, replace=False))
         rows = rows[chosen]
     return np.ascontiguousarray(rows, dtype=np.float32)
 
@@ -119,42 +125,46 @@ def _sample(rows: np.ndarray, wanted: int, seed: int) -> np.ndarray:
 def nearest(
     index: faiss.IndexRefine, query: np.ndarray, count: int, bits: np.ndarray | None, share: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of about ``count`` rows near ``query`` (1, dimension), and their scores, best first: ``index.base_index`` proposes,
-    ``index.refine_index`` compares, in one call that holds no lock of Python's.
+    """Return positions of about ``count`` rows near ``query`` (1, dimension), and their scores, best first.
 
-    ``bits`` packs one bit per row, little endian, of those that may be proposed; ``share`` of the rows they are.
-    Where the lists that lie near hold too few, all of them are looked into: a narrow filter never starves the answer.
+    ``index.base_index`` proposes and ``index.refine_index`` compares, in one call that releases Python's lock.
+    ``bits``: one bit per row, little endian, of those that may be proposed; ``share``: of all rows that these are.
+    Where the nearest lists hold too few, all of them are probed: a narrow filter never starves the answer.
     """
-    # Named: FAISS keeps only pointers to the bits and to the selector.
-    selector = faiss.IDSelectorBitmap(len(bits) * 8, faiss.swig_ptr(bits)) if bits is not None else None
-    wanted = min(count, max(1, round(share * index.ntotal)))
+    selector = _selector(bits)  # named, since FAISS keeps only a pointer to it
+    expected = min(count, max(1, round(share * index.ntotal)))
     base = faiss.downcast_index(index.base_index)
     for effort in _efforts(base, count, share):
-        proposing = _parameters(base, effort, selector)
-        parameters = faiss.IndexRefineSearchParameters(k_factor=1, base_index_params=proposing)
-        scores, positions = (each[0] for each in index.search(query, count, params=parameters))
-        found = positions >= 0
-        if np.count_nonzero(found) >= wanted:
+        base_parameters = search_parameters(base, effort, selector)
+        parameters = _untyped.IndexRefineSearchParameters(k_factor=1, base_index_params=base_parameters)
+        (scores,), (positions,) = index.search(query, count, params=parameters)
+        valid = positions >= 0
+        if np.count_nonzero(valid) >= expected:
             break
-    return positions[found], scores[found]
+    return positions[valid], scores[valid]
+
+
+def _selector(bits: np.ndarray | None) -> faiss.IDSelector | None:
+    """Return a selector of the rows whose bit is set. FAISS keeps only a pointer: ``bits`` must outlive it."""
+    return faiss.IDSelectorBitmap(len(bits) * 8, faiss.swig_ptr(bits)) if bits is not None else None
 
 
 def best_of(
     index: faiss.Index, query: np.ndarray, k: int, bits: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and scores of the ``k`` best rows, best first, by comparing all whose bit is set; there are ``k`` at least."""
-    selector = faiss.IDSelectorBitmap(len(bits) * 8, faiss.swig_ptr(bits)) if bits is not None else None
-    scores, positions = index.search(query, k, params=faiss.SearchParameters(sel=selector))
-    return positions[0], scores[0]
+    """Compare all rows whose bit is set, ``k`` at least; return positions and scores of the ``k`` best, best first."""
+    selector = _selector(bits)
+    (scores,), (positions,) = index.search(query, k, params=_untyped.SearchParameters(sel=selector))
+    return positions, scores
 
 
 def probes(index: faiss.IndexIVF) -> int:
-    """The lists that were measured to be enough when the index was built; its file keeps them."""
-    return index.nprobe if index.nprobe > 1 else PROBES
+    """Return how many lists were measured to be enough when the index was built; its file stores the number."""
+    return int(index.nprobe) if index.nprobe > 1 else PROBES
 
 
 def _efforts(index: faiss.Index, count: int, share: float) -> tuple[int, ...]:
-    """Lists to look into (or for a graph, candidates to follow): first as many as should do, then all."""
+    """Return numbers of lists to probe (for a graph, of candidates to follow): as many as should do, then all."""
     if not isinstance(index, faiss.IndexIVF):
         return (max(int(count / max(share, 0.01)), 64), index.ntotal)
     per_list = index.ntotal / index.nlist
@@ -162,7 +172,11 @@ def _efforts(index: faiss.Index, count: int, share: float) -> tuple[int, ...]:
     return (min(index.nlist, int(first) + 1), index.nlist)
 
 
-def _parameters(index: faiss.Index, effort: int, selector: faiss.IDSelector | None) -> faiss.SearchParameters:
-    if isinstance(index, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(nprobe=effort, sel=selector)
-    return faiss.SearchParametersHNSW(efSearch=effort, sel=selector)
+def search_parameters(
+    index: faiss.Index, effort: int, selector: faiss.IDSelector | None = None
+) -> faiss.SearchParameters:
+    """Return the parameters of a search. ``effort``: lists to probe, or for a graph candidates to follow."""
+    options = {"nprobe": effort} if isinstance(index, faiss.IndexIVF) else {"efSearch": effort}
+    kind = _untyped.SearchParametersIVF if isinstance(index, faiss.IndexIVF) else _untyped.SearchParametersHNSW
+    parameters: faiss.SearchParameters = kind(**options, sel=selector)
+    return parameters

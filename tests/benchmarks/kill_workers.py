@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from indexes.reader import IndexReader
+from indexes.reader import FolderReader
 from pipeline.documents import TERMINAL, State
 from pipeline.questions import ADMINISTRATOR, Filters
 from tests.benchmarks.corpus import write_corpus
@@ -99,7 +99,7 @@ def _count(mailroom: Running, names: set[str], seconds: float) -> dict[str, obje
     ends = {name: _events(mailroom, document.id, "ended") for name, document in documents.items()}
     expected = mailroom.catalogue.documents.visible(ADMINISTRATOR, Filters())
     wait_for(
-        lambda: IndexReader(mailroom.settings.index_path).snapshot().numbers == expected, 30, "the index", mailroom
+        lambda: FolderReader(mailroom.settings.index_path).snapshot().numbers == expected, 30, "the index", mailroom
     )
     states = Counter(str(document.state) for document in documents.values())
     return {
@@ -107,7 +107,7 @@ def _count(mailroom: Running, names: set[str], seconds: float) -> dict[str, obje
         "duplicated": sum(count > 1 for count in ends.values()) + len(documents.keys() - names),
         "quarantined": states[State.QUARANTINED],
         "states": dict(states),
-        "index_equals_catalogue": IndexReader(mailroom.settings.index_path).snapshot().numbers == expected,
+        "index_equals_catalogue": FolderReader(mailroom.settings.index_path).snapshot().numbers == expected,
         "seconds": round(seconds, 1),
     }
 

@@ -19,10 +19,11 @@ from tqdm import tqdm
 from indexes.milvus.reader import MilvusReader
 from indexes.milvus.server import Server
 from indexes.milvus.writer import MilvusWriter
-from indexes.reader import IndexReader
+from indexes.reader import FolderReader
 from pipeline.answer import Finder
 from pipeline.documents import Chunk
 from pipeline.errors import Unavailable
+from pipeline.ports import IndexReader
 from pipeline.questions import Caller, Filters, SearchRequest
 from tests.benchmarks.chunks import BLOCK, DIMENSION, PER_DOCUMENT, Chunks
 from tests.benchmarks.record import record
@@ -33,8 +34,6 @@ from tests.support.milvus import MilvusServer
 QUERIES, SEED, PUBLISHED, LATE = 12, 11, 250, 2
 ANYONE = Caller(("user:ann",))
 FILTERS = {"all": Filters(), "twentieth": Filters(labels=("twentieth",))}
-
-Index = IndexReader | MilvusReader
 
 
 def main() -> None:
@@ -67,7 +66,7 @@ def compared(chunks: Chunks, server: Server) -> dict[str, Any]:
         started = time.perf_counter()
         fill_milvus(server, folder / "milvus", chunks)
         figures["milvus_build_s"] = round(time.perf_counter() - started, 1)
-        folders = measured(folder, chunks, exact, IndexReader(folder / "index"))
+        folders = measured(folder, chunks, exact, FolderReader(folder / "index"))
         there = measured(folder, chunks, exact, MilvusReader(server, "serving"))
     figures |= {f"folder_{name}": value for name, value in folders.items()}
     figures |= {f"milvus_{name}": value for name, value in there.items()}
@@ -90,7 +89,7 @@ def fill_milvus(server: Server, root: Path, chunks: Chunks) -> None:
     writer.close()
 
 
-def measured(folder: Path, chunks: Chunks, exact: Exact, reader: Index) -> dict[str, Any]:
+def measured(folder: Path, chunks: Chunks, exact: Exact, reader: IndexReader) -> dict[str, Any]:
     """Return the recall of vector search and the median times by way of searching, None where calls ended too late."""
     rows, texts = chunks.queries(QUERIES)
     catalogue = catalogue_of(folder)

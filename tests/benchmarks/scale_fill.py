@@ -19,7 +19,7 @@ from indexes.catalogue import tables
 from indexes.catalogue.catalogue import Catalogue
 from indexes.catalogue.database import bump_visibility
 from indexes.open import open_catalogue
-from indexes.writer import IndexWriter
+from indexes.writer import FolderWriter
 from pipeline.documents import Chunk, Stage, State
 from tests.benchmarks.chunks import BLOCK, DIMENSION, PER_DOCUMENT, Chunks
 
@@ -46,7 +46,7 @@ def fill(
         merged: whether to merge the segments in the end; otherwise there is one per block.
     """
     catalogue = catalogue_of(folder)
-    writer = IndexWriter(folder / "index", embedder, DIMENSION, compacting=False)
+    writer = FolderWriter(folder / "index", embedder, DIMENSION, compacting=False)
     stopwatch = Stopwatch(folder / "spent.json")
     done = len(writer.numbers) * PER_DOCUMENT // BLOCK
     _forget_from(catalogue, done * BLOCK // PER_DOCUMENT + 1)
@@ -59,7 +59,7 @@ def fill(
         if merged:
             writer.compact()
         writer.await_compaction()
-        writer.publish(anyway=True)
+        writer.publish(force=True)
     _forget_older(writer, folder / "index")
     writer.close()
     catalogue.close()
@@ -97,7 +97,7 @@ class Stopwatch:
 
 
 def _fill_block(
-    catalogue: Catalogue, writer: IndexWriter, chunks: Chunks, block: int, rows: np.ndarray, stopwatch: Stopwatch
+    catalogue: Catalogue, writer: FolderWriter, chunks: Chunks, block: int, rows: np.ndarray, stopwatch: Stopwatch
 ) -> None:
     texts = chunks.texts(block)
     first = block * BLOCK // PER_DOCUMENT + 1
@@ -121,10 +121,10 @@ def _forget_from(catalogue: Catalogue, number: int) -> None:
             connection.execute(sa.delete(table).where(table.c.number >= number))
 
 
-def _forget_older(writer: IndexWriter, root: Path) -> None:
+def _forget_older(writer: FolderWriter, root: Path) -> None:
     """Publish until the older generations, which hold the unmerged vectors, are deleted."""
     for _ in range(gen.KEPT):
-        writer.publish(anyway=True)
+        writer.publish(force=True)
     assert len(gen.generations(root)) == gen.KEPT
 
 

@@ -30,9 +30,9 @@ from indexes.catalogue.catalogue import Catalogue
 from indexes.catalogue.database import bump_visibility
 from indexes.catalogue.tables import documents
 from indexes.lexical.tantivy import TantivyLexical
-from indexes.reader import IndexReader
+from indexes.reader import FolderReader
 from indexes.vectors.kinds import probes
-from indexes.writer import IndexWriter
+from indexes.writer import FolderWriter
 from pipeline.answer import MAX_DEPTH, Finder
 from pipeline.documents import Chunk
 from pipeline.query import parse
@@ -130,7 +130,7 @@ def measured(folder: Path, chunks: Chunks) -> dict[str, Any]:
     """Return all figures of one searching process: opening, recall, memory, times."""
     rows, texts = chunks.queries(QUERIES)
     catalogue, started = catalogue_of(folder), time.perf_counter()
-    reader = IndexReader(folder / "index")
+    reader = FolderReader(folder / "index")
     reader.snapshot()
     figures: dict[str, Any] = {"open_s": round(time.perf_counter() - started, 2)}
     finder = Finder(catalogue.documents, catalogue.chunks, reader, FixedEmbedder(texts, rows))
@@ -157,7 +157,7 @@ def measured(folder: Path, chunks: Chunks) -> dict[str, Any]:
     return figures | _after_changes(catalogue)
 
 
-def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[str]) -> list[Callable[[], Any]]:
+def _bare(folder: Path, reader: FolderReader, rows: np.ndarray, texts: Sequence[str]) -> list[Callable[[], Any]]:
     """Return searches by the libraries alone.
 
     FAISS probes as many lists as a search of ours, without the exact scores that ours adds. Tantivy's hits are
@@ -168,7 +168,7 @@ def _bare(folder: Path, reader: IndexReader, rows: np.ndarray, texts: Sequence[s
     index = largest.index or _flat(largest.rows.array)
     lexical: TantivyLexical = snapshot.lexical  # type: ignore[assignment]
     builder = lexical._builder
-    queries = [builder.build(parse(text).clauses, builder.knows) for text in texts]
+    queries = [builder.build(parse(text).clauses, builder.is_known) for text in texts]
     parameters = faiss.SearchParametersIVF(nprobe=probes(index)) if isinstance(index, faiss.IndexIVF) else None
 
     def call(row: np.ndarray, query: Any) -> None:
@@ -248,7 +248,7 @@ def _memory() -> dict[str, float]:
 
 
 def _recall(
-    folder: Path, chunks: Chunks, reader: IndexReader, catalogue: Catalogue, rows: np.ndarray
+    folder: Path, chunks: Chunks, reader: FolderReader, catalogue: Catalogue, rows: np.ndarray
 ) -> dict[str, float]:
     vectors, shares = reader.snapshot().vectors, {}
     for name, best in _exact(folder, chunks).best.items():
@@ -278,7 +278,7 @@ def _after_changes(catalogue: Catalogue) -> dict[str, float]:
 
 def freshness(folder: Path, chunks: Chunks) -> dict[str, float]:
     """Return the seconds from `add` to the first hit, lexical and by vector, while another process searches."""
-    writer = IndexWriter(folder / "index", EMBEDDER, DIMENSION)
+    writer = FolderWriter(folder / "index", EMBEDDER, DIMENSION)
     child = _child("--watch", folder, chunks)
     assert child.stdout.readline().strip() == "ready"
     added, number = [], chunks.documents
@@ -301,7 +301,7 @@ def freshness(folder: Path, chunks: Chunks) -> dict[str, float]:
 def watch(folder: Path, chunks: Chunks) -> None:
     """Search in two threads without pause, look for each addition, and print when it was found."""
     rows, texts = chunks.queries(QUERIES)
-    catalogue, reader = catalogue_of(folder), IndexReader(folder / "index")
+    catalogue, reader = catalogue_of(folder), FolderReader(folder / "index")
     finder = Finder(catalogue.documents, catalogue.chunks, reader, FixedEmbedder(texts, rows))
     finder.search(ANYONE, SearchRequest(texts[0]))
     over = threading.Event()
@@ -321,7 +321,7 @@ def watch(folder: Path, chunks: Chunks) -> None:
     over.set()
 
 
-def _first_seen(reader: IndexReader, chunks: Chunks, n: int) -> float:
+def _first_seen(reader: FolderReader, chunks: Chunks, n: int) -> float:
     row = np.random.default_rng((chunks.seed, 5, n)).standard_normal(DIMENSION, dtype=np.float32)
     deadline = time.time() + 60
     while time.time() < deadline:

@@ -11,7 +11,7 @@ import pytest
 from indexes.milvus.reader import MilvusReader
 from indexes.milvus.schema import names
 from indexes.milvus.server import Server
-from indexes.milvus.terms import token
+from indexes.milvus.tokens import token
 from indexes.milvus.writer import MilvusWriter
 from pipeline.documents import Chunk
 from pipeline.errors import Unavailable
@@ -50,8 +50,8 @@ def left(server: Server) -> set[str]:
 def test_no_row_holds_a_word_that_only_a_former_text_had(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexes.milvus.words.SOUGHT", 3)
-    monkeypatch.setattr("indexes.milvus.words.READ", 2)
+    monkeypatch.setattr("indexes.milvus.vocabulary.LOOKUP_WORDS", 3)
+    monkeypatch.setattr("indexes.milvus.vocabulary.LOOKUP_ROWS", 2)
     index, shared = writer(server, tmp_path), [f"word{letter}" for letter in "abcdef"]
     for number, word in enumerate(shared, 2):
         add(index, number, f"{word}. {KEPT}", "Lease", "lease.txt")

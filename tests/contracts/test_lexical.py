@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexes.lexical.memory import MemoryLexical
+from indexes.lexical.completion import continues
 from indexes.lexical.tantivy import TantivyLexical, add_document, open_index
-from indexes.lexical.typed import continues
 from indexes.milvus.reader import MilvusReader
 from indexes.milvus.server import Server
 from indexes.milvus.writer import MilvusWriter
@@ -20,6 +19,7 @@ from pipeline.errors import Refused
 from pipeline.ports import Lexical
 from pipeline.query import parse
 from pipeline.questions import chunk_key
+from tests.support.memory_index import MemoryLexical
 from tests.support.milvus import MilvusServer
 
 TEXTS = {
@@ -45,7 +45,7 @@ def in_milvus(milvus: MilvusServer, tmp_path_factory: pytest.TempPathFactory) ->
             for number, text in texts.items():
                 document, ordinal = (number, 0) if number < 1 << 20 else (number >> 20, number & 0xFFFFF)
                 writer.add(document, [Chunk(ordinal, text, 0, len(text))], np.ones((1, 4)), None, f"{document}.txt")
-            writer.publish(anyway=True)
+            writer.publish(force=True)
             writer.close()
             made[key] = MilvusReader(server, "serving").snapshot().lexical
         return made[key]
@@ -84,7 +84,7 @@ def having_titles(milvus: MilvusServer, tmp_path_factory: pytest.TempPathFactory
         writer.add(number, held[0], np.ones((1, 4)), *held[1:])
     tantivy.commit()
     index.reload()
-    writer.publish(anyway=True)
+    writer.publish(force=True)
     writer.close()
     specified = MemoryLexical({}, {chunk_key(number, 0): title for number, title in TITLES.items()})
     return specified, TantivyLexical(index, frozenset(TITLES)), MilvusReader(server, "serving").snapshot().lexical

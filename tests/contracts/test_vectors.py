@@ -17,12 +17,12 @@ from indexes.milvus.writer import MilvusWriter
 from indexes.vectors import segments
 from indexes.vectors.faiss import FaissVectors
 from indexes.vectors.kinds import KINDS
-from indexes.vectors.memory import MemoryVectors
 from indexes.vectors.segments import make_segment, read_segment, write_segment
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.ports import Vectors
 from pipeline.questions import ORDINAL_BITS, chunk_key
+from tests.support.memory_index import MemoryVectors
 from tests.support.milvus import MilvusServer
 
 Make = Callable[[np.ndarray, np.ndarray], Vectors]

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexes.lexical.memory import MemoryLexical
 from indexes.lexical.tantivy import TantivyLexical, add_document, open_index
 from pipeline.documents import Chunk
 from pipeline.errors import Refused
 from pipeline.numeric import numbers_and_dates
 from pipeline.query import MAX_CHARS, MAX_CLAUSES, MAX_WIDE, parse
 from pipeline.questions import chunk_key
+from tests.support.memory_index import MemoryLexical
 from tests.support.serving import client, make_mailroom, read_and_index, serving
 
 SECONDS = 5.0

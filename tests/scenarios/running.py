@@ -16,7 +16,7 @@ import psutil
 import redis
 
 from indexes.open import open_catalogue
-from indexes.reader import IndexReader
+from indexes.reader import FolderReader
 from pipeline.documents import TERMINAL, Document
 from pipeline.questions import ADMINISTRATOR, Filters
 from workers.queue.notify import connect
@@ -154,7 +154,7 @@ class Running:
             ended = [event.stage for event in events if event.event == "ended"]
             assert len(ended) == 1, (document.name, [(e.stage, e.event) for e in events])
         expected = self.catalogue.documents.visible(ADMINISTRATOR, Filters())
-        wait_for(lambda: IndexReader(self.settings.index_path).snapshot().numbers == expected, 180, "the index", self)
+        wait_for(lambda: FolderReader(self.settings.index_path).snapshot().numbers == expected, 180, "the index", self)
         assert not any(row["state"] == "waiting" and row["queue"] == "ingest" for row in self.catalogue.jobs.backlog())
 
     def story(self) -> str:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from indexes import generations as gen
-from indexes.reader import IndexReader
+from indexes.reader import FolderReader
 from tests.support.embedded import embedded
 from tests.support.serving import client, make_mailroom, serving
 from workers.assemble import Mailroom
@@ -154,7 +154,7 @@ def test_a_rebuild_that_is_killed_goes_on_while_the_former_index_serves(place: P
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert (place.health(), place.hits(), place.catalogue()) == ("ok", hits, catalogue)
     beside = rebuild_folder(place.index)
-    assert len(IndexReader(beside).snapshot().numbers) == 2  # from which it goes on
+    assert len(FolderReader(beside).snapshot().numbers) == 2  # from which it goes on
     assert place.rebuild() == exits.OK
     assert not beside.exists()
     wait_for(lambda: place.hits() == hits, "every hit")

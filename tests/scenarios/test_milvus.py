@@ -149,7 +149,7 @@ def test_the_index_of_another_model_takes_the_place_of_this_one_and_gives_it_bac
     reader = indexes.reader()
     for now, was, nearest in ((1, 0, 8), (0, 1, 4)):
         assert reader.snapshot().model == models[was].model
-        assert main.set_aside(paths[was])
+        assert main.keep_as(paths[was])
         main.change_model(models[now].digest, models[now].dimension, models[now].model)
         assert main.rebuild_needed
         main.adopt(paths[now], 1.0)
@@ -170,7 +170,7 @@ def test_a_server_that_is_gone_is_said_and_waited_for(tmp_path: Path, monkeypatc
     mailroom = opened(tmp_path, "milvus+http://127.0.0.1:9/db")
     reader = mailroom.reader
     assert len(reader.snapshot().numbers) == 0 and reader.stale and "127.0.0.1:9" in reader.problem
-    assert mailroom.indexes.look().name == "unavailable"
+    assert mailroom.indexes.state().name == "unavailable"
     with pytest.raises(Unavailable):
         mailroom.writer  # noqa: B018
 

@@ -108,6 +108,6 @@ class HealthMonitor:
         stale = "stale" if self._mailroom.reader.stale else "ok"
         if self._mailroom.settings.index.url:  # a server: the reader has just shown whether it answers
             return stale
-        state: str = self._mailroom.indexes.look().name
+        state: str = self._mailroom.indexes.state().name
         # No other state is a fault: before the first document, for example, the folder does not exist yet.
         return state if state in ("read-only", "full", "damaged") else stale

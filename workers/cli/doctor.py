@@ -19,7 +19,7 @@ from workers.services.missing import missing_from_index
 from workers.settings import Settings
 
 if TYPE_CHECKING:
-    from indexes.places import Reader
+    from pipeline.ports import IndexReader
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 GIB = 1 << 30
@@ -214,7 +214,7 @@ def _index(settings: Settings) -> Iterator[Check]:
     from indexes.open import open_indexes
 
     indexes = open_indexes(settings.index.url, settings.index_path, settings.index.kind)
-    state = indexes.look()
+    state = indexes.state()
     if state.name in ("ok", "empty", "missing"):
         found = state.detail if settings.index.url else "sound" if state.name == "ok" else "will be made by the writer"
         behind = _behind(settings, indexes.reader())
@@ -226,7 +226,7 @@ def _index(settings: Settings) -> Iterator[Check]:
     yield Check("index", WARN, state.text, "start Milvus, or correct index.url" if settings.index.url else fix)
 
 
-def _behind(settings: Settings, reader: Reader) -> int:
+def _behind(settings: Settings, reader: IndexReader) -> int:
     """How many searchable documents the index lacks; none where no catalogue can tell, which a check of its own says."""
     if not _has_catalogue(settings):
         return 0

@@ -25,7 +25,8 @@ from workers.settings import Settings
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
-    from indexes.places import Indexes, Writer
+    from indexes.places import Indexes
+    from pipeline.ports import IndexWriter
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Indexer:
     """Keeps the index of ``writer`` in step with the catalogue."""
 
     def __init__(
-        self, catalogue: Catalogue, indexes: Indexes, writer: Writer, embedders: Embedders, settings: Settings
+        self, catalogue: Catalogue, indexes: Indexes, writer: IndexWriter, embedders: Embedders, settings: Settings
     ) -> None:
         self._catalogue, self._indexes, self._writer = catalogue, indexes, writer
         self._embedders, self._settings = embedders, settings

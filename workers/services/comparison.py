@@ -17,7 +17,8 @@ from workers.services.rebuild import candidate_folder, is_ready
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
-    from indexes.places import Indexes, Reader
+    from indexes.places import Indexes
+    from pipeline.ports import IndexReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Comparison:
 class EmbedderComparison:
     """Runs the same queries on the index that serves and on a candidate model's index."""
 
-    def __init__(self, catalogue: Catalogue, indexes: Indexes, reader: Reader, embedders: Embedders) -> None:
+    def __init__(self, catalogue: Catalogue, indexes: Indexes, reader: IndexReader, embedders: Embedders) -> None:
         self._catalogue, self._indexes, self._reader, self._embedders = catalogue, indexes, reader, embedders
 
     def compare(self, candidate: EmbeddingModel, requests: Sequence[SearchRequest], k: int) -> Comparison:
@@ -84,7 +85,7 @@ class EmbedderComparison:
         other = self._side(self._indexes.reader(candidate_folder(root, candidate.digest)), candidate, requests)
         return Comparison(tuple(request.query for request in requests), (serving, other), k)
 
-    def _side(self, reader: Reader, model: EmbeddingModel, requests: Sequence[SearchRequest]) -> Side:
+    def _side(self, reader: IndexReader, model: EmbeddingModel, requests: Sequence[SearchRequest]) -> Side:
         if not len(reader.snapshot().numbers):
             raise Refused(
                 "conflict", f"The index of {model.model} holds nothing that can be read; see `mailroom index status`."

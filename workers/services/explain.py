@@ -16,7 +16,7 @@ from workers.services.active_classifier import Classifiers
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
-    from indexes.places import Reader
+    from pipeline.ports import IndexReader
 
 EXAMPLES = 3
 #: Passages asked for, so that three documents are among them although one may have many near ones.
@@ -26,7 +26,7 @@ PASSAGES = 60
 class PredictionExplainer:
     """Explains verdicts. One account at a time: each keeps a processor busy for seconds."""
 
-    def __init__(self, catalogue: Catalogue, reader: Reader, classifiers: Classifiers, passes: int) -> None:
+    def __init__(self, catalogue: Catalogue, reader: IndexReader, classifiers: Classifiers, passes: int) -> None:
         self._catalogue, self._reader, self._classifiers, self._passes = catalogue, reader, classifiers, passes
         self._lock = threading.Lock()
         self._older: OnnxClassifier | None = None

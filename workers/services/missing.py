@@ -10,12 +10,12 @@ from pipeline.questions import ADMINISTRATOR, Filters
 
 if TYPE_CHECKING:
     from indexes.catalogue.documents import DocumentStore
-    from indexes.places import Reader
+    from pipeline.ports import IndexReader
 
 _SEARCHABLE = Filters(states=(State.INDEXED,))
 
 
-def missing_from_index(documents: DocumentStore, reader: Reader) -> DocumentNumbers:
+def missing_from_index(documents: DocumentStore, reader: IndexReader) -> DocumentNumbers:
     """Their numbers. The catalogue is asked first: what it calls indexed was published before."""
     expected = documents.visible(ADMINISTRATOR, _SEARCHABLE)
     return expected - reader.snapshot().numbers

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexes.places import Indexes, Writer, beside
+from indexes.places import Indexes, index_folder
 from indexes.vectors.kinds import EXACT_ROWS
 from pipeline.disk import write_durably
 from pipeline.documents import EmbeddingModel
@@ -23,6 +23,7 @@ from pipeline.faults import fault
 
 if TYPE_CHECKING:
     from indexes.catalogue.chunks import ChunkStore
+    from pipeline.ports import IndexWriter
 
 CHECKPOINT = EXACT_ROWS
 MARKER = "build.json"
@@ -42,12 +43,12 @@ class BuildMarker:
 
 def rebuild_folder(root: Path) -> Path:
     """Return the folder of a rebuild that is under way."""
-    return beside(root, "rebuild")
+    return index_folder(root, "rebuild")
 
 
 def candidate_folder(root: Path, digest: str) -> Path:
     """Return the folder of a candidate model's index."""
-    return beside(root, f"model-{digest[:16]}")
+    return index_folder(root, f"model-{digest[:16]}")
 
 
 def read_marker(folder: Path) -> BuildMarker | None:
@@ -103,7 +104,7 @@ class CandidateIndex:
             self._writer.await_compaction()
         if self._writer.is_compacting:
             return False
-        self._writer.publish(anyway=True)
+        self._writer.publish(force=True)
         self._writer.close()
         write_marker(self.folder, BuildMarker(self.marker.embedder, self.marker.started_at, complete=True))
         return True
@@ -131,7 +132,7 @@ class CandidateIndex:
 class Rebuild:
     """Builds a new index for the model of ``writer``, which then adopts it."""
 
-    def __init__(self, chunks: ChunkStore, indexes: Indexes, writer: Writer) -> None:
+    def __init__(self, chunks: ChunkStore, indexes: Indexes, writer: IndexWriter) -> None:
         self._writer = writer
         model = EmbeddingModel(writer.embedder, writer.model, writer.dimension)
         self._index = CandidateIndex(chunks, indexes, rebuild_folder(writer.root), model)
@@ -159,9 +160,9 @@ class Rebuild:
         self._index.close()
 
 
-def keep_as_candidate(writer: Writer) -> None:
+def keep_as_candidate(writer: IndexWriter) -> None:
     """Keep the index that serves in the folder of its model, so that it can be adopted again."""
     folder = candidate_folder(writer.root, writer.embedder)
-    built_at = writer.set_aside(folder)
+    built_at = writer.keep_as(folder)
     if built_at is not None:
         write_marker(folder, BuildMarker(writer.embedder, built_at, complete=True))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexes.lexical.typed import FUNCTION_WORDS
+from indexes.lexical.completion import FUNCTION_WORDS
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk, Document
 from pipeline.fuse import NearDuplicates, few_per_document, fuse
@@ -21,7 +21,7 @@ from pipeline.questions import ORDINAL_BITS, Caller, Filters, Hit, chunk_key
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
-    from indexes.places import Reader
+    from pipeline.ports import IndexReader
 
 #: Passages asked of each index.
 DEPTH = 400
@@ -48,7 +48,7 @@ class Neighbour:
 class Similar:
     """Thread-safe if the catalogue and the reader are."""
 
-    def __init__(self, catalogue: Catalogue, reader: Reader) -> None:
+    def __init__(self, catalogue: Catalogue, reader: IndexReader) -> None:
         self._catalogue, self._reader = catalogue, reader
 
     def documents(self, caller: Caller, document: Document, k: int) -> tuple[Neighbour, ...]:

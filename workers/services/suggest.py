@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from indexes.lexical.analysis import words
-from indexes.lexical.typed import continues, spelt
+from indexes.lexical.completion import continues, spelling_in
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk, Document
 from pipeline.ports import Lexical
@@ -19,7 +19,7 @@ from pipeline.questions import ORDINAL_BITS, Caller, Filters
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
-    from indexes.places import Reader
+    from pipeline.ports import IndexReader
 
 #: Passages whose titles are looked at.
 TITLE_DEPTH = 200
@@ -40,7 +40,7 @@ class Suggestion:
 class Suggestions:
     """Thread-safe if the catalogue and the reader are."""
 
-    def __init__(self, catalogue: Catalogue, reader: Reader) -> None:
+    def __init__(self, catalogue: Catalogue, reader: IndexReader) -> None:
         self._catalogue, self._reader = catalogue, reader
 
     def of(self, caller: Caller, typed: str, limit: int) -> tuple[Suggestion, ...]:
@@ -77,7 +77,7 @@ class Suggestions:
         keys = {hit.chunk for _, hits in found for hit in hits if hit.document_number in allowed}
         chunks = self._catalogue.chunks.by_key(keys)
         for word, hits in found:
-            written = Counter(spelt(word, chunks[hit.chunk].text) for hit in hits if hit.chunk in chunks)
+            written = Counter(spelling_in(chunks[hit.chunk].text, word) for hit in hits if hit.chunk in chunks)
             written.pop(None, None)
             if written:
                 yield Suggestion(before + written.most_common(1)[0][0], "word", None)

@@ -17,10 +17,10 @@ import pytest
 from indexes import compaction, integrity
 from indexes import generations as gen
 from indexes.compaction import MANY
-from indexes.reader import IndexReader
+from indexes.reader import FolderReader
 from indexes.vectors import segments
 from indexes.vectors.kinds import KINDS
-from indexes.writer import IndexWriter
+from indexes.writer import FolderWriter
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured, Refused, Unavailable
 from pipeline.query import parse
@@ -34,12 +34,12 @@ def vector(number: int) -> np.ndarray:
     return rows / np.linalg.norm(rows)
 
 
-def add(writer: IndexWriter, number: int, text: str | None = None) -> None:
+def add(writer: FolderWriter, number: int, text: str | None = None) -> None:
     text = text or f"document number{number} of the test"
     writer.add(number, [Chunk(0, text, 0, len(text))], vector(number), None, f"{number}.txt")
 
 
-def fresh(reader: IndexReader):
+def fresh(reader: FolderReader):
     time.sleep(0.11)
     return reader.snapshot()
 
@@ -50,12 +50,12 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_before_the_first_generation_nothing_is_found(root: Path) -> None:
-    snapshot = IndexReader(root).snapshot()
+    snapshot = FolderReader(root).snapshot()
     assert (len(snapshot.vectors), snapshot.lexical.search(parse("word"), 5, None)) == (0, [])
 
 
 def test_a_reader_follows_and_a_held_snapshot_stays(root: Path) -> None:
-    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    writer, reader = FolderWriter(root, "E", DIMENSION), FolderReader(root)
     add(writer, 1)
     writer.publish()
     held = fresh(reader)
@@ -71,7 +71,7 @@ def test_a_reader_follows_and_a_held_snapshot_stays(root: Path) -> None:
 
 
 def test_a_replaced_document_is_held_once(root: Path) -> None:
-    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    writer, reader = FolderWriter(root, "E", DIMENSION), FolderReader(root)
     add(writer, 1, "the old wording")
     writer.publish()
     add(writer, 1, "the new phrase")
@@ -83,7 +83,7 @@ def test_a_replaced_document_is_held_once(root: Path) -> None:
 
 
 def test_many_small_publications_keep_few_segments_and_every_document(root: Path) -> None:
-    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    writer, reader = FolderWriter(root, "E", DIMENSION), FolderReader(root)
     for number in range(1, 41):
         add(writer, number)
         writer.publish()
@@ -94,36 +94,36 @@ def test_many_small_publications_keep_few_segments_and_every_document(root: Path
 
 
 def test_a_second_writer_is_refused(root: Path) -> None:
-    writer = IndexWriter(root, "E", DIMENSION)
+    writer = FolderWriter(root, "E", DIMENSION)
     with pytest.raises(Refused, match="conflict"):
-        IndexWriter(root, "E", DIMENSION)
+        FolderWriter(root, "E", DIMENSION)
     writer.close()
 
 
 def test_a_writer_goes_on_where_the_last_one_stopped(root: Path) -> None:
-    first = IndexWriter(root, "E", DIMENSION)
+    first = FolderWriter(root, "E", DIMENSION)
     add(first, 1)
     first.publish()
     add(first, 2)  # never published: lost with the process, kept by the catalogue
     first.close()
-    second = IndexWriter(root, "E", DIMENSION)
+    second = FolderWriter(root, "E", DIMENSION)
     assert not second.rebuild_needed and second.numbers == {1}
     add(second, 3)
     second.publish()
-    assert fresh(IndexReader(root)).numbers == {1, 3}
+    assert fresh(FolderReader(root)).numbers == {1, 3}
 
 
 def test_another_embedding_model_asks_for_a_rebuild(root: Path) -> None:
-    first = IndexWriter(root, "E", DIMENSION)
+    first = FolderWriter(root, "E", DIMENSION)
     add(first, 1)
     first.publish()
     first.close()
-    assert IndexWriter(root, "F", DIMENSION).rebuild_needed
+    assert FolderWriter(root, "F", DIMENSION).rebuild_needed
 
 
 def test_any_damaged_file_is_detected_and_never_served(root: Path) -> None:
     """Cut off anywhere, or one bit turned over: an older generation is searched, said to be stale, and gone on from."""
-    writer = IndexWriter(root, "E", DIMENSION)
+    writer = FolderWriter(root, "E", DIMENSION)
     add(writer, 1)
     writer.publish()
     add(writer, 2)
@@ -135,14 +135,14 @@ def test_any_damaged_file_is_detected_and_never_served(root: Path) -> None:
         for damage in (whole[: rng.randrange(len(whole))], *(_flipped(whole, rng) for _ in range(3))):
             path.unlink()  # hard links: the other generations keep the whole file
             path.write_bytes(damage)
-            reader = IndexReader(root)
+            reader = FolderReader(root)
             snapshot = reader.snapshot()
             assert reader.stale and snapshot.numbers == {1}, path.name
-            resumed = IndexWriter(root, "E", DIMENSION)
+            resumed = FolderWriter(root, "E", DIMENSION)
             assert resumed.numbers == {1} and not resumed.rebuild_needed, path.name
             resumed.close()
             path.write_bytes(whole)
-    assert IndexReader(root).snapshot().numbers == {1, 2}
+    assert FolderReader(root).snapshot().numbers == {1, 2}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "hnsw-sq8"])
@@ -150,7 +150,7 @@ def test_every_byte_counts_in_the_files_of_a_large_segment(
     root: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "kind_for", lambda rows, large: kind)
-    writer = IndexWriter(root, "E", DIMENSION)
+    writer = FolderWriter(root, "E", DIMENSION)
     for number in range(1, 65):
         add(writer, number)
     writer.publish()
@@ -161,13 +161,13 @@ def test_every_byte_counts_in_the_files_of_a_large_segment(
         whole = path.read_bytes()
         for _ in range(20):
             path.write_bytes(_flipped(whole, rng))
-            assert len(IndexReader(root).snapshot().vectors) == 0, path.name
+            assert len(FolderReader(root).snapshot().vectors) == 0, path.name
         path.write_bytes(whole)
-    assert len(IndexReader(root).snapshot().vectors) == 64
+    assert len(FolderReader(root).snapshot().vectors) == 64
 
 
 def test_every_bit_of_current_counts(root: Path) -> None:
-    writer = IndexWriter(root, "E", DIMENSION)
+    writer = FolderWriter(root, "E", DIMENSION)
     for number in (1, 2, 3):
         add(writer, number)
         writer.publish()
@@ -177,19 +177,19 @@ def test_every_bit_of_current_counts(root: Path) -> None:
         flipped = bytearray(whole)
         flipped[at // 8] ^= 1 << (at % 8)
         (root / "CURRENT").write_bytes(bytes(flipped))
-        reader = IndexReader(root)
+        reader = FolderReader(root)
         assert reader.snapshot().numbers == {1, 2, 3} and reader.stale
 
 
 def test_a_reader_that_goes_on_checks_the_copies_of_a_new_writer(root: Path) -> None:
-    first = IndexWriter(root, "E", DIMENSION)
+    first = FolderWriter(root, "E", DIMENSION)
     add(first, 1)
     first.publish()
-    reader = IndexReader(root)
+    reader = FolderReader(root)
     reader.snapshot()
     held = {p.name for p in (gen.current(root) / "lexical").iterdir()}
     first.close()
-    second = IndexWriter(root, "E", DIMENSION)
+    second = FolderWriter(root, "E", DIMENSION)
     add(second, 2)
     second.publish()
     second.close()
@@ -206,8 +206,8 @@ def test_a_file_written_to_while_it_is_open_is_served_no_more(
     root: Path, suffix: str, cut: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In place, so that it is altered in every generation that links it, and under the reader's and the writer's feet."""
-    monkeypatch.setattr("indexes.reader.CHECK_EVERY", 0.0)
-    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    monkeypatch.setattr("indexes.reader.CHECK_SECONDS", 0.0)
+    writer, reader = FolderWriter(root, "E", DIMENSION), FolderReader(root)
     add(writer, 1)
     writer.publish()
     assert reader.snapshot().numbers == {1} and writer.damage is None
@@ -228,13 +228,13 @@ def test_a_file_written_to_while_it_is_open_is_served_no_more(
     for number in (1, 2):
         add(writer, number)
     writer.publish()
-    reader._again_at = 0.0
+    reader._retry_at = 0.0
     assert fresh(reader).numbers == {1, 2} and not reader.stale
 
 
 @pytest.mark.parametrize("content", [None, b"", b"../../elsewhere", b"\xff\xfe", "²".encode()])
 def test_an_unusable_current_is_said_and_put_right_without_a_rebuild(root: Path, content: bytes | None) -> None:
-    writer = IndexWriter(root, "E", DIMENSION)
+    writer = FolderWriter(root, "E", DIMENSION)
     add(writer, 1)
     writer.publish()
     writer.close()
@@ -242,18 +242,18 @@ def test_an_unusable_current_is_said_and_put_right_without_a_rebuild(root: Path,
         (root / "CURRENT").unlink()
     else:
         (root / "CURRENT").write_bytes(content)
-    reader = IndexReader(root)
+    reader = FolderReader(root)
     assert reader.snapshot().numbers == {1} and reader.stale
-    again = IndexWriter(root, "E", DIMENSION)
+    again = FolderWriter(root, "E", DIMENSION)
     assert not again.rebuild_needed and again.numbers == {1}
     assert again.publish()
-    mended = IndexReader(root)
+    mended = FolderReader(root)
     assert mended.snapshot().numbers == {1} and not mended.stale
 
 
 def test_a_generation_that_could_not_be_opened_is_tried_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("indexes.reader.FIRST_PAUSE", 0.0)
-    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    writer, reader = FolderWriter(root, "E", DIMENSION), FolderReader(root)
     add(writer, 1)
     writer.publish()
     reader.snapshot()
@@ -262,7 +262,7 @@ def test_a_generation_that_could_not_be_opened_is_tried_again(root: Path, monkey
     with monkeypatch.context() as broken:
         broken.setattr(integrity, "file_digest", lambda file: _raise(OSError(24, "Too many open files")))
         assert fresh(reader).numbers == {1} and reader.stale
-    reader._again_at = 0.0
+    reader._retry_at = 0.0
     assert fresh(reader).numbers == {1, 2} and not reader.stale
 
 
@@ -271,26 +271,26 @@ def _raise(error: Exception) -> str:
 
 
 def test_a_document_without_vectors_is_found_by_its_words(root: Path) -> None:
-    writer = IndexWriter(root, "E", DIMENSION)
+    writer = FolderWriter(root, "E", DIMENSION)
     writer.add(1, [Chunk(0, "words alone", 0, 11)], None)
     add(writer, 2)
     writer.publish()
     writer.close()
-    snapshot = IndexReader(root).snapshot()
+    snapshot = FolderReader(root).snapshot()
     assert [h.document_number for h in snapshot.lexical.search(parse("alone"), 5, None)] == [1]
     assert snapshot.numbers == {1, 2} and snapshot.without_vectors == 1 and len(snapshot.vectors) == 1
-    again = IndexWriter(root, "E", DIMENSION)
+    again = FolderWriter(root, "E", DIMENSION)
     assert again.numbers == {1, 2} and again.without_vectors == {1}
     add(again, 1)
     again.publish()
-    assert again.without_vectors == frozenset() and len(IndexReader(root).snapshot().vectors) == 2
+    assert again.without_vectors == frozenset() and len(FolderReader(root).snapshot().vectors) == 2
 
 
 def test_segments_are_merged_beside_additions_and_removals(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a limit of 8 rows every merge is one of the background."""
     monkeypatch.setattr(compaction, "EXACT_ROWS", 8)
     monkeypatch.setattr(segments, "kind_for", lambda rows, large: "exact" if rows <= 8 else "ivf-rabitq")
-    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    writer, reader = FolderWriter(root, "E", DIMENSION), FolderReader(root)
     for number in range(1, 61):
         add(writer, number)
         if number % 3 == 0:
@@ -319,15 +319,15 @@ def _flipped(content: bytes, rng: random.Random) -> bytes:
 def test_a_path_out_of_the_generation_is_refused(root: Path) -> None:
     manifest = gen.Manifest("1", 0.0, "E", 1, 0, 0, (), {"../../secret": ("0" * 64, 1)})
     with pytest.raises(Misconfigured):
-        integrity.Checked().verify(root, manifest.files)
+        integrity.VerifiedFiles().verify(root, manifest.files)
 
 
 WRITE_FOR_EVER = """
 import sys
 from pathlib import Path
 from tests.unit.indexes.test_generations import DIMENSION, add
-from indexes.writer import IndexWriter
-writer = IndexWriter(Path(sys.argv[1]), "E", DIMENSION)
+from indexes.writer import FolderWriter
+writer = FolderWriter(Path(sys.argv[1]), "E", DIMENSION)
 number = max(writer.numbers, default=0)
 while True:
     number += 1
@@ -348,7 +348,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_good_generation(root: Path) -> N
         os.kill(child.pid, signal.SIGKILL)
         acknowledged = max([acknowledged, *map(int, child.stdout.read().split())])
         child.wait()
-        reader = IndexReader(root)
+        reader = FolderReader(root)
         snapshot = reader.snapshot()
         assert not reader.stale
         assert snapshot.numbers >= set(range(1, acknowledged + 1))
@@ -356,7 +356,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_good_generation(root: Path) -> N
 
 
 def test_searching_while_writing_never_fails_or_finds_a_wrong_id(root: Path) -> None:
-    writer, reader = IndexWriter(root, "E", DIMENSION), IndexReader(root)
+    writer, reader = FolderWriter(root, "E", DIMENSION), FolderReader(root)
     add(writer, 1)
     writer.publish()
     over, wrong = threading.Event(), []

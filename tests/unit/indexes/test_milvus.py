@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexes.milvus import limit
-from indexes.milvus.limit import Limit, runs_of
-from indexes.milvus.terms import figure_field, joined, range_tokens, token
+from indexes.milvus import filter
+from indexes.milvus.filter import DocumentFilter, runs_of
+from indexes.milvus.tokens import figure_field, joined, range_tokens, token
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.questions import Hits, chunk_key
 
@@ -55,7 +55,7 @@ def test_runs_name_exactly_what_is_allowed(allowed: frozenset[int], present: fro
 
 
 def test_many_runs_are_asked_for_in_parts_and_no_hit_is_missed(monkeypatch) -> None:
-    monkeypatch.setattr(limit, "RUNS", 3)
+    monkeypatch.setattr(filter, "MAX_RUNS", 3)
     present, allowed = DocumentNumbers(range(1, 100)), DocumentNumbers(range(1, 100, 10))
     scores = {number: (number * 37 % 101) / 101 for number in range(1, 101)}  # 100 is newer than what is known
     asked: list[str] = []
@@ -65,14 +65,16 @@ def test_many_runs_are_asked_for_in_parts_and_no_hit_is_missed(monkeypatch) -> N
         best = sorted((n for n in scores if admitted(expression, n)), key=lambda n: -scores[n])[:k]
         return Hits([chunk_key(n, 0) for n in best], [scores[n] for n in best])
 
-    found = Limit(present).best(search, 4, allowed)
+    found = DocumentFilter(present).best(search, 4, allowed)
     assert len(asked) == 4
     assert [hit.document_number for hit in found] == sorted(allowed, key=lambda n: -scores[n])[:4]
-    assert 100 not in {hit.document_number for hit in Limit(present).best(search, 100, DocumentNumbers(range(1, 100)))}
+    assert 100 not in {
+        hit.document_number for hit in DocumentFilter(present).best(search, 100, DocumentNumbers(range(1, 100)))
+    }
 
 
 def test_hits_are_read_on_past_the_forbidden_ones(monkeypatch) -> None:
-    monkeypatch.setattr(limit, "FEW", 2)
+    monkeypatch.setattr(filter, "FEW_RUNS", 2)
     allowed = DocumentNumbers(range(2, 1000, 2))
     order = np.random.default_rng(0).permutation(np.arange(1, 1000))
 
@@ -80,7 +82,7 @@ def test_hits_are_read_on_past_the_forbidden_ones(monkeypatch) -> None:
         assert expression == ""
         return Hits(order[:k] << 20, -np.arange(len(order[:k]), dtype=float))
 
-    found = Limit(DocumentNumbers(range(1, 1000))).best(search, 50, allowed)
+    found = DocumentFilter(DocumentNumbers(range(1, 1000))).best(search, 50, allowed)
     assert found.keys.tolist() == [n << 20 for n in order.tolist() if n % 2 == 0][:50]
 
 

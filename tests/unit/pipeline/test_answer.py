@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from indexes.lexical.memory import MemoryLexical
 from indexes.open import open_catalogue
-from indexes.reader import Snapshot
-from indexes.vectors.memory import MemoryVectors
 from pipeline.answer import MAX_DEPTH, Finder, Reranking
 from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage, State
 from pipeline.errors import Refused
+from pipeline.ports import Snapshot
 from pipeline.questions import Caller, Hit, SearchRequest, chunk_key
+from tests.support.memory_index import MemoryLexical, MemoryVectors
 from tests.unit.pipeline.test_read import Hashed
 
 DOCUMENTS, EACH = 60, 5

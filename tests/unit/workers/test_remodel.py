@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from indexes.catalogue.verify import verify
-from indexes.reader import IndexReader, Snapshot
+from indexes.reader import FolderReader, Snapshot
 from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage, State
 from pipeline.errors import Misconfigured, Refused
 from pipeline.faults import arm
@@ -335,10 +335,10 @@ def test_the_commands(
     assert main([*settings, "compare", OTHER]) == main([*settings, "compare", OTHER, "--saved", "--queries", "x"]) == 2
     with monkeypatch.context() as broken:  # what the writer publishes cannot be opened
 
-        def fail(reader: IndexReader, folder: Path, digest: str | None) -> Snapshot:
+        def fail(reader: FolderReader, folder: Path, digest: str | None) -> Snapshot:
             raise Misconfigured("bad-index", "rows.f32 is cut off.")
 
-        broken.setattr(IndexReader, "_open", fail)
+        broken.setattr(FolderReader, "_open", fail)
         broken.setattr("workers.cli.commands.remodel.STUCK_SECONDS", 0.1)
         assert main([*settings, "swap", OTHER]) == exits.UNAVAILABLE
         assert "its index cannot be opened" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from indexes.reader import IndexReader
+from indexes.reader import FolderReader
 from pipeline.documents import State
 from tests.support.embedded import embedded
 from workers.assemble import Mailroom
@@ -33,7 +33,7 @@ def opened(home: Path) -> Mailroom:
 
 
 def numbers(mailroom: Mailroom) -> frozenset[int]:
-    return IndexReader(mailroom.settings.index_path).snapshot().numbers
+    return FolderReader(mailroom.settings.index_path).snapshot().numbers
 
 
 def compare_now(writer: Indexer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,7 +15,8 @@ from workers.cli.output import show
 if TYPE_CHECKING:  # NumPy and FAISS are imported by the command that measures, not by the help
     import numpy as np
 
-    from indexes.vectors.advise import Line
+    from indexes.vectors.advise import Measurement
+    from indexes.vectors.faiss import FaissVectors
 
 #: Fewer vectors than this say little about kinds that are for many.
 FEWEST = 1000
@@ -36,7 +37,7 @@ def advise(
 ) -> None:
     """Measure every kind of vector index on this machine, over a sample of the index's own vectors, and recommend one.
     Nothing is changed; `index.kind` in the settings chooses a kind for large segments."""
-    from indexes.vectors.advise import recommend, table
+    from indexes.vectors.advise import measure_kinds, recommend
     from indexes.vectors.kinds import kind_for
 
     options = shared(context)
@@ -46,9 +47,9 @@ def advise(
         )
     rows, asked, total, origin = _vectors(options, sample, synthetic, queries)
     lines = []
-    for line in table(rows, asked):
+    for line in measure_kinds(rows, asked):
         lines.append(line)
-        err.print(f"{line.asked}: recall@10 {line.recall:.4f}, p50 {line.p50_ms:.2f} ms", style="dim")
+        err.print(f"{line.requested}: recall@10 {line.recall:.4f}, p50 {line.p50_ms:.2f} ms", style="dim")
     kind, reason = recommend(lines, total)
     now = kind_for(total, options.settings.index.kind)
     if as_json:
@@ -61,8 +62,8 @@ def advise(
     out.print(f"In force: {now}{change}.", soft_wrap=True)
 
 
-def _cells(line: Line) -> tuple[str, ...]:
-    kind = line.kind if line.kind == line.asked else f"{line.asked} (gave way to {line.kind})"
+def _cells(line: Measurement) -> tuple[str, ...]:
+    kind = line.kind if line.kind == line.requested else f"{line.requested} (gave way to {line.kind})"
     sizes = f"{line.index_bytes:,.0f}", f"{line.disk_bytes:,.0f}"
     return kind, f"{line.recall:.4f}", f"{line.p50_ms:.2f}", *sizes, f"{line.build_s:.1f}"
 
@@ -71,17 +72,18 @@ def _vectors(
     options: Context, sample: int, synthetic: int | None, queries: int
 ) -> tuple[np.ndarray, np.ndarray, int, str]:
     """(rows, queries, how many vectors the advice is for, where they are from)."""
-    from indexes.vectors.advise import made, sampled
+    from indexes.vectors.advise import generate
+    from indexes.vectors.advise import sample as sample_vectors
 
     if synthetic:
-        return *made(synthetic, _dimension(options), queries), synthetic, "made"
-    vectors = options.mailroom.reader.snapshot().vectors
+        return *generate(synthetic, _dimension(options), queries), synthetic, "made"
+    vectors = cast("FaissVectors", options.mailroom.reader.snapshot().vectors)  # of the folder, as `advise` checks
     if len(vectors) < FEWEST:
         text = (
             f"The index holds {len(vectors)} vectors, too few to measure; give --synthetic and how many there will be."
         )
         raise Refused("bad-request", text)
-    rows, asked = sampled(vectors.segments, sample, queries)
+    rows, asked = sample_vectors(vectors.segments, sample, queries)
     return rows, asked, len(vectors), "of the index's own"
 
 

@@ -14,7 +14,7 @@ from workers.cli.options import AsJson
 from workers.cli.output import show
 
 if TYPE_CHECKING:
-    from indexes.places import Writer
+    from pipeline.ports import IndexWriter
 
 app = typer.Typer(help="The search index.", no_args_is_help=True)
 app.command("advise")(advise.advise)
@@ -39,7 +39,7 @@ def rebuild(context: typer.Context, no_wait: NoWait = False) -> None:
     out.print(f"generation {generation}" if generation else "the running writer rebuilds")
 
 
-def _rebuild_here(options: Context, writer: Writer) -> str:
+def _rebuild_here(options: Context, writer: IndexWriter) -> str:
     from workers.services.rebuild import Rebuild
 
     catalogue = options.mailroom.catalogue
@@ -77,7 +77,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     from workers.services.missing import missing_from_index
 
     mailroom = shared(context).mailroom
-    facts = mailroom.indexes.facts() | {
+    facts = mailroom.indexes.describe() | {
         "behind": len(missing_from_index(mailroom.catalogue.documents, mailroom.reader))
     }
     if as_json:

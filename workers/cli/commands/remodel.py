@@ -16,8 +16,8 @@ from workers.cli.output import show
 from workers.cli.output.lines import lines_of
 
 if TYPE_CHECKING:
-    from indexes.places import Reader
     from pipeline.documents import EmbeddingModel
+    from pipeline.ports import IndexReader
     from pipeline.questions import SearchRequest
     from workers.assemble import Mailroom
 
@@ -185,7 +185,7 @@ class Served:
     """Whether a reader has the index of a model. ``look`` raises Unavailable("index-unavailable") where, for a while, what is
     published cannot be opened."""
 
-    def __init__(self, reader: Reader, model: EmbeddingModel) -> None:
+    def __init__(self, reader: IndexReader, model: EmbeddingModel) -> None:
         self._reader, self._model = reader, model
         self._failing_since: float | None = None
 

@@ -13,15 +13,18 @@ from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured
 
 HEAP_BYTES = 64_000_000
-#: Tantivy's own lists of files; all its other files are never changed once written.
+#: Tantivy's own lists of files; it never changes any other file once written.
 LISTS = ("meta.json", ".managed.json")
+#: Attempts to link one commit while Tantivy merges.
+MAX_ATTEMPTS = 20
 
 
 class WorkingCopy:
-    """Made anew from a verified generation (or empty), so that whatever a crash left in it is never used."""
+    """Created anew from a verified generation (or empty), so that whatever a crash left in an old one is never used."""
 
     def __init__(self, root: Path, origin: Path | None) -> None:
-        remove_old(root)
+        for old in root.glob("work-*"):  # of an earlier process
+            shutil.rmtree(old, ignore_errors=True)
         self.folder = Path(tempfile.mkdtemp(prefix="work-", dir=root))
         for file in origin.iterdir() if origin else ():
             if file.name in LISTS:
@@ -31,40 +34,40 @@ class WorkingCopy:
         self._writer = lexical.open_index(self.folder).writer(HEAP_BYTES, 1)
 
     def add(self, number: int, chunks: Sequence[Chunk], title: str | None, name: str) -> None:
-        """Add the document's passages, or replace them."""
+        """Add or replace the document's chunks."""
         lexical.add_document(self._writer, number, chunks, title, name)
 
     def remove(self, number: int) -> None:
+        """Remove the document's chunks. Idempotent."""
         lexical.remove_document(self._writer, number)
 
     def commit(self) -> None:
+        """Write the changes to the folder."""
         self._writer.commit()
 
     def link(self, folder: Path) -> None:
-        """Link the files of one commit into ``folder``. Tantivy merges in the background: a file that has gone means that
-        there is a newer commit, whose list is then taken."""
-        for _ in range(20):
+        """Link the files of one commit into ``folder``.
+
+        Tantivy merges in the background: a missing file means that there is a newer commit, whose list is then used.
+        Raises Misconfigured("bad-index") when it changes too often.
+        """
+        for _ in range(MAX_ATTEMPTS):
             meta = (self.folder / "meta.json").read_text()
             live = {segment["segment_id"].replace("-", "") for segment in json.loads(meta)["segments"]}
             try:
-                for file in [p for p in self.folder.iterdir() if p.name.split(".")[0] in live]:
+                for file in [path for path in self.folder.iterdir() if path.name.split(".")[0] in live]:
                     (folder / file.name).hardlink_to(file)
             except FileNotFoundError:
                 shutil.rmtree(folder)
                 folder.mkdir()
                 continue
             (folder / "meta.json").write_text(meta)
-            managed = sorted([*(p.name for p in folder.iterdir()), "meta.json"])
+            managed = sorted([*(path.name for path in folder.iterdir()), "meta.json"])
             (folder / ".managed.json").write_text(json.dumps(managed))
             return
         raise Misconfigured("bad-index", "The lexical index changes faster than it can be copied.")
 
     def close(self) -> None:
-        self._writer = None  # lets go of Tantivy's lock
+        """Delete the folder."""
+        del self._writer  # which releases Tantivy's lock
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def remove_old(root: Path) -> None:
-    """What an earlier process left."""
-    for old in root.glob("work-*"):
-        shutil.rmtree(old, ignore_errors=True)
