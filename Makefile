@@ -14,18 +14,31 @@ demo: .venv/serve ## start Mailroom, drop the sample documents in, show what bec
 up: .venv/serve ## start Mailroom on an empty data folder and keep serving
 	@$(BIN)/mailroom --data $(DATA) up
 
-test: .venv/test .venv-train/ready system-packages ## install what the tests need, run all of them
-	$(BIN)/python -m pytest $(ARGS)
-	.venv-train/bin/python -m pytest tests/training
+test: test-serve test-train ## install what the tests need, run all of them
 
 test-serve: .venv/test system-packages ## the same without the trainings (ARGS="-k ..." to choose)
 	$(BIN)/python -m pytest $(ARGS)
 
+test-train: .venv/test .venv-train/ready ## the trainings alone
+	.venv-train/bin/python -m pytest tests/training
+
+coverage: .venv/test system-packages ## test-serve with every process measured; fails under the floor of pyproject.toml
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report
+
 trainer: .venv-train/ready ## make the environment that `mailroom train` needs (models.trainer=.venv-train/bin/python)
 
-check: .venv/test ## style, imports and the hygiene of code and documentation
+check: .venv/test ## style, types, dead code, and the hygiene of names, imports and documentation
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q tests/hygiene
+
+types: .venv/test ## what the type checker finds
+	$(BIN)/mypy
+
+dead-code: .venv/test ## what nothing outside of the tests uses
+	$(BIN)/vulture
 
 bench: .venv/test ## the slower campaigns; MAILROOM_DATA names the folder of public data sets
 	$(BIN)/python -m tests.benchmarks all
@@ -67,4 +80,4 @@ lock: ## resolve the dependencies anew (needs uv)
 system-packages:
 	@bash tests/support/system_packages.sh
 
-.PHONY: help demo up test test-serve trainer check bench figures lock system-packages
+.PHONY: help demo up test test-serve test-train coverage trainer check types dead-code bench figures lock system-packages
