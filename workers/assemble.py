@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from workers.services.active_classifier import Classifiers
     from workers.services.active_embedder import Embedders
     from workers.services.comparison import EmbedderComparison
-    from workers.services.deliver import Deliver
+    from workers.services.deliver import DeliveryService
     from workers.services.documents import DocumentService
     from workers.services.explain import PredictionExplainer
     from workers.services.intake import Intake
     from workers.services.promotion import Promoter
-    from workers.services.reclassify import Reclassify
+    from workers.services.reclassify import ReclassificationService
     from workers.services.review import Review
-    from workers.services.similar import Similar
+    from workers.services.similar import SimilarDocuments
     from workers.services.suggest import Suggestions
     from workers.services.taxonomy import TaxonomyService
     from workers.services.training import Trainer
@@ -150,16 +150,16 @@ class Mailroom:
         return Ingest(tools)
 
     @cached_property
-    def deliver(self) -> Deliver:
-        from workers.services.deliver import Deliver
+    def deliver(self) -> DeliveryService:
+        from workers.services.deliver import DeliveryService
 
-        return Deliver(self.catalogue, self.blobs, self.settings)
+        return DeliveryService(self.catalogue, self.blobs, self.settings)
 
     @cached_property
-    def reclassify(self) -> Reclassify:
-        from workers.services.reclassify import Reclassify
+    def reclassify(self) -> ReclassificationService:
+        from workers.services.reclassify import ReclassificationService
 
-        return Reclassify(self.catalogue, self.classifiers, self.settings)
+        return ReclassificationService(self.catalogue, self.classifiers, self.settings)
 
     @cached_property
     def promoter(self) -> Promoter:
@@ -171,7 +171,7 @@ class Mailroom:
     def trainer(self) -> Trainer:
         from workers.services.training import Trainer
 
-        return Trainer(self.catalogue, self.taxonomy, self.promoter.reading, self.settings)
+        return Trainer(self.catalogue, self.taxonomy, self.promoter.readers, self.settings)
 
     @cached_property
     def taxonomy(self) -> TaxonomyService:
@@ -200,10 +200,10 @@ class Mailroom:
         return Suggestions(self.catalogue, self.reader)
 
     @cached_property
-    def similar(self) -> Similar:
-        from workers.services.similar import Similar
+    def similar(self) -> SimilarDocuments:
+        from workers.services.similar import SimilarDocuments
 
-        return Similar(self.catalogue, self.reader)
+        return SimilarDocuments(self.catalogue, self.reader)
 
     @cached_property
     def comparison(self) -> EmbedderComparison:

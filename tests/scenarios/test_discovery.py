@@ -238,5 +238,5 @@ def test_the_command_line_finds_more_like_this(alike: Place, capsys: pytest.Capt
     page = json.loads(run(alike.ids["flat.txt"], "--json")[1])
     assert page["items"] == neighbours(alike.root, alike.ids["flat.txt"])
     code, told = run(alike.ids["flat.txt"])
-    assert code == exits.OK and "villa.txt" in told and "the same:" in told
+    assert code == exits.OK and "villa.txt" in told and "near-duplicates:" in told
     assert run("0" * 32)[0] == exits.NOT_FOUND

@@ -209,7 +209,7 @@ class Crowd:
         """By the first letters of a word: the word where a document has it that may be read, and such documents' titles."""
         word = self.rng.choice(self.words)
         having = allowed & self._having(word)
-        told = self.rights.mailroom.suggestions.of(caller, word[:6], 10)
+        told = self.rights.mailroom.suggestions.find(caller, word[:6], 10)
         named = {each.document_id for each in told if each.document_id}
         self._note(caller, f"suggest {word}", named, None, having)
         if bool(having) != (word in {each.text for each in told if each.kind == "word"}):
@@ -224,7 +224,7 @@ class Crowd:
         if not allowed:
             return
         of = self.rights.held[self.rng.choice(sorted(allowed))].document
-        found = self.rights.mailroom.similar.documents(caller, of, 10)
+        found = self.rights.mailroom.similar.find(caller, of, 10)
         told = {each.document.id for each in found}.union(*(each.duplicates for each in found))
         self._note(caller, f"similar to {of.id}", told, None, allowed - {of.id})
 

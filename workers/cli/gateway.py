@@ -23,7 +23,7 @@ from workers.api.schemas.search import AnswerPage, FeedbackEntry, SearchBody
 from workers.api.schemas.service import JobCounts
 from workers.api.searching import run_search
 from workers.assemble import Mailroom
-from workers.services.promotion import who
+from workers.services.promotion import current_user
 from workers.services.workload import workload
 
 Json = dict[str, Any]
@@ -110,11 +110,11 @@ class Local:
 
     def suggest(self, prefix: str, limit: int) -> Json:
         asked = SuggestQuery(prefix=prefix, limit=limit)
-        return _json(SuggestPage(items=list(self._mailroom.suggestions.of(ADMINISTRATOR, asked.prefix, asked.limit))))
+        return _json(SuggestPage(items=list(self._mailroom.suggestions.find(ADMINISTRATOR, asked.prefix, asked.limit))))
 
     def similar(self, document_id: str, k: int) -> Json:
         document = self._mailroom.documents.read(ADMINISTRATOR, document_id)
-        neighbours = self._mailroom.similar.documents(ADMINISTRATOR, document, k)
+        neighbours = self._mailroom.similar.find(ADMINISTRATOR, document, k)
         return _json(SimilarPage(items=[SimilarDocument.of(neighbour) for neighbour in neighbours]))
 
     def retry(self, document_id: str) -> None:
@@ -135,7 +135,7 @@ class Local:
 
     def approve(self, document_id: str, labels: Sequence[str], new: bool) -> Json:
         document = self._mailroom.documents.read(ADMINISTRATOR, document_id)
-        return _json(DocumentStatus.of(self._mailroom.review.approve(document, labels, who(), new)))
+        return _json(DocumentStatus.of(self._mailroom.review.approve(document, labels, current_user(), new)))
 
     def save_query(self, name: str, search: Mapping[str, Any]) -> Json:
         return _json(

@@ -1,5 +1,4 @@
-"""Permissions as the house uses them, for the command line and REST alike: rules and groups changed, why someone may read a document
-or may not, and the trays' standing rules."""
+"""Access rules and groups: list and change them, explain a decision, apply the rules of the trays' settings."""
 
 from __future__ import annotations
 
@@ -15,14 +14,15 @@ if TYPE_CHECKING:
 
 
 def scope_of(source: str, folder: str, document_id: str) -> Scope:
-    """The place that is named. Raises Refused("bad-request") unless it is one document, or one source with or without a folder."""
+    """Return the scope of a document, or of a source with or without a folder. Raises Refused("bad-request") for any
+    other combination."""
     if bool(source) == bool(document_id) or (folder and not source):
         raise Refused("bad-request", "Name one document, or one source with or without a folder of it.")
     return Scope(source, clean_folder(folder), document_id)
 
 
 class AccessService:
-    """Reads and changes the access rules and the groups of one tenant's documents. A change holds from the next query on."""
+    """Reads and changes access rules and groups, of one tenant at a time. A change holds from the next query on."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._rules, self._groups = catalogue.rules, catalogue.groups
@@ -55,7 +55,7 @@ class AccessService:
         return self._groups.all(tenant)
 
     def add_members(self, group: str, members: Sequence[str], tenant: str = "default") -> int:
-        """Add principals, or other groups, to a group; return how many are new. Raises Refused("conflict") for a circle."""
+        """Add principals or other groups to a group; return how many are new. Refused("conflict") for a cycle."""
         return self._groups.add(group, members, tenant)
 
     def remove_members(self, group: str, members: Sequence[str], tenant: str = "default") -> int:

@@ -1,4 +1,4 @@
-"""Two embedding models' indexes, asked the same questions."""
+"""Comparison of two embedding models: the same queries on the indexes of both."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """``tops``: for each query the chunk keys of its best hits; times with the embedding of the query, milliseconds."""
+class ModelHits:
+    """The hits of one model: ``tops`` are the chunk keys of the best hits for each query.
+
+    Times are milliseconds of a search, the embedding of the query included.
+    """
 
     model: str
     tops: tuple[tuple[int, ...], ...]
@@ -32,33 +35,36 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """The model that serves first. Shares are of the longer list of hits."""
+class ModelComparison:
+    """Hits for the same queries, of the model that serves (first) and of a candidate."""
 
     queries: tuple[str, ...]
-    sides: tuple[Side, Side]
+    sides: tuple[ModelHits, ModelHits]
     k: int
 
     @property
     def shares(self) -> list[float]:
-        """For each query how much of the best hits both have."""
+        """The share of the best hits that both models have, for each query; 1 if both have none."""
         pairs = zip(self.sides[0].tops, self.sides[1].tops, strict=True)
         return [len(set(a) & set(b)) / max(len(a), len(b), 1) if a or b else 1.0 for a, b in pairs]
 
     @property
     def overlap(self) -> float:
+        """The mean of `shares`."""
         return sum(self.shares) / len(self.shares)
 
     @property
     def same_first(self) -> float:
+        """The share of queries for which both have the same best hit."""
         pairs = zip(self.sides[0].tops, self.sides[1].tops, strict=True)
         return sum(a[:1] == b[:1] for a, b in pairs) / len(self.queries)
 
-    def least(self, count: int) -> list[tuple[str, float]]:
-        """The queries with the least in common."""
-        return sorted(zip(self.queries, self.shares, strict=True), key=lambda each: each[1])[:count]
+    def most_different(self, count: int) -> list[tuple[str, float]]:
+        """Return the queries with the smallest shares, smallest first."""
+        return sorted(zip(self.queries, self.shares, strict=True), key=lambda pair: pair[1])[:count]
 
     def as_json(self) -> dict[str, Any]:
+        """Return the comparison as JSON for the command line."""
         latency = [{"model": s.model, "p50_ms": round(s.p50_ms, 2), "p95_ms": round(s.p95_ms, 2)} for s in self.sides]
         mean = {"overlap": round(self.overlap, 4), "same_first": round(self.same_first, 4), "k": self.k}
         return {**mean, "models": latency, "queries": dict(zip(self.queries, self.shares, strict=True))}
@@ -70,7 +76,7 @@ class EmbedderComparison:
     def __init__(self, catalogue: Catalogue, indexes: Indexes, reader: IndexReader, embedders: Embedders) -> None:
         self._catalogue, self._indexes, self._reader, self._embedders = catalogue, indexes, reader, embedders
 
-    def compare(self, candidate: EmbeddingModel, requests: Sequence[SearchRequest], k: int) -> Comparison:
+    def compare(self, candidate: EmbeddingModel, requests: Sequence[SearchRequest], k: int) -> ModelComparison:
         """Return the ``k`` best hits of both models for each request, whatever page a request asks for.
 
         Raises Refused("conflict") before the candidate's index is ready, or if an index is empty.
@@ -83,9 +89,9 @@ class EmbedderComparison:
         requests = [replace(request, k=k, offset=0) for request in requests]
         serving = self._side(self._reader, self._embedders.serving_model(), requests)
         other = self._side(self._indexes.reader(candidate_folder(root, candidate.digest)), candidate, requests)
-        return Comparison(tuple(request.query for request in requests), (serving, other), k)
+        return ModelComparison(tuple(request.query for request in requests), (serving, other), k)
 
-    def _side(self, reader: IndexReader, model: EmbeddingModel, requests: Sequence[SearchRequest]) -> Side:
+    def _side(self, reader: IndexReader, model: EmbeddingModel, requests: Sequence[SearchRequest]) -> ModelHits:
         if not len(reader.snapshot().numbers):
             raise Refused(
                 "conflict", f"The index of {model.model} holds nothing that can be read; see `mailroom index status`."
@@ -98,4 +104,4 @@ class EmbedderComparison:
             result = finder.search(ADMINISTRATOR, request)
             times.append(1000 * (time.perf_counter() - started))
             tops.append(tuple(passage.chunk for passage in result.passages))
-        return Side(model.model, tuple(tops), percentile(times, 0.5), percentile(times, 0.95))
+        return ModelHits(model.model, tuple(tops), percentile(times, 0.5), percentile(times, 0.95))

@@ -1,4 +1,4 @@
-"""Deliveries: the outbox's jobs, executed. Each may run twice and has its effect once."""
+"""Deliveries: the jobs of the outbox. Each may run twice and takes effect once."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ log = logging.getLogger(__name__)
 
 #: Seconds before attempt 2, 3, ...: the Standard Webhooks schedule. After the last one the delivery is parked.
 SCHEDULE = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-#: What a file system says that has no hard links.
+#: Errors of a file system without hard links.
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
-class Deliver:
-    """Runs a claimed job of the lane DELIVER: kind "folder", "webhook" or "failed"."""
+class DeliveryService:
+    """Runs claimed jobs of the queue DELIVER, of the kinds "folder", "webhook" and "failed"."""
 
     def __init__(self, catalogue: Catalogue, blobs: Blobs, settings: Settings) -> None:
         self._catalogue, self._blobs, self._settings = catalogue, blobs, settings
         self._webhooks = WebhookSender(settings.webhooks.endpoints)
 
     def run(self, job: Job) -> None:
-        job_store = self._catalogue.jobs
+        """Deliver, then complete the job. A fault of the receiver releases it for a later attempt; others park it."""
+        jobs = self._catalogue.jobs
         kind, target = job.payload["kind"], job.payload["target"]
         try:
             document = self._catalogue.documents.get(job.subject)
@@ -48,14 +49,14 @@ class Deliver:
             else:
                 handler = {"folder": self._folder, "failed": self._failed, "webhook": self._post}[kind]
                 receipt = handler(job, document, target)
-            job_store.complete(job, {"kind": kind, "target": target, "receipt": receipt, "attempt": job.attempt})
+            jobs.complete(job, {"kind": kind, "target": target, "receipt": receipt, "attempt": job.attempt})
         except (Misconfigured, Refused, Rejected) as error:
             log.error("delivery %s of document %s is parked: %s", job.id, job.subject, error)
-            job_store.park(job, error.code, error.detail)
+            jobs.park(job, error.code, error.detail)
         except (Unavailable, OSError) as error:
-            self._again(job, error)
+            self._retry_later(job, error)
 
-    def _again(self, job: Job, error: Exception) -> None:
+    def _retry_later(self, job: Job, error: Exception) -> None:
         code = error.code if isinstance(error, MailroomError) else "store-unavailable"
         detail = error.detail if isinstance(error, MailroomError) else f"{type(error).__name__}: {error}"
         if job.attempt > len(SCHEDULE):
@@ -65,22 +66,23 @@ class Deliver:
         self._catalogue.jobs.release(job, delay, code, detail)
 
     def _folder(self, job: Job, document: Document, template: str) -> str:
-        """A copy under the folder root; never overwrites another content, and a repeat finds its own copy."""
+        """Copy the document under the folder root; return the path. Another content is never overwritten, and a repeat
+        finds its own copy."""
         root = self._settings.folders_root
         path = root / fill_template(template, document)
         path.parent.mkdir(parents=True, exist_ok=True)
         content = self._copy(job, document, path.parent)
         try:
-            placed = _place(content, path, document.content_hash).relative_to(root)
-            for folder in placed.parents:
+            destination = _link(content, path, document.content_hash).relative_to(root)
+            for folder in destination.parents:
                 sync_folder(root / folder)
-            return str(placed)
+            return str(destination)
         finally:
             content.unlink(missing_ok=True)
 
     def _failed(self, job: Job, document: Document, source: str) -> str:
-        """A copy in the tray's failed/ with a reason file, for the clerk."""
-        folder = next((f for f in self._settings.tray.folders if f.source == source), None)
+        """Copy the document to the tray's failed/ folder with a reason file; return the file's name."""
+        folder = next((folder for folder in self._settings.tray.folders if folder.source == source), None)
         if folder is None:
             raise Misconfigured("bad-settings", f"There is no tray with source {source!r} any more.")
         root = self._settings.tray_path(folder)
@@ -93,9 +95,12 @@ class Deliver:
         return self._webhooks.send(endpoint, job.id, document, job.payload["at"])
 
     def _copy(self, job: Job, document: Document, folder: Path) -> Path:
-        """The document's bytes in a hidden file of ``folder``, durable. What an attempt that was killed left is removed."""
-        for left in folder.glob(f".{job.id}.*"):
-            left.unlink(missing_ok=True)
+        """Write the document's bytes durably to a hidden file of ``folder``; return its path.
+
+        Files of an earlier attempt that was killed are removed.
+        """
+        for leftover in folder.glob(f".{job.id}.*"):
+            leftover.unlink(missing_ok=True)
         path = folder / f".{job.id}.{uuid.uuid4().hex}"
         try:
             with self._blobs.open(document.content_hash) as source, new_file(path) as copy:
@@ -105,8 +110,8 @@ class Deliver:
         return path
 
 
-def _place(content: Path, path: Path, content_hash: str) -> Path:
-    """Give the complete copy its name; where that name holds another content, a name with the revision in it."""
+def _link(content: Path, path: Path, content_hash: str) -> Path:
+    """Link the complete copy to ``path``, or to a name with its hash if ``path`` holds another content; return it."""
     for candidate in (path, path.with_name(f"{path.stem}-{content_hash[:8]}{path.suffix}")):
         if _linked(content, candidate) or filecmp.cmp(content, candidate, shallow=False):
             return candidate
@@ -114,7 +119,7 @@ def _place(content: Path, path: Path, content_hash: str) -> Path:
 
 
 def _linked(content: Path, candidate: Path) -> bool:
-    """False where the name is taken; nothing is ever overwritten."""
+    """Link a file to a new name. Return False if the name exists; nothing is ever overwritten."""
     try:
         candidate.hardlink_to(content)
     except FileExistsError:

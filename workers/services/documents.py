@@ -53,7 +53,7 @@ class DocumentService:
         self._catalogue, self._intake, self._notifier = catalogue, intake, notifier
 
     def read(self, caller: Caller, document_id: str) -> Document:
-        """Return a document. Raises Refused("not-found"), alike for an unknown one and one that the caller may not see."""
+        """Return a document. Raises Refused("not-found") for an unknown one and for one that the caller may not see."""
         missing = Refused("not-found", "There is no such document, or this key may not see it.")
         if not _DOCUMENT_ID.fullmatch(document_id):
             raise missing

@@ -1,30 +1,32 @@
-"""The account of a verdict: which classifier is asked, and which labelled documents come nearest."""
+"""Explanation of a prediction: the parts of the text that moved it most, and the nearest labelled documents."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pipeline.classify import OnnxClassifier
 from pipeline.documents import Document, Parsed
 from pipeline.errors import MailroomError, Misconfigured, Refused
 from pipeline.explanation import Example, Explanation, influences
-from pipeline.questions import ORDINAL_BITS, Caller, Filters
+from pipeline.questions import Caller, Filters, Hit
 from workers.services.active_classifier import Classifiers
+from workers.services.similar import mean_vector
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
     from pipeline.ports import IndexReader
 
 EXAMPLES = 3
-#: Passages asked for, so that three documents are among them although one may have many near ones.
-PASSAGES = 60
+#: Hits of the index: enough for three documents, although one may have many near chunks.
+DEPTH = 60
 
 
 class PredictionExplainer:
-    """Explains verdicts. One account at a time: each keeps a processor busy for seconds."""
+    """Explains predictions, one at a time, since each keeps a processor busy for seconds.
+
+    ``passes`` bounds how often the classifier runs for one explanation.
+    """
 
     def __init__(self, catalogue: Catalogue, reader: IndexReader, classifiers: Classifiers, passes: int) -> None:
         self._catalogue, self._reader, self._classifiers, self._passes = catalogue, reader, classifiers, passes
@@ -32,9 +34,10 @@ class PredictionExplainer:
         self._older: OnnxClassifier | None = None
 
     def explain(self, caller: Caller, document: Document) -> Explanation:
-        """The account of a document that ``caller`` may read; examples are only of documents that it may read too.
+        """Explain the prediction for a document that the caller may read; examples are documents that it may read, too.
 
-        Raises Refused("conflict") for a document without a stored text, Misconfigured("bad-model") without a classifier.
+        Raises Refused("conflict") for a document without a stored text, Misconfigured("bad-model") without a
+        classifier.
         """
         parsed = self._parsed(document)
         with self._lock:
@@ -57,48 +60,49 @@ class PredictionExplainer:
         )
 
     def examples(self, caller: Caller, document: Document) -> tuple[Example, ...]:
-        """The documents nearest to this one, the nearest first, among those whose label a person gave and that ``caller``
-        may read. Empty where there are none, and before the document is indexed."""
+        """Return the nearest documents, nearest first, of those that a person labelled and the caller may read.
+
+        Empty if there are none, and before the document is indexed.
+        """
         catalogue, snapshot = self._catalogue, self._reader.snapshot()
         _, vectors = catalogue.chunks.of_document(document.number, snapshot.embedder)
         allowed = catalogue.reviews.approved(caller) & catalogue.documents.visible(caller, Filters())
         allowed -= [document.number]
-        if vectors is None or not len(vectors) or not len(allowed):
+        query = mean_vector(vectors)
+        if query is None or not len(allowed):
             return ()
-        middle = vectors.mean(axis=0)
-        middle /= max(float(np.linalg.norm(middle)), 1e-12)
-        best: dict[int, tuple[int, float]] = {}
-        for hit in snapshot.vectors.search(middle.astype(np.float32), PASSAGES, allowed):
-            best.setdefault(hit.document_number, (hit.chunk, hit.score))
-        nearest = sorted(best.values(), key=lambda each: -each[1])[:EXAMPLES]
-        chunks = catalogue.chunks.by_key([key for key, _ in nearest])
+        best: dict[int, Hit] = {}
+        for hit in snapshot.vectors.search(query, DEPTH, allowed):
+            best.setdefault(hit.document_number, hit)
+        nearest = sorted(best.values(), key=lambda hit: -hit.score)[:EXAMPLES]
+        chunks = catalogue.chunks.by_key([hit.chunk for hit in nearest])
         documents = catalogue.documents.by_number(best)
-        found = [(documents.get(key >> ORDINAL_BITS), chunks.get(key), score) for key, score in nearest]
+        rows = [(documents.get(hit.document_number), chunks.get(hit.chunk), hit.score) for hit in nearest]
         return tuple(
             Example(d.id, d.name, d.label or "", round(score, 4), c.text, c.start, c.end, c.page_first)
-            for d, c, score in found
+            for d, c, score in rows
             if d is not None and c is not None
         )
 
     def _parsed(self, document: Document) -> Parsed:
         parsed = self._catalogue.chunks.parsed(document.id)
         if parsed is None or not parsed.text.strip():
-            raise Refused("conflict", f"Document {document.id} has no stored text; there is no verdict to explain.")
+            raise Refused("conflict", f"Document {document.id} has no stored text; there is no prediction to explain.")
         return parsed
 
     def _classifier(self, document: Document) -> OnnxClassifier:
-        """The version that judged the document, where it is still here; else the one in force."""
+        """Return the version that classified the document if it is still installed, otherwise the active one."""
         current = self._classifiers.current()
         if document.model and "@" in document.model and (current is None or document.model != current.name):
             if self._older is None or self._older.name != document.model:
-                self._older = self._opened(document.model) or self._older
+                self._older = self._open(document.model) or self._older
             if self._older is not None and self._older.name == document.model:
                 return self._older
         if current is None:
             raise Misconfigured("bad-model", "There is no usable classifier; see `mailroom doctor`.")
         return current
 
-    def _opened(self, model: str) -> OnnxClassifier | None:
+    def _open(self, model: str) -> OnnxClassifier | None:
         try:
             return self._classifiers.open(model)
         except MailroomError:

@@ -1,4 +1,4 @@
-"""API keys at first start, and where the local key is kept."""
+"""The first API key of an installation, and the file that holds it on this machine."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ KEY_FILE = "admin.key"
 
 
 def first_key(catalogue: Catalogue, run_path: Path) -> tuple[str | None, bool]:
-    """Make an administrator's key where there is no key at all.
+    """Create an administrator's key if there is no key at all. Return (secret, created).
 
-    Returns (secret, created). The catalogue holds only its hash; the secret lies in ``run/admin.key`` (0600), so that
-    the command line and the demo on this machine can use it. None where the file is gone or its key was revoked.
+    The catalogue holds only its hash; the secret is in ``run/admin.key`` (0600), so that the command line and the demo
+    on this machine can use it. None if that file is gone or its key was revoked.
     """
     path = run_path / KEY_FILE
     if any(row["revoked_at"] is None for row in catalogue.keys.all()):
@@ -32,7 +32,7 @@ def first_key(catalogue: Catalogue, run_path: Path) -> tuple[str | None, bool]:
 
 
 def local_key(catalogue: Catalogue, run_path: Path) -> str | None:
-    """The secret in ``run/admin.key``, if it still opens."""
+    """Return the secret in ``run/admin.key``, or None if there is none or it is not valid any more."""
     try:
         secret = (run_path / KEY_FILE).read_text().strip()
     except OSError:

@@ -1,7 +1,7 @@
-"""Taking bytes in and letting go of them: the two acts that must not meet half-way.
+"""Intake and erasure of documents, which exclude each other.
 
-Blobs are shared by content. Without care an erasure could unlink bytes that an upload of the same content has just
-found in place. A file lock in the data folder keeps the two apart: many receivers, or one eraser.
+Blobs are shared by content. Without a lock an erasure could unlink bytes that an upload of the same content has just
+found stored. A file lock in the data folder keeps them apart: many receivers, or one erasure.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from workers.queue.notify import Notifier
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
 
-#: Shared by those who receive, held alone by the one who erases.
+#: Shared by receivers, exclusive for an erasure.
 CONTENT_LOCK = "content.lock"
 
 
 class Intake:
-    """Receives documents and erases them. ``run_path`` is the folder of the lock, ``limit`` the largest document, bytes."""
+    """Receives and erases documents. ``run_path`` is the folder of the lock, ``limit`` the size of the largest document
+    in bytes."""
 
     def __init__(self, catalogue: Catalogue, blobs: Blobs, notifier: Notifier, run_path: Path, limit: int) -> None:
         self._catalogue, self._blobs, self._notifier = catalogue, blobs, notifier
@@ -48,8 +49,11 @@ class Intake:
         return document, created
 
     def erase(self, document_id: str) -> Document:
-        """Hide the document at once, forget what was derived from it, and unlink its bytes unless another one has the
-        same. Return it as it was. The index writer drops its passages afterwards; search does not show them meanwhile."""
+        """Hide the document at once, delete what was derived from it, and its bytes unless another document has the
+        same.
+
+        Return it as it was. The index writer removes its chunks afterwards; search does not show them meanwhile.
+        """
         with locked(self._lock):
             document = self._catalogue.documents.delete(document_id)
             if not self._catalogue.documents.has_content(document.content_hash):

@@ -1,4 +1,4 @@
-"""What the index lacks: documents that the catalogue calls searchable and that no reader finds."""
+"""Documents that are missing from the index: searchable by the catalogue, but not in the index."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _SEARCHABLE = Filters(states=(State.INDEXED,))
 
 
 def missing_from_index(documents: DocumentStore, reader: IndexReader) -> DocumentNumbers:
-    """Their numbers. The catalogue is asked first: what it calls indexed was published before."""
+    """Return the numbers of the documents that the catalogue calls searchable and the index does not hold."""
+    # The catalogue is read first: what it calls indexed was published before.
     expected = documents.visible(ADMINISTRATOR, _SEARCHABLE)
     return expected - reader.snapshot().numbers

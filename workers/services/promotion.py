@@ -1,4 +1,4 @@
-"""Putting a model version into force, and taking it back: the gate, and what is recorded of both."""
+"""Promotion of a model version and rollback: the gate, and the record of both."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.active import VersionChange, move_pointer, read_pointer
 from models.compare import ClassifierComparison, compare, measure, worse
 from models.labelled import LabelledText, TextReaders, read_labelled
 from models.registry import active_version, open_version
-from pipeline.classify import OnnxClassifier
 from pipeline.documents import Prediction
 from pipeline.errors import MailroomError, Misconfigured, Refused
 from pipeline.onnx import ModelFolder
@@ -26,22 +25,24 @@ from workers.settings import Settings
 if TYPE_CHECKING:
     from indexes.catalogue.chunks import ChunkStore
 
-#: A version may bring the texts that its training held back.
+#: The file of a version with the texts that its training did not learn from.
 OWN_GOLDEN = "golden.jsonl"
 #: Texts that are tokenised at once, which bounds the memory.
 BATCH = 1000
+#: A version without a golden set must at least classify this text.
+PROBE = "It runs."
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What a promotion did: the recorded change, and the comparison where there was something to compare with."""
+    """The recorded change, and the comparison with the version before, if there was one."""
 
     change: VersionChange
     comparison: ClassifierComparison | None
 
 
 class Promoter:
-    """Compares, promotes and rolls back the house's classifiers."""
+    """Compares, promotes and rolls back classifiers."""
 
     def __init__(
         self,
@@ -55,55 +56,60 @@ class Promoter:
         self._models, self._root = settings.models, settings.models_root
 
     def compare(self, one: str, two: str, labels: Path) -> ClassifierComparison:
-        """Two versions (NAME, NAME@VERSION or a folder) on the labelled texts of a file."""
-        texts, _ = self._labelled(labels, self.reading)
-        return compare(texts, self._verdicts(self._open(one), texts), self._verdicts(self._open(two), texts))
+        """Compare two versions (NAME, NAME@VERSION or a folder) on the labelled texts of a file."""
+        texts, _ = self._labelled(labels, self.readers)
+        return compare(texts, self._predictions(one, texts), self._predictions(two, texts))
 
     def promote(
         self, model: str, golden: Path | None = None, margin: float | None = None, force: bool = False, reason: str = ""
     ) -> Promotion:
-        """Put NAME@VERSION into force. Running workers take it up with their next document.
+        """Make NAME@VERSION the active version. Running workers use it for their next document.
 
-        The gate: on the golden set (``golden``, else the setting models.golden, else the version's own golden.jsonl) it is
-        not worse than the version in force by more than ``margin``. Raises Refused("conflict") with the metrics
-        otherwise; ``force`` promotes all the same, which is recorded.
+        The gate: on the golden set it is not worse than the active version by more than ``margin``. The golden set is
+        ``golden``, or the setting models.golden, or the version's own golden.jsonl. Otherwise raises
+        Refused("conflict") with the metrics; ``force`` promotes nevertheless, which is recorded.
         """
         folder = open_version(self._root, model)
         name, version = folder.manifest.name, folder.manifest.version
         if folder.manifest.kind != "classifier" or "/" in model:
-            text = "Only a classifier's NAME@VERSION can be promoted; models.embedder and models.reranker choose the others."
-            raise Refused("bad-request", text)
-        before = self._before(name)
+            text = "models.embedder and models.reranker choose the others."
+            raise Refused("bad-request", f"Only a classifier's NAME@VERSION can be promoted; {text}")
+        before = self._active_version(name)
         if read_pointer(self._root, name).version == version:
-            raise Refused("conflict", f"{folder.manifest.title} is in force already.")
-        comparison, told = self._examined(folder, before, golden)
+            raise Refused("conflict", f"{folder.manifest.title} is active already.")
+        comparison, metrics = self._examine(folder, before, golden)
         allowed = self._models.golden_margin if margin is None else margin
         refusal = self._refusal(folder, before, comparison, allowed)
         if refusal and not force:
             raise Refused("conflict", f"{refusal} Nothing was changed; --force promotes all the same.")
         change = VersionChange(
-            time.time(), who(), "promote", before, version, bool(refusal), reason, {**told, "margin": allowed}
+            time.time(),
+            current_user(),
+            "promote",
+            before,
+            version,
+            bool(refusal),
+            reason,
+            {**metrics, "margin": allowed},
         )
         move_pointer(self._root, name, change)
         return Promotion(change, comparison)
 
     def rollback(self, name: str, to: str | None = None, reason: str = "") -> VersionChange:
-        """Back to the version that was in force before, or to one before that. No gate: it served already."""
+        """Activate the version before, or an earlier one, again. There is no gate: it has served already."""
         pointer = read_pointer(self._root, name)
         if pointer.version is None or not pointer.trail:
-            raise Refused(
-                "conflict", f"No other version of {name} was in force before; there is nothing to go back to."
-            )
+            raise Refused("conflict", f"No other version of {name} was active before; there is nothing to go back to.")
         target = to or pointer.trail[-1]
         if target not in pointer.trail:
-            text = f"{name}@{target} was not in force before; there were: {', '.join(pointer.trail)}."
+            text = f"{name}@{target} was not active before; there were: {', '.join(pointer.trail)}."
             raise Refused("conflict", text)
-        open_version(self._root, name, target)  # whole, or the present one stays
-        change = VersionChange(time.time(), who(), "rollback", pointer.version, target, reason=reason)
+        open_version(self._root, name, target)  # raises if it is damaged; the present one then stays
+        change = VersionChange(time.time(), current_user(), "rollback", pointer.version, target, reason=reason)
         move_pointer(self._root, name, change)
         return change
 
-    def _before(self, name: str) -> str | None:
+    def _active_version(self, name: str) -> str | None:
         try:
             return active_version(self._root, name)
         except Misconfigured:
@@ -111,29 +117,28 @@ class Promoter:
                 raise
             return None
 
-    def _examined(
+    def _examine(
         self, folder: ModelFolder, before: str | None, golden: Path | None
-    ) -> tuple[ClassifierComparison | None, dict]:
-        """The comparison with the version in force, and what the history keeps of it."""
-        title, path = folder.manifest.title, self._golden(folder, golden)
+    ) -> tuple[ClassifierComparison | None, dict[str, Any]]:
+        """Return the comparison with the active version, and the metrics for the history."""
+        title, path = folder.manifest.title, self._golden_set(folder, golden)
         erased: list[str] = []
-        own = TextReaders(self._read_file, lambda document_id: self._unless_erased(document_id, erased))
-        # What the version brought along may have been erased since; a list that someone gives now has to be whole.
-        reading = own if path and path.parent == folder.path else self.reading
-        texts, digest = self._labelled(path, reading) if path else ((), "")
-        if not texts:  # none were given, or they are documents of another house
-            self._open(title).classify(["It runs."])  # at least
+        tolerant = TextReaders(self._read_file, lambda document_id: self._unless_erased(document_id, erased))
+        # A document of the version's own list may have been erased since; a list that is passed now must be complete.
+        readers = tolerant if path and path.parent == folder.path else self.readers
+        texts, digest = self._labelled(path, readers) if path else ((), "")
+        if not texts:  # there is no list, or its documents are those of another installation
+            self._classifiers.open(title).classify([PROBE])
             return None, {"erased": len(erased)} if erased else {}
-        two = self._verdicts(self._open(title), texts)
-        told = {"golden": digest, "erased": len(erased), "after": measure(texts, two).summary}
+        after = self._predictions(title, texts)
+        metrics = {"golden": digest, "erased": len(erased), "after": measure(texts, after).summary}
         if before is None or before == folder.manifest.version:
-            return None, told
+            return None, metrics
         try:
-            one = self._verdicts(self._open(f"{folder.manifest.name}@{before}"), texts)
+            comparison = compare(texts, self._predictions(f"{folder.manifest.name}@{before}", texts), after)
         except MailroomError:
-            return None, told  # the version in force is damaged: the gate says so
-        comparison = compare(texts, one, two)
-        return comparison, {**told, "before": comparison.before.summary}
+            return None, metrics  # the active version is damaged: the gate refuses
+        return comparison, {**metrics, "before": comparison.before.summary}
 
     def _refusal(
         self, folder: ModelFolder, before: str | None, comparison: ClassifierComparison | None, margin: float
@@ -143,41 +148,42 @@ class Promoter:
             return None  # nothing is replaced
         if comparison is None:
             return (
-                f"{title} could not be compared with {before}, which is in force: give labelled texts with --golden or "
+                f"{title} could not be compared with {before}, which is active: give labelled texts with --golden or "
                 "models.golden, and see that both versions can be used."
             )
         if not comparison.before.accuracy and not comparison.after.accuracy:
-            return f"Neither {title} nor {before} is right on any text of the golden set: one of other labels proves nothing."
+            both = f"Neither {title} nor {before}"
+            return f"{both} is right on any text of the golden set: one of other labels proves nothing."
         reasons = worse(comparison.before, comparison.after, margin)
         if not reasons:
             return None
         texts = comparison.after.texts
         return f"{title} is worse than {before} on the golden set of {texts} texts: {', '.join(reasons)}."
 
-    def _golden(self, folder: ModelFolder, given: Path | None) -> Path | None:
+    def _golden_set(self, folder: ModelFolder, golden: Path | None) -> Path | None:
         own = folder.path / OWN_GOLDEN
-        configured = self._models.golden
-        return given or (Path(configured) if configured else own if own.name in folder.manifest.files else None)
+        if golden or self._models.golden:
+            return golden or Path(self._models.golden)
+        return own if own.name in folder.manifest.files else None
 
-    def _labelled(self, path: Path, reading: TextReaders) -> tuple[tuple[LabelledText, ...], str]:
-        """The texts of a list under the labels of today, since the verdicts are; and the digest of the file. A label that was split
-        or retired stays as it is: no verdict names it."""
-        texts, digest = read_labelled(path, reading)
-        today = cache(self._taxonomy.listed)
-        return tuple(
-            replace(each, labels=tuple(today(label) or label for label in each.labels)) for each in texts
-        ), digest
+    def _labelled(self, path: Path, readers: TextReaders) -> tuple[tuple[LabelledText, ...], str]:
+        """Return the texts of a list with their current labels, as predictions have, and the digest of the file.
 
-    def _open(self, model: str) -> OnnxClassifier:
-        return self._classifiers.open(model)
+        A label that was split or retired stays as it is: no prediction has it.
+        """
+        texts, digest = read_labelled(path, readers)
+        name = cache(self._taxonomy.current_name)
+        renamed = (replace(text, labels=tuple(name(label) or label for label in text.labels)) for text in texts)
+        return tuple(renamed), digest
 
-    def _verdicts(self, classifier: OnnxClassifier, texts: Sequence[LabelledText]) -> list[Prediction]:
-        parts = [texts[at : at + BATCH] for at in range(0, len(texts), BATCH)]
-        return [prediction for part in parts for prediction in classifier.classify([each.text for each in part])]
+    def _predictions(self, model: str, texts: Sequence[LabelledText]) -> list[Prediction]:
+        classifier = self._classifiers.open(model)
+        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+        return [prediction for batch in batches for prediction in classifier.classify([text.text for text in batch])]
 
     @property
-    def reading(self) -> TextReaders:
-        """How a list's paths and documents become text."""
+    def readers(self) -> TextReaders:
+        """What reads the paths and documents of a list."""
         return TextReaders(self._read_file, self._read_document)
 
     def _read_file(self, path: Path) -> str:
@@ -198,8 +204,8 @@ class Promoter:
         return parsed.text
 
 
-def who() -> str:
-    """The person at this machine, for the record."""
+def current_user() -> str:
+    """Return the name of the user of this process, for the record."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.taxonomy import read_operations
 from pipeline.documents import Document, QueueName
@@ -32,28 +32,32 @@ class Review:
     def approve(self, document: Document, labels: Sequence[str], who: str, new: bool = False) -> Document:
         """File a document under the first of ``labels`` (none: under the labels it has) because ``who`` decides so.
 
-        Return the document as it is then. The other labels are the document's too: rules see them, and a model learns all
-        of them. Its destinations are those of the rules for these labels, those already served left out. Plans leave its
-        labels alone from now on. Raises Refused: "bad-request" for an unknown label (unless ``new``) or none at all,
-        "conflict" for a document that is still being processed or changed meanwhile.
+        Return the document as it is then. The other labels are the document's too: rules see them, and a model learns
+        all of them. Its destinations are those of the rules for these labels, those already served left out. Plans
+        leave its labels alone from now on. Raises Refused: "bad-request" for an unknown label (unless ``new``) or none
+        at all, "conflict" for a document that is still being processed or changed meanwhile.
         """
         catalogue = self._catalogue
         events = catalogue.documents.history(document.id)[1]
         operations = read_operations(self._models_root)
         requested = labels or document_labels(document, events, operations)
-        label, *also = dict.fromkeys(self._checked(document, name, new) for name in requested)
+        label, *also = dict.fromkeys(self._valid_label(document, name, new) for name in requested)
         parsed = catalogue.chunks.parsed(document.id)
         text = parsed.text if parsed else ""
         routing = route(self._rules, person_prediction(label, who, also), document, text, document.metadata)
         item = approval(document, label, who, routing, delivered_to(events))
-        data = {"by": who, "proposed": document.label, "taxonomy": operations[-1].id if operations else ""}
+        data: dict[str, Any] = {
+            "by": who,
+            "proposed": document.label,
+            "taxonomy": operations[-1].id if operations else "",
+        }
         data |= {"also": also} if also else {}
         if not catalogue.reviews.decide(item, data):
             raise Refused("conflict", f"Document {document.id} changed meanwhile; look at it again.")
         self._notifier.notify(catalogue.jobs, QueueName.DELIVER)
         return catalogue.documents.get(document.id)
 
-    def _checked(self, document: Document, label: str, new: bool) -> str:
+    def _valid_label(self, document: Document, label: str, new: bool) -> str:
         label = label.strip()
         if not label or len(label) > MAX_LABEL or not label.isprintable():
             text = f"Give document {document.id} a label of 1 to {MAX_LABEL} printable characters."
@@ -64,10 +68,10 @@ class Review:
                 f"There is no label {label!r}; there are: {', '.join(existing)}. A new one has to be asked for as new."
             )
             raise Refused("bad-request", text)
-        if label not in existing and self._taxonomy.listed(label) != label:
+        if label not in existing and self._taxonomy.current_name(label) != label:
             text = (
-                f"{label!r} was a label until it was renamed, merged, split or retired; see `mailroom taxonomy history`, "
-                "and give another."
+                f"{label!r} was a label until it was renamed, merged, split or retired; "
+                "see `mailroom taxonomy history`, and give another."
             )
             raise Refused("conflict", text)
         return label

@@ -1,4 +1,4 @@
-"""More like this: the documents nearest to one, by the middle of its passages' vectors and by its key terms together."""
+"""Similar documents: the nearest to a document, by the mean of its vectors and by its key terms together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from indexes.lexical.completion import FUNCTION_WORDS
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk, Document
 from pipeline.fuse import NearDuplicates, few_per_document, fuse
-from pipeline.ports import Vectors
 from pipeline.query import parse
 from pipeline.questions import ORDINAL_BITS, Caller, Filters, Hit, chunk_key
 
@@ -23,21 +22,23 @@ if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
     from pipeline.ports import IndexReader
 
-#: Passages asked of each index.
+#: Hits of each index.
 DEPTH = 400
-#: Words of the document that are looked for, its most frequent ones: the index weighs them by their rarity.
+#: Words of the query, the most frequent ones of the document: the index weighs them by their rarity.
 KEY_TERMS = 40
-#: First passages by which two documents are held to say the same.
+#: Chunks at the beginning of two documents that are compared to find near-duplicates.
 OPENING = 8
-#: Documents read at a time, for each that is still missing.
-READ = 2
+#: Hits that are read at a time, as a multiple of the documents to return.
+READ_FACTOR = 2
 _WORD = re.compile(r"[^\W_]{3,40}")
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A document, its passage nearest to the other one, and the fused score of that. ``duplicates``: ids of documents that say
-    nearly the same as this one."""
+    """A similar document, its chunk that is nearest to the other document, and the fused score of that chunk.
+
+    ``duplicates`` are the ids of its near-duplicates.
+    """
 
     document: Document
     passage: Chunk
@@ -45,15 +46,18 @@ class Neighbour:
     duplicates: tuple[str, ...] = ()
 
 
-class Similar:
-    """Thread-safe if the catalogue and the reader are."""
+class SimilarDocuments:
+    """Finds documents that are similar to one. Thread-safe if the catalogue and the reader are."""
 
     def __init__(self, catalogue: Catalogue, reader: IndexReader) -> None:
         self._catalogue, self._reader = catalogue, reader
 
-    def documents(self, caller: Caller, document: Document, k: int) -> tuple[Neighbour, ...]:
-        """The ``k`` nearest to a document that ``caller`` may read, of those that it may read, the nearest first, without
-        the document itself. Empty for one without text."""
+    def find(self, caller: Caller, document: Document, k: int) -> tuple[Neighbour, ...]:
+        """Return up to ``k`` documents similar to one that the caller may read, of those that it may read, nearest
+        first.
+
+        The document itself is left out. Empty for a document without text.
+        """
         snapshot = self._reader.snapshot()
         chunks, vectors = self._catalogue.chunks.of_document(document.number, snapshot.embedder)
         readable = self._catalogue.documents.visible(caller, Filters())
@@ -62,25 +66,26 @@ class Similar:
             return ()
         terms = key_terms(chunks, document.title or "")
         lexical = snapshot.lexical.search(parse(" ".join(terms), plain=True), DEPTH, allowed, readable) if terms else []
-        parts = {"lexical": lexical, "vector": _nearest(snapshot.vectors, vectors, allowed)}
-        return self._gather(few_per_document(fuse(parts), 1), allowed, k)
+        query = mean_vector(vectors)
+        nearest = snapshot.vectors.search(query, DEPTH, allowed) if query is not None else []
+        return self._gather(few_per_document(fuse({"lexical": lexical, "vector": nearest}), 1), allowed, k)
 
     def _gather(self, hits: Iterator[Hit], allowed: DocumentNumbers, k: int) -> tuple[Neighbour, ...]:
-        """Best first; what says the same as a nearer one is told with that."""
-        found: dict[int, Neighbour] = {}
-        sayings = NearDuplicates()
-        while len(found) < k and (batch := list(islice(hits, READ * k))):
+        """Return the best documents; near-duplicates are listed under the closer document."""
+        neighbours: dict[int, Neighbour] = {}
+        near_duplicates: NearDuplicates[int] = NearDuplicates()
+        while len(neighbours) < k and (batch := list(islice(hits, READ_FACTOR * k))):
             for neighbour, text in self._read(batch, allowed):
-                other = sayings.find(neighbour.document.number, text)
-                if other is None:
-                    found[neighbour.document.number] = neighbour
-                elif isinstance(other, int):
-                    kept = found[other]
-                    found[other] = replace(kept, duplicates=(*kept.duplicates, neighbour.document.id))
-        return tuple(found.values())[:k]
+                closer = near_duplicates.find(neighbour.document.number, text)
+                if closer is None:
+                    neighbours[neighbour.document.number] = neighbour
+                elif isinstance(closer, int):
+                    duplicates = (*neighbours[closer].duplicates, neighbour.document.id)
+                    neighbours[closer] = replace(neighbours[closer], duplicates=duplicates)
+        return tuple(neighbours.values())[:k]
 
     def _read(self, hits: Sequence[Hit], allowed: DocumentNumbers) -> Iterator[tuple[Neighbour, str]]:
-        """With the beginning of each document. What was deleted or forbidden since the snapshot is not in the catalogue."""
+        """Yield each hit's document with its beginning, unless it was deleted or hidden since the snapshot."""
         numbers = {hit.document_number for hit in hits if hit.document_number in allowed}
         openings = [chunk_key(number, ordinal) for number in numbers for ordinal in range(OPENING)]
         chunks = self._catalogue.chunks.by_key({*openings, *(hit.chunk for hit in hits)})
@@ -94,20 +99,19 @@ class Similar:
 
 
 def key_terms(chunks: Sequence[Chunk], title: str) -> list[str]:
-    """The most frequent words that are no function words, the title's first."""
-    titled = dict.fromkeys(_words(title))
-    counted = Counter(word for chunk in chunks for word in _words(chunk.text) if word not in titled)
-    return [*titled, *(word for word, _ in counted.most_common(KEY_TERMS))][:KEY_TERMS]
+    """Return the most frequent words of a document without function words, those of the title first."""
+    title_words = dict.fromkeys(_words(title))
+    counts = Counter(word for chunk in chunks for word in _words(chunk.text) if word not in title_words)
+    return [*title_words, *(word for word, _ in counts.most_common(KEY_TERMS))][:KEY_TERMS]
+
+
+def mean_vector(vectors: np.ndarray | None) -> np.ndarray | None:
+    """Return the normalised mean (float32 of shape (dimension,)) of a document's vectors, or None if it has none."""
+    if vectors is None or not len(vectors):
+        return None
+    mean = vectors.mean(axis=0)
+    return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
 
 
 def _words(text: str) -> list[str]:
     return [word for word in _WORD.findall(text.lower()) if word not in FUNCTION_WORDS]
-
-
-def _nearest(index: Vectors, vectors: np.ndarray | None, allowed: DocumentNumbers) -> Sequence[Hit]:
-    """By the mean of the vectors; nothing where there are none of this index's model."""
-    if vectors is None or not len(vectors):
-        return []
-    middle = vectors.mean(axis=0)
-    middle /= max(float(np.linalg.norm(middle)), 1e-12)
-    return index.search(middle.astype(np.float32), DEPTH, allowed)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """``documents``: how many are in each state. ``jobs``: rows as `JobStore.backlog` returns them. ``broker``: the wake-ups
-    that wait in each queue, None if the broker does not answer."""
+    """``documents``: how many are in each state. ``jobs``: rows as `JobStore.backlog` returns them. ``broker``: the
+    wake-ups that wait in each queue, None if the broker does not answer."""
 
     documents: Mapping[str, int]
     jobs: Sequence[Mapping[str, Any]]

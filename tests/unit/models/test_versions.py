@@ -115,7 +115,7 @@ def test_without_a_golden_set_nothing_is_replaced_unforced(mailroom: Mailroom, t
     with pytest.raises(Refused, match="--golden"):
         bare.promoter.promote("tiny@2")
     assert bare.promoter.promote("tiny@2", tmp_path / "golden.csv").comparison.lost == 0
-    with pytest.raises(Refused, match="in force already"):
+    with pytest.raises(Refused, match="is active already"):
         bare.promoter.promote("tiny@2", force=True)
 
 

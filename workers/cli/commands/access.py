@@ -30,9 +30,9 @@ def scope_of(source: str, folder: str, document: str) -> Scope:
 
 
 def _add(context: typer.Context, effect: Effect, principal: str, scope: Scope) -> None:
-    from workers.services.promotion import who
+    from workers.services.promotion import current_user
 
-    new = shared(context).mailroom.access.add_rule(Rule(scope, principal, effect, by=who()))
+    new = shared(context).mailroom.access.add_rule(Rule(scope, principal, effect, by=current_user()))
     out.print(show.plain(f"{effect} {principal}: {scope}" + ("" if new else " (it was so already)")))
 
 

@@ -59,7 +59,7 @@ def run(
     all. Raises what is not the fault of one row.
     """
     summary = Summary()
-    with sheet.writing(file, COLUMNS) as write, show.progress() as bar:
+    with sheet.open_sheet(file, COLUMNS) as write, show.progress() as bar:
         for row in bar.track(rows, description="searching"):
             page, error = _search(gateway, row, k, mode, {**filters, **row.filters}, ranking)
             summary.add(row, page, error)

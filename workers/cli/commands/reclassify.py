@@ -103,7 +103,7 @@ def _start(options: Context, plan_id: str, action: str, inline: bool, as_json: b
 
 def _follow(options: Context, plan_id: str, word: str, jobs: int, inline: bool) -> None:
     """A progress bar over the plan's jobs; an interruption of watching stops the looking, not the work."""
-    from workers.services.reclassify import settled
+    from workers.services.reclassify import is_finished
 
     mailroom = options.mailroom
     if not inline and options.running_at is None and mailroom.settings.broker_is_embedded and jobs:
@@ -114,7 +114,7 @@ def _follow(options: Context, plan_id: str, word: str, jobs: int, inline: bool) 
         for left in mailroom.reclassify.steps(plan_id) if inline else _watched(options, plan_id):
             bar.update(task, completed=jobs - left)
         bar.update(task, completed=jobs)
-    settled(mailroom.catalogue.plans.get(plan_id))
+    is_finished(mailroom.catalogue.plans.get(plan_id))
 
 
 def _watched(options: Context, plan_id: str) -> Iterator[int]:

@@ -114,7 +114,7 @@ def compare(
         f"\noverlap@{k}: {result.overlap:.3f} over {len(asked)} queries; the same first hit: {result.same_first:.3f}"
     )
     if worst:
-        listed = [(f"{share:.2f}", text[:90]) for text, share in result.least(worst)]
+        listed = [(f"{share:.2f}", text[:90]) for text, share in result.most_different(worst)]
         show.table(("overlap", "query"), listed, "\nThose that differ most")
 
 

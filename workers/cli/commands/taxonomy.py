@@ -16,7 +16,7 @@ from workers.cli.options import AsJson
 from workers.cli.output import show
 
 if TYPE_CHECKING:
-    from workers.services.taxonomy import Changed
+    from workers.services.taxonomy import RecordedChange
 
 app = typer.Typer(help="The house's labels: change them, look back, take back.", no_args_is_help=True)
 Reason = Annotated[str, typer.Option(help="For the record.")]
@@ -115,14 +115,14 @@ def _change(
     _print(options.mailroom.taxonomy.change(kind, labels, into, _who(), reason), as_json)
 
 
-def _print(changed: Changed, as_json: bool) -> None:
+def _print(changed: RecordedChange, as_json: bool) -> None:
     if as_json:
         show.print_json(asdict(changed))
     else:
         _tell(changed)
 
 
-def _tell(changed: Changed) -> None:
+def _tell(changed: RecordedChange) -> None:
     made = changed.operation
     out.print(show.plain(f"{made.kind}: {', '.join(made.labels) or '-'} -> {', '.join(made.into) or '-'}"))
     out.print("Verdicts follow with the next document. To take it back: mailroom taxonomy undo")
@@ -137,6 +137,6 @@ def _tell(changed: Changed) -> None:
 
 
 def _who() -> str:
-    from workers.services.promotion import who
+    from workers.services.promotion import current_user
 
-    return who()
+    return current_user()

@@ -42,7 +42,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a small Mistral on labelled documents. The new version is not active until it is promoted."""
-    from workers.services.training import Order
+    from workers.services.training import TrainingOrder
 
     if not labels and not reviews:
         raise Refused("bad-request", "Give --labels FILE, or --reviews to learn from what people approved, or both.")
@@ -50,7 +50,7 @@ def train(
     name = name or mailroom.settings.models.classifier.partition("@")[0]
     values = {"tune": tune, "epochs": epochs, "lora": lora, "precision": precision}
     flags = [(flag, str(value)) for flag, value in values.items() if value is not None]
-    version = mailroom.trainer.train(Order(name, labels or (), reviews, base, flags, resume), _reading)
+    version = mailroom.trainer.train(TrainingOrder(name, labels or (), reviews, base, flags, resume), _reading)
     if as_json:
         show.print_json(version)
         return
