@@ -24,8 +24,9 @@ READERS_VERSION = 1
 _ABORTS = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP})
 #: share of the memory limit above which such a signal is attributed to the limit
 _MEMORY_SHARE = 0.6
-#: share of the CPU limit that counts as used up: the kernel kills by a coarser clock than it reports
-_CPU_SHARE = 0.95
+#: shares of the CPU limit above which any end, and a kill far from the memory limit, is attributed to it: the kernel kills
+#: by a coarser clock than it reports, on a busy machine up to 8 % early
+_CPU_SHARE, _CPU_SHARE_OF_A_KILL = 0.95, 0.8
 _OUT_OF_MEMORY = (b"memory allocation of", b"bad_alloc", b"out of memory", b"Out of memory", b"MemoryError")
 
 
@@ -104,13 +105,16 @@ def _failure(child: ChildExit | None, folder: Path, limits: ParseLimits) -> Mail
         return MailroomError(
             "internal", "The parsing process was lost while it read the file; the attempt will be repeated."
         )
-    if child.killed or child.cpu > _CPU_SHARE * limits.cpu_seconds:
+    cpu_share = child.cpu / limits.cpu_seconds
+    near_memory_limit = child.rss_kb * 1024 > _MEMORY_SHARE * limits.memory_mb * MIB
+    killed_by_kernel = child.signal == signal.SIGKILL
+    out_of_cpu = cpu_share > (_CPU_SHARE_OF_A_KILL if killed_by_kernel and not near_memory_limit else _CPU_SHARE)
+    if child.killed or out_of_cpu:
         text = (
             f"Reading took longer than {limits.wall_seconds:g} s ({limits.cpu_seconds} s of computing); split the file."
         )
         return Rejected("timeout", text)
-    near_limit = child.rss_kb * 1024 > _MEMORY_SHARE * limits.memory_mb * MIB
-    if (child.signal in _ABORTS and near_limit) or child.signal == signal.SIGKILL or _reports_no_memory(folder):
+    if (child.signal in _ABORTS and near_memory_limit) or killed_by_kernel or _reports_no_memory(folder):
         return Rejected("memory", f"Reading needed more than {limits.memory_mb} MB of memory; split the file.")
     if child.signal == signal.SIGXFSZ:
         return Rejected("output-limit", "The parser wrote a larger file than the limit; look at the file by hand.")
