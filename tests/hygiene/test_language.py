@@ -81,7 +81,7 @@ SAME_NAME_ALLOWED: dict[str, str] = {}
 #: The same, where the names still have to be chosen; the list shrinks to nothing.
 SAME_NAME_YET = frozenset(
     """
-    Attachment Candidate Child Line Manifest Order Rule State
+    Candidate Child Line Order Rule State
     """.split()
 )
 

@@ -2,8 +2,8 @@
 
     python -m workers.demo [--data FOLDER] [--once] [--svg FILE]
 
-With ``--once`` it stops after the table; exit status 0 only if every sample came where the manifest expects it. ``--svg`` also saves a part of the table, a search
-and an answer as a picture, as the README shows it.
+With ``--once`` it stops after the table; the exit status is 0 only if every sample ended where the manifest expects it.
+``--svg`` also saves a part of the table, a search and an answer as a picture, as the README shows it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,27 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from workers.demo import show
-from workers.demo.samples_manifest import SAMPLES, Manifest, Sample, load_manifest
+from workers.demo.samples_manifest import SAMPLES, Sample, SamplesManifest, load_manifest
 from workers.settings import load_settings
 
-START_SECONDS, WORK_SECONDS = 120.0, 900.0
-REST = ("indexed", "review", "failed", "quarantined")
-console = Console(width=int(os.environ.get("COLUMNS", 0)) or None, soft_wrap=False)
+START_SECONDS, WORK_SECONDS, DELIVERY_SECONDS, STOP_SECONDS = 120.0, 900.0, 30.0, 30.0
+POLL_SECONDS = 0.3
+TERMINAL = ("indexed", "review", "failed", "quarantined")
+#: Folders of the samples that the picture shows.
+PICTURED = ("finance/incoming/", "legal/", "inbox/")
+console = Console(width=int(os.environ.get("COLUMNS", 0)) or None, soft_wrap=False, highlight=False)
+
+Json = dict[str, Any]
 
 
 class Demo:
@@ -42,9 +49,8 @@ class Demo:
         self.client = httpx.Client(timeout=60, trust_env=False)
 
     def start(self) -> None:
-        """`mailroom up` as a process of its own; waits until it answers."""
-        run = self.settings.run_path
-        (run / "api.json").unlink(missing_ok=True)
+        """Run `mailroom up` as a process of its own and wait until it answers. Raises SystemExit if it does not start."""
+        (self.settings.run_path / "api.json").unlink(missing_ok=True)
         log = self.settings.logs_path / "demo.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "workers.cli.main", "--data", str(self.settings.home), "up"]
@@ -60,151 +66,169 @@ class Demo:
             time.sleep(0.1)
         self.client.headers["Authorization"] = f"Bearer {self.key}"
 
+    def _answers(self) -> bool:
+        try:
+            self.client.base_url = json.loads((self.settings.run_path / "api.json").read_text())["url"]
+            return self.client.get("/healthz").is_success
+        except (OSError, ValueError, httpx.HTTPError):
+            return False
+
     def stop(self) -> None:
-        """Everything that was started ends."""
+        """End everything that was started."""
         if self._process is None:
             return
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(30)
+            self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     @property
     def key(self) -> str:
+        """The administrator's key of the first start."""
         return (self.settings.run_path / "admin.key").read_text().strip()
 
     @property
     def alive(self) -> bool:
+        """Whether Mailroom still runs."""
         return self._process is not None and self._process.poll() is None
 
-    def get(self, path: str, **params: object) -> dict:
-        """JSON of a GET; an error of ours ends the demo with its sentence."""
-        answer = self.client.get(path, params=params)
-        if answer.is_error:
-            raise SystemExit(f"{path}: {answer.text}")
-        return answer.json()
+    def get(self, path: str, **params: str | int) -> Json:
+        """Return the JSON of a GET. Raises SystemExit with the server's message on an error."""
+        response = self.client.get(path, params=params)
+        if response.is_error:
+            raise SystemExit(f"{path}: {response.text}")
+        content: Json = response.json()
+        return content
 
-    def ask(self, question: str) -> dict:
-        return self.client.post("/v1/ask", json={"question": question}).raise_for_status().json()
+    def ask(self, question: str) -> Json:
+        """Return the answer to a question."""
+        content: Json = self.client.post("/v1/ask", json={"question": question}).raise_for_status().json()
+        return content
 
-    def documents(self) -> dict[str, dict]:
-        """All documents by revision."""
-        return {each["content_hash"]: each for each in self.get("/v1/documents", limit=500)["items"]}
+    def documents(self) -> dict[str, Json]:
+        """Return all documents by content hash."""
+        return {document["content_hash"]: document for document in self.get("/v1/documents", limit=500)["items"]}
 
-    def drop(self, samples: tuple[Sample, ...]) -> int:
-        """Copy the samples that are not known yet into the tray, in their sub-folders; returns how many."""
+    def drop(self, samples: Sequence[Sample]) -> int:
+        """Copy the samples that are not stored yet into the tray, in their folders; return how many."""
         tray = self.settings.tray_path(self.settings.tray.folders[0])
-        known, dropped = self.documents(), 0
-        for sample in samples:
-            if content_hash_of(sample) in known:
-                continue
+        stored = self.documents()
+        new = [sample for sample in samples if content_hash_of(sample) not in stored]
+        for sample in new:
             target = tray / sample.path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(SAMPLES / sample.path, target)
-            dropped += 1
-        return dropped
+        return len(new)
 
-    def _answers(self) -> bool:
-        try:
-            url = json.loads((self.settings.run_path / "api.json").read_text())["url"]
-            self.client.base_url = url
-            return self.client.get("/healthz").is_success
-        except (OSError, ValueError, httpx.HTTPError):
-            return False
+    def wait_until_terminal(self, samples: Sequence[Sample]) -> dict[str, Json]:
+        """Show a progress bar until every sample and every attachment has ended; return the documents by content hash."""
+        hashes = {content_hash_of(sample) for sample in samples}
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        deadline = time.monotonic() + WORK_SECONDS
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("working", total=len(hashes))
+            while True:
+                documents = self.documents()
+                ended = sum(documents.get(content_hash, {}).get("state") in TERMINAL for content_hash in hashes)
+                progress.update(task, completed=ended)
+                processing = any(document["state"] == "processing" for document in documents.values())
+                if (ended == len(hashes) and not processing) or time.monotonic() > deadline or not self.alive:
+                    return documents
+                time.sleep(POLL_SECONDS)
+
+    def wait_for_deliveries(self) -> None:
+        """Wait until the outbox is empty, so that the table shows where each document went."""
+        deadline = time.monotonic() + DELIVERY_SECONDS
+        while time.monotonic() < deadline:
+            if not any(job["queue"] == "deliver" and job["state"] != "dead" for job in self.get("/v1/jobs")["jobs"]):
+                return
+            time.sleep(POLL_SECONDS)
+
+    def outcomes(self, samples: Sequence[Sample], documents: Mapping[str, Json]) -> list[show.SampleOutcome]:
+        """Return what became of each sample."""
+        pairs = ((sample, documents.get(content_hash_of(sample))) for sample in samples)
+        return [show.SampleOutcome(sample, document, self._receipts(document)) for sample, document in pairs]
+
+    def _receipts(self, document: Json | None) -> list[str]:
+        """Return the places that a document was delivered to."""
+        if document is None:
+            return []
+        events = self.get(f"/v1/documents/{document['id']}/record")["events"]
+        deliveries = [event["data"] for event in events if (event["stage"], event["event"]) == ("deliver", "done")]
+        return [data["receipt"] for data in deliveries if data.get("receipt")]
 
 
 @cache
 def content_hash_of(sample: Sample) -> str:
+    """Return the SHA-256 of the sample's file."""
     return hashlib.sha256((SAMPLES / sample.path).read_bytes()).hexdigest()
 
 
-def wait_for(demo: Demo, samples: tuple[Sample, ...]) -> dict[str, dict]:
-    """A live progress bar until every sample, and every attachment found in one, is at rest."""
-    wanted = {content_hash_of(sample) for sample in samples}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    deadline = time.monotonic() + WORK_SECONDS
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("working", total=len(wanted))
-        while True:
-            documents = demo.documents()
-            done = sum(documents.get(content_hash, {}).get("state") in REST for content_hash in wanted)
-            progress.update(task, completed=done)
-            moving = any(each["state"] == "processing" for each in documents.values())
-            if done == len(wanted) and not moving:
-                return documents
-            if time.monotonic() > deadline or not demo.alive:
-                return documents
-            time.sleep(0.3)
-
-
-def deliveries_done(demo: Demo) -> None:
-    """Wait for the outbox, so that the table can say where each document went."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        waiting = [job for job in demo.get("/v1/jobs")["jobs"] if job["queue"] == "deliver" and job["state"] != "dead"]
-        if not waiting:
-            return
-        time.sleep(0.3)
-
-
-def run(demo: Demo, manifest: Manifest, once: bool, picture: Path | None = None) -> int:
-    """The whole demonstration; returns the exit status."""
+def run(demo: Demo, manifest: SamplesManifest, once: bool, picture: Path | None = None) -> int:
+    """Run the whole demonstration; return the exit status."""
     console.print("Starting Mailroom ...")
     started = time.monotonic()
     demo.start()
     console.print(f"It answers at {demo.client.base_url} after {time.monotonic() - started:.1f} s.")
-    dropped = demo.drop(manifest.samples)
-    console.print(f"{dropped} sample documents dropped into {demo.settings.home / 'tray'}; the others are known.")
-    documents = wait_for(demo, manifest.samples)
-    deliveries_done(demo)
-    as_expected = show.table(
-        console, manifest.samples, documents, content_hash_of, lambda i: demo.get(f"/v1/documents/{i}/record")
-    )
+    new = demo.drop(manifest.samples)
+    console.print(f"{new} of {len(manifest.samples)} sample documents are new and dropped into the tray.")
+    documents = demo.wait_until_terminal(manifest.samples)
+    demo.wait_for_deliveries()
+    outcomes = demo.outcomes(manifest.samples, documents)
+    console.print()
+    show.table(console, outcomes)
+    show.types(console, outcomes)
     for search in manifest.searches:
         show.search(console, search.query, demo.get("/v1/search", query=search.query, k=3))
     for question in manifest.questions:
         show.answer(console, demo.ask(question.question))
     if picture:
-        show.save_picture(picture, console.width, lambda recorder: draw_extract(recorder, demo, manifest, documents))
+        show.save_picture(picture, console.width, lambda recorder: draw_extract(recorder, demo, manifest, outcomes))
     if not once:
-        console.print(
-            f"\nAPI      {demo.client.base_url}\nAPI key  {demo.key}\ntray     {demo.settings.home / 'tray'}",
-            soft_wrap=True,
-        )
+        places = (f"API      {demo.client.base_url}", f"API key  {demo.key}", f"tray     {demo.settings.home / 'tray'}")
+        console.print("\n" + "\n".join(places), soft_wrap=True)
         console.print("It goes on serving; Ctrl-C stops everything.")
         while demo.alive:
             time.sleep(0.5)
-    states = [documents.get(content_hash_of(s), {}).get("state") for s in manifest.samples]
-    summary = (
-        f"demo: {len(states)} documents, {states.count('indexed')} routed, {states.count('review')} to review, "
-        f"{states.count('failed') + states.count('quarantined')} failed, {as_expected} of {len(states)} as expected"
-    )
     demo.stop()
-    console.print(summary, soft_wrap=True)
-    return 0 if as_expected == len(states) else 1
+    return _summarise(outcomes)
 
 
-def draw_extract(recorder: Console, demo: Demo, manifest: Manifest, documents: dict[str, dict]) -> None:
-    """Print every fourth row of the table, the first search and the first answer."""
-    samples = manifest.samples[::4]
-    show.table(recorder, samples, documents, content_hash_of, lambda i: demo.get(f"/v1/documents/{i}/record"))
+def _summarise(outcomes: Sequence[show.SampleOutcome]) -> int:
+    """Print the counts of states; return the exit status."""
+    states = [outcome.document["state"] if outcome.document else "" for outcome in outcomes]
+    expected = sum(outcome.expected for outcome in outcomes)
+    console.print(
+        f"\ndemo: {len(states)} documents, {states.count('indexed')} routed, {states.count('review')} to review, "
+        f"{states.count('failed') + states.count('quarantined')} failed, {expected} of {len(states)} as expected",
+        soft_wrap=True,
+    )
+    return 0 if expected == len(states) else 1
+
+
+def draw_extract(
+    recorder: Console, demo: Demo, manifest: SamplesManifest, outcomes: Sequence[show.SampleOutcome]
+) -> None:
+    """Print the table of a few folders, the first search and the first answer."""
+    show.table(recorder, [outcome for outcome in outcomes if outcome.sample.path.startswith(PICTURED)])
     search, question = manifest.searches[0], manifest.questions[0]
     show.search(recorder, search.query, demo.get("/v1/search", query=search.query, k=3))
     show.answer(recorder, demo.ask(question.question))
 
 
 def main() -> int:
+    """Read the command line, run the demonstration and stop what it started."""
     parser = argparse.ArgumentParser(prog="make demo")
     parser.add_argument("--data", type=Path, default=Path("data/demo"))
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="save a part of the output as a picture")
-    given = parser.parse_args()
-    demo = Demo(given.data)
+    arguments = parser.parse_args()
+    demo = Demo(arguments.data)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return run(demo, load_manifest(), given.once, given.svg)
+        return run(demo, load_manifest(), arguments.once, arguments.svg)
     except KeyboardInterrupt:
         console.print("\nStopping ...")
         return 0

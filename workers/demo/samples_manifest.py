@@ -14,7 +14,7 @@ SAMPLES = Path(__file__).parent / "samples"
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class SampleAttachment:
     """A document inside a mail: its file name, the kinds that are right for it, and a phrase of its text."""
 
     name: str
@@ -28,9 +28,9 @@ class Sample:
 
     ``path`` is its place in the samples folder and in the tray. ``kinds`` are the labels that a reader would accept,
     the best first; empty where there is nothing to classify. ``states`` are the states it may end in; ``reason`` is the
-    code that must stand there when it ends in "review" or "failed" (None: any). ``needs`` names a program without which
-    it goes to review with reason "no-text". ``duplicate_of`` is the sample with the same bytes. ``flags`` are what the
-    parser must notice. ``pages`` and ``phrase`` are what parsing must yield (white space aside).
+    code of why it ends in "review" or "failed" (None: any). ``needs`` names a program without which it goes to review
+    with reason "no-text". ``duplicate_of`` is the sample with the same bytes. ``flags`` are what the parser must notice.
+    ``pages`` and ``phrase`` are what parsing must yield (white space aside).
     """
 
     path: str
@@ -42,11 +42,11 @@ class Sample:
     flags: tuple[str, ...]
     pages: int | None
     phrase: str | None
-    attachments: tuple[Attachment, ...]
+    attachments: tuple[SampleAttachment, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class SampleSearch:
     """A query and the sample (or attachment: ``mail path/name``) that must come first."""
 
     query: str
@@ -54,7 +54,7 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SampleQuestion:
     """A question, the document that answers and a part of the quote; both None where the answer must be "not found"."""
 
     question: str
@@ -63,30 +63,33 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class SamplesManifest:
+    """All samples, and what the demo searches and asks."""
+
     samples: tuple[Sample, ...]
-    searches: tuple[Search, ...]
-    questions: tuple[Question, ...]
+    searches: tuple[SampleSearch, ...]
+    questions: tuple[SampleQuestion, ...]
 
 
-def load_manifest(path: Path | None = None) -> Manifest:
-    """The shipped manifest, or another. Raises Misconfigured("bad-settings") when it does not hold what it should."""
+def load_manifest(path: Path | None = None) -> SamplesManifest:
+    """Read the shipped manifest, or another one. Raises Misconfigured("bad-settings") if a field is missing or wrong."""
     path = path or SAMPLES / "manifest.toml"
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
-        samples = tuple(_sample(tree["default"] | each) for each in tree["sample"])
-        searches = tuple(Search(**each) for each in tree["search"])
-        questions = tuple(Question(q["question"], q.get("document"), q.get("quote")) for q in tree["question"])
+        samples = tuple(_sample(tree["default"] | entry) for entry in tree["sample"])
+        searches = tuple(SampleSearch(**entry) for entry in tree["search"])
+        questions = tuple(SampleQuestion(q["question"], q.get("document"), q.get("quote")) for q in tree["question"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Misconfigured("bad-settings", f"The samples' manifest {path} cannot be used: {error!r}.") from error
-    return Manifest(samples, searches, questions)
+    return SamplesManifest(samples, searches, questions)
 
 
 def _sample(values: Mapping[str, Any]) -> Sample:
-    """Defaults already merged in; an unknown key is a mistake."""
+    """Return the record of an entry merged with the defaults. Raises ValueError for an unknown key."""
     unknown = values.keys() - set(Sample.__dataclass_fields__)
     if unknown:
         raise ValueError(f"{values.get('path')}: unknown keys {sorted(unknown)}")
+    attachments = values.get("attachments", ())
     return Sample(
         path=values["path"],
         kinds=tuple(values["kinds"]),
@@ -97,7 +100,5 @@ def _sample(values: Mapping[str, Any]) -> Sample:
         flags=tuple(values.get("flags", ())),
         pages=values.get("pages"),
         phrase=values.get("phrase"),
-        attachments=tuple(
-            Attachment(each["name"], tuple(each["kinds"]), each.get("phrase")) for each in values.get("attachments", ())
-        ),
+        attachments=tuple(SampleAttachment(a["name"], tuple(a["kinds"]), a.get("phrase")) for a in attachments),
     )
