@@ -208,11 +208,6 @@ class Supervisor:
         return self._settings.logs_path / f"{role}.log"
 
 
-def up(settings: Settings, arguments: Sequence[str] = (), ready: Callable[[], None] = lambda: None) -> int:
-    """Run Mailroom on this machine until SIGTERM or SIGINT; return the exit status."""
-    return Supervisor(settings, arguments).run(ready)
-
-
 def kill_group(pid: int, number: int) -> None:
     """Send a signal to a child and whatever it started."""
     with contextlib.suppress(ProcessLookupError):

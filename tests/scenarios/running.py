@@ -24,10 +24,10 @@ from workers.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = (
-    "import sys; from workers.settings import load_settings; from workers.supervisor import up; from pathlib import Path;"
+    "import sys; from workers.settings import load_settings; from workers.supervisor import Supervisor; from pathlib import Path;"
     "o = dict(zip(sys.argv[2::2], sys.argv[3::2]));"
     "flags = [w for k, v in o.items() for w in ('--set', k + '=' + v)];"
-    "sys.exit(up(load_settings(o).settings, flags, Path(sys.argv[1]).touch))"
+    "sys.exit(Supervisor(load_settings(o).settings, flags).run(Path(sys.argv[1]).touch))"
 )
 
 
