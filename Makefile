@@ -32,13 +32,11 @@ trainer: .venv-train/ready ## make the environment that `mailroom train` needs (
 
 check: .venv/test ## style, types, dead code, and the hygiene of names, imports and documentation
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/vulture
 	$(BIN)/python -m pytest -q tests/hygiene
 
 types: .venv/test ## what the type checker finds
 	$(BIN)/mypy
-
-dead-code: .venv/test ## what nothing outside of the tests uses
-	$(BIN)/vulture
 
 bench: .venv/test ## the slower campaigns; MAILROOM_DATA names the folder of public data sets
 	$(BIN)/python -m tests.benchmarks all
@@ -80,4 +78,4 @@ lock: ## resolve the dependencies anew (needs uv)
 system-packages:
 	@bash tests/support/system_packages.sh
 
-.PHONY: help demo up test test-serve test-train coverage trainer check types dead-code bench figures lock system-packages
+.PHONY: help demo up test test-serve test-train coverage trainer check types bench figures lock system-packages
