@@ -1,35 +1,34 @@
-"""A set of document numbers that stays small and quick at a million documents: what filters are passed around as."""
+"""A set of document numbers that stays small and fast at a million documents: the form in which filters are passed."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Set
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from pyroaring import FrozenBitMap
 
 
 class IdentityToken:
-    """Nothing but itself."""
+    """A weak-referenceable key for one object."""
 
     __slots__ = ("__weakref__",)
 
 
 class DocumentNumbers(Set[int]):
-    """Immutable; behaves as a frozenset of integers. ``array``: sorted, unique, int64, not to be written to.
+    """An immutable set of document numbers (0 to 2**32 - 1), stored as a compressed bitmap.
 
-    Whoever derives something costly from it (a bitmap over an index's rows) may keep it for as long as this very object
-    lives, or its ``mark``: the same answer of the catalogue is the same object.
+    Equal answers of the catalogue are the same object, so what is expensive to derive from a set (a mask over an index's
+    rows) can be cached under its ``token``.
     """
 
-    #: the `mark` of the set that `updated` derived this one from, and the numbers that only one of the two has
-    derived_from: tuple[IdentityToken, np.ndarray] | None = None
+    #: The `token` of the set that `updated` derived this one from, and the numbers that only one of the two has.
+    derived_from: tuple[IdentityToken, DocumentNumbers] | None = None
 
-    def __init__(self, numbers: Iterable[int] | np.ndarray = ()) -> None:
-        values = numbers if isinstance(numbers, np.ndarray) else np.fromiter(numbers, np.int64)
-        array = np.array(values, dtype=np.int64)  # a copy: the caller may change the original
-        # Checked first: most are sorted and unique already, and sorting a million takes as long as a search.
-        self.array: np.ndarray = array if np.all(array[1:] > array[:-1]) else np.unique(array)
-        self.array.setflags(write=False)
+    def __init__(self, numbers: Iterable[int] | np.ndarray | FrozenBitMap = ()) -> None:
+        self._bitmap = numbers if isinstance(numbers, FrozenBitMap) else _bitmap(numbers)
 
     @classmethod
     def of(cls, numbers: Iterable[int]) -> DocumentNumbers:
@@ -37,80 +36,81 @@ class DocumentNumbers(Set[int]):
         return numbers if isinstance(numbers, DocumentNumbers) else cls(numbers)
 
     @classmethod
-    def _from_iterable(cls, numbers: Iterable[int]) -> DocumentNumbers:
+    def _from_iterable(cls, numbers: Iterable[Any]) -> DocumentNumbers:  # type: ignore[override]  # integers only
         return cls(numbers)
 
     def __len__(self) -> int:
-        return len(self.array)
+        return len(self._bitmap)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.array.tolist())
+        return iter(self._bitmap)
 
     def __contains__(self, number: object) -> bool:
-        if not isinstance(number, int | np.integer) or number < 0:
-            return False
-        return number < len(self._bits) and bool(self._bits[number])
+        return isinstance(number, int | np.integer) and bool(0 <= number < 2**32) and int(number) in self._bitmap
+
+    def __eq__(self, other: object) -> bool:
+        return self._bitmap == other._bitmap if isinstance(other, DocumentNumbers) else super().__eq__(other)
 
     def __and__(self, other: Iterable[int]) -> DocumentNumbers:
-        return DocumentNumbers(self.array[DocumentNumbers.of(other).member(self.array)])
+        return DocumentNumbers(self._bitmap & DocumentNumbers.of(other)._bitmap)
 
     def __sub__(self, other: Iterable[int]) -> DocumentNumbers:
         other = DocumentNumbers.of(other)
-        return DocumentNumbers(self.array[~other.member(self.array)]) if len(other) else self
+        return DocumentNumbers(self._bitmap - other._bitmap) if other else self
 
-    def __or__(self, other: Iterable[int]) -> DocumentNumbers:
-        other = DocumentNumbers.of(other)
-        if not len(self) or not len(other):
-            return self if len(self) else other
-        both = np.concatenate([self.array, other.array])
-        both.sort(kind="stable")  # two sorted runs: merged in one pass
-        return DocumentNumbers(both[np.concatenate([[True], both[1:] > both[:-1]])])
+    def __or__(self, other: Iterable[int]) -> DocumentNumbers:  # type: ignore[override]  # integers only
+        return DocumentNumbers(self._bitmap | DocumentNumbers.of(other)._bitmap)
+
+    def isdisjoint(self, other: Iterable[Any]) -> bool:
+        """Return True if the sets have no number in common."""
+        return self._bitmap.isdisjoint(DocumentNumbers.of(other)._bitmap)
 
     def updated(self, checked: DocumentNumbers, still_visible: DocumentNumbers) -> DocumentNumbers:
-        """Return this set with ``kept`` added and the rest of ``checked`` removed; the same object if nothing changes.
-        A million numbers cost a copy; ``before`` records which set the new one was derived from."""
-        here = self.member(checked.array)
-        gone = checked.array[here & ~still_visible.member(checked.array)]
-        come = still_visible.array[~self.member(still_visible.array)]
-        if not len(gone) and not len(come):
+        """Return this set with ``still_visible`` added and the rest of ``checked`` removed; the same object if nothing
+        changes. The new set remembers this one in ``derived_from``."""
+        removed = self & (checked - still_visible)
+        added = still_visible - self
+        if not removed and not added:
             return self
-        array = np.delete(self.array, np.searchsorted(self.array, gone))
-        result = DocumentNumbers._sorted(np.insert(array, np.searchsorted(array, come), come))
-        result.derived_from = self.token, np.concatenate([gone, come])
-        return result
-
-    @classmethod
-    def _sorted(cls, array: np.ndarray) -> DocumentNumbers:
-        """Wrap an array that is sorted, unique and not shared."""
-        result = cls.__new__(cls)
-        result.array = array
-        result.array.setflags(write=False)
+        result = (self - removed) | added
+        result.derived_from = self.token, removed | added
         return result
 
     def __hash__(self) -> int:
-        return self._hash()
+        return hash(self._bitmap)
 
     def __repr__(self) -> str:
-        return (
-            f"DocumentNumbers({len(self)} from {self.array[0]} to {self.array[-1]})"
-            if len(self)
-            else "DocumentNumbers()"
-        )
+        return f"DocumentNumbers({len(self)} from {self._bitmap.min()} to {self._bitmap.max()})" if self else "{}"
 
     @cached_property
     def token(self) -> IdentityToken:
-        """The identity of this object, for weak references; it lives on with a set derived from this one."""
+        """The identity of this object, for weak references; a set derived from this one keeps it alive."""
         return IdentityToken()
 
+    @property
+    def array(self) -> np.ndarray:
+        """The numbers as a new array, int64, sorted."""
+        return np.frombuffer(self._bitmap.to_array(), np.uint32).astype(np.int64)
+
     def member(self, documents: np.ndarray) -> np.ndarray:
-        """Boolean per entry of ``documents`` (integers of any sign)."""
-        outside = len(self._bits) - 1  # the last bit is never set
+        """Return a boolean array of the shape of ``documents`` (integers, also negative): which of them are members."""
+        outside = len(self._mask) - 1  # the last entry is never set
         if len(documents) and (documents.min() < 0 or documents.max() > outside):
             documents = np.where((documents < 0) | (documents > outside), outside, documents)
-        return self._bits[documents]
+        members: np.ndarray = self._mask[documents]
+        return members
 
     @cached_property
-    def _bits(self) -> np.ndarray:
-        bits = np.zeros(int(self.array[-1]) + 2 if len(self.array) else 1, dtype=bool)
-        bits[self.array] = True
-        return bits
+    def _mask(self) -> np.ndarray:
+        """A boolean per number up to the largest one: NumPy looks up a million rows in it at once."""
+        mask = np.zeros(self._bitmap.max() + 2 if self else 1, dtype=bool)
+        mask[self.array] = True
+        return mask
+
+
+def _bitmap(numbers: Iterable[int] | np.ndarray) -> FrozenBitMap:
+    if not isinstance(numbers, np.ndarray):
+        return FrozenBitMap(numbers)
+    # An index has many rows per document: repeated neighbours go first, and an `array` is read without Python objects.
+    distinct = numbers[np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]]
+    return FrozenBitMap(array("I", distinct.astype(np.uint32).tobytes()))

@@ -110,7 +110,7 @@ class DocumentStore:
         value of each facet. The counts are exact; each facet has its first ``limit`` values. Raises Refused as
         `find` does."""
         conditions = _matching(caller, filters)
-        parts = [None] if among is None else batches(among.array.tolist())
+        parts = [None] if among is None else batches(list(among))
         counters: dict[str, Counter[str]] = {name: Counter() for name in names}
         with self.database.read() as connection:
             _check_fields(connection, caller, filters)
@@ -206,7 +206,7 @@ def _updated(
     changed = to_numbers(connection.scalars(later))
     if len(changed) > MAX_CHANGED:
         return None
-    still_visible = connection.scalars(query.where(documents.c.number.in_(changed.array.tolist())))
+    still_visible = connection.scalars(query.where(documents.c.number.in_(list(changed))))
     return numbers.updated(changed, to_numbers(still_visible))
 
 

@@ -100,7 +100,7 @@ class FilteredSearch:
         if restriction.share <= 0.5:
             return self._members(restriction)
         if restriction.others is None:
-            forbidden = (self._present - restriction.documents).array.tolist()
+            forbidden = list(self._present - restriction.documents)
             others = Query.term_set_query(self._schema, "document", forbidden)
             restriction.others = Query.boolean_query([(Occur.Must, Query.all_query()), (Occur.MustNot, others)])
         return restriction.others
@@ -118,7 +118,7 @@ class FilteredSearch:
             for ref, restriction in self._restrictions:
                 if ref() is allowed:
                     return restriction
-        documents = DocumentNumbers(self._present.array[allowed.member(self._present.array)])
+        documents = self._present & allowed
         restriction = Restriction(documents, len(documents) / max(1, len(self._present)))
         with self._lock:
             alive = [entry for entry in self._restrictions if entry[0]() is not None]
@@ -130,6 +130,6 @@ class FilteredSearch:
 
     def _members(self, restriction: Restriction) -> Query:
         if restriction.members is None:
-            terms = Query.term_set_query(self._schema, "document", restriction.documents.array.tolist())
+            terms = Query.term_set_query(self._schema, "document", list(restriction.documents))
             restriction.members = Query.const_score_query(terms, 0.0)
         return restriction.members

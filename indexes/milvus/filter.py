@@ -87,12 +87,13 @@ class DocumentFilter:
 
 def runs_of(allowed: DocumentNumbers, present: DocumentNumbers) -> Runs:
     """Return the runs of allowed documents; a run includes numbers that no document of the index has."""
-    places = np.flatnonzero(allowed.member(present.array))
+    numbers = present.array
+    places = np.flatnonzero(allowed.member(numbers))
     if len(places) == len(present):
         return Runs(1 if len(places) else 0, 1.0, ("",) if len(places) else ())
     cuts = np.flatnonzero(np.diff(places) != 1) + 1
-    firsts = present.array[places[np.concatenate([[0], cuts]).astype(int)]] if len(places) else places
-    lasts = present.array[places[np.concatenate([cuts - 1, [len(places) - 1]]).astype(int)]] if len(places) else places
+    firsts = numbers[places[np.concatenate([[0], cuts]).astype(int)]] if len(places) else places
+    lasts = numbers[places[np.concatenate([cuts - 1, [len(places) - 1]]).astype(int)]] if len(places) else places
     pairs = list(zip(firsts.tolist(), lasts.tolist(), strict=True))
     parts = tuple(_expression(pairs[start : start + MAX_RUNS]) for start in range(0, len(pairs), MAX_RUNS))
     return Runs(len(pairs), len(places) / max(1, len(present)), parts)

@@ -119,7 +119,7 @@ class Segment:
         if allowed.derived_from is None:
             return None
         origin, difference = allowed.derived_from
-        return origin if origin in recent and not np.any(self.documents.member(difference)) else None
+        return origin if origin in recent and self.documents.isdisjoint(difference) else None
 
     def _select(self, allowed: DocumentNumbers) -> Selection | None:
         mask = allowed.member(self.keys >> ORDINAL_BITS)
