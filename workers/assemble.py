@@ -1,8 +1,8 @@
 """The composition root: the one place where settings become working parts, by hand.
 
-A `Mailroom` builds each part on first use, and imports it then: a role (API, worker, writer, tray, command line) pays only
-for what it uses. Only workers load the classifier, only the API and the writer open the index, and a command that reads
-the catalogue imports no runtime.
+A `Mailroom` builds each part on first use, and imports it then, so that a role (API, worker, writer, tray, commands)
+pays only for what it uses. Only workers load the classifier, only the API and the writer open the index, and a command
+that reads the catalogue imports no runtime.
 """
 
 from __future__ import annotations
@@ -50,25 +50,28 @@ log = logging.getLogger(__name__)
 
 
 class Mailroom:
-    """Every part of one installation, built on first use. Not to be carried across a fork once parts are built."""
+    """Builds each part of one installation on first use. It must not cross a fork once it has built parts."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
     @cached_property
     def catalogue(self) -> Catalogue:
+        """The catalogue of the settings' URL."""
         from indexes.open import open_catalogue
 
         return open_catalogue(self.settings.catalogue_url)
 
     @cached_property
     def blobs(self) -> Blobs:
+        """The original bytes."""
         from indexes.open import open_blobs
 
         return open_blobs(self.settings.blobs_url)
 
     @cached_property
     def parser(self) -> SandboxedParser:
+        """The parser in a killable child process, which starts with the first document."""
         from pipeline.parse.limits import ParseLimits
         from pipeline.parse.sandbox import SandboxedParser
 
@@ -76,26 +79,28 @@ class Mailroom:
 
     @cached_property
     def classifiers(self) -> Classifiers:
+        """The active classifier, and others on demand."""
         from workers.services.active_classifier import Classifiers
 
         return Classifiers(self.settings)
 
     @cached_property
     def embedder(self) -> Embedder:
-        """The model that the settings name. The one in force may be another: `embedders`."""
+        """The embedder that the settings name. The active one may be another: see `embedders`."""
         from pipeline.embed import OnnxEmbedder
 
         return OnnxEmbedder(self._model(self.settings.models.embedder), **self.runtime)
 
     @cached_property
     def embedders(self) -> Embedders:
+        """The active embedding model, and candidates."""
         from workers.services.active_embedder import Embedders
 
         return Embedders(self.settings, self.catalogue)
 
     @cached_property
     def reranker(self) -> Reranker | None:
-        """None unless one is configured; none, too, where it is missing or altered: search goes on without."""
+        """The configured reranker, or None without one and if it is missing or altered: search goes on without it."""
         from pipeline.rerank import OnnxReranker
 
         name = self.settings.models.reranker
@@ -107,25 +112,27 @@ class Mailroom:
 
     @property
     def reranking(self) -> Reranking | None:
-        """How the reranker is used; None without one."""
+        """The reranker with its settings, or None without one."""
         from pipeline.answer import Reranking
 
-        chosen = self.settings.search
-        return Reranking(self.reranker, chosen.reranked, chosen.rerank) if self.reranker else None
+        search = self.settings.search
+        return Reranking(self.reranker, search.reranked, search.rerank) if self.reranker else None
 
     @property
     def runtime(self) -> dict[str, Any]:
-        """How ONNX sessions are run: threads, and the execution providers in order of preference."""
+        """Arguments of every ONNX session: threads, and the execution providers in order of preference."""
         return {"threads": self.settings.models.threads, "providers": self.settings.models.providers}
 
     @cached_property
     def rules(self) -> Rules:
+        """The routing rules. Raises Misconfigured("bad-rules")."""
         from pipeline.rules import load_rules
 
         return load_rules(self.settings.rules_path)
 
     @cached_property
     def ingest(self) -> Ingest:
+        """What runs the jobs of the queue INGEST. The classifier is loaded before the first document is claimed."""
         from pipeline.ingest import Ingest, Policy, Tools
 
         workers = self.settings.workers
@@ -135,7 +142,7 @@ class Mailroom:
             readable_floor=self.settings.classify.readable_floor,
             trays=frozenset(folder.source for folder in self.settings.tray.folders),
         )
-        self.classifiers.current()  # loaded before the first document is claimed
+        self.classifiers.current()
         tools = Tools(
             self.catalogue.documents,
             self.catalogue.chunks,
@@ -151,30 +158,35 @@ class Mailroom:
 
     @cached_property
     def deliver(self) -> DeliveryService:
+        """What runs the jobs of the queue DELIVER."""
         from workers.services.deliver import DeliveryService
 
         return DeliveryService(self.catalogue, self.blobs, self.settings)
 
     @cached_property
     def reclassify(self) -> ReclassificationService:
+        """What makes reclassification plans and runs the jobs of the queue RECLASSIFY."""
         from workers.services.reclassify import ReclassificationService
 
         return ReclassificationService(self.catalogue, self.classifiers, self.settings)
 
     @cached_property
     def promoter(self) -> Promoter:
+        """What compares, promotes and rolls back classifiers."""
         from workers.services.promotion import Promoter
 
         return Promoter(self.catalogue.chunks, self.parser, self.classifiers, self.taxonomy, self.settings)
 
     @cached_property
     def trainer(self) -> Trainer:
+        """What collects labelled texts and trains a classifier."""
         from workers.services.training import Trainer
 
         return Trainer(self.catalogue, self.taxonomy, self.promoter.readers, self.settings)
 
     @cached_property
     def taxonomy(self) -> TaxonomyService:
+        """What reads and changes the taxonomy."""
         from workers.services.taxonomy import TaxonomyService
 
         classifier = self.settings.models.classifier
@@ -182,12 +194,14 @@ class Mailroom:
 
     @cached_property
     def review(self) -> Review:
+        """What files documents by a person's decision."""
         from workers.services.review import Review
 
         return Review(self.catalogue, self.taxonomy, self.rules, self.notifier, self.settings.models_root)
 
     @cached_property
     def explainer(self) -> PredictionExplainer:
+        """What explains predictions."""
         from workers.services.explain import PredictionExplainer
 
         passes = self.settings.models.why_passes
@@ -195,24 +209,28 @@ class Mailroom:
 
     @cached_property
     def suggestions(self) -> Suggestions:
+        """What completes what somebody types."""
         from workers.services.suggest import Suggestions
 
         return Suggestions(self.catalogue, self.reader)
 
     @cached_property
     def similar(self) -> SimilarDocuments:
+        """What finds similar documents."""
         from workers.services.similar import SimilarDocuments
 
         return SimilarDocuments(self.catalogue, self.reader)
 
     @cached_property
     def comparison(self) -> EmbedderComparison:
+        """What compares a candidate embedding model with the active one."""
         from workers.services.comparison import EmbedderComparison
 
         return EmbedderComparison(self.catalogue, self.indexes, self.reader, self.embedders)
 
     @cached_property
     def intake(self) -> Intake:
+        """What receives and erases documents."""
         from workers.services.intake import Intake
 
         limit = self.settings.api.upload_max_bytes
@@ -220,36 +238,40 @@ class Mailroom:
 
     @cached_property
     def documents(self) -> DocumentService:
+        """Documents as a caller may see them."""
         from workers.services.documents import DocumentService
 
         return DocumentService(self.catalogue, self.intake, self.notifier)
 
     @cached_property
     def access(self) -> AccessService:
+        """Access rules and groups."""
         from workers.services.access import AccessService
 
         return AccessService(self.catalogue)
 
     def tray(self, folder: TrayFolder) -> Tray:
-        """Build the watcher of one tray folder."""
+        """Build the tray of one watched folder."""
         from workers.tray.tray import Tray
 
         return Tray(folder, self.blobs, self.catalogue.jobs, self.intake, self.notifier, self.settings)
 
     def indexer(self) -> Indexer:
-        """Build the process that keeps the index in step with the catalogue. Raises Refused("conflict") if one runs."""
+        """Build what keeps the index in step with the catalogue. Raises Refused("conflict") if another one runs."""
         from workers.indexer.writer import Indexer
 
         return Indexer(self.catalogue, self.indexes, self.writer, self.embedders, self.settings)
 
     @cached_property
     def notifier(self) -> Notifier:
+        """What sends wake-ups to the broker."""
         from workers.queue.notify import Notifier
 
         return Notifier(self.settings)
 
     @cached_property
     def indexes(self) -> Indexes:
+        """The index that serves, and candidates: a folder or a Milvus server."""
         from indexes.open import open_indexes
 
         index = self.settings.index
@@ -257,18 +279,27 @@ class Mailroom:
 
     @cached_property
     def reader(self) -> IndexReader:
+        """A reader of the index that serves."""
         return self.indexes.reader()
 
     @cached_property
     def writer(self) -> IndexWriter:
+        """The writer of the index that serves. Raises Refused("conflict") if another process has it."""
         return self.indexes.writer(self.embedders.serving_model())
 
     @cached_property
     def search(self) -> Finder:
+        """Search and answers."""
         from pipeline.answer import Finder
 
-        parts = self.catalogue.documents, self.catalogue.chunks, self.reader
-        return Finder(*parts, self.embedder, self.reranking, self.embedders.by_digest)
+        return Finder(
+            self.catalogue.documents,
+            self.catalogue.chunks,
+            self.reader,
+            self.embedder,
+            self.reranking,
+            self.embedders.by_digest,
+        )
 
     def _model(self, name: str) -> ModelFolder:
         from models.registry import open_version
@@ -276,7 +307,7 @@ class Mailroom:
         return open_version(self.settings.models_root, name)
 
     def close(self) -> None:
-        """Give back what was opened: the parser's child, the catalogue's connections."""
+        """Close what was opened: the parser's child, the index, the catalogue's connections."""
         for part in ("parser", "writer", "catalogue"):
             if part in self.__dict__:
                 self.__dict__[part].close()

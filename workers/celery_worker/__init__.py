@@ -1,1 +1,1 @@
-"""The Celery worker: its tasks, the sweeper that notifies again, the watchdog."""
+"""The Celery worker: its tasks, the sweeper that repeats wake-ups, the watchdog."""

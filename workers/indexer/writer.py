@@ -115,7 +115,7 @@ class Indexer:
             writer.reopen()
 
     def _follow_model(self) -> None:
-        """If another embedding model is to serve: keep the present index as a candidate, and follow the other model."""
+        """Follow the model that is to serve. The index of the model before is kept as a candidate."""
         writer, model = self._writer, self._embedders.serving_model()
         if model.digest == writer.embedder:
             return
@@ -165,8 +165,10 @@ class Indexer:
             self._request.unlink(missing_ok=True)
 
     def _add_again(self) -> None:
-        """After the index was opened, add what the catalogue has finished since that generation: an older one may hold
-        the former text of a document."""
+        """Add what the catalogue has finished since the generation that was opened.
+
+        An older generation may hold the former text of a document.
+        """
         writer = self._writer
         if self._openings == writer.openings:
             return

@@ -19,9 +19,11 @@ log = logging.getLogger(__name__)
 class Leases(Protocol):
     """What a heartbeat needs of the job store (`indexes.catalogue.jobs.JobStore`)."""
 
-    def renew(self, job: Job, seconds: float) -> bool: ...
+    def renew(self, job: Job, seconds: float) -> bool:
+        """Extend the lease; return False if another process has it."""
 
-    def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool: ...
+    def release(self, job: Job, delay: float, reason: str, detail: str, counted: bool = True) -> bool:
+        """Release the job, due after ``delay`` seconds; ``counted`` is whether the attempt counts."""
 
 
 def owner() -> str:

@@ -27,7 +27,8 @@ NOTIFY_SECONDS = 0.2
 class DueJobs(Protocol):
     """What `Notifier.notify` needs of the job store (`indexes.catalogue.jobs.JobStore`)."""
 
-    def due(self, queue: QueueName, limit: int = 1000) -> list[str]: ...
+    def due(self, queue: QueueName, limit: int = 1000) -> list[str]:
+        """Return the ids of the jobs that could be claimed now."""
 
 
 class Notifier:

@@ -33,6 +33,7 @@ class DocumentListing:
 
     @property
     def next_offset(self) -> int | None:
+        """The offset of the next page, or None on the last one."""
         after = self.offset + len(self.documents)
         return after if self.documents and after < self.total else None
 
