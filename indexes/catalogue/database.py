@@ -86,7 +86,8 @@ class Database:
         sees one state of the database."""
         with self._connection_lock, translated(), closing(self.engine.raw_connection()) as connection:
             try:
-                return list(connection.cursor().execute(statement, values).fetchall())
+                rows: list[tuple[Any, ...]] = connection.cursor().execute(statement, values).fetchall()
+                return rows
             except self._driver.Error as error:
                 raise exc.DBAPIError.instance(statement, values, error, self._driver.Error) from error
 
