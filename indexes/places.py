@@ -16,7 +16,7 @@ from indexes.milvus.server import Server
 from indexes.milvus.state import changed_since, read_status
 from indexes.milvus.writer import MilvusWriter
 from indexes.reader import FolderReader
-from indexes.state import State, facts_of, look
+from indexes.state import IndexState, describe_folder, folder_state
 from indexes.writer import FolderWriter
 from pipeline.documents import EmbeddingModel
 from pipeline.errors import MailroomError
@@ -48,7 +48,7 @@ class Indexes(Protocol):
     def drop(self, path: Path) -> None:
         """Delete a candidate index. Idempotent."""
 
-    def state(self) -> State:
+    def state(self) -> IndexState:
         """Return the state of the index that serves, as health and the doctor report it."""
 
     def describe(self) -> dict[str, Any]:
@@ -77,13 +77,13 @@ class FolderIndexes:
         """Delete a candidate index. Idempotent."""
         shutil.rmtree(path, ignore_errors=True)
 
-    def state(self) -> State:
+    def state(self) -> IndexState:
         """Return the state of the folder of the index that serves."""
-        return look(self.root)
+        return folder_state(self.root)
 
     def describe(self) -> dict[str, Any]:
         """Return the current generation's numbers and its segments."""
-        return facts_of(self.root)
+        return describe_folder(self.root)
 
     def counts(self) -> tuple[int, int]:
         """Count the documents and the chunks that the serving index stores."""
@@ -115,15 +115,15 @@ class MilvusIndexes:
             drop(self.server, _role(path))
             shutil.rmtree(path, ignore_errors=True)
 
-    def state(self) -> State:
+    def state(self) -> IndexState:
         """Return whether the server answers, and whether it holds a published index."""
         try:
             version = self.server.call("get_server_version")
             status = read_status(self.server, names(SERVING)[DOCUMENTS])
         except MailroomError as error:
-            return State("unavailable", error.detail)
+            return IndexState("unavailable", error.detail)
         place = f"Milvus {version} at {self.server.address}, database {self.server.database}"
-        return State("ok" if status else "empty", f"{place}.")
+        return IndexState("ok" if status else "empty", f"{place}.")
 
     def describe(self) -> dict[str, Any]:
         """Return the state of the serving index and the numbers of its publication."""

@@ -4,13 +4,13 @@
 |---|---|
 | `Parser` | the readers in this process, and the child process around them |
 | `Classifier`, `Embedder`, `Reranker` | ONNX models, and small computed ones for tests |
-| `Blobs` | a folder, and memory |
+| `Blobs` | a folder, and memory for tests |
 | `Vectors` | FAISS, and Milvus |
 | `Lexical` | Tantivy, and Milvus |
 | `IndexReader`, `IndexWriter` | generations in a folder, and collections of a Milvus server |
 
-The specifications are plain Python in memory (tests/support/memory_index.py for an index); one contract suite under
-tests/contracts runs over specification and implementations. The catalogue is one class on one database
+The specifications are plain Python in memory (`memory_index.py` and `memory_blobs.py` in tests/support); one suite
+under tests/contracts runs over specification and implementations. The catalogue is one class on one database
 (`indexes.catalogue`), so its contract is the class's own; the few of its methods that a module here calls are a small
 Protocol in that module.
 """

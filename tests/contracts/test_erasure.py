@@ -1,4 +1,4 @@
-"""What is left of a document that was taken out of an index in Milvus: no row holds a word of it."""
+"""Erasure from an index in Milvus: no row contains a word of a document that was removed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.support.milvus import MilvusServer
 
 SECRET = "Zürich zanzibar ZZ-4711 quixotry@example.org"
 TITLE, NAME = "Xylograph of the quarrels", "vexing-memo.txt"
-#: The words of it that no other document has, with their stems.
+#: The words and stems of these texts that no other document contains.
 WORDS = ("zurich", "zanzibar", "zz-4711", "4711", "quixotry@example.org", "quixotri", "xylograph", "quarrel", "vex")
-KEPT = "The notice period of this example text is three months."
+COMMON_TEXT = "The notice period of this example text is three months."
 
 
 @pytest.fixture
@@ -34,36 +34,36 @@ def writer(server: Server, root: Path) -> MilvusWriter:
     return MilvusWriter(server, root, "serving", "E", 4)
 
 
-def add(into: MilvusWriter, number: int, text: str, *named: str) -> None:
-    into.add(number, [Chunk(0, text, 0, len(text))], np.ones((1, 4)), *named)
+def add(index: MilvusWriter, number: int, text: str, *title_and_name: str) -> None:
+    index.add(number, [Chunk(0, text, 0, len(text))], np.ones((1, 4)), *title_and_name)
 
 
-def left(server: Server) -> set[str]:
-    """Those of the words that any row of any collection holds."""
+def remaining(server: Server) -> set[str]:
+    """Return those of WORDS that any row of any collection contains."""
     rows: list[dict[str, Any]] = []
     for collection in names("serving").values():
         rows += server.call("query", collection, filter="", limit=1000, output_fields=["*"], consistency_level="Strong")
-    held = {word for row in rows for value in row.values() if isinstance(value, str) for word in value.split()}
-    return {word for word in WORDS if word in held or token(word) in held}
+    stored = {word for row in rows for value in row.values() if isinstance(value, str) for word in value.split()}
+    return {word for word in WORDS if word in stored or token(word) in stored}
 
 
-def test_no_row_holds_a_word_that_only_a_former_text_had(
+def test_no_row_contains_a_word_of_a_replaced_or_removed_text(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("indexes.milvus.vocabulary.LOOKUP_WORDS", 3)
     monkeypatch.setattr("indexes.milvus.vocabulary.LOOKUP_ROWS", 2)
     index, shared = writer(server, tmp_path), [f"word{letter}" for letter in "abcdef"]
     for number, word in enumerate(shared, 2):
-        add(index, number, f"{word}. {KEPT}", "Lease", "lease.txt")
+        add(index, number, f"{word}. {COMMON_TEXT}", "Lease", "lease.txt")
     add(index, 1, " ".join([*shared, SECRET]), TITLE, NAME)
     index.publish()
-    assert left(server) == set(WORDS)
-    add(index, 1, f"{KEPT} {' '.join(shared)} Zürich", "Lease", "lease.txt")
+    assert remaining(server) == set(WORDS)
+    add(index, 1, f"{COMMON_TEXT} {' '.join(shared)} Zürich", "Lease", "lease.txt")
     index.publish()
-    assert left(server) == {"zurich"}
+    assert remaining(server) == {"zurich"}
     index.remove(1)
     index.publish()
-    assert left(server) == set()
+    assert remaining(server) == set()
     lexical = MilvusReader(server, "serving").snapshot().lexical
     for query in ("notice", "noti*", "notcie", '"three months"', "lease.txt", "word*"):
         assert {hit.document_number for hit in lexical.search(parse(query), 20, None)} == {2, 3, 4, 5, 6, 7}, query
@@ -71,11 +71,9 @@ def test_no_row_holds_a_word_that_only_a_former_text_had(
     index.close()
 
 
-def test_nothing_is_left_of_a_document_erased_after_a_publication_that_ended_half_way(
-    server: Server, tmp_path: Path
-) -> None:
+def test_nothing_remains_of_a_document_erased_after_an_interrupted_publication(server: Server, tmp_path: Path) -> None:
     index = writer(server, tmp_path)
-    add(index, 2, KEPT)
+    add(index, 2, COMMON_TEXT)
     index.publish()
     add(index, 1, SECRET, TITLE, NAME)
     with pytest.MonkeyPatch.context() as patch:
@@ -84,11 +82,11 @@ def test_nothing_is_left_of_a_document_erased_after_a_publication_that_ended_hal
             index.publish()
     index.close()
     again = writer(server, tmp_path)
-    assert again.numbers == {2} and left(server)
+    assert again.numbers == {2} and remaining(server)
     again.publish()
-    assert left(server) == set() and again.numbers == {2}
+    assert remaining(server) == set() and again.numbers == {2}
     again.close()
 
 
 def raising(*_: object) -> None:
-    raise Unavailable("index-unavailable", "as a server that ends just here")
+    raise Unavailable("index-unavailable", "as if the server stopped here")

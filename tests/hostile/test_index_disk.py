@@ -20,7 +20,7 @@ NAMESPACES = (("unshare", "--user", "--map-root-user", "--mount"), ("unshare", "
 BEGIN = """
 import subprocess, sys, time
 from pathlib import Path
-from indexes.state import look
+from indexes.state import folder_state
 from pipeline.errors import Unavailable
 from tests.unit.workers.test_writer import embedded, opened
 from workers.api.health import HealthMonitor
@@ -69,7 +69,7 @@ with (disk / "filler").open("wb", buffering=0) as filler:
             pass
     except OSError:
         pass
-assert look(disk).name == "full" and health.measure().index == "full"
+assert folder_state(disk).name == "full" and health.measure().index == "full"
 assert refusal() == "disk-full"
 assert (indexed_count(), states()) == (1, ["indexed", "processing"])
 (disk / "filler").unlink()
@@ -78,7 +78,7 @@ assert (indexed_count(), states()) == (1, ["indexed", "processing"])
 READ_ONLY = """
 mount("--bind", str(disk), str(disk))
 mount("-o", "remount,bind,ro", str(disk))
-assert look(disk).name == "read-only" and health.measure().index == "read-only"
+assert folder_state(disk).name == "read-only" and health.measure().index == "read-only"
 assert refusal() == "index-unavailable"
 assert rebuild() == exits.UNAVAILABLE
 assert (indexed_count(), states()) == (1, ["indexed", "processing"])
