@@ -27,15 +27,12 @@ UNREAD = (
     "workers/cli",
     "workers/demo",
     "tests/contracts",
-    "tests/quality",
     "tests/scenarios",
     "tests/support",
     "tests/unit/cli",
     "tests/unit/demo",
-    "tests/unit/indexes",
     "tests/unit/pipeline",
     "tests/unit/workers",
-    "tests/conftest.py",
 )
 #: Folders of sample documents, which speak for themselves.
 SAMPLE_FOLDERS = {"samples", "texts"}

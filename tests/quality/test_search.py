@@ -1,4 +1,4 @@
-"""Search over a small house with the shipped embedder: what is spelt exactly comes first, in words and in codes."""
+"""Search over a small installation with the shipped embedder: exact spelling comes first, in words and in codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACES = ("northern station", "workshop", "boiler room", "harbour depot", "labor
 
 
 def numbered(rng: random.Random, count: int) -> list[tuple[str, str]]:
-    """(code, text): notes of one form that differ in a thing, a place and a code that is like many others."""
+    """Return (code, text) of notes of one form that differ in a thing, a place and one of many similar codes."""
     notes = []
     for n in range(count):
         code = rng.choice(
@@ -60,18 +60,18 @@ def mailroom(tmp_path_factory: pytest.TempPathFactory, notes: list[tuple[str, st
 
 
 def first(mailroom: Mailroom, query: str, mode: str = "hybrid") -> str:
-    found = mailroom.search.search(ADMINISTRATOR, SearchRequest(query, 1, mode=mode)).passages
-    return found[0].text if found else ""
+    passages = mailroom.search.search(ADMINISTRATOR, SearchRequest(query, 1, mode=mode)).passages
+    return passages[0].text if passages else ""
 
 
 @pytest.mark.parametrize("form", ["{}", "{} order", "what was ordered for {}?", '"{}"', "+{}"])
 def test_an_exact_code_comes_first(mailroom: Mailroom, notes: list[tuple[str, str]], form: str) -> None:
-    asked = [(code, text) for code, text in notes if " " not in code or form in ("{}", '"{}"')]
-    missed = [code for code, text in asked if first(mailroom, form.format(code)) != text]
+    cases = [(code, text) for code, text in notes if " " not in code or form in ("{}", '"{}"')]
+    missed = [code for code, text in cases if first(mailroom, form.format(code)) != text]
     assert missed == []
 
 
-def test_a_code_that_nobody_has_is_required_in_vain(mailroom: Mailroom) -> None:
+def test_a_required_code_that_no_document_has_finds_nothing(mailroom: Mailroom) -> None:
     assert first(mailroom, "+PPR-1") == first(mailroom, '"§ 1.99"') == ""
 
 

@@ -15,10 +15,12 @@ LIMIT_BYTES = 100 * 2**20
 TEXTS = {
     "invoice": "INVOICE\n\nInvoice number: INV-2041\n\nBill to: Alder Works Ltd\n\n1 | pump seal | 4 pcs | 120.00\n\n"
     "Subtotal 480.00\n\nVAT 20 % 96.00\n\nTotal due: 576.00\n\nPayment within 30 days. IBAN DE12 3456",
-    "contract": "Services Agreement\n\nThis Agreement is made between Pine Ltd (the Client) and Slate GmbH (the Contractor).\n\n"
+    "contract": "Services Agreement\n\n"
+    "This Agreement is made between Pine Ltd (the Client) and Slate GmbH (the Contractor).\n\n"
     "1. Term. This Agreement continues for two years.\n\n2. Liability. Neither party is liable for indirect loss.\n\n"
     "3. Governing law. This Agreement is governed by the law of England and Wales.",
-    "resume": "Curriculum Vitae\n\nMina Rao\n\nWork experience\n\n2015 - 2021 Site supervisor, Quarry Works\n\nEducation\n\n"
+    "resume": "Curriculum Vitae\n\nMina Rao\n\n"
+    "Work experience\n\n2015 - 2021 Site supervisor, Quarry Works\n\nEducation\n\n"
     "BSc Mechanical Engineering\n\nSkills\n\nwelding, AutoCAD, German",
     "email": "From: Ada Hale <ada@pine.example>\nTo: Ben Sato <ben@slate.example>\nSubject: Re: visit on Tuesday\n\n"
     "Hi Ben,\n\nthanks for the quick reply. Can we move the call to Monday?\n\nBest regards,\nAda",
@@ -37,7 +39,7 @@ def test_plain_documents_are_recognised(mailroom: Mailroom, label: str) -> None:
     assert prediction.label == label
 
 
-def test_a_verdict_does_not_depend_on_its_neighbours(mailroom: Mailroom) -> None:
+def test_a_prediction_does_not_depend_on_its_neighbours(mailroom: Mailroom) -> None:
     texts = [*TEXTS.values(), "x " * 5000, ""]
     together = mailroom.classifiers.current().probabilities(texts)
     alone = np.concatenate([mailroom.classifiers.current().probabilities([text]) for text in texts])
@@ -45,7 +47,7 @@ def test_a_verdict_does_not_depend_on_its_neighbours(mailroom: Mailroom) -> None
     assert np.allclose(together.sum(1), 1.0)
 
 
-def test_nothing_to_read_is_never_sure(mailroom: Mailroom) -> None:
+def test_an_empty_text_is_never_above_threshold(mailroom: Mailroom) -> None:
     assert not any(prediction.confident for prediction in mailroom.classifiers.current().classify(["", "   \n"]))
 
 
@@ -68,5 +70,5 @@ def test_every_version_has_its_card_and_all_fit_the_limit() -> None:
 def test_the_execution_providers_of_the_settings_reach_the_session(tmp_path: Path) -> None:
     overrides = {"data.path": str(tmp_path), "models.providers": '["CUDAExecutionProvider", "CPUExecutionProvider"]'}
     mailroom = Mailroom(load_settings(overrides, environ={}).settings)
-    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):  # this machine has none: said, and the CPU serves
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):  # there is none here: a warning, and the CPU serves
         assert mailroom.classifiers.current().classify([TEXTS["invoice"]])[0].label == "invoice"

@@ -58,14 +58,14 @@ def test_a_reader_follows_and_a_held_snapshot_stays(root: Path) -> None:
     writer, reader = FolderWriter(root, "E", DIMENSION), FolderReader(root)
     add(writer, 1)
     writer.publish()
-    held = fresh(reader)
+    earlier = fresh(reader)
     add(writer, 2)
     writer.remove(1)
     writer.publish()
     new = fresh(reader)
-    assert held.numbers == {1} and new.numbers == {2}
-    assert [h.document_number for h in held.vectors.search(vector(1)[0], 5, None)] == [1]
-    assert [h.document_number for h in held.lexical.search(parse("number1"), 5, None)] == [1]
+    assert earlier.numbers == {1} and new.numbers == {2}
+    assert [h.document_number for h in earlier.vectors.search(vector(1)[0], 5, None)] == [1]
+    assert [h.document_number for h in earlier.lexical.search(parse("number1"), 5, None)] == [1]
     assert [h.document_number for h in new.vectors.search(vector(1)[0], 5, None)] == [2]
     assert new.lexical.search(parse("number1"), 5, None) == []
 
@@ -187,13 +187,13 @@ def test_a_reader_that_goes_on_checks_the_copies_of_a_new_writer(root: Path) -> 
     first.publish()
     reader = FolderReader(root)
     reader.snapshot()
-    held = {p.name for p in (gen.current(root) / "lexical").iterdir()}
+    checked = {p.name for p in (gen.current(root) / "lexical").iterdir()}
     first.close()
     second = FolderWriter(root, "E", DIMENSION)
     add(second, 2)
     second.publish()
     second.close()
-    copy = next(p for p in (gen.current(root) / "lexical").glob("*.fieldnorm") if p.name in held)
+    copy = next(p for p in (gen.current(root) / "lexical").glob("*.fieldnorm") if p.name in checked)
     whole = copy.read_bytes()
     copy.unlink()  # a link of the writer's working copy: other bytes than the reader has checked
     copy.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
@@ -205,7 +205,7 @@ def test_a_reader_that_goes_on_checks_the_copies_of_a_new_writer(root: Path) -> 
 def test_a_file_written_to_while_it_is_open_is_served_no_more(
     root: Path, suffix: str, cut: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In place, so that it is altered in every generation that links it, and under the reader's and the writer's feet."""
+    """Write in place: that alters it in every generation that links it, while reader and writer have it open."""
     monkeypatch.setattr("indexes.reader.CHECK_SECONDS", 0.0)
     writer, reader = FolderWriter(root, "E", DIMENSION), FolderReader(root)
     add(writer, 1)

@@ -92,10 +92,10 @@ def test_a_sample_holds_valid_vectors_only_and_no_query() -> None:
     keys = np.array([chunk_key(n, 0) for n in range(300)], np.int64)
     parts = [make_segment("a", keys[:100], rows[:100]), make_segment("b", keys[100:], rows[100:])]
     gone = DocumentNumbers(range(50, 150))
-    taken, asked = sample([part.without(gone & part.documents) for part in parts], 1000, 15)
-    held = np.concatenate([taken, asked])
-    assert (len(asked), len(held)) == (15, 200)
-    assert {row.tobytes() for row in held} == {row.tobytes() for row in np.delete(rows, range(50, 150), 0)}
+    rows_sampled, queries = sample([part.without(gone & part.documents) for part in parts], 1000, 15)
+    together = np.concatenate([rows_sampled, queries])
+    assert (len(queries), len(together)) == (15, 200)
+    assert {row.tobytes() for row in together} == {row.tobytes() for row in np.delete(rows, range(50, 150), 0)}
 
 
 def test_the_settings_name_every_kind() -> None:
