@@ -37,6 +37,7 @@ CODES: dict[str, str] = {
     "disk-full": "The disk is full.",
     "index-unavailable": "The index folder cannot be read or written.",
     "broker-unavailable": "The broker did not answer.",
+    "overloaded": "The server is busy with other requests; try again.",
     "receiver-unavailable": "A webhook receiver did not accept the delivery.",
     # Refused
     "bad-request": "The request is malformed.",
@@ -47,6 +48,8 @@ CODES: dict[str, str] = {
     "not-found": "There is no such thing, or it is not visible to this key.",
     "conflict": "The request contradicts the present state.",
     "upload-too-large": "The upload exceeds the size limit.",
+    "request-timeout": "The request did not arrive in time.",
+    "too-many-requests": "There are too many requests from this key or address; try again.",
     # Misconfigured
     "bad-settings": "A setting is missing or wrong.",
     "bad-rules": "The routing rules cannot be used.",

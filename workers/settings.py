@@ -190,6 +190,12 @@ class ApiSettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8420, ge=0, le=65535, description="port to listen on; 0: any free one")
     upload_max_bytes: int = Field(256 * 2**20, ge=1, description="largest upload, bytes")
+    max_connections: int = Field(
+        4096, ge=8, description="open connections; beyond them idle ones are closed, and where none is idle: 503"
+    )
+    max_connections_per_address: int = Field(
+        1024, ge=4, description="open connections of one address (IPv6: of one /64 network), a reverse proxy's too; 429"
+    )
 
 
 class Endpoint(Section):

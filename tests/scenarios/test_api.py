@@ -343,7 +343,7 @@ class TestBadRequests:
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(place.mailroom.blobs, "_write", full)
+        monkeypatch.setattr("indexes.blobs.folder._write", full)
         problem(send(place.ann, b"no room"), 507, "disk-full")
 
 

@@ -29,7 +29,7 @@ def make_mailroom(folder: Path, **overrides: str) -> Mailroom:
 def serving(mailroom: Mailroom) -> Iterator[str]:
     """The API's URL, served by uvicorn in this process."""
     listening = bind(mailroom.settings)
-    server = uvicorn.Server(configuration(create_app(mailroom, warm=False)))
+    server = uvicorn.Server(configuration(create_app(mailroom, warm=False), mailroom.settings.api))
     thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:

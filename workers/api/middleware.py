@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline.errors import MailroomError, Refused
 from workers.api import problems
 from workers.api.auth import OPEN, authenticate
+from workers.api.connections import PAUSE_SECONDS, transfer_seconds
 from workers.api.metrics import Requests
 from workers.assemble import Mailroom
 
@@ -21,8 +22,6 @@ log = logging.getLogger(__name__)
 #: Largest body of a request that is not an upload, bytes: enough that a query of a megabyte or a filter of ten thousand
 #: values is refused with the name of its field.
 MAX_BODY = 2 * 1024 * 1024
-#: Seconds to wait for the next piece of a body.
-PATIENCE_SECONDS = 30.0
 UPLOAD_PATH = "/v1/documents"
 HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -89,26 +88,29 @@ class _ResponseSender:
 
 
 def limited(scope: Scope, receive: Receive) -> Receive:
-    """Return a ``receive`` that raises Refused for a body that stops, or that is too large and not an upload.
-
-    Uploads count their own bytes. A body whose length is too large is refused at once.
+    """Return a ``receive`` that raises Refused for a body that stops, comes too slowly, or is too large and not an
+    upload. Uploads count their own bytes. A body whose length is too large is refused at once.
     """
     is_upload = scope["method"] == "POST" and scope["path"] == UPLOAD_PATH
     too_large = Refused("upload-too-large", f"The body is larger than {MAX_BODY:,} bytes.")
     length = dict(scope["headers"]).get(b"content-length", b"0")
     if not is_upload and re.fullmatch(rb"\d{1,18}", length) and int(length) > MAX_BODY:
         raise too_large
-    size, complete = 0, False
+    size, waited, complete = 0, 0.0, False
 
     async def next_message() -> Message:
-        nonlocal size, complete
+        nonlocal size, waited, complete
         if complete:  # what follows is the client's disconnection, at any time
             return await receive()
-        message: Message | None = None
-        with anyio.move_on_after(PATIENCE_SECONDS):
+        # Only the time that this server waits counts: a client is not blamed for a slow disk here.
+        message, started = None, time.monotonic()
+        with anyio.move_on_after(min(PAUSE_SECONDS, transfer_seconds(size) - waited)):
             message = await receive()
+        waited += time.monotonic() - started
         if message is None:
-            raise Refused("bad-request", f"The body did not go on for {PATIENCE_SECONDS:g} s; send it again.")
+            raise Refused(
+                "request-timeout", f"The body came too slowly: {size:,} bytes in {waited:.0f} s; send it again."
+            )
         size += len(message.get("body", b""))
         complete = message["type"] == "http.disconnect" or not message.get("more_body", False)
         if not is_upload and size > MAX_BODY:

@@ -24,8 +24,11 @@ STATUS = {
     "unauthorized": 401,
     "forbidden": 403,
     "not-found": 404,
+    "request-timeout": 408,
     "conflict": 409,
     "upload-too-large": 413,
+    "too-many-requests": 429,
+    "overloaded": 503,
     "disk-full": 507,
 }
 _OF_STATUS = {404: "not-found", 405: "bad-request", 401: "unauthorized", 403: "forbidden", 413: "upload-too-large"}
@@ -56,7 +59,7 @@ def problem(
     all_headers = dict(headers or {})
     if status == 401:
         all_headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
+    if status in (429, 503):
         all_headers["Retry-After"] = RETRY_AFTER
     return JSONResponse(body, status, all_headers, MEDIA_TYPE)
 
@@ -64,7 +67,9 @@ def problem(
 def from_error(error: MailroomError, instance: str) -> JSONResponse:
     """Return an error as a problem. Faults of the installation may name paths and hosts: these go to the log only."""
     detail = error.detail
-    if not isinstance(error, (Refused, Rejected)):
+    if error.code == "overloaded":  # said often, and the metrics count it: the log would grow with each request
+        detail = CODES[error.code]
+    elif not isinstance(error, (Refused, Rejected)):
         log.log(logging.WARNING if isinstance(error, Unavailable) else logging.ERROR, "%s: %s", instance, error)
         detail = CODES[error.code] + (
             " Try again." if isinstance(error, Unavailable) else " `mailroom doctor` shows the operator more."

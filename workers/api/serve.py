@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from pipeline.errors import Misconfigured
 from workers.api.app import create_app
+from workers.api.connections import KEEP_ALIVE_SECONDS, BoundedProtocol, Connections
 from workers.assemble import Mailroom
 from workers.services.first_key import first_key
-from workers.settings import Settings
+from workers.settings import ApiSettings, Settings
 
 ADDRESS_FILE = "api.json"
-#: Concurrent connections; a further one gets 503.
-MAX_CONNECTIONS = 256
+#: Files that the process opens beside its connections: the index, the catalogue, uploads, models.
+OTHER_FILES = 512
 
 
 def serve(settings: Settings) -> None:
@@ -30,26 +33,38 @@ def serve(settings: Settings) -> None:
         app = create_app(mailroom)
         settings.run_path.mkdir(parents=True, exist_ok=True)
         address.write_text(json.dumps({"url": url_of(settings, listening), "pid": os.getpid()}))
-        uvicorn.Server(configuration(app)).run(sockets=[listening])
+        uvicorn.Server(configuration(app, settings.api)).run(sockets=[listening])
     finally:
         address.unlink(missing_ok=True)
         mailroom.close()
 
 
-def configuration(app: FastAPI) -> uvicorn.Config:
+def configuration(app: FastAPI, settings: ApiSettings) -> uvicorn.Config:
     """Return uvicorn's configuration: limits, and nothing about the server in responses."""
+    connections = Connections(allowed_connections(settings.max_connections), settings.max_connections_per_address)
     return uvicorn.Config(
         app,
+        http=cast("type[BoundedProtocol]", connections.protocol),  # uvicorn only calls it
+        ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,
         lifespan="on",
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_keep_alive=15,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
         h11_max_incomplete_event_size=32 * 1024,
     )
+
+
+def allowed_connections(connections: int) -> int:
+    """Raise this process's limit of open files so that the connections fit; return how many fit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = connections + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < files:
+        soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft == resource.RLIM_INFINITY else min(connections, max(soft - OTHER_FILES, soft // 2))
 
 
 def bind(settings: Settings) -> socket.socket:
