@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 from models.external import has_external_data
 from pipeline.errors import Misconfigured
@@ -47,18 +45,12 @@ def _check_json(file: Path) -> None:
         values = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
         raise Misconfigured("bad-model", f"{file} is not JSON.") from error
-    if keys := CODE_KEYS.intersection(_top_keys(values)):
+    # Such a key has a meaning in the outer object and in the objects directly in it only.
+    top = values if isinstance(values, dict) else {}
+    names = {name for part in (top, *top.values()) if isinstance(part, dict) for name in part}
+    if keys := CODE_KEYS & names:
         text = f"{file} names code to be run ({', '.join(sorted(keys))}); Mailroom loads weights, never code."
         raise Misconfigured("bad-model", text)
-
-
-def _top_keys(values: Any) -> Iterator[str]:
-    """Yield the keys of the outer object and of the objects directly in it; deeper ones have no such meaning."""
-    if isinstance(values, dict):
-        yield from values
-        for value in values.values():
-            if isinstance(value, dict):
-                yield from value
 
 
 def _check_html(file: Path) -> None:

@@ -166,7 +166,11 @@ def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Mapping[
 def _checked(path: Path, line: int, row: Mapping[str, object]) -> tuple[str, str, tuple[str, ...]]:
     """Return (source, its value, labels) of a row. Raises Refused("bad-request") for one that cannot be used."""
     source = next(name for name in SOURCES if name in row)
-    value, labels = row[source], _labels(row["labels"] if "labels" in row else [row["label"]])
+    value, cells = row[source], row["labels"] if "labels" in row else [row["label"]]
+    if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
+        cells = []
+    parts = (part.strip() for cell in cells for part in cell.split(LABEL_SEPARATOR))
+    labels = tuple(dict.fromkeys(part for part in parts if part))
     if not labels or not all(len(label) <= MAX_LABEL and label.isprintable() for label in labels):
         text = f"{path}, line {line}: a label is 1 to {MAX_LABEL} printable characters."
         raise Refused("bad-request", text)
@@ -175,11 +179,3 @@ def _checked(path: Path, line: int, row: Mapping[str, object]) -> tuple[str, str
     if source == "path" and not (path.parent / value).is_file():
         raise Refused("bad-request", f"{path}, line {line}: there is no file {value[:200]!r} beside the list.")
     return source, value, labels
-
-
-def _labels(cells: object) -> tuple[str, ...]:
-    """Return the labels in the cells, each once; none if one of the cells is not a text."""
-    if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
-        return ()
-    parts = (part.strip() for cell in cells for part in cell.split(LABEL_SEPARATOR))
-    return tuple(dict.fromkeys(part for part in parts if part))

@@ -24,7 +24,7 @@ go_offline(os.environ)
 import numpy as np  # noqa: E402  (the switches come before any import of a runtime)
 import torch  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
-from transformers import AutoModel, MistralModel  # noqa: E402
+from transformers import AutoModel  # noqa: E402
 
 from models.recipes.base.distil import WARM, Distillation, Plan, distil, losses  # noqa: E402
 from models.recipes.base.ship import load, ship  # noqa: E402
@@ -125,7 +125,7 @@ def main() -> None:
     if options.warm:
         shutil.copyfile(options.work / WARM, options.work / CHECKPOINT)
     try:
-        start = _start(options)
+        start = open_start(options.start, options.work).backbone() if options.start else None
         network, loop = distil(teacher, passages, options.work, plan, options.resume or options.warm, start)
     except (Misconfigured, Refused) as error:
         sys.exit(error.detail)
@@ -165,15 +165,6 @@ def parse_arguments() -> argparse.Namespace:
         "--warm", action="store_true", help="continue from before the learning rate fell; set more --tokens"
     )
     return parser.parse_args()
-
-
-def _start(options: argparse.Namespace) -> MistralModel | None:
-    """Open the base that the student starts from, where one is named."""
-    if not options.start:
-        return None
-    network = open_start(options.start, options.work).backbone()
-    network.config.use_cache = False
-    return network
 
 
 def _passages(options: argparse.Namespace, tokenizer: Tokenizer) -> tuple[Passages, Passages]:

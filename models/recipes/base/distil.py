@@ -96,7 +96,7 @@ class Distillation(torch.nn.Module):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
         """Return the student's states after each layer, projected: (batch, length, teacher's width) each."""
-        out = self.student(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        out = self.student(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
         return [
             functional.rms_norm(state.float(), state.shape[-1:]) @ projection.T
             for state, projection in zip(out.hidden_states[1:], list(self.projections)[1:], strict=True)
@@ -104,7 +104,7 @@ class Distillation(torch.nn.Module):
 
 
 def initialise(teacher: BertModel, passages: Passages, plan: Plan, start: MistralModel | None = None) -> Distillation:
-    """Return a distillation before its first step, of the student ``start`` or else of a transplant of the teacher."""
+    """Return a distillation before its first step, of the student ``start``, otherwise of a transplant of the teacher."""
     network = Distillation(start or new_student(plan.shape, teacher.config.vocab_size), teacher.config.hidden_size)
     sample = TokenSample(*start_sample(passages, plan.start_tokens))
     if start is None:

@@ -21,7 +21,10 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], cell: int 
             x, y = margin + column * cell, margin + row * cell
             if count:
                 paint = ACCENT if row == column else "#d9483b"
-                shapes.append(_square(x, y, cell, paint, 0.15 + 0.85 * count / total))
+                shapes.append(
+                    f'<rect x="{x:.1f}" y="{y:.1f}" width="{cell}" height="{cell}" fill="{paint}" '
+                    f'fill-opacity="{0.15 + 0.85 * count / total:.2f}"/>'
+                )
                 dark = count > total / 2
                 shapes.append(
                     _text(x + cell / 2, y + cell / 2 + 4, str(count), "middle", 10, paint="#fff" if dark else "")
@@ -100,12 +103,6 @@ def _svg(width: float, height: float, shapes: Sequence[str], description: str) -
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" role="img" '
         f'aria-label="{escape(description)}" font-family="system-ui,sans-serif">{"".join(shapes)}</svg>'
-    )
-
-
-def _square(x: float, y: float, side: float, paint: str, strength: float) -> str:
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{side}" height="{side}" fill="{paint}" fill-opacity="{strength:.2f}"/>'
     )
 
 
