@@ -104,7 +104,7 @@ class Distillation(torch.nn.Module):
 
 
 def initialise(teacher: BertModel, passages: Passages, plan: Plan, start: MistralModel | None = None) -> Distillation:
-    """Return a distillation before its first step, of the student ``start``, otherwise of a transplant of the teacher."""
+    """Return a distillation before its first step, of the student ``start`` or of a transplant of the teacher."""
     network = Distillation(start or new_student(plan.shape, teacher.config.vocab_size), teacher.config.hidden_size)
     sample = TokenSample(*start_sample(passages, plan.start_tokens))
     if start is None:

@@ -76,7 +76,7 @@ def per_class(
 def confusion(probabilities: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> list[list[int]]:
     """Return the confusion matrix: rows are the right labels, columns the predicted ones.
 
-    Of a text with several labels the predicted one counts where it is among them, else the first.
+    Of a text with several labels the predicted one counts if it is among them, otherwise the first.
     """
     predicted, right = probabilities.argmax(1), targets
     if targets.ndim > 1:
