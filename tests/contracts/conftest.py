@@ -9,7 +9,7 @@ import pytest
 
 from indexes.catalogue.catalogue import Catalogue
 from indexes.open import open_catalogue
-from tests.support.needs import missing_from_index
+from tests.support.needs import missing_program
 from tests.support.postgres import PostgresServer, find_binaries
 
 
@@ -17,7 +17,7 @@ from tests.support.postgres import PostgresServer, find_binaries
 def postgres() -> Iterator[PostgresServer]:
     binaries = find_binaries()
     if binaries is None:
-        pytest.skip(missing_from_index("PostgreSQL", "postgresql"))
+        pytest.skip(missing_program("PostgreSQL", "postgresql"))
     server = PostgresServer(binaries)
     yield server
     server.stop()

@@ -28,11 +28,9 @@ UNREAD = (
     "workers/demo",
     "tests/contracts",
     "tests/scenarios",
-    "tests/support",
     "tests/unit/cli",
     "tests/unit/demo",
     "tests/unit/pipeline",
-    "tests/unit/workers",
 )
 #: Folders of sample documents, which speak for themselves.
 SAMPLE_FOLDERS = {"samples", "texts"}

@@ -84,7 +84,7 @@ class Crowd:
         return self.rng.choice([*PEOPLE, *TEAMS, *TEAMS, "*"])
 
     def _document(self) -> str:
-        return self.rng.choice(list(self.rights.held))
+        return self.rng.choice(list(self.rights.specified))
 
     def _add(self) -> None:
         own, folder = Scope(document_id=self._document()), Scope(self.rng.choice("st"), self.rng.choice(FOLDERS))
@@ -102,7 +102,7 @@ class Crowd:
 
     def _unlist(self) -> None:
         document_id = self._document()
-        for principal in sorted(self.rights.held[document_id].listed)[:1]:
+        for principal in sorted(self.rights.specified[document_id].listed)[:1]:
             self.rights.unlist(document_id, principal)
 
     def _arrive(self) -> None:
@@ -116,7 +116,7 @@ class Crowd:
         document, label = catalogue.documents.get(document_id), self.rng.choice(LABELS)
         routing = route(load_rules(None), person_prediction(label, "ann"), document, "", {})
         assert catalogue.reviews.decide(approval(document, label, "ann", routing, frozenset()), {"by": "ann"})
-        self.rights.held[document_id].label = label
+        self.rights.specified[document_id].label = label
 
     def _erase(self) -> None:
         self.rights.erase(self._document())
@@ -148,12 +148,12 @@ class Crowd:
         """With the ids of all documents that have the word and that the filter keeps."""
         word, label = self.rng.choice(self.words), self.rng.choice(["", "", "", LABELS[0]])
         filters = Filters(labels=(label,)) if label else Filters()
-        held = self.rights.held.values()
+        held = self.rights.specified.values()
         kept = {each.document.id for each in held if not label or each.label == label}
         return SearchRequest(word, k, 0, mode, filters, 1, False), word, kept
 
     def _having(self, word: str) -> set[str]:
-        return {each.document.id for each in self.rights.held.values() if word in each.words}
+        return {each.document.id for each in self.rights.specified.values() if word in each.words}
 
     def _words(self, caller: Caller, allowed: set[str]) -> None:
         """All that has the word, and nothing else."""
@@ -180,9 +180,9 @@ class Crowd:
     def _list(self, caller: Caller, allowed: set[str]) -> None:
         documents = self.rights.mailroom.catalogue.documents
         found, total = documents.find(caller, Filters(), 20)
-        page = set(sorted(allowed, key=lambda each: -self.rights.held[each].document.number)[:20])
+        page = set(sorted(allowed, key=lambda each: -self.rights.specified[each].document.number)[:20])
         self._note(caller, "list", {each.id for each in found}, page, page)
-        labels = Counter(self.rights.held[each].label for each in allowed)
+        labels = Counter(self.rights.specified[each].label for each in allowed)
         (facet,) = documents.facets(caller, Filters(), ["type"])
         if total != len(allowed) or {each.value: each.count for each in facet.values} != labels:
             self.wrong.append(f"{caller} counts {total} of {len(allowed)}: {facet}, not {labels}")
@@ -197,7 +197,7 @@ class Crowd:
         request, word, kept = self._request("lexical", 10)
         expected = allowed & kept & self._having(word)
         counted = self.rights.mailroom.search.facets(caller, request, ["type"])
-        labels = Counter(self.rights.held[each].label for each in expected)
+        labels = Counter(self.rights.specified[each].label for each in expected)
         if counted.exact and {each.value: each.count for each in counted.facets[0].values} != labels:
             self.wrong.append(f"{caller} counts {counted} by {request}, not {labels}")
         if not counted.exact and expected:  # where no document has the word, the nearest are counted
@@ -223,7 +223,7 @@ class Crowd:
     def _similar(self, caller: Caller, allowed: set[str]) -> None:
         if not allowed:
             return
-        of = self.rights.held[self.rng.choice(sorted(allowed))].document
+        of = self.rights.specified[self.rng.choice(sorted(allowed))].document
         found = self.rights.mailroom.similar.find(caller, of, 10)
         told = {each.document.id for each in found}.union(*(each.duplicates for each in found))
         self._note(caller, f"similar to {of.id}", told, None, allowed - {of.id})
@@ -255,6 +255,6 @@ def test_nothing_forbidden_is_told_and_nothing_allowed_is_left_out(crowd: Crowd)
             caller = crowd.rng.choice(list(may))
             crowd.ask_something(caller, may[caller])
             asked += 1
-        shares.update(round(10 * len(each) / len(crowd.rights.held)) for each in may.values())
+        shares.update(round(10 * len(each) / len(crowd.rights.specified)) for each in may.values())
     assert (asked, crowd.wrong[:5]) == (TRIPLES, [])
     assert len(shares) >= 4, f"the lists are too much alike to prove anything: {shares}"

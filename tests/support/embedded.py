@@ -1,4 +1,4 @@
-"""Documents that have come as far as the index's writer."""
+"""Documents that are embedded and wait for the index writer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workers.assemble import Mailroom
 
 
 def embedded(mailroom: Mailroom, number: int, reason: str | None = None) -> str:
-    """One of them; its id."""
+    """Receive and embed a document with one chunk and a vector of its own; return its id."""
     document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, Arrival("tray", f"{number}.txt", 0.0))
     (job,) = mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 60)
     vector = np.zeros((1, mailroom.embedder.dimension), np.float32)

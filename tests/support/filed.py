@@ -1,4 +1,4 @@
-"""Documents that have been through the path in, put into a catalogue by its own ports and without a model."""
+"""Documents that are parsed, classified, routed and embedded, committed to a catalogue without a model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def file_away(
     destinations: tuple[Destination, ...] = (),
     source: str = "tray",
 ) -> Document:
-    """A document of ``text``, labelled, routed to ``destinations``, searchable; its deliveries wait in the job store."""
+    """Return a searchable document of ``text`` that was routed to ``destinations``; its deliveries are not made yet."""
     content_hash, size = blobs.put([text.encode()], limit=1 << 20)
     document, _ = catalogue.documents.receive(content_hash, size, Arrival(source, name, 1_790_000_000.0))
     parsed = Parsed("text/plain", (Element("NarrativeText", text),), pages=1, parser="test")

@@ -62,16 +62,16 @@ class Installation:
         return self.folder / "tray"
 
     def client(self) -> httpx.Client:
-        """With the administrator's key, which lies in the run folder."""
+        """Return a client with the administrator's key of the run folder."""
         key = (self.folder / "run" / "admin.key").read_text().strip()
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=30, trust_env=False)
 
     def mailroom(self) -> Mailroom:
-        """The same stores, opened from here."""
+        """Open the stores of the installation in this process."""
         return Mailroom(load_settings(self.settings, environ={}).settings)
 
     def memory_mb(self) -> float:
-        """Proportional memory of all its processes: shared pages are counted once."""
+        """Return the proportional memory of all its processes in MiB: shared pages are counted once."""
         total = 0
         for process in [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]:
             try:

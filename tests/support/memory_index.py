@@ -1,4 +1,4 @@
-"""The specification of an index in plain Python: what `Lexical` and `Vectors` return, over texts and vectors in memory."""
+"""The specification of an index in plain Python: what `Lexical` and `Vectors` return for texts in memory."""
 
 from __future__ import annotations
 

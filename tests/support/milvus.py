@@ -1,4 +1,4 @@
-"""A private milvus-lite server for the tests, in a process of its own; one a session, a database a test."""
+"""A private milvus-lite server for the tests, in a process of its own: one for a session, a database for each test."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MilvusServer:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """The server takes no step meanwhile: it is connected to, and answers nothing."""
+        """Suspend the server: it accepts connections and answers nothing until the block ends."""
         self._process.send_signal(signal.SIGSTOP)
         try:
             yield

@@ -1,4 +1,4 @@
-"""A private PostgreSQL for the tests, started from the binaries that are found; one server a session, a database a test."""
+"""A private PostgreSQL for the tests: one server for a session, a database for each test."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ UNPRIVILEGED = ("postgres", "nobody")
 
 
 def find_binaries() -> Path | None:
-    """The folder of initdb and postgres: Debian's, newest first, or PATH's."""
+    """Return the folder of initdb and postgres: the newest of Debian's, or the one on the PATH, or None."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[4]), reverse=True)
     if debian:
         return debian[0].parent
-    found = shutil.which("initdb")
-    return Path(found).resolve().parent if found else None
+    initdb = shutil.which("initdb")
+    return Path(initdb).resolve().parent if initdb else None
 
 
 class PostgresServer:
@@ -35,7 +35,7 @@ class PostgresServer:
             shutil.chown(self._folder, self._user)
         self._run("initdb", "-D", f"{self._folder}/data", "-U", "mailroom", "--auth=trust", "--no-sync", "-E", "UTF8")
         options = f"-k {self._folder} -c listen_addresses='' -c max_connections=60"
-        # A test does not outlive the machine: what PostgreSQL would wait for the disk is spared.
+        # No test has to survive a crash of the machine, so PostgreSQL need not wait for the disk.
         options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
         self._run("pg_ctl", "-D", f"{self._folder}/data", "-w", "-l", f"{self._folder}/log", "-o", options, "start")
 

@@ -1,5 +1,7 @@
-"""The specification of who may read what, kept beside a real house: documents on one side, what `pipeline.access` says of them
-on the other. Every change is made to both."""
+"""The specification of access beside a real installation: every change is made to both.
+
+The installation decides in its catalogue, the specification by `pipeline.access` on plain records.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from workers.assemble import Mailroom
 
 
 @dataclass
-class Held:
-    """A document as the specification knows it: the words of its text, under which scopes it stands, its list."""
+class SpecifiedDocument:
+    """A document in the specification: its words, label and scopes, and ``listed``, its access list."""
 
     document: Document
     words: tuple[str, ...]
@@ -27,23 +29,23 @@ class Held:
 
 @dataclass
 class Rights:
-    """A house and the specification of its permissions."""
+    """An installation and the specification of its access rules."""
 
     mailroom: Mailroom
-    held: dict[str, Held] = field(default_factory=dict)
+    specified: dict[str, SpecifiedDocument] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def stock(self, texts: Sequence[tuple[str, ...]], arrivals: Sequence[Arrival], labels: Sequence[str]) -> None:
-        """Documents of one passage each, embedded, labelled and in the index. The first two words are the title."""
+        """Add documents of one chunk each, embedded, labelled and indexed. The first two words are the title."""
         vectors = self.mailroom.embedder.embed([" ".join(words) for words in texts])
         for number, (words, arrival, label) in enumerate(zip(texts, arrivals, labels, strict=True)):
-            document = self._filed(number, words, arrival, label, vectors[number : number + 1])
+            document = self._file(number, words, arrival, label, vectors[number : number + 1])
             scopes = {*with_ancestors(folder_scope(arrival.source, arrival.path)), Scope(document_id=document.id)}
-            self.held[document.id] = Held(document, words, label, scopes, set(arrival.access))
+            self.specified[document.id] = SpecifiedDocument(document, words, label, scopes, set(arrival.access))
         self.mailroom.writer.publish()
 
-    def _filed(self, number: int, words: Sequence[str], arrival: Arrival, label: str, vector: np.ndarray) -> Document:
+    def _file(self, number: int, words: Sequence[str], arrival: Arrival, label: str, vector: np.ndarray) -> Document:
         document, _ = self.mailroom.catalogue.documents.receive(f"{number:064x}", 1, arrival)
         (job,) = self.mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 60)
         text, title = " ".join(words), " ".join(words[:2])
@@ -60,18 +62,22 @@ class Rights:
         return document
 
     def allowed(self, caller: Caller) -> set[str]:
-        """Ids of the documents that the caller may read, by the specification."""
+        """Return the ids of the documents that the caller may read by the specification."""
         if caller.tenant != "default":
             return set()
         if caller.admin:
-            return set(self.held)
+            return set(self.specified)
         principals = groups_of(caller.principals, self.groups)
-        return {each for each, held in self.held.items() if decide(principals, self._bearing(held)).allowed}
+        return {
+            document_id
+            for document_id, specified in self.specified.items()
+            if decide(principals, self._rules_of(specified)).allowed
+        }
 
-    def _bearing(self, held: Held) -> list[Rule]:
-        own = Scope(document_id=held.document.id)
-        rules = [rule for rule in self.rules if rule.scope in held.scopes]
-        return rules + [Rule(own, each, Effect.ALLOW) for each in held.listed]
+    def _rules_of(self, specified: SpecifiedDocument) -> list[Rule]:
+        own = Scope(document_id=specified.document.id)
+        rules = [rule for rule in self.rules if rule.scope in specified.scopes]
+        return rules + [Rule(own, principal, Effect.ALLOW) for principal in specified.listed]
 
     def add(self, rule: Rule) -> None:
         if self.mailroom.catalogue.rules.add(rule):
@@ -82,26 +88,26 @@ class Rights:
         self.rules.remove(rule)
 
     def unlist(self, document_id: str, principal: str) -> None:
-        """Off the list that the document arrived with, and what else allows it on the document itself."""
+        """Remove a principal from the access list of a document, and every rule on the document that allows it."""
         own = Scope(document_id=document_id)
         self.mailroom.catalogue.rules.remove(own, principal, Effect.ALLOW)
-        self.held[document_id].listed.discard(principal)
-        gone = (own, principal, Effect.ALLOW)
-        self.rules = [rule for rule in self.rules if (rule.scope, rule.principal, rule.effect) != gone]
+        self.specified[document_id].listed.discard(principal)
+        removed = (own, principal, Effect.ALLOW)
+        self.rules = [rule for rule in self.rules if (rule.scope, rule.principal, rule.effect) != removed]
 
     def put(self, group: str, members: Iterable[str]) -> None:
         self.groups[group] = tuple(members)
         self.mailroom.catalogue.groups.put(group, self.groups[group])
 
     def arrive_again(self, document_id: str, arrival: Arrival) -> None:
-        """The same content in another place."""
-        held = self.held[document_id]
-        self.mailroom.catalogue.documents.receive(held.document.content_hash, 1, arrival)
-        held.scopes.update(with_ancestors(folder_scope(arrival.source, arrival.path)))
-        held.listed.update(arrival.access)
+        """Receive the content of a document again, as another arrival."""
+        specified = self.specified[document_id]
+        self.mailroom.catalogue.documents.receive(specified.document.content_hash, 1, arrival)
+        specified.scopes.update(with_ancestors(folder_scope(arrival.source, arrival.path)))
+        specified.listed.update(arrival.access)
 
     def erase(self, document_id: str) -> None:
         self.mailroom.catalogue.documents.delete(document_id)
-        del self.held[document_id]
+        del self.specified[document_id]
         own = Scope(document_id=document_id)
         self.rules = [rule for rule in self.rules if rule.scope != own]

@@ -1,4 +1,4 @@
-"""A real API over a real catalogue: uvicorn in a thread, the stages of the path in run by hand."""
+"""A real API over a real catalogue: uvicorn in a thread; outcomes of the stages are committed by hand."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ALL = ("read", "write", "admin")
 
 
 def make_mailroom(folder: Path, **overrides: str) -> Mailroom:
-    """An installation in ``folder`` without a broker: hints are lost, as they may be."""
+    """Return an installation in ``folder`` without a broker: its wake-ups are lost, which does no harm."""
     return Mailroom(load_settings({"data.path": str(folder), "api.port": "0", **overrides}, environ={}).settings)
 
 
 @contextmanager
 def serving(mailroom: Mailroom) -> Iterator[str]:
-    """The API's URL, served by uvicorn in this process."""
+    """Serve the API by uvicorn in this process; yield its URL."""
     listening = bind(mailroom.settings)
     server = uvicorn.Server(configuration(create_app(mailroom, warm=False), mailroom.settings.api))
     thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -42,7 +42,7 @@ def serving(mailroom: Mailroom) -> Iterator[str]:
 def client(
     url: str, mailroom: Mailroom, principals: Sequence[str] = ("*",), scopes: Sequence[str] = ALL, admin: bool = False
 ) -> httpx.Client:
-    """A client with a key of its own."""
+    """Return a client with a new key."""
     _, secret = mailroom.catalogue.keys.create("test", principals, scopes, admin)
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30)
 
@@ -50,7 +50,7 @@ def client(
 def read_and_index(
     mailroom: Mailroom, document_id: str, text: str, label: str = "invoice", title: str | None = None
 ) -> Document:
-    """Bring a received document to INDEXED with this text: the outcomes of the stages, committed as workers do."""
+    """Commit the outcomes of all stages for a received document with this text; return it as it is then, indexed."""
     job_store, embedder = mailroom.catalogue.jobs, mailroom.embedder
     while (jobs := job_store.claim(QueueName.INGEST, "test", 60)) and jobs[0].subject != document_id:
         job_store.release(jobs[0], 3600, "test", "", counted=False)
@@ -76,6 +76,6 @@ def read_and_index(
     vectors = embedder.embed([text])
     job_store.commit(job, Outcome(Stage.EMBED, vectors=vectors, embedder=embedder.digest, next_stage=Stage.INDEX))
     mailroom.indexer().step()
-    found = mailroom.catalogue.documents.get(document_id)
-    assert found.state is State.INDEXED
-    return found
+    indexed = mailroom.catalogue.documents.get(document_id)
+    assert indexed.state is State.INDEXED
+    return indexed

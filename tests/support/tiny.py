@@ -1,5 +1,7 @@
-"""A real classifier or embedder of a few hundred bytes: an ONNX network that counts words, and its tokenizer. For tests of
-what is done with models, where what a model has learned does not matter."""
+"""A real classifier or embedder of a few hundred bytes: an ONNX network that counts words, and its tokenizer.
+
+For tests in which it does not matter what a model has learned.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,11 @@ def make_classifier(
     max_length: int = 256,
     **manifest: Any,
 ) -> ModelFolder:
-    """A version whose label is the one with most of its ``words`` in the text, each worth ``weight`` in the logits."""
+    """Write a version that predicts the label with most of its ``words`` in the text, each ``weight`` in the logits."""
     folder = root / name / version
     folder.mkdir(parents=True)
     labels = list(words)
-    vocabulary = ["[UNK]", *dict.fromkeys(word for each in words.values() for word in each)]
+    vocabulary = ["[UNK]", *dict.fromkeys(word for label in labels for word in words[label])]
     table = [[weight * (word in words[label]) for label in labels] for word in vocabulary]
     (folder / "model.onnx").write_bytes(network(table))
     (folder / "tokenizer.json").write_text(tokenizer(vocabulary))
@@ -43,7 +45,7 @@ def make_classifier(
 def make_embedder(
     root: Path, version: str, words: Sequence[str], dimension: int = 16, name: str = "tiny-e"
 ) -> ModelFolder:
-    """A version that embeds a text as the sum of its words' directions, drawn from the version's name; normalised."""
+    """Write a version that embeds a text as the normalised sum of its words' vectors, drawn from the version's name."""
     folder = root / name / version
     folder.mkdir(parents=True)
     vocabulary = ["[UNK]", *words]
@@ -55,16 +57,18 @@ def make_embedder(
 
 
 def tokenizer(vocabulary: Sequence[str]) -> str:
-    """Lower-case words, by their place in the vocabulary."""
-    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
-    made.normalizer = normalizers.Lowercase()
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return made.to_str()
+    """Return a tokenizer of lower-case words, whose ids are their places in the vocabulary."""
+    word_level = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    word_level.normalizer = normalizers.Lowercase()
+    word_level.pre_tokenizer = pre_tokenizers.Whitespace()
+    return word_level.to_str()
 
 
 def network(table: Sequence[Sequence[float]], external: str = "", output: str = "logits") -> bytes:
-    """ONNX: logits = sum over the tokens that are no padding of their rows in ``table``. ``external`` names a file outside
-    that the table is said to lie in. Another ``output`` is the logits, normalised."""
+    """Return an ONNX network: the logits are the sum of the rows of ``table`` of all tokens but padding.
+
+    ``external`` names a file that is declared to hold the table. Another ``output`` is the normalised logits.
+    """
     raw = b"".join(struct.pack("<f", value) for row in table for value in row)
     weights = _tensor("table", FLOAT, (len(table), len(table[0])), raw, external)
     nodes = [
@@ -76,10 +80,10 @@ def network(table: Sequence[Sequence[float]], external: str = "", output: str = 
     ]
     nodes += [_node("LpNormalization", ["logits"], output)] if output != "logits" else []
     axes = [_tensor("last", INT64, (1,), struct.pack("<q", 2)), _tensor("length", INT64, (1,), struct.pack("<q", 1))]
-    inputs = [_value(each, INT64, ("batch", "length")) for each in ("input_ids", "attention_mask")]
+    inputs = [_value(name, INT64, ("batch", "length")) for name in ("input_ids", "attention_mask")]
     result = _value(output, FLOAT, ("batch", len(table[0])))
-    parts = [(1, node) for node in nodes] + [(2, b"words")] + [(5, each) for each in (weights, *axes)]
-    graph = b"".join(_field(n, each) for n, each in [*parts, *((11, each) for each in inputs), (12, result)])
+    parts = [(1, node) for node in nodes] + [(2, b"words")] + [(5, tensor) for tensor in (weights, *axes)]
+    graph = b"".join(_field(n, part) for n, part in [*parts, *((11, value) for value in inputs), (12, result)])
     return _number(1, 8) + _field(7, graph) + _field(8, _field(1, b"") + _number(2, 13))
 
 
@@ -106,8 +110,8 @@ def _tensor(name: str, kind: int, shape: Sequence[int], raw: bytes, external: st
 
 
 def _node(kind: str, inputs: Sequence[str], output: str, attribute: bytes = b"") -> bytes:
-    named = b"".join(_field(1, each.encode()) for each in inputs) + _field(2, output.encode())
-    return named + _field(4, kind.encode()) + (_field(5, attribute) if attribute else b"")
+    names = b"".join(_field(1, name.encode()) for name in inputs) + _field(2, output.encode())
+    return names + _field(4, kind.encode()) + (_field(5, attribute) if attribute else b"")
 
 
 def _attribute(name: str, value: int) -> bytes:
@@ -115,6 +119,6 @@ def _attribute(name: str, value: int) -> bytes:
 
 
 def _value(name: str, kind: int, shape: Sequence[int | str]) -> bytes:
-    sizes = [_field(2, each.encode()) if isinstance(each, str) else _number(1, each) for each in shape]
-    tensor = _number(1, kind) + _field(2, b"".join(_field(1, each) for each in sizes))
+    sizes = [_field(2, size.encode()) if isinstance(size, str) else _number(1, size) for size in shape]
+    tensor = _number(1, kind) + _field(2, b"".join(_field(1, size) for size in sizes))
     return _field(1, name.encode()) + _field(2, _field(1, tensor))

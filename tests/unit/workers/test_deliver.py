@@ -1,4 +1,4 @@
-"""Deliveries into folders: whole files, once, over nothing."""
+"""Deliveries into folders: complete files, once, and never over another one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mailroom(tmp_path: Path) -> Mailroom:
     mailroom.close()
 
 
-def filed(mailroom: Mailroom) -> dict[str, str]:
+def delivered_files(mailroom: Mailroom) -> dict[str, str]:
     root = mailroom.settings.folders_root
     return {str(p.relative_to(root)): p.read_text() for p in root.rglob("*") if p.is_file()}
 
@@ -37,7 +37,7 @@ def events(mailroom: Mailroom, document: Document) -> list[Event]:
 
 
 def fail(mailroom: Mailroom, name: str, content: bytes, source: str = "tray") -> Document:
-    """A document that the parser rejected, its delivery into the tray's failed/ waiting."""
+    """Return a document that the parser rejected; its delivery to the tray's failed/ waits in the job store."""
     content_hash, size = mailroom.blobs.put([content], limit=1 << 20)
     document, _ = mailroom.catalogue.documents.receive(content_hash, size, Arrival(source, name, time.time()))
     (job,) = mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 60)
@@ -57,7 +57,7 @@ def fail(mailroom: Mailroom, name: str, content: bytes, source: str = "tray") ->
 def test_a_copy_and_its_receipt(mailroom: Mailroom) -> None:
     document = file_away(mailroom.catalogue, mailroom.blobs, "a.txt", "Dear Sir", destinations=(FOLDER,))
     mailroom.deliver.run(claim(mailroom))
-    assert filed(mailroom) == {"letter/a.txt": "Dear Sir"}
+    assert delivered_files(mailroom) == {"letter/a.txt": "Dear Sir"}
     (event,) = events(mailroom, document)
     assert (event.event, event.data["receipt"]) == ("done", "letter/a.txt")
 
@@ -68,17 +68,20 @@ def test_a_repeat_changes_nothing(mailroom: Mailroom) -> None:
     mailroom.deliver.run(job)
     mailroom.deliver.run(job)  # a worker that lost its lease comes late
     mailroom.deliver.run(replace(job, token="stale"))
-    assert filed(mailroom) == {"letter/a.txt": "Dear Sir"}
+    assert delivered_files(mailroom) == {"letter/a.txt": "Dear Sir"}
 
 
-def test_another_content_of_the_same_name_stands_beside_it(mailroom: Mailroom) -> None:
+def test_another_content_of_the_same_name_gets_a_numbered_name(mailroom: Mailroom) -> None:
     file_away(mailroom.catalogue, mailroom.blobs, "a.txt", "Dear Sir", destinations=(FOLDER,))
     mailroom.deliver.run(claim(mailroom))
     second = file_away(mailroom.catalogue, mailroom.blobs, "a.txt", "Dear Madam", destinations=(FOLDER,))
     job = claim(mailroom)
     mailroom.deliver.run(job)
     mailroom.deliver.run(job)
-    assert filed(mailroom) == {"letter/a.txt": "Dear Sir", f"letter/a-{second.content_hash[:8]}.txt": "Dear Madam"}
+    assert delivered_files(mailroom) == {
+        "letter/a.txt": "Dear Sir",
+        f"letter/a-{second.content_hash[:8]}.txt": "Dear Madam",
+    }
 
 
 def test_a_third_content_is_parked_not_overwritten(mailroom: Mailroom) -> None:
@@ -88,19 +91,19 @@ def test_a_third_content_is_parked_not_overwritten(mailroom: Mailroom) -> None:
     (folder / "a.txt").write_text("someone's")
     (folder / f"a-{document.content_hash[:8]}.txt").write_text("someone else's")
     mailroom.deliver.run(claim(mailroom))
-    assert sorted(filed(mailroom).values()) == ["someone else's", "someone's"]
+    assert sorted(delivered_files(mailroom).values()) == ["someone else's", "someone's"]
     assert events(mailroom, document)[0].event == "parked"
     assert events(mailroom, document)[0].data["reason"] == "conflict"
 
 
-def test_what_a_killed_attempt_left_is_removed(mailroom: Mailroom) -> None:
+def test_files_of_a_killed_attempt_are_removed(mailroom: Mailroom) -> None:
     file_away(mailroom.catalogue, mailroom.blobs, "a.txt", "Dear Sir", destinations=(FOLDER,))
     job = claim(mailroom)
     folder = mailroom.settings.folders_root / "letter"
     folder.mkdir(parents=True)
     (folder / f".{job.id}.0000").write_text("Dea")
     mailroom.deliver.run(job)
-    assert filed(mailroom) == {"letter/a.txt": "Dear Sir"}
+    assert delivered_files(mailroom) == {"letter/a.txt": "Dear Sir"}
 
 
 def test_a_folder_that_cannot_be_written_is_tried_again(mailroom: Mailroom) -> None:
@@ -122,7 +125,7 @@ def test_a_deleted_document_is_not_delivered(mailroom: Mailroom) -> None:
     assert not mailroom.settings.folders_root.exists()
 
 
-def test_a_failed_file_stands_in_failed_with_its_reason(mailroom: Mailroom) -> None:
+def test_a_failed_file_is_copied_to_failed_with_its_reason(mailroom: Mailroom) -> None:
     document = fail(mailroom, "in/report.docx", b"PK broken")
     job = claim(mailroom)
     mailroom.deliver.run(job)
@@ -131,11 +134,11 @@ def test_a_failed_file_stands_in_failed_with_its_reason(mailroom: Mailroom) -> N
     assert sorted(p.name for p in folder.iterdir()) == ["report.docx", "report.docx.reason.txt"]
     assert (folder / "report.docx").read_bytes() == b"PK broken"
     reason = (folder / "report.docx.reason.txt").read_text()
-    for said in ("The zip directory is missing.", "damaged", document.id, "in/report.docx", "mailroom retry"):
-        assert said in reason
+    for text in ("The zip directory is missing.", "damaged", document.id, "in/report.docx", "mailroom retry"):
+        assert text in reason
 
 
-def test_two_failed_files_of_one_name_both_stay(mailroom: Mailroom) -> None:
+def test_two_failed_files_of_one_name_are_both_kept(mailroom: Mailroom) -> None:
     for content in (b"one", b"two"):
         fail(mailroom, "x/report.docx", content)
         mailroom.deliver.run(claim(mailroom))

@@ -1,4 +1,4 @@
-"""An erasure never takes the bytes of the same content that is just arriving."""
+"""An erasure never deletes the bytes of a document with the same content that arrives meanwhile."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.support.serving import make_mailroom
 
 def test_erasing_and_receiving_the_same_content_at_once(tmp_path: Path) -> None:
     mailroom = make_mailroom(tmp_path)
-    arrival, turned_away = Arrival("api", "a.txt", 1.0), []
+    arrival, refusals = Arrival("api", "a.txt", 1.0), []
 
     def send() -> None:
         for _ in range(15):
             try:
                 mailroom.intake.receive([b"contested"], arrival)
-            except Unavailable as error:  # the client is told to send it again
-                turned_away.append(error)
+            except Unavailable as error:  # the client sends it again
+                refusals.append(error)
 
     threads = [threading.Thread(target=send) for _ in range(3)]
     document, _ = mailroom.intake.receive([b"contested"], arrival)
@@ -27,11 +27,11 @@ def test_erasing_and_receiving_the_same_content_at_once(tmp_path: Path) -> None:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         mailroom.intake.erase(document.id)
-        document, _ = mailroom.intake.receive([b"contested"], arrival) if not turned_away else (document, 0)
+        document, _ = mailroom.intake.receive([b"contested"], arrival) if not refusals else (document, 0)
     for thread in threads:
         thread.join()
-    held = mailroom.catalogue.documents.has_content(document.content_hash)
-    assert held == (document.content_hash in set(mailroom.blobs.digests()))
+    has_document = mailroom.catalogue.documents.has_content(document.content_hash)
+    assert has_document == (document.content_hash in set(mailroom.blobs.digests()))
 
 
 def test_the_bytes_stay_while_another_document_has_them(tmp_path: Path) -> None:

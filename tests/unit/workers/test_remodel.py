@@ -1,9 +1,10 @@
-"""Another embedding model: built beside the one that serves, compared, swapped in and back; nothing embedded twice."""
+"""A candidate embedding model: built, compared, swapped in and back; nothing is embedded twice."""
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def text_of(number: int) -> str:
 
 
 def arrive(mailroom: Mailroom, number: int, text: str | None = None) -> str:
-    """A document embedded by the model in force, that waits for the writer; its id."""
+    """Receive a document, embedded by the active model, that waits for the index writer; return its id."""
     text = text or text_of(number)
     document, _ = mailroom.catalogue.documents.receive(f"{number:064x}", 1, Arrival("tray", f"{number}.txt", 0.0))
     (job,) = mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 60)
@@ -63,15 +64,13 @@ def arrive(mailroom: Mailroom, number: int, text: str | None = None) -> str:
     return document.id
 
 
-def found(mailroom: Mailroom, text: str) -> list[str]:
+def names_found(mailroom: Mailroom, text: str) -> list[str]:
     request = SearchRequest(text, 5, mode="vector", plain=True)
     return [passage.document_name for passage in mailroom.search.search(ADMINISTRATOR, request).passages]
 
 
-def settle(writer: Indexer, rounds: int = 400) -> None:
-    """Until nothing is under way in the background."""
-    import time
-
+def finish_background_work(writer: Indexer, rounds: int = 400) -> None:
+    """Take steps until no work is left in the background."""
     quiet = 0
     for _ in range(rounds):
         writer._candidates._search_at = 0.0
@@ -81,7 +80,7 @@ def settle(writer: Indexer, rounds: int = 400) -> None:
         if quiet > 3:
             return
         time.sleep(0.02)
-    raise AssertionError("the background never comes to an end")
+    raise AssertionError("the work in the background never ends")
 
 
 def serve(mailroom: Mailroom, name: str, writer: Indexer) -> None:
@@ -90,7 +89,7 @@ def serve(mailroom: Mailroom, name: str, writer: Indexer) -> None:
         model.digest, mailroom.embedders.serving_model(), mailroom.settings.models.embedder
     )
     mailroom.embedders._checked_at = float("-inf")  # as after a second
-    settle(writer)
+    finish_background_work(writer)
     fresh_reader(mailroom)
 
 
@@ -99,7 +98,7 @@ def fresh_reader(mailroom: Mailroom) -> None:
     mailroom.reader.snapshot()
 
 
-def test_a_model_is_built_beside_swapped_in_and_back_without_embedding_again(
+def test_a_candidate_is_built_swapped_in_and_back_without_embedding_again(
     mailroom: Mailroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = mailroom.indexer()
@@ -108,21 +107,21 @@ def test_a_model_is_built_beside_swapped_in_and_back_without_embedding_again(
     writer.step()
     first, other = mailroom.embedders.serving_model(), mailroom.embedders.describe(OTHER)
     mailroom.catalogue.embeddings.add(other)
-    settle(writer)
+    finish_background_work(writer)
     assert (
         is_ready(mailroom.settings.index_path, other) and mailroom.catalogue.embeddings.count_missing(other.digest) == 0
     )
-    assert mailroom.reader.snapshot().embedder == first.digest  # the one that serves goes on serving
-    late = arrive(mailroom, 31)  # comes after the other one's index was built
-    settle(writer)
+    assert mailroom.reader.snapshot().embedder == first.digest  # it still serves
+    late = arrive(mailroom, 31)  # arrives after the candidate's index was built
+    finish_background_work(writer)
 
     serve(mailroom, OTHER, writer)
     snapshot = mailroom.reader.snapshot()
     assert snapshot.embedder == other.digest and snapshot.model == OTHER and len(snapshot.numbers) == 31
     assert len(snapshot.vectors) == 31 and snapshot.without_vectors == 0
-    assert found(mailroom, text_of(7))[0] == "7.txt" and found(mailroom, text_of(31))[0] == "31.txt"
-    newest = arrive(mailroom, 32)  # embedded by the new one; the former one is kept up to date
-    settle(writer)
+    assert names_found(mailroom, text_of(7))[0] == "7.txt" and names_found(mailroom, text_of(31))[0] == "31.txt"
+    newest = arrive(mailroom, 32)  # embedded by the new model; the former one is kept up to date
+    finish_background_work(writer)
 
     embedded = []
     real = mailroom.embedders.load(first).embed
@@ -130,23 +129,23 @@ def test_a_model_is_built_beside_swapped_in_and_back_without_embedding_again(
     serve(mailroom, "tiny-e@1", writer)
     snapshot = mailroom.reader.snapshot()
     assert snapshot.embedder == first.digest and len(snapshot.vectors) == 32 and embedded == []
-    assert found(mailroom, text_of(32))[0] == "32.txt"
-    assert {mailroom.catalogue.documents.get(each).state for each in (late, newest)} == {State.INDEXED}
+    assert names_found(mailroom, text_of(32))[0] == "32.txt"
+    assert {mailroom.catalogue.documents.get(document_id).state for document_id in (late, newest)} == {State.INDEXED}
     assert [
         breach for breach in verify(mailroom.catalogue, mailroom.blobs, snapshot.numbers) if "index" in breach
     ] == []
 
 
-def test_what_changes_meanwhile_is_in_the_index_that_is_swapped_in(mailroom: Mailroom) -> None:
+def test_changes_during_a_build_are_in_the_index_that_is_swapped_in(mailroom: Mailroom) -> None:
     writer = mailroom.indexer()
     ids = [arrive(mailroom, number) for number in range(1, 11)]
     writer.step()
     other = mailroom.embedders.describe(OTHER)
     mailroom.catalogue.embeddings.add(other)
-    settle(writer)
+    finish_background_work(writer)
     mailroom.catalogue.documents.delete(ids[0])
-    kept = mailroom.catalogue.documents.get(ids[1])
-    mailroom.catalogue.jobs.retry(kept.id)  # cut anew: other passages, whose vectors both models have to make
+    document = mailroom.catalogue.documents.get(ids[1])
+    mailroom.catalogue.jobs.retry(document.id)  # its new chunks need vectors of both models
     (job,) = mailroom.catalogue.jobs.claim(QueueName.INGEST, "test", 60)
     text = "leaseage leaseage tenantful"
     vectors = mailroom.embedders.current().embed([text])
@@ -157,15 +156,15 @@ def test_what_changes_meanwhile_is_in_the_index_that_is_swapped_in(mailroom: Mai
     writer.step()
     serve(mailroom, OTHER, writer)
     writer._compared_at = float("-inf")
-    settle(writer)
+    finish_background_work(writer)
     fresh_reader(mailroom)
     snapshot = mailroom.reader.snapshot()
     assert len(snapshot.numbers) == len(snapshot.vectors) == 9
-    assert found(mailroom, text)[0] == kept.name
+    assert names_found(mailroom, text)[0] == document.name
 
 
-def test_documents_that_the_serving_model_never_saw_get_their_vectors(mailroom: Mailroom, home: Path) -> None:
-    """The setting was changed without building beside: found by words at once, by meaning once they are embedded."""
+def test_documents_that_the_serving_model_has_not_embedded_get_their_vectors(mailroom: Mailroom, home: Path) -> None:
+    """Given a setting that was changed without a candidate: lexical hits at once, vector hits once embedded."""
     writer = mailroom.indexer()
     for number in range(1, 6):
         arrive(mailroom, number)
@@ -175,16 +174,16 @@ def test_documents_that_the_serving_model_never_saw_get_their_vectors(mailroom: 
     changed = make_mailroom(home, **{"models.embedder": OTHER})
     writer = changed.indexer()
     writer.step()
-    settle(writer)
+    finish_background_work(writer)
     fresh_reader(changed)
     snapshot = changed.reader.snapshot()
     assert snapshot.without_vectors == 0 and len(snapshot.vectors) == 5
-    assert found(changed, text_of(3))[0] == "3.txt"
+    assert names_found(changed, text_of(3))[0] == "3.txt"
     writer.close()
     changed.close()
 
 
-def test_building_goes_on_after_a_crash(mailroom: Mailroom) -> None:
+def test_a_build_resumes_after_a_crash(mailroom: Mailroom) -> None:
     writer = mailroom.indexer()
     for number in range(1, 13):
         arrive(mailroom, number)
@@ -200,7 +199,7 @@ def test_building_goes_on_after_a_crash(mailroom: Mailroom) -> None:
         arm("")
     missing = mailroom.catalogue.embeddings.count_missing(other.digest)
     assert 0 < missing < 12
-    settle(writer)
+    finish_background_work(writer)
     assert mailroom.catalogue.embeddings.count_missing(other.digest) == 0
     assert is_ready(mailroom.settings.index_path, other)
 
@@ -212,7 +211,7 @@ def test_a_swap_survives_the_death_of_the_writer(mailroom: Mailroom, home: Path)
     writer.step()
     other, first = mailroom.embedders.describe(OTHER), mailroom.embedders.serving_model()
     mailroom.catalogue.embeddings.add(other)
-    settle(writer)
+    finish_background_work(writer)
     mailroom.catalogue.embeddings.serve(other.digest, first, mailroom.settings.models.embedder)
     writer.close()
     mailroom.close()
@@ -243,12 +242,12 @@ def test_questions_are_embedded_by_the_model_of_the_index(mailroom: Mailroom) ->
         arrive(mailroom, number)
     writer.step()
     mailroom.catalogue.embeddings.add(mailroom.embedders.describe(OTHER))
-    settle(writer)
-    over, wrong = threading.Event(), []
+    finish_background_work(writer)
+    stop, wrong = threading.Event(), []
 
     def search() -> None:
-        while not over.is_set():
-            names = found(mailroom, text_of(4))
+        while not stop.is_set():
+            names = names_found(mailroom, text_of(4))
             if names[:1] != ["4.txt"]:
                 wrong.append(names)
 
@@ -256,46 +255,46 @@ def test_questions_are_embedded_by_the_model_of_the_index(mailroom: Mailroom) ->
     thread.start()
     serve(mailroom, OTHER, writer)
     serve(mailroom, "tiny-e@1", writer)
-    over.set()
+    stop.set()
     thread.join()
     assert wrong == []
 
 
-def test_the_comparison_counts_what_is_common(mailroom: Mailroom) -> None:
+def test_the_comparison_counts_common_hits(mailroom: Mailroom) -> None:
     writer = mailroom.indexer()
     for number in range(1, 41):
         arrive(mailroom, number)
     writer.step()
     other = mailroom.embedders.describe(OTHER)
     mailroom.catalogue.embeddings.add(other)
-    settle(writer)
+    finish_background_work(writer)
     queries = [text_of(number) for number in range(1, 9)]
 
-    def asked(mode: str) -> list[SearchRequest]:
+    def requests(mode: str) -> list[SearchRequest]:
         return [SearchRequest(query, 3, 2, mode=mode, plain=True) for query in queries]
 
-    result = mailroom.comparison.compare(other, asked("vector"), 10)  # the best ten, whatever page a query asks for
-    ours = [
+    result = mailroom.comparison.compare(other, requests("vector"), 10)  # the best ten, whatever page a query asks for
+    expected = [
         mailroom.search.search(ADMINISTRATOR, SearchRequest(q, 10, mode="vector", plain=True)).passages for q in queries
     ]
-    assert [list(top) for top in result.sides[0].tops] == [[p.chunk for p in each] for each in ours]
+    assert [list(top) for top in result.sides[0].tops] == [[p.chunk for p in passages] for passages in expected]
     assert 0 < result.overlap < 1 and result.same_first == 1.0 and result.sides[1].p50_ms > 0
-    lexical = mailroom.comparison.compare(other, asked("lexical"), 10)
+    lexical = mailroom.comparison.compare(other, requests("lexical"), 10)
     assert lexical.overlap == 1.0
 
 
-def test_an_index_that_holds_nothing_is_not_compared(mailroom: Mailroom) -> None:
+def test_an_empty_index_is_not_compared(mailroom: Mailroom) -> None:
     with pytest.raises(Refused, match="nothing that can be read"):
         mailroom.comparison._side(mailroom.reader, mailroom.embedders.serving_model(), [SearchRequest("pump")])
 
 
-def test_a_model_that_is_no_embedder_or_was_altered_is_refused(mailroom: Mailroom, home: Path) -> None:
+def test_a_model_that_is_not_an_embedder_or_was_altered_is_refused(mailroom: Mailroom, home: Path) -> None:
     with pytest.raises(Misconfigured, match="not embedder"):
         mailroom.embedders.describe("document-type")
     model = mailroom.embedders.describe(OTHER)
     mailroom.catalogue.embeddings.add(model)
     (home / "models" / "tiny-e" / "2" / "tokenizer.json").write_text("{}")
-    assert mailroom.embedders.by_digest(model.digest) is None  # words alone are searched
+    assert mailroom.embedders.by_digest(model.digest) is None  # the search is then a lexical one
     with pytest.raises(Misconfigured):
         mailroom.embedders.load(model)
 
@@ -309,9 +308,9 @@ def test_the_commands(
 ) -> None:
     for number in range(1, 11):
         arrive(mailroom, number)
-    for who in ("user:ann", "user:ben"):  # each its own, of the same name
+    for user in ("user:ann", "user:ben"):  # both have a query of the same name
         mailroom.catalogue.queries.create(
-            Caller((who,)), "mine", {"query": f"+{WORDS[7]} {who[5:]}", "k": 3, "plain": False}
+            Caller((user,)), "mine", {"query": f"+{WORDS[7]} {user[5:]}", "k": 3, "plain": False}
         )
     mailroom.close()
     queries = tmp_path / "queries.tsv"
@@ -330,8 +329,8 @@ def test_the_commands(
     assert "ready to serve" in run("build", OTHER)
     assert "overlap@10" in run("compare", OTHER, "--queries", str(queries))
     assert json.loads(run("compare", OTHER, "--queries", str(queries), "--json"))["overlap"] > 0
-    told = json.loads(run("compare", OTHER, "--saved", "--json"))
-    assert list(told["queries"]) == [f"+{WORDS[7]} ann", f"+{WORDS[7]} ben"] and told["k"] == 10
+    result = json.loads(run("compare", OTHER, "--saved", "--json"))
+    assert list(result["queries"]) == [f"+{WORDS[7]} ann", f"+{WORDS[7]} ben"] and result["k"] == 10
     assert main([*settings, "compare", OTHER]) == main([*settings, "compare", OTHER, "--saved", "--queries", "x"]) == 2
     with monkeypatch.context() as broken:  # what the writer publishes cannot be opened
 

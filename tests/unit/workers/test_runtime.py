@@ -1,4 +1,4 @@
-"""Broker, hints, sweeper, watchdog, leases and failpoints, over a real Valkey server and a real catalogue."""
+"""Broker, wake-ups, sweeper, watchdog, leases and failpoints, over a real Valkey server and a real catalogue."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def broker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_the_pinned_server_comes_before_one_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given a redis-server on the PATH, which may be unable to read the pinned server's file, Then it is started only where
-    a setting names it; and a name of nothing is an error that names the setting."""
+    """Given a redis-server on the PATH, which may be unable to read the files of the pinned one: it is started only if
+    a setting names it, and a program that does not exist is an error that names the setting."""
     other = tmp_path / "bin" / "redis-server"
     other.parent.mkdir()
     other.write_text("#!/bin/sh\n")
@@ -62,8 +62,8 @@ def test_the_pinned_server_comes_before_one_on_the_path(tmp_path: Path, monkeypa
     monkeypatch.setenv("PATH", f"{other.parent}:{os.environ['PATH']}")
     assert server_program(settings_of(tmp_path)) != str(other)
     for program in ("redis-server", str(other)):
-        chosen = load_settings({"data.path": str(tmp_path), "broker.program": program}, environ={}).settings
-        assert server_program(chosen) == str(other)
+        named = load_settings({"data.path": str(tmp_path), "broker.program": program}, environ={}).settings
+        assert server_program(named) == str(other)
     with pytest.raises(Misconfigured, match=r"broker\.program: nowhere"):
         server_program(load_settings({"broker.program": "nowhere"}, environ={}).settings)
 
@@ -75,7 +75,7 @@ def receive(settings: Settings, count: int) -> list[str]:
     return catalogue.jobs.due(QueueName.INGEST)
 
 
-def test_hints_arrive_however_long_the_path(settings: Settings, broker: subprocess.Popen[bytes]) -> None:
+def test_wake_ups_arrive_however_long_the_path(settings: Settings, broker: subprocess.Popen[bytes]) -> None:
     notifier = Notifier(settings)
     assert notifier.send(QueueName.INGEST, "one")
     assert notifier.waiting() == {"ingest": 1, "deliver": 0, "reclassify": 0}
@@ -86,7 +86,7 @@ def test_hints_arrive_however_long_the_path(settings: Settings, broker: subproce
     assert (config["appendonly"], config["maxmemory-policy"], config["port"]) == ("yes", "noeviction", "0")
 
 
-def test_a_lost_broker_never_fails_or_holds_the_sender(tmp_path: Path) -> None:
+def test_a_lost_broker_never_fails_or_blocks_the_sender(tmp_path: Path) -> None:
     notifier = Notifier(settings_of(tmp_path / "nothing"))
     notifier.send(QueueName.INGEST, "zero")  # the first one imports the transport
     started = time.monotonic()
@@ -96,7 +96,7 @@ def test_a_lost_broker_never_fails_or_holds_the_sender(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", ["short"], indirect=True)
-def test_a_stalled_broker_is_left_alone_for_a_while(settings: Settings, broker: subprocess.Popen[bytes]) -> None:
+def test_after_a_stalled_broker_the_sender_pauses(settings: Settings, broker: subprocess.Popen[bytes]) -> None:
     notifier = Notifier(settings)
     assert notifier.send(QueueName.INGEST, "one")
     broker.send_signal(signal.SIGSTOP)
@@ -106,7 +106,7 @@ def test_a_stalled_broker_is_left_alone_for_a_while(settings: Settings, broker: 
 
 
 @pytest.mark.parametrize("settings", ["short"], indirect=True)
-def test_the_sweeper_hints_all_without_a_flood_and_again_after_a_loss(
+def test_the_sweeper_wakes_all_without_a_flood_and_again_after_a_loss(
     settings: Settings, broker: subprocess.Popen[bytes]
 ) -> None:
     receive(settings, QUEUE_CAP + 10)
@@ -131,7 +131,7 @@ def test_a_heartbeat_keeps_a_short_lease(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("settings", ["short"], indirect=True)
-def test_a_stopped_worker_hands_its_job_back_uncounted(settings: Settings) -> None:
+def test_a_stopped_worker_releases_its_job_uncounted(settings: Settings) -> None:
     receive(settings, 1)
     job_store = open_catalogue(settings.catalogue_url).jobs
     (job,) = job_store.claim(QueueName.INGEST, "one", 60)
@@ -142,7 +142,7 @@ def test_a_stopped_worker_hands_its_job_back_uncounted(settings: Settings) -> No
     assert not job_store.renew(job, 60)
 
 
-def test_the_watchdog_barks_only_at_a_sleeper() -> None:
+def test_the_watchdog_reports_only_an_idle_worker() -> None:
     state = {"waiting": 0, "started": 0, "busy": False}
     watchdog = Watchdog(lambda: state["waiting"], lambda: state["started"], lambda: state["busy"])
     assert not watchdog.is_stuck(0) and not watchdog.is_stuck(IDLE_SECONDS * 2)  # nothing to do
@@ -159,7 +159,7 @@ def test_the_watchdog_barks_only_at_a_sleeper() -> None:
     assert watchdog.is_stuck(3000 + IDLE_SECONDS)
 
 
-def test_failpoints_obey_their_orders_only(tmp_path: Path) -> None:
+def test_only_armed_failpoints_fail(tmp_path: Path) -> None:
     try:
         arm(f"a:error,b:eio:name,c:error@{tmp_path}/once")
         fault("other")
@@ -177,7 +177,7 @@ def test_failpoints_obey_their_orders_only(tmp_path: Path) -> None:
         arm("")
 
 
-def test_only_one_holds_a_lock(tmp_path: Path) -> None:
+def test_only_one_process_has_a_lock(tmp_path: Path) -> None:
     with ProcessLock(tmp_path / "lock", "It"):
         code = (
             "import sys; from pathlib import Path; from pipeline.disk import ProcessLock;"

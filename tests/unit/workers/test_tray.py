@@ -1,4 +1,4 @@
-"""The tray over a real catalogue and blob store: what is taken, when, and what is left alone."""
+"""The tray over a real catalogue and blob store: which files are received, when, and which are left alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> Settings:
         "tray.stable_seconds": str(STABLE),
         "tray.patience_seconds": "2",
         "tray.folders": SUBFOLDERS,
-        "broker.url": f"redis+socket://{tmp_path}/no-broker.sock",  # a lost broker must not matter here
+        "broker.url": f"redis+socket://{tmp_path}/no-broker.sock",  # the tray must not need a broker
         "api.upload_max_bytes": "100000",
     }
     return load_settings(overrides, environ={}).settings
@@ -52,8 +52,8 @@ def tray(mailroom: Mailroom) -> Tray:
     return mailroom.tray(mailroom.settings.tray.folders[0])
 
 
-def settle(tray: Tray, seconds: float = STABLE * 1.5) -> int:
-    """Look, wait, look again; how many were taken."""
+def scan_twice(tray: Tray, seconds: float = STABLE * 1.5) -> int:
+    """Scan, wait and scan again; return how many files were received."""
     first = tray.scan()
     time.sleep(seconds)
     return first + tray.scan()
@@ -63,10 +63,10 @@ def arrived(mailroom: Mailroom) -> dict[str, Document]:
     return {d.path: d for d in mailroom.catalogue.documents.find(ADMINISTRATOR, Filters())[0]}
 
 
-def test_a_stable_file_is_received_and_let_go_of(mailroom: Mailroom, tray: Tray) -> None:
+def test_a_stable_file_is_received_and_deleted(mailroom: Mailroom, tray: Tray) -> None:
     (tray.root / "a.txt").write_bytes(TEXT)
     assert tray.scan() == 0
-    assert settle(tray) == 1
+    assert scan_twice(tray) == 1
     document = arrived(mailroom)["a.txt"]
     with mailroom.blobs.open(document.content_hash) as stored:
         assert stored.read() == TEXT
@@ -79,32 +79,32 @@ def test_a_growing_file_waits(mailroom: Mailroom, tray: Tray) -> None:
         for _ in range(4):
             file.write(TEXT)
             file.flush()
-            assert settle(tray, STABLE / 2) == 0
+            assert scan_twice(tray, STABLE / 2) == 0
         # Unchanged for long enough, and still open for writing.
-        assert settle(tray) == 0
-    assert settle(tray) == 1
+        assert scan_twice(tray) == 0
+    assert scan_twice(tray) == 1
     assert next(iter(arrived(mailroom).values())).size == 4 * len(TEXT)
 
 
-def test_an_incomplete_file_waits_until_it_is_whole(mailroom: Mailroom, tray: Tray) -> None:
+def test_an_incomplete_file_waits_until_it_is_complete(mailroom: Mailroom, tray: Tray) -> None:
     path = tray.root / "half.pdf"
     path.write_bytes(PDF)
-    assert settle(tray) == 0
+    assert scan_twice(tray) == 0
     with path.open("ab") as file:
         file.write(b"startxref\n0\n%%EOF\n")
-    assert settle(tray) == 1
+    assert scan_twice(tray) == 1
     assert arrived(mailroom)["half.pdf"].size == len(PDF) + 18
 
 
 def test_a_file_that_stays_incomplete_or_empty_is_taken_as_it_is(mailroom: Mailroom, tray: Tray) -> None:
     (tray.root / "broken.pdf").write_bytes(PDF)
     (tray.root / "empty.txt").touch()
-    assert settle(tray) == 0
-    assert settle(tray, STABLE * 11) == 2
+    assert scan_twice(tray) == 0
+    assert scan_twice(tray, STABLE * 11) == 2
     assert set(arrived(mailroom)) == {"broken.pdf", "empty.txt"}
 
 
-def test_what_is_no_document_is_left_alone(mailroom: Mailroom, tray: Tray, tmp_path: Path) -> None:
+def test_files_that_are_not_documents_are_left_alone(mailroom: Mailroom, tray: Tray, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_bytes(TEXT)
     (tray.root / "link.txt").symlink_to(tmp_path / "secret.txt")
     os.mkfifo(tray.root / "pipe.txt")
@@ -112,7 +112,7 @@ def test_what_is_no_document_is_left_alone(mailroom: Mailroom, tray: Tray, tmp_p
         (tray.root / name).write_bytes(TEXT)
     (tray.root / "folder.pdf").mkdir()
     (tray.root / "failed" / "old.txt").write_bytes(TEXT)
-    assert settle(tray) == 0
+    assert scan_twice(tray) == 0
     assert arrived(mailroom) == {}
 
 
@@ -122,7 +122,7 @@ def test_what_is_no_document_is_left_alone(mailroom: Mailroom, tray: Tray, tmp_p
 def test_strange_names_are_received(mailroom: Mailroom, tray: Tray, name: bytes) -> None:
     with open(os.path.join(os.fsencode(tray.root), name), "wb") as file:  # noqa: PTH118, PTH123 (bytes)
         file.write(TEXT)
-    assert settle(tray) == 1
+    assert scan_twice(tray) == 1
     (path,) = arrived(mailroom)
     path.encode("utf-8")
     assert path.isprintable()
@@ -133,9 +133,9 @@ def test_subfolders_give_labels_and_access(mailroom: Mailroom, tray: Tray) -> No
         path = tray.root / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(TEXT * (number + 1))
-    assert settle(tray) == 5
-    found = {path: (d.access, d.labels) for path, d in arrived(mailroom).items()}
-    assert found == {
+    assert scan_twice(tray) == 5
+    received = {path: (d.access, d.labels) for path, d in arrived(mailroom).items()}
+    assert received == {
         "top.txt": (("*",), ()),
         "other/b.txt": (("*",), ()),
         "hr/c.txt": (("group:hr",), ("personnel",)),
@@ -147,16 +147,16 @@ def test_subfolders_give_labels_and_access(mailroom: Mailroom, tray: Tray) -> No
 def test_the_same_name_twice_is_two_documents_and_the_same_content_one(mailroom: Mailroom, tray: Tray) -> None:
     for content in (TEXT, TEXT * 2, TEXT):
         (tray.root / "a.txt").write_bytes(content)
-        assert settle(tray) == 1
-    found, total = mailroom.catalogue.documents.find(ADMINISTRATOR, Filters())
+        assert scan_twice(tray) == 1
+    documents, total = mailroom.catalogue.documents.find(ADMINISTRATOR, Filters())
     assert total == 2
-    first = next(d for d in found if d.size == len(TEXT))
+    first = next(d for d in documents if d.size == len(TEXT))
     assert len(mailroom.catalogue.documents.history(first.id)[0]) == 2
 
 
 def test_too_large_goes_to_failed_with_a_reason(mailroom: Mailroom, tray: Tray) -> None:
     (tray.root / "large.txt").write_bytes(b"x" * 200_000)
-    assert settle(tray) == 0
+    assert scan_twice(tray) == 0
     assert (tray.root / "failed" / "large.txt").stat().st_size == 200_000
     assert "code: too-large" in (tray.root / "failed" / "large.txt.reason.txt").read_text()
     assert arrived(mailroom) == {}
@@ -165,7 +165,7 @@ def test_too_large_goes_to_failed_with_a_reason(mailroom: Mailroom, tray: Tray) 
 def test_a_full_disk_is_waited_out(mailroom: Mailroom, tray: Tray, monkeypatch: pytest.MonkeyPatch) -> None:
     (tray.root / "a.txt").write_bytes(TEXT)
     arm("tray.stored:eio")
-    assert settle(tray) == 0
+    assert scan_twice(tray) == 0
     assert [p.read_bytes() for p in (tray.root / CLAIMS).iterdir() if p.suffix != ".path"] == [TEXT]
     arm("")
     monkeypatch.setattr(tray, "_retry_at", 0.0)
@@ -174,13 +174,14 @@ def test_a_full_disk_is_waited_out(mailroom: Mailroom, tray: Tray, monkeypatch: 
 
 
 @pytest.mark.parametrize("point", ["tray.claimed", "tray.stored", "tray.received"])
-def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(mailroom: Mailroom, point: str) -> None:
-    """Another process takes the file and is killed; the next one finishes its claims."""
+def test_a_crash_at_any_point_loses_and_repeats_nothing(mailroom: Mailroom, point: str) -> None:
+    """Given a process that claims the file and is killed, the next one finishes its claims."""
     root = mailroom.settings.tray_path(mailroom.settings.tray.folders[0])
     (root / "hr").mkdir(parents=True)
     (root / "hr" / "a.txt").write_bytes(TEXT)
     code = (
-        "import sys, time; from pathlib import Path; from pipeline.faults import arm; from workers.assemble import Mailroom;"
+        "import sys, time; from pathlib import Path; from pipeline.faults import arm;"
+        "from workers.assemble import Mailroom;"
         "from workers.settings import Settings; from workers.tray.tray import Tray;"
         "mailroom = Mailroom(Settings.model_validate_json(sys.argv[1])); arm(sys.argv[2]);"
         "tray = mailroom.tray(mailroom.settings.tray.folders[0]); tray.scan(); time.sleep(0.2); tray.scan()"
@@ -189,8 +190,8 @@ def test_a_crash_at_any_point_loses_nothing_and_doubles_nothing(mailroom: Mailro
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
     tray = mailroom.tray(mailroom.settings.tray.folders[0])
     assert tray.recover() == 1
-    found = arrived(mailroom)
-    assert {path: (d.access, d.size) for path, d in found.items()} == {"hr/a.txt": (("group:hr",), len(TEXT))}
+    documents = arrived(mailroom)
+    assert {path: (d.access, d.size) for path, d in documents.items()} == {"hr/a.txt": (("group:hr",), len(TEXT))}
     assert list((tray.root / CLAIMS).iterdir()) == []
     assert len(mailroom.catalogue.jobs.due("ingest")) == 1
 
@@ -209,26 +210,26 @@ def test_a_file_that_changes_while_it_is_read_goes_back(
         return stored
 
     monkeypatch.setattr(mailroom.blobs, "put", put_and_change)
-    assert settle(tray) == 0
+    assert scan_twice(tray) == 0
     assert (tray.root / "a.txt").read_bytes() == TEXT + b"more"
     assert arrived(mailroom) == {}
     monkeypatch.setattr(mailroom.blobs, "put", put)
-    assert settle(tray) == 1
+    assert scan_twice(tray) == 1
 
 
 def test_a_failed_content_dropped_in_again_is_tried_again(mailroom: Mailroom, tray: Tray) -> None:
     (tray.root / "a.txt").write_bytes(TEXT)
-    assert settle(tray) == 1
+    assert scan_twice(tray) == 1
     (job,) = mailroom.catalogue.jobs.claim("ingest", "test", 60)
     from pipeline.documents import Outcome
 
     mailroom.catalogue.jobs.commit(job, Outcome("parse", state=State.FAILED, reason="damaged"))
     (tray.root / "a.txt").write_bytes(TEXT)
-    assert settle(tray) == 1
+    assert scan_twice(tray) == 1
     assert arrived(mailroom)["a.txt"].state is State.PROCESSING
 
 
-def test_the_kernel_tells_who_writes(tmp_path: Path) -> None:
+def test_the_kernel_reports_a_writer(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(TEXT)
     assert is_open_for_writing(path) in (False, None)

@@ -1,4 +1,4 @@
-"""The index follows the catalogue: what it lacks is added, what it holds too much dropped, what is broken made anew."""
+"""The index follows the catalogue: missing documents are added, deleted ones removed, a damaged index is rebuilt."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def compare_now(writer: Indexer) -> None:
     writer.step()
 
 
-def test_embedded_documents_become_searchable_and_end(mailroom: Mailroom) -> None:
+def test_embedded_documents_become_searchable_and_their_jobs_end(mailroom: Mailroom) -> None:
     one, two = embedded(mailroom, 1), embedded(mailroom, 2, reason="low-confidence")
     assert mailroom.indexer().step() == 2
-    found = [mailroom.catalogue.documents.get(each) for each in (one, two)]
-    assert [(d.state, d.reason) for d in found] == [(State.INDEXED, None), (State.REVIEW, "low-confidence")]
-    assert numbers(mailroom) == {d.number for d in found}
+    documents = [mailroom.catalogue.documents.get(document_id) for document_id in (one, two)]
+    assert [(d.state, d.reason) for d in documents] == [(State.INDEXED, None), (State.REVIEW, "low-confidence")]
+    assert numbers(mailroom) == {d.number for d in documents}
 
 
 def test_deleted_documents_leave_the_next_generation(mailroom: Mailroom) -> None:
@@ -77,14 +77,14 @@ def test_an_older_index_is_completed_from_the_catalogue(mailroom: Mailroom, home
     third.close()
 
 
-@pytest.mark.parametrize("damage", ["gone", "flipped", "asked"])
-def test_a_damaged_or_unwanted_index_is_made_anew(mailroom: Mailroom, home: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["removed", "flipped", "requested"])
+def test_a_damaged_or_unwanted_index_is_rebuilt(mailroom: Mailroom, home: Path, damage: str) -> None:
     embedded(mailroom, 1)
     mailroom.indexer().step()
     expected = numbers(mailroom)
     mailroom.writer.close()
     root = mailroom.settings.index_path
-    if damage == "gone":
+    if damage == "removed":
         shutil.rmtree(root)
     elif damage == "flipped":
         (segment,) = root.glob("generations/*1/vectors/*.f32") or [None]
@@ -107,10 +107,10 @@ def test_a_document_that_cannot_be_added_harms_only_itself(mailroom: Mailroom) -
     number = mailroom.catalogue.documents.get(bad).number
     add = mailroom.writer.add
 
-    def refuse_one(given: int, *rest: object, **more: object) -> None:
-        if given == number:
+    def refuse_one(added: int, *rest: object, **more: object) -> None:
+        if added == number:
             raise ValueError("not this one")
-        add(given, *rest, **more)
+        add(added, *rest, **more)
 
     mailroom.writer.add = refuse_one  # type: ignore[method-assign]
     assert writer.step() == 1
