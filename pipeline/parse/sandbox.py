@@ -24,8 +24,8 @@ READERS_VERSION = 1
 _ABORTS = frozenset({signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP})
 #: share of the memory limit above which such a signal is attributed to the limit
 _MEMORY_SHARE = 0.6
-#: shares of the CPU limit above which any end, and a kill far from the memory limit, is attributed to it: the kernel kills
-#: by a coarser clock than it reports, on a busy machine up to 8 % early
+#: shares of the CPU limit above which any end, and a kill far from the memory limit, is attributed to it: the kernel
+#: kills by a coarser clock than it reports, on a busy machine up to 8 % early
 _CPU_SHARE, _CPU_SHARE_OF_A_KILL = 0.95, 0.8
 _OUT_OF_MEMORY = (b"memory allocation of", b"bad_alloc", b"out of memory", b"Out of memory", b"MemoryError")
 
