@@ -1,4 +1,4 @@
-"""A whole Mailroom in a folder of its own: real broker, workers, writer, tray and API under the real supervisor."""
+"""A complete Mailroom in a folder of its own: real broker, workers, writer, tray and API under the real supervisor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from workers.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = (
-    "import sys; from workers.settings import load_settings; from workers.supervisor import Supervisor; from pathlib import Path;"
+    "import sys; from pathlib import Path;"
+    "from workers.settings import load_settings; from workers.supervisor import Supervisor;"
     "o = dict(zip(sys.argv[2::2], sys.argv[3::2]));"
     "flags = [w for k, v in o.items() for w in ('--set', k + '=' + v)];"
     "sys.exit(Supervisor(load_settings(o).settings, flags).run(Path(sys.argv[1]).touch))"
@@ -32,7 +33,7 @@ LAUNCH = (
 
 
 class Running:
-    """Start with `with Running(folder) as mailroom`; stopped by SIGTERM at the end, every process checked to be gone."""
+    """Runs while `with Running(folder) as mailroom` does; ends by SIGTERM, and checks that every process has ended."""
 
     def __init__(self, home: Path, fault: str = "", **overrides: str) -> None:
         self.home, self._fault = home, fault
@@ -47,11 +48,11 @@ class Running:
 
     def __enter__(self) -> Running:
         self.home.mkdir(parents=True, exist_ok=True)
-        mark = self.home / "started"
-        mark.unlink(missing_ok=True)
-        self.process = self.launch(mark)
+        marker = self.home / "started"
+        marker.unlink(missing_ok=True)
+        self.process = self.launch(marker)
         try:
-            wait_for(lambda: mark.exists() or self.process.poll() is not None, 180, "Mailroom to start", self)
+            wait_for(lambda: marker.exists() or self.process.poll() is not None, 180, "Mailroom to start", self)
             assert self.process.poll() is None, (self.home / "up.log").read_text()
         except BaseException:
             self.kill([])
@@ -61,32 +62,32 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.catalogue.close()
-        left = self.stop()
-        assert left == [], left
+        survivors = self.stop()
+        assert survivors == [], survivors
 
-    def launch(self, mark: Path) -> subprocess.Popen[bytes]:
+    def launch(self, marker: Path) -> subprocess.Popen[bytes]:
         environ = {**os.environ, "MAILROOM_FAULT": self._fault}
         arguments = [part for pair in self.overrides.items() for part in pair]
         with (self.home / "up.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-c", LAUNCH, str(mark), *arguments], cwd=ROOT, env=environ, stdout=log, stderr=log
+                [sys.executable, "-c", LAUNCH, str(marker), *arguments], cwd=ROOT, env=environ, stdout=log, stderr=log
             )
 
     def stop(self, seconds: float = 60.0) -> list[str]:
-        """SIGTERM; returns the processes that outlived it by more than a moment. None is left to the tests that follow."""
+        """Send SIGTERM and return the command lines of the processes that outlive it by over 5 s; then kill them."""
         if self.process.poll() is not None:
             return []
         family = self.family()
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(seconds)
-            _, left = psutil.wait_procs(family, timeout=5)
-            return [" ".join(p.cmdline()) for p in left if p.status() != psutil.STATUS_ZOMBIE]
+            _, alive = psutil.wait_procs(family, timeout=5)
+            return [" ".join(p.cmdline()) for p in alive if p.status() != psutil.STATUS_ZOMBIE]
         finally:
             self.kill(family)
 
     def kill(self, family: Sequence[psutil.Process]) -> None:
-        """Whatever is left: the supervisor, its children and these."""
+        """Kill the supervisor, its children and the processes of ``family``."""
         with contextlib.suppress(psutil.Error):
             family = [psutil.Process(self.process.pid), *self.family(), *family]
         for process in family:
@@ -97,7 +98,7 @@ class Running:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def role(self, *words: str) -> psutil.Process:
-        """The process that the supervisor started with these words in its command line."""
+        """Find the process that the supervisor started with these words in its command line. Raises LookupError."""
         for process in psutil.Process(self.process.pid).children():
             with contextlib.suppress(psutil.Error):  # it may be gone by now
                 line = " ".join(process.cmdline())
@@ -106,12 +107,12 @@ class Running:
         raise LookupError(words)
 
     def children(self) -> list[psutil.Process]:
-        """Celery's forked children."""
-        found = []
+        """List Celery's forked children."""
+        children = []
         for process in self.role("--queues=ingest").children():
             with contextlib.suppress(psutil.Error):
-                found += [process] if "--queues=ingest" in " ".join(process.cmdline()) else []
-        return found
+                children += [process] if "--queues=ingest" in " ".join(process.cmdline()) else []
+        return children
 
     @property
     def broker(self) -> psutil.Process:
@@ -126,38 +127,39 @@ class Running:
         return self.home / "tray"
 
     def drop(self, texts: Mapping[str, str]) -> None:
-        """Put files into the tray as a careful program does: written elsewhere, renamed in."""
-        aside = self.home / "outside"
-        aside.mkdir(exist_ok=True)
+        """Put files into the tray as a careful program does: write them elsewhere, then rename them."""
+        staging = self.home / "outside"
+        staging.mkdir(exist_ok=True)
         for name, text in texts.items():
-            (aside / name).write_text(text)
-            (aside / name).rename(self.tray / name)
+            (staging / name).write_text(text)
+            (staging / name).rename(self.tray / name)
 
     def documents(self) -> dict[str, Document]:
-        found, _ = self.catalogue.documents.find(ADMINISTRATOR, Filters(), limit=10_000)
-        return {document.name: document for document in found}
+        documents, _ = self.catalogue.documents.find(ADMINISTRATOR, Filters(), limit=10_000)
+        return {document.name: document for document in documents}
 
     def await_all(self, names: set[str], seconds: float = 150) -> dict[str, Document]:
-        """Wait until each of these documents has come to its end."""
+        """Wait until each of these documents is in a terminal state."""
 
-        def over() -> bool:
-            found = self.documents()
-            return all(name in found and found[name].state in TERMINAL for name in names)
+        def terminal() -> bool:
+            documents = self.documents()
+            return all(name in documents and documents[name].state in TERMINAL for name in names)
 
-        wait_for(over, seconds, f"{len(names)} documents to end", self)
+        wait_for(terminal, seconds, f"{len(names)} documents to end", self)
         return self.documents()
 
     def check_once(self) -> None:
-        """Nothing lost, nothing twice: every document ended once, and the index holds exactly what the catalogue does."""
+        """Check that every document ended exactly once, and that the index has exactly the catalogue's documents."""
         for document in self.documents().values():
             _, events = self.catalogue.documents.history(document.id)
-            ended = [event.stage for event in events if event.event == "ended"]
-            assert len(ended) == 1, (document.name, [(e.stage, e.event) for e in events])
+            ends = [event.stage for event in events if event.event == "ended"]
+            assert len(ends) == 1, (document.name, [(e.stage, e.event) for e in events])
         expected = self.catalogue.documents.visible(ADMINISTRATOR, Filters())
         wait_for(lambda: FolderReader(self.settings.index_path).snapshot().numbers == expected, 180, "the index", self)
         assert not any(row["state"] == "waiting" and row["queue"] == "ingest" for row in self.catalogue.jobs.backlog())
 
-    def story(self) -> str:
+    def report(self) -> str:
+        """Describe the states of the documents and the ends of the logs, for a failure's message."""
         logs = [f"== {p.name}\n{p.read_text(errors='replace')[-1500:]}" for p in (self.home / "logs").glob("*.log")]
         states = {d.name: (d.state, d.stage, d.reason) for d in self.documents().values()} if self.catalogue else {}
         return json.dumps(states)[:3000] + "\n".join(logs) + (self.home / "up.log").read_text()[-3000:]
@@ -171,11 +173,11 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str, mailroom:
         if condition():
             return
         time.sleep(0.1)
-    raise AssertionError(f"waited {seconds:.0f} s for {what}\n{mailroom.story() if mailroom else ''}")
+    raise AssertionError(f"waited {seconds:.0f} s for {what}\n{mailroom.report() if mailroom else ''}")
 
 
 def letters(prefix: str, count: int) -> dict[str, str]:
-    """Short readable texts, each of its own."""
+    """Return ``count`` short readable texts, all different, by file name."""
     line = (
         "Dear colleagues, the delivery of the spare parts for pump number {n} will arrive on Monday at the {p} store."
     )

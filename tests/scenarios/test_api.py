@@ -1,4 +1,4 @@
-"""The REST API as clients meet it: uvicorn on a socket, SQLite and blobs on the disk, two people with different rights."""
+"""The REST API as clients use it: uvicorn on a socket, SQLite and blobs on disk, two people with different rights."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def send(who: httpx.Client, content: bytes, name: str = "a.txt", **fields: str) 
 def problem(response: httpx.Response, status: int, code: str) -> dict:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
-    told = response.json()
-    assert (told["code"], told["type"], told["status"]) == (code, f"/problems/{code}", status)
+    body = response.json()
+    assert (body["code"], body["type"], body["status"]) == (code, f"/problems/{code}", status)
     assert "Traceback" not in response.text
-    return told
+    return body
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +112,11 @@ class TestUpload:
         assert hashlib.sha256(b"other bytes").hexdigest() not in set(place.mailroom.blobs.digests())
         assert place.bob.post("/v1/documents", content=b"bob's own", headers=headers).status_code == 202
 
-    @pytest.mark.parametrize("told", [True, False])
-    def test_too_large_is_413_and_leaves_nothing(self, place: Place, told: bool) -> None:
+    @pytest.mark.parametrize("announced", [True, False])
+    def test_too_large_is_413_and_leaves_nothing(self, place: Place, announced: bool) -> None:
         before = set(place.mailroom.blobs.digests())
         content = b"x" * (LIMIT * 2)
-        body = content if told else iter([content[at : at + 65536] for at in range(0, len(content), 65536)])
+        body = content if announced else iter([content[at : at + 65536] for at in range(0, len(content), 65536)])
         problem(place.ann.post("/v1/documents", content=body, headers={"X-Filename": "big"}), 413, "upload-too-large")
         assert set(place.mailroom.blobs.digests()) == before
         assert list((place.mailroom.settings.home / "blobs" / "tmp").iterdir()) == []
@@ -142,12 +142,12 @@ class TestUpload:
 
 class TestReading:
     def test_search_and_ask(self, place: Place, lease: Document) -> None:
-        found = place.ann.get("/v1/search", params={"query": "notice period", "explain": "true"}).json()
+        page = place.ann.get("/v1/search", params={"query": "notice period", "explain": "true"}).json()
         without = {"query": "notice period", "explain": "true", "rerank": "false"}
-        assert place.ann.get("/v1/search", params=without).json() == found
+        assert place.ann.get("/v1/search", params=without).json() == page
         refused = problem(place.ann.post("/v1/search", json={"query": "notice", "rerank": True}), 400, "bad-request")
         assert "models.reranker" in refused["detail"]
-        (hit,) = [item for item in found["items"] if item["document_id"] == lease.id]
+        (hit,) = [item for item in page["items"] if item["document_id"] == lease.id]
         assert {hit["text"][start:end].lower() for start, end in hit["highlights"]} >= {"notice", "period"}
         assert set(hit["explain"]) == {"lexical", "vector", "fused"}
         answer = place.ann.post("/v1/ask", json={"question": "How long is the notice period?"}).json()
@@ -156,7 +156,7 @@ class TestReading:
         assert place.ann.get(quote["href"]).json()["text"] == quote["text"]
 
     @pytest.mark.parametrize(
-        ("filters", "found"),
+        ("filters", "matches"),
         [
             ({}, True),
             ({"label": ["contract", "report"]}, True),
@@ -168,20 +168,20 @@ class TestReading:
             ({"received_to": "2020-01-01T00:00:00+02:00"}, False),
         ],
     )
-    def test_filters(self, place: Place, lease: Document, filters: dict, found: bool) -> None:
+    def test_filters(self, place: Place, lease: Document, filters: dict, matches: bool) -> None:
         body = {"query": "notice", "mode": "lexical", "filters": filters}
         hits = {item["document_id"] for item in place.ann.post("/v1/search", json=body).json()["items"]}
         listed = {item["id"] for item in place.ann.get("/v1/documents", params=filters).json()["items"]}
-        assert (lease.id in hits, lease.id in listed) == (found, found)
+        assert (lease.id in hits, lease.id in listed) == (matches, matches)
 
     def test_pages_cover_everything_once(self, place: Place, lease: Document) -> None:
-        seen: list[str] = []
+        ids: list[str] = []
         offset: int | None = 0
         while offset is not None:
             page = place.root.get("/v1/documents", params={"limit": 3, "offset": offset}).json()
-            seen += [item["id"] for item in page["items"]]
+            ids += [item["id"] for item in page["items"]]
             offset = page["next_offset"]
-        assert len(seen) == len(set(seen)) == page["total"]
+        assert len(ids) == len(set(ids)) == page["total"]
 
     def test_a_download_is_an_attachment_that_nothing_runs(self, place: Place, lease: Document) -> None:
         answer = place.ann.get(f"/v1/documents/{lease.id}/content")
@@ -226,7 +226,7 @@ class TestAccess:
             problem(httpx.get(place.url + path), 401, "unauthorized")
 
     @pytest.mark.parametrize("value", ["", "Bearer", "Bearer x", "Bearer mr_x_y", "Basic YTpi", "Bearer " + "x" * 5000])
-    def test_what_is_no_key_is_refused(self, place: Place, value: str) -> None:
+    def test_an_invalid_key_is_refused(self, place: Place, value: str) -> None:
         answer = httpx.get(f"{place.url}/v1/me", headers={"Authorization": value})
         problem(answer, 401, "unauthorized")
         assert answer.headers["www-authenticate"] == "Bearer"
@@ -247,8 +247,8 @@ class TestAccess:
         problem(scraper.get("/v1/documents"), 403, "forbidden")
         assert "mailroom_documents{" in scraper.get("/metrics").text
 
-    def test_no_read_path_shows_what_is_another_s(self, place: Place, lease: Document) -> None:
-        """Bob learns nothing of Ann's lease, by any route, and cannot tell it from what is not there."""
+    def test_no_read_path_shows_another_s_document(self, place: Place, lease: Document) -> None:
+        """Bob learns nothing of Ann's lease by any route: to him it is like a document that does not exist."""
         for verb, rest in (
             ("GET", ""),
             ("GET", "/content"),
@@ -262,14 +262,14 @@ class TestAccess:
             problem(forbidden, 404, "not-found")
             assert forbidden.json()["detail"] == missing.json()["detail"]
         listed = place.bob.get("/v1/documents", params={"folder": "legal"}).json()
-        found = place.bob.post("/v1/search", json={"query": "notice period lease"}).json()
-        asked = place.bob.post("/v1/ask", json={"question": "How long is the notice period of the lease?"})
+        page = place.bob.post("/v1/search", json={"query": "notice period lease"}).json()
+        answer = place.bob.post("/v1/ask", json={"question": "How long is the notice period of the lease?"})
         assert (listed["items"], listed["total"]) == ([], 0)
-        assert lease.id not in str(found)
-        assert not asked.json()["answered"]
-        assert "three months" not in asked.text
+        assert lease.id not in str(page)
+        assert not answer.json()["answered"]
+        assert "three months" not in answer.text
 
-    def test_sending_another_s_content_does_not_tell_that_it_is_there(self, place: Place) -> None:
+    def test_sending_another_s_content_does_not_reveal_that_it_is_stored(self, place: Place) -> None:
         send(place.ann, b"secret of ann", "ann-only-name.txt", path="ann/ann-only-name.txt")
         answer = send(place.bob, b"secret of ann", "bob.txt")
         assert (answer.status_code, answer.json()["created"]) == (202, True)
@@ -295,8 +295,8 @@ class TestBadRequests:
         ],
     )
     def test_the_field_is_named(self, place: Place, field: str, body: dict) -> None:
-        told = problem(place.ann.post("/v1/search", json=body), 400, "bad-request")
-        assert field in {error["field"] for error in told["errors"]}
+        refusal = problem(place.ann.post("/v1/search", json=body), 400, "bad-request")
+        assert field in {error["field"] for error in refusal["errors"]}
 
     @pytest.mark.parametrize(
         "body", [b"", b"{", b"[" * 60_000, b"[" * 2_000_000, b'{"query":"a","k":' + b"9" * 6000 + b"}", b"\xff\xfe"]
@@ -305,18 +305,18 @@ class TestBadRequests:
         headers = {"Content-Type": "application/json"}
         problem(place.ann.post("/v1/search", content=body, headers=headers), 400, "bad-request")
 
-    @pytest.mark.parametrize("told", [True, False])
-    def test_a_body_that_is_too_large(self, place: Place, told: bool) -> None:
+    @pytest.mark.parametrize("announced", [True, False])
+    def test_a_body_that_is_too_large(self, place: Place, announced: bool) -> None:
         content = b'{"query":"' + b"a" * 3_000_000 + b'"}'
-        body = content if told else iter([content[:70_000], content[70_000:]])
+        body = content if announced else iter([content[:70_000], content[70_000:]])
         headers = {"Content-Type": "application/json"}
         problem(place.ann.post("/v1/search", content=body, headers=headers), 413, "upload-too-large")
 
     @pytest.mark.parametrize("path", ["/v1/documents/..%2f..%2fetc%2fpasswd", "/v1/documents/%00", "/v1/nothing", "//"])
-    def test_a_path_that_is_nothing(self, place: Place, path: str) -> None:
+    def test_an_unknown_path(self, place: Place, path: str) -> None:
         problem(place.ann.get(path), 404, "not-found")
 
-    def test_a_method_that_is_not_there(self, place: Place) -> None:
+    def test_an_unknown_method(self, place: Place) -> None:
         answer = place.ann.patch("/v1/search")
         problem(answer, 405, "bad-request")
         assert "POST" in answer.headers["allow"]
@@ -329,7 +329,9 @@ class TestBadRequests:
             answer = place.ann.get("/v1/search", params={"query": query, "mode": mode})
             assert answer.status_code == 200 or problem(answer, 400, "bad-query")
 
-    def test_what_nobody_foresaw_is_told_without_a_trace(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unexpected_error_is_reported_without_a_trace(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def broken(*_: object) -> None:
             raise ZeroDivisionError("canary in the trace")
 
@@ -359,16 +361,16 @@ def test_health_metrics_and_jobs(place: Place) -> None:
 
 
 def test_a_problem_s_type_leads_to_its_description(place: Place) -> None:
-    told = problem(place.ann.get("/v1/nothing"), 404, "not-found")
-    assert httpx.get(place.url + told["type"]).json() == {"code": "not-found", "title": told["title"]}
+    body = problem(place.ann.get("/v1/nothing"), 404, "not-found")
+    assert httpx.get(place.url + body["type"]).json() == {"code": "not-found", "title": body["title"]}
 
 
 def test_the_event_loop_stays_free_while_an_upload_dawdles(place: Place) -> None:
-    where = urlsplit(place.url)
+    where, key = urlsplit(place.url), place.ann.headers["authorization"]
     lines = [socket.create_connection((where.hostname, where.port)) for _ in range(20)]
     try:
         for number, line in enumerate(lines):
-            head = f"POST /v1/documents?name={number} HTTP/1.1\r\nHost: x\r\nAuthorization: {place.ann.headers['authorization']}\r\n"
+            head = f"POST /v1/documents?name={number} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n"
             line.sendall(f"{head}Content-Length: 1000\r\n\r\nx".encode())
         assert place.ann.get("/v1/documents", timeout=5).status_code == 200
         assert httpx.get(f"{place.url}/healthz", timeout=10).status_code == 200
@@ -377,10 +379,10 @@ def test_the_event_loop_stays_free_while_an_upload_dawdles(place: Place) -> None
             line.close()
 
 
-def test_an_address_that_is_taken_is_a_sentence(place: Place, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(place: Place, tmp_path: Path) -> None:
     from pipeline.errors import Misconfigured
     from workers.api.serve import bind
 
-    taken = make_mailroom(tmp_path, **{"api.port": str(urlsplit(place.url).port)})
+    mailroom = make_mailroom(tmp_path, **{"api.port": str(urlsplit(place.url).port)})
     with pytest.raises(Misconfigured, match=r"api\.port"):
-        bind(taken.settings)
+        bind(mailroom.settings)

@@ -1,4 +1,4 @@
-"""Many searches from a CSV, on this machine and by REST: what is wrong in a row stays in that row."""
+"""Many searches from a CSV, on this machine and by REST: an error in a row affects only that row."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Mai
     with serving(mailroom) as url:
         root = client(url, mailroom, admin=True)
         for name, (text, label) in TEXTS.items():
-            sent = root.post("/v1/documents", content=name.encode(), params={"path": name, "access": "*"}).json()
-            read_and_index(mailroom, sent["id"], text, label)
+            receipt = root.post("/v1/documents", content=name.encode(), params={"path": name, "access": "*"}).json()
+            read_and_index(mailroom, receipt["id"], text, label)
         yield mailroom, url
     mailroom.close()
 
@@ -42,7 +42,7 @@ def batch(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> Batch:
-    """(exit code, rows of the result, what was said) of a file of queries."""
+    """Run a file of queries; returns (exit code, rows of the result, what was printed)."""
     mailroom, url = installation
     options = ["--data", str(mailroom.settings.home)]
     if request.param == "remote":
@@ -50,33 +50,33 @@ def batch(
             options = ["--url", url, "--key", ann.headers["authorization"].split()[1]]
 
     def run(content: str | bytes, *words: str) -> tuple[int, list[dict[str, str]], str]:
-        asked, found = tmp_path / "queries.csv", tmp_path / "results.csv"
-        asked.write_bytes(content.encode() if isinstance(content, str) else content)
-        found.unlink(missing_ok=True)
-        code = main([*options, "search", "--batch", str(asked), "--out", str(found), *words])
-        told = capsys.readouterr()
+        queries, results = tmp_path / "queries.csv", tmp_path / "results.csv"
+        queries.write_bytes(content.encode() if isinstance(content, str) else content)
+        results.unlink(missing_ok=True)
+        code = main([*options, "search", "--batch", str(queries), "--out", str(results), *words])
+        streams = capsys.readouterr()
         assert sorted(file.name for file in tmp_path.iterdir()) in (["queries.csv"], ["queries.csv", "results.csv"])
-        rows = list(csv.DictReader(found.open(encoding="utf-8-sig", newline=""))) if found.exists() else []
-        return code, rows, told.out + told.err
+        rows = list(csv.DictReader(results.open(encoding="utf-8-sig", newline=""))) if results.exists() else []
+        return code, rows, streams.out + streams.err
 
     return run
 
 
 def test_every_query_has_its_lines(batch: Batch) -> None:
-    code, rows, told = batch("query,type\nnotice period,\nnotice,invoice\npaid,invoice|memo\n", "--mode", "lexical")
-    assert code == exits.OK, told
+    code, rows, output = batch("query,type\nnotice period,\nnotice,invoice\npaid,invoice|memo\n", "--mode", "lexical")
+    assert code == exits.OK, output
     assert [(r["line"], r["query"], r["total"], r["rank"], r["document_name"]) for r in rows] == [
         ("2", "notice period", "1", "1", "lease.txt"),
         ("3", "notice", "0", "", ""),
         ("4", "paid", "1", "1", "café.txt"),
     ]
     assert rows[0]["text"] == TEXTS["lease.txt"][0] and rows[0]["type"] == "contract"
-    assert "3 queries, 1 without a hit, 0 failed; 2 passages" in " ".join(told.split())
+    assert "3 queries, 1 without a hit, 0 failed; 2 passages" in " ".join(output.split())
 
 
 def test_a_bad_row_is_named_and_harms_no_other(batch: Batch) -> None:
-    """An open quote, a stray one, a cell too many, no query, a mistake in a query, a filter that cannot be, a long one."""
-    rows_ = [
+    """Try open and stray quotes, a cell too many, no query, mistakes in a query, an impossible filter, a long query."""
+    lines = [
         "query,type,since",
         "lease,,",
         '"lease,,',
@@ -90,21 +90,21 @@ def test_a_bad_row_is_named_and_harms_no_other(batch: Batch) -> None:
         "lease " * 900 + ",,",
         '"""notice period""",contract,2020-01-01',
     ]
-    code, rows, told = batch("\n".join(rows_), "--mode", "lexical")
+    code, rows, output = batch("\n".join(lines), "--mode", "lexical")
     assert code == exits.SOME_FAILED
     failed = {int(row["line"]): row["error"] for row in rows if row["error"]}
     assert set(failed) >= {3, 4, 5, 6, 9, 10, 11}
-    assert all(f"line {line}: " in " ".join(told.split()) for line in failed)
+    assert all(f"line {line}: " in " ".join(output.split()) for line in failed)
     assert [row["document_name"] for row in rows if row["line"] in ("2", "12")] == ["lease.txt", "lease.txt"]
-    assert "queries.csv" in told and "Traceback" not in told
+    assert "queries.csv" in output and "Traceback" not in output
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_files_as_spreadsheets_write_them(batch: Batch, encoding: str, separator: str) -> None:
     content = "\r\n".join((f"Query{separator}type", f"café{separator}invoice", "", separator))
-    code, rows, told = batch(content.encode(encoding), "--mode", "lexical")
-    assert code == exits.OK, told
+    code, rows, output = batch(content.encode(encoding), "--mode", "lexical")
+    assert code == exits.OK, output
     assert [(row["query"], row["document_name"]) for row in rows] == [("café", "café.txt")]
 
 
@@ -116,13 +116,13 @@ def test_no_cell_becomes_a_formula(batch: Batch) -> None:
     assert float(rows[0]["score"])
 
 
-def test_options_hold_for_every_row_and_a_cell_stands_before_them(batch: Batch) -> None:
+def test_options_apply_to_every_row_and_a_cell_overrides_them(batch: Batch) -> None:
     _, rows, _ = batch("query,type\nthe notice paid,\nthe notice paid,contract\n", "--type", "invoice")
     assert [(row["line"], row["document_name"]) for row in rows] == [("2", "café.txt"), ("3", "lease.txt")]
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"\n\n", "is empty"),
@@ -130,35 +130,35 @@ def test_options_hold_for_every_row_and_a_cell_stands_before_them(batch: Batch) 
         (b"type\ninvoice\n", "no column 'query'"),
         (b"query,colour,flavour\nx,red,\n", "'colour', 'flavour'; there are query, type"),
         (b"query,query\nx,y\n", "more than once: query"),
-        (b"query\n\x81\n", "no known encoding"),
+        (b"query\n\x81\n", "unknown encoding"),
     ],
 )
-def test_a_file_that_is_none_leaves_no_result(batch: Batch, content: bytes, said: str) -> None:
-    code, rows, told = batch(content)
+def test_an_invalid_file_leaves_no_result(batch: Batch, content: bytes, message: str) -> None:
+    code, rows, output = batch(content)
     assert (code, rows) == (exits.USAGE, [])
-    assert said in told and "error: bad-request" in told
+    assert message in output and "error: bad-request" in output
 
 
 def test_the_summary_as_json(batch: Batch) -> None:
-    code, _, told = batch('query\nlease\n,\n\n"x\n', "--json")
+    code, _, output = batch('query\nlease\n,\n\n"x\n', "--json")
     assert code == exits.SOME_FAILED
-    summary = json.loads(told[: told.rindex("}") + 1])
-    assert (summary["queries"], [each["line"] for each in summary["failed"]]) == (2, [5])
+    summary = json.loads(output[: output.rindex("}") + 1])
+    assert (summary["queries"], [failure["line"] for failure in summary["failed"]]) == (2, [5])
 
 
-def test_what_is_no_fault_of_a_row_ends_the_run(
+def test_an_error_outside_the_rows_ends_the_run(
     installation: tuple[Mailroom, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked, found = tmp_path / "queries.csv", tmp_path / "results.csv"
-    asked.write_text("query\nlease\n")
-    found.write_text("of yesterday")
-    words = ["search", "--batch", str(asked), "--out"]
-    assert main(["--url", installation[1], "--key", "wrong", *words, str(found)]) == exits.ERROR
-    assert found.read_text() == "of yesterday"
+    queries, results = tmp_path / "queries.csv", tmp_path / "results.csv"
+    queries.write_text("query\nlease\n")
+    results.write_text("of yesterday")
+    words = ["search", "--batch", str(queries), "--out"]
+    assert main(["--url", installation[1], "--key", "wrong", *words, str(results)]) == exits.ERROR
+    assert results.read_text() == "of yesterday"
     local = ["--data", str(installation[0].settings.home), *words]
     assert main([*local, str(tmp_path / "no" / "where.csv")]) == exits.USAGE
-    assert main([*local, str(asked)]) == exits.USAGE
+    assert main([*local, str(queries)]) == exits.USAGE
     assert main([*local[:-1]]) == exits.USAGE
-    assert main([*local, str(found), "--explain"]) == exits.USAGE
+    assert main([*local, str(results), "--explain"]) == exits.USAGE
     assert "Traceback" not in capsys.readouterr().err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["queries.csv", "results.csv"]

@@ -1,4 +1,4 @@
-"""The classifier in force changes while workers work: each document is judged and filed by one version, no restart."""
+"""The active classifier changes while workers run: each document is classified and filed by one version, no restart."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def mailroom_of(home: Path) -> Mailroom:
 
 
 def versions_of(mailroom: Running, document: Document) -> list[tuple[str, str]]:
-    """(stage, model or "again") of the decisions that a version made, in order."""
+    """Return (stage, model or "again") of the decisions of a version, in order."""
     _, events = mailroom.catalogue.documents.history(document.id)
-    told = [(e.stage, e.data.get("model") or e.data.get("again") or "") for e in events]
-    return [(stage, what) for stage, what in told if stage in ("classify", "route")]
+    decisions = [(e.stage, e.data.get("model") or e.data.get("again") or "") for e in events]
+    return [(stage, what) for stage, what in decisions if stage in ("classify", "route")]
 
 
 def test_workers_follow_a_promotion_between_documents_and_never_inside_one(tmp_path: Path) -> None:
-    """Given workers at work, When versions are promoted to and fro, and one worker is killed between judging and filing,
-    Then every document is called and filed by one version, and the workers are the same processes as before."""
+    """Given running workers, When versions alternate and a worker is killed between classification and filing,
+    Then every document is classified and filed by one version, and the workers are the same processes as before."""
     home = tmp_path / "data"
     mailroom = mailroom_of(home)
-    mark = tmp_path / "killed"
-    with Running(home, fault=f"route.before:kill:torn-0@{mark}", models__classifier="tiny") as running:
+    marker = tmp_path / "killed"
+    with Running(home, fault=f"route.before:kill:torn-0@{marker}", models__classifier="tiny") as running:
         running.drop(letters("torn", 1))
-        wait_for(mark.exists, 180, "a worker to be killed between two stages", running)
+        wait_for(marker.exists, 180, "a worker to be killed between two stages", running)
         mailroom.promoter.promote("tiny@2", force=True)
         torn = running.await_all({"torn-0.txt"})["torn-0.txt"]
         assert (torn.label, torn.model) == ("mail", "tiny@2")
@@ -64,17 +64,18 @@ def test_workers_follow_a_promotion_between_documents_and_never_inside_one(tmp_p
             batch = letters(f"turn{turn}", 6)
             names |= set(batch)
             running.drop(batch)
-            wait_for(lambda: any(d.name in batch for d in running.documents().values()), 180, "documents", running)  # noqa: B023
+            wait_for(lambda: not batch.keys().isdisjoint(running.documents()), 180, "documents", running)  # noqa: B023
             if turn % 2:
                 mailroom.promoter.promote("tiny@2", force=True)
             else:
                 mailroom.promoter.rollback("tiny")
-        found = running.await_all(names)
+        documents = running.await_all(names)
         for name in names:
-            document = found[name]
+            document = documents[name]
             assert document.state is State.INDEXED and document.label == LETTER[str(document.model)], document
             assert versions_of(running, document) == [("classify", document.model), ("route", "")]
-            wait_for(lambda: filed(home, name) == [LETTER[str(document.model)]], 180, f"{name} to be filed", running)  # noqa: B023
+            expected = [LETTER[str(document.model)]]
+            wait_for(lambda: filed(home, name) == expected, 180, f"{name} to be filed", running)  # noqa: B023
         running.drop(letters("last", 2))
         assert {d.model for n, d in running.await_all({"last-0.txt", "last-1.txt"}).items() if "last" in n} == {
             "tiny@2"
@@ -85,7 +86,7 @@ def test_workers_follow_a_promotion_between_documents_and_never_inside_one(tmp_p
 
 
 def filed(home: Path, name: str) -> list[str]:
-    """The labels that copies of this name are filed under."""
+    """Return the labels under which copies of this name are filed."""
     return [path.relative_to(home / "filed").parts[0] for path in (home / "filed").rglob(name)]
 
 
@@ -114,23 +115,23 @@ def test_why_names_the_sentence_and_the_examples_that_the_caller_may_see(mailroo
     bob = client(url, mailroom, ["user:bob"])
     secret = put(ann, mailroom, "secret.txt", "The invoice of the merger: the total is huge.", "invoice")
     shared = put(bob, mailroom, "shared.txt", "An invoice for a pump. The total is 5.", "invoice", access="*")
-    asked = put(bob, mailroom, "asked.txt", "We fixed the pump. The invoice has a total of 7. Regards.", "invoice")
-    assert bob.get(f"/v1/documents/{asked}/why").json()["examples"] == []  # nobody has labelled anything yet
-    for who, each in ((ann, secret), (bob, shared)):
-        assert who.post(f"/v1/documents/{each}/approve", json={"label": "invoice"}).json()["state"] == "indexed"
-    told = bob.get(f"/v1/documents/{asked}/why").json()
-    assert (told["label"], told["model"], told["recorded"]) == ("invoice", "tiny@1", "invoice")
-    assert [span["text"] for span in told["spans"]] == ["The invoice has a total of 7.", "Regards."]
-    assert told["spans"][0]["influence"] > 0 > told["spans"][1]["influence"]
-    span = told["spans"][0]
-    text = bob.get(f"/v1/documents/{asked}/text", params={"start": span["start"], "end": span["end"]}).json()["text"]
+    document = put(bob, mailroom, "asked.txt", "We fixed the pump. The invoice has a total of 7. Regards.", "invoice")
+    assert bob.get(f"/v1/documents/{document}/why").json()["examples"] == []  # nobody has labelled anything yet
+    for who, example in ((ann, secret), (bob, shared)):
+        assert who.post(f"/v1/documents/{example}/approve", json={"label": "invoice"}).json()["state"] == "indexed"
+    why = bob.get(f"/v1/documents/{document}/why").json()
+    assert (why["label"], why["model"], why["recorded"]) == ("invoice", "tiny@1", "invoice")
+    assert [span["text"] for span in why["spans"]] == ["The invoice has a total of 7.", "Regards."]
+    assert why["spans"][0]["influence"] > 0 > why["spans"][1]["influence"]
+    span = why["spans"][0]
+    text = bob.get(f"/v1/documents/{document}/text", params={"start": span["start"], "end": span["end"]}).json()["text"]
     assert text == span["text"] and span["page"] == 1
-    assert [example["document_id"] for example in told["examples"]] == [shared]
-    assert secret not in json.dumps(told)
-    assert ann.get(f"/v1/documents/{asked}/why").status_code == 404
-    assert ann.post(f"/v1/documents/{asked}/approve", json={}).status_code == 404
+    assert [example["document_id"] for example in why["examples"]] == [shared]
+    assert secret not in json.dumps(why)
+    assert ann.get(f"/v1/documents/{document}/why").status_code == 404
+    assert ann.post(f"/v1/documents/{document}/approve", json={}).status_code == 404
     nobody = client(url, mailroom, ["user:bob"], ["read"])
-    assert nobody.post(f"/v1/documents/{asked}/approve", json={}).status_code == 403
+    assert nobody.post(f"/v1/documents/{document}/approve", json={}).status_code == 403
 
 
 def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(mailroom: Mailroom, url: str) -> None:
@@ -159,8 +160,8 @@ def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(mai
     after = mailroom.catalogue.documents.get(document)
     assert (after.label, after.model) == ("claim", approved["model"])
 
-    gone = root.post(f"/v1/documents/{other}/approve", json={"label": "complaint", "new": True}).json()
-    assert (gone["code"], "renamed, merged" in gone["detail"]) == ("conflict", True)
+    refusal = root.post(f"/v1/documents/{other}/approve", json={"label": "complaint", "new": True}).json()
+    assert (refusal["code"], "renamed, merged" in refusal["detail"]) == ("conflict", True)
 
     undone = root.post("/v1/taxonomy/undo", json={}).json()
     assert (undone["operation"]["kind"], undone["documents"]) == ("undo", 1)
@@ -194,7 +195,7 @@ def test_a_person_gives_several_labels_and_rules_see_them_all(mailroom: Mailroom
 
 
 class Shell:
-    """`mailroom` on the house's stores."""
+    """Runs `mailroom` on the installation's stores."""
 
     def __init__(self, mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> None:
         self._options = ["--data", str(mailroom.settings.home), "--set", "models.classifier=tiny"]
@@ -202,8 +203,8 @@ class Shell:
 
     def __call__(self, *words: str, code: int = exits.OK) -> str:
         assert main([*self._options, *words]) == code
-        told = self._capsys.readouterr()
-        return told.out if code == exits.OK else told.err
+        output = self._capsys.readouterr()
+        return output.out if code == exits.OK else output.err
 
 
 def test_the_commands_from_list_to_rollback(
@@ -246,9 +247,9 @@ def test_the_taxonomy_by_commands(
     relabel = tmp_path / "relabel.csv"
     shell("taxonomy", "split", "letter", "--into", "letter", "--list", str(relabel), code=exits.USAGE)
     assert not relabel.exists()
-    told = shell("taxonomy", "split", "letter", "--into", "complaint", "--into", "enquiry", "--list", str(relabel))
-    assert "mailroom train --labels" in told and "mailroom reclassify plan --type letter" in told
-    assert "Rules that name the old label and not the new one: letters" in told
+    output = shell("taxonomy", "split", "letter", "--into", "complaint", "--into", "enquiry", "--list", str(relabel))
+    assert "mailroom train --labels" in output and "mailroom reclassify plan --type letter" in output
+    assert "Rules that name the old label and not the new one: letters" in output
     rows = relabel.read_text(encoding="utf-8-sig").splitlines()
     assert rows == ["document,label,name", f"{document},,'\uff1d1+1.txt"]  # a spreadsheet takes the full-width sign too
     (prediction,) = mailroom.classifiers.current().classify(["Dear Ann, regards."])
@@ -262,8 +263,8 @@ def test_the_taxonomy_by_commands(
     shell("taxonomy", "rename", "letter", "mail")
     (prediction,) = mailroom.classifiers.current().classify(["Dear Ann, regards."])
     assert (prediction.label, prediction.model_label, prediction.confident) == ("mail", "letter", True)
-    told = shell("taxonomy", "rename", "mail", "post")
-    assert "1 filed documents" in told and "--type mail --type letter" in told
+    output = shell("taxonomy", "rename", "mail", "post")
+    assert "1 filed documents" in output and "--type mail --type letter" in output
     shell("taxonomy", "undo")
     assert "mail" in shell("why", document)
     assert "is mail, indexed" in shell("approve", document, "--label", "mail")

@@ -62,10 +62,10 @@ def shell(request: pytest.FixtureRequest, mailroom: Mailroom, capsys: pytest.Cap
 
 
 def test_a_document_s_life(shell: Shell, mailroom: Mailroom, files: Path) -> None:
-    """Given a folder, When it is added and read, Then every command tells the same of it, here and by REST."""
+    """Given a folder, When it is added and read, Then every command reports the same, here and by REST."""
     added = shell.json("add", str(files), "--label", "x")["added"]
-    assert [each["path"] for each in added] == ["inbox/b.txt", "inbox/legal/lease.txt"]
-    assert all(each["created"] for each in added)
+    assert [file["path"] for file in added] == ["inbox/b.txt", "inbox/legal/lease.txt"]
+    assert all(file["created"] for file in added)
     lease = added[1]["id"]
     read_and_index(mailroom, lease, "The notice period is three months.", "contract")
 
@@ -88,34 +88,34 @@ def test_a_document_s_life(shell: Shell, mailroom: Mailroom, files: Path) -> Non
     assert shell.json("add", str(files / "b.txt"))["added"][0]["created"] is False
 
 
-def test_the_tables_hold_what_json_holds(shell: Shell, mailroom: Mailroom, files: Path) -> None:
+def test_the_tables_show_what_json_has(shell: Shell, mailroom: Mailroom, files: Path) -> None:
     document = shell.json("add", str(files / "b.txt"))["added"][0]["id"]
     read_and_index(mailroom, document, "A text with \x1b[31m control characters and [bold]markup[/bold].")
     assert document in shell("list")[1]
     assert document in shell("show", document)[1]
-    code, found = shell("search", "control characters", "--explain")
+    code, output = shell("search", "control characters", "--explain")
     assert code == exits.OK
-    assert "[bold]markup[/bold]" in found
-    assert "\x1b[31m" not in found
-    assert "1 of 1" in found
+    assert "[bold]markup[/bold]" in output
+    assert "\x1b[31m" not in output
+    assert "1 of 1" in output
 
 
 def test_keys(mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> None:
     shell = Shell(["--data", str(mailroom.settings.home)], capsys)
-    made = shell.json("keys", "create", "ann", "--principal", "user:ann", "--scope", "read", "--scope", "write")
-    caller, scopes = mailroom.catalogue.keys.check(made["key"])
+    key = shell.json("keys", "create", "ann", "--principal", "user:ann", "--scope", "read", "--scope", "write")
+    caller, scopes = mailroom.catalogue.keys.check(key["key"])
     assert (caller.principals, scopes) == (("user:ann",), {"read", "write"})
     listed = shell("keys", "list", "--json")[1]
-    assert made["id"] in listed
-    assert made["key"] not in listed
-    assert shell("keys", "revoke", made["id"])[0] == exits.OK
-    assert mailroom.catalogue.keys.check(made["key"]) is None
+    assert key["id"] in listed
+    assert key["key"] not in listed
+    assert shell("keys", "revoke", key["id"])[0] == exits.OK
+    assert mailroom.catalogue.keys.check(key["key"]) is None
     assert shell("keys", "create", "x", "--scope", "everything")[0] == exits.USAGE
     stored = (mailroom.settings.home / "catalogue.db").read_bytes()
-    assert made["key"].rsplit("_", 1)[-1].encode() not in stored
+    assert key["key"].rsplit("_", 1)[-1].encode() not in stored
 
 
-def test_the_first_key_is_made_once_and_kept_private(mailroom: Mailroom) -> None:
+def test_the_first_key_is_created_once_and_its_file_is_private(mailroom: Mailroom) -> None:
     secret, created = first_key(mailroom.catalogue, mailroom.settings.run_path)
     assert created
     again, created = first_key(mailroom.catalogue, mailroom.settings.run_path)
@@ -126,28 +126,28 @@ def test_the_first_key_is_made_once_and_kept_private(mailroom: Mailroom) -> None
     assert first_key(mailroom.catalogue, mailroom.settings.run_path) == (None, False)
 
 
-def test_status_says_that_nothing_runs(mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_reports_that_nothing_runs(mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> None:
     shell = Shell(["--data", str(mailroom.settings.home)], capsys)
-    code, told = shell("status", "--json")
-    assert (code, json.loads(told)["health"]) == (exits.NOT_RUNNING, None)
+    code, output = shell("status", "--json")
+    assert (code, json.loads(output)["health"]) == (exits.NOT_RUNNING, None)
 
 
 def test_some_files_may_fail(mailroom: Mailroom, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The others are stored all the same."""
+    """Store the others nevertheless."""
     shell = Shell(["--data", str(mailroom.settings.home), "--set", "api.upload_max_bytes=20"], capsys)
-    code, told = shell("add", str(files), "--json")
+    code, output = shell("add", str(files), "--json")
     assert code == exits.SOME_FAILED
-    assert [each["path"] for each in json.loads(told)["added"]] == ["inbox/b.txt"]
-    assert "upload-too-large" in json.loads(told)["refused"][0]["error"]
+    assert [file["path"] for file in json.loads(output)["added"]] == ["inbox/b.txt"]
+    assert "upload-too-large" in json.loads(output)["refused"][0]["error"]
 
 
 def test_a_command_that_needs_no_model_loads_none() -> None:
-    """`mailroom --help` and `config show` answer at once: no runtime is imported for them."""
+    """Check `config show`: no runtime is imported for it."""
     code = (
         "import sys; from workers.cli.main import main\n"
         "assert main(['config', 'show', '--json']) == 0\n"
         "heavy = {'onnxruntime', 'faiss', 'sqlalchemy', 'celery', 'unstructured'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr

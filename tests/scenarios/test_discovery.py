@@ -1,4 +1,4 @@
-"""Suggestions and documents like another one over REST and the command line: never a word of a document that the caller may not see."""
+"""Suggestions and similar documents over REST and the command line, without a word of what the caller may not see."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class Place:
 
 @contextmanager
 def filed(folder: Path, texts: Sequence[tuple[str, str, str]]) -> Iterator[Place]:
-    """A served house with these texts in it: name, who may read it, text."""
+    """Serve an installation with these texts: name, who may read it, text."""
     mailroom = make_mailroom(folder)
     with serving(mailroom) as url:
         root = client(url, mailroom, admin=True)
         ids = {}
         for name, access, text in texts:
-            sent = root.post("/v1/documents", content=text.encode(), params={"access": access, "name": name}).json()
-            read_and_index(mailroom, sent["id"], text)
-            ids[name] = sent["id"]
+            receipt = root.post("/v1/documents", content=text.encode(), params={"access": access, "name": name}).json()
+            read_and_index(mailroom, receipt["id"], text)
+            ids[name] = receipt["id"]
         yield Place(mailroom, root, client(url, mailroom, ["group:clerks"], ["read"]), ids)
     mailroom.close()
 
@@ -82,27 +82,27 @@ def suggested(who: httpx.Client, prefix: str, **more: int) -> list[tuple[str, st
         ("zyx", set()),
     ],
 )
-def test_titles_and_words_that_go_on(place: Place, prefix: str, expected: set[tuple[str, str]]) -> None:
+def test_titles_and_words_that_complete_the_prefix(place: Place, prefix: str, expected: set[tuple[str, str]]) -> None:
     assert set(suggested(place.clerk, prefix)) == expected
 
 
-def test_nothing_of_a_document_that_may_not_be_seen(place: Place) -> None:
+def test_nothing_of_a_forbidden_document_is_suggested(place: Place) -> None:
     secret = {"pumpkin", "Pump-Takeover.txt", "notice perimeter", "Zyxcorp"}
-    typed = ["pump", "pump t", "pumpk", "tak", "zy", "notice per", "secr"]
-    assert not secret & {text for prefix in typed for text, _ in suggested(place.clerk, prefix, limit=20)}
-    assert secret <= {text for prefix in typed for text, _ in suggested(place.root, prefix, limit=20)}
+    prefixes = ["pump", "pump t", "pumpk", "tak", "zy", "notice per", "secr"]
+    assert not secret & {text for prefix in prefixes for text, _ in suggested(place.clerk, prefix, limit=20)}
+    assert secret <= {text for prefix in prefixes for text, _ in suggested(place.root, prefix, limit=20)}
 
 
-def test_what_is_erased_is_suggested_no_more(place: Place) -> None:
+def test_an_erased_document_is_no_longer_suggested(place: Place) -> None:
     text = "The quixotic gadget."
-    sent = place.root.post("/v1/documents", content=text.encode(), params={"name": "Quixotic plan.txt"}).json()
-    read_and_index(place.mailroom, sent["id"], text)
+    receipt = place.root.post("/v1/documents", content=text.encode(), params={"name": "Quixotic plan.txt"}).json()
+    read_and_index(place.mailroom, receipt["id"], text)
     assert set(suggested(place.root, "quix")) == {("Quixotic plan.txt", "name"), ("quixotic", "word")}
-    assert place.root.delete(f"/v1/documents/{sent['id']}").status_code == 204
+    assert place.root.delete(f"/v1/documents/{receipt['id']}").status_code == 204
     assert suggested(place.root, "quix") == []
 
 
-def test_as_many_as_were_asked_for(place: Place) -> None:
+def test_the_limit_of_suggestions(place: Place) -> None:
     assert len(suggested(place.clerk, "pump", limit=1)) == 1
 
 
@@ -126,7 +126,7 @@ def test_a_bad_request_is_refused_with_its_field(place: Place, query: dict) -> N
     assert answer.json()["errors"][0]["field"].split(".")[-1] in {"prefix", "limit", "colour"}
 
 
-def test_a_megabyte_typed_is_refused(place: Place) -> None:
+def test_a_prefix_of_a_megabyte_is_refused(place: Place) -> None:
     answer = place.clerk.get("/v1/suggest", params={"prefix": "x" * 65_000})
     assert answer.status_code in (400, 414)
     assert _status(place, "/v1/suggest?prefix=" + "x" * 1_000_000) in (400, 414)
@@ -134,7 +134,7 @@ def test_a_megabyte_typed_is_refused(place: Place) -> None:
 
 
 def _status(place: Place, path: str) -> int:
-    """Of a GET that is longer than the client used elsewhere sends; a server that closes in the middle has refused it."""
+    """Return the status of a GET that is too long for httpx; a server that closes the connection has refused it."""
     connection = HTTPConnection(place.clerk.base_url.host, place.clerk.base_url.port, timeout=30)
     try:
         connection.request("GET", path, headers={"Authorization": place.clerk.headers["Authorization"]})
@@ -152,8 +152,8 @@ def test_the_command_line_suggests(place: Place, capsys: pytest.CaptureFixture[s
 
     page = json.loads(run("pump", "--json")[1])
     assert {"text": "Pump-Takeover.txt", "kind": "name", "document_id": place.ids["Pump-Takeover.txt"]} in page["items"]
-    code, told = run("ppr-9")
-    assert code == exits.OK and "PPR-9087" in told
+    code, output = run("ppr-9")
+    assert code == exits.OK and "PPR-9087" in output
     assert run("zzzz")[0] == exits.NOT_FOUND
     assert run("x" * 1_000_000)[0] == exits.USAGE
     assert run("")[0] == exits.USAGE
@@ -190,26 +190,26 @@ def neighbours(who: httpx.Client, document_id: str, **more: int) -> list[dict]:
 
 
 def test_the_nearest_come_first_and_never_the_document_itself(alike: Place) -> None:
-    names = [each["document"]["name"] for each in neighbours(alike.root, alike.ids["flat.txt"])]
+    names = [hit["document"]["name"] for hit in neighbours(alike.root, alike.ids["flat.txt"])]
     assert names[0] == "villa.txt" and names[-1] == "bakery.txt"
     assert "flat.txt" not in names
 
 
-def test_what_says_the_same_is_told_once(alike: Place) -> None:
-    found = neighbours(alike.clerk, alike.ids["flat.txt"])
+def test_near_duplicates_are_listed_once(alike: Place) -> None:
+    hits = neighbours(alike.clerk, alike.ids["flat.txt"])
     copies = {alike.ids["house.txt"], alike.ids["house-copy.txt"]}
-    assert len(found) == 2
-    assert {found[0]["document"]["id"], *found[0]["duplicates"]} == copies
-    assert found[0]["text"].startswith("A lease of the house")
+    assert len(hits) == 2
+    assert {hits[0]["document"]["id"], *hits[0]["duplicates"]} == copies
+    assert hits[0]["text"].startswith("A lease of the house")
 
 
-def test_no_neighbour_that_may_not_be_seen(alike: Place) -> None:
+def test_a_forbidden_document_is_not_a_neighbour(alike: Place) -> None:
     for name in ("flat.txt", "house.txt", "bakery.txt"):
         answer = alike.clerk.get(f"/v1/documents/{alike.ids[name]}/similar", params={"k": 50})
         assert "villa" not in answer.text and alike.ids["villa.txt"] not in answer.text
 
 
-def test_a_document_that_may_not_be_seen_has_no_neighbours(alike: Place) -> None:
+def test_a_forbidden_document_has_no_neighbours(alike: Place) -> None:
     for document_id in (alike.ids["villa.txt"], "0" * 32, "nothing"):
         answer = alike.clerk.get(f"/v1/documents/{document_id}/similar")
         assert answer.status_code == 404
@@ -218,10 +218,10 @@ def test_a_document_that_may_not_be_seen_has_no_neighbours(alike: Place) -> None
 
 def test_an_erased_neighbour_is_gone_at_once(alike: Place) -> None:
     text = LEASE + " The cellar is dry."
-    sent = alike.root.post("/v1/documents", content=text.encode(), params={"name": "cellar.txt"}).json()
-    read_and_index(alike.mailroom, sent["id"], text)
+    receipt = alike.root.post("/v1/documents", content=text.encode(), params={"name": "cellar.txt"}).json()
+    read_and_index(alike.mailroom, receipt["id"], text)
     assert neighbours(alike.clerk, alike.ids["flat.txt"], k=1)[0]["document"]["name"] == "cellar.txt"
-    assert alike.root.delete(f"/v1/documents/{sent['id']}").status_code == 204
+    assert alike.root.delete(f"/v1/documents/{receipt['id']}").status_code == 204
     assert neighbours(alike.clerk, alike.ids["flat.txt"], k=1)[0]["document"]["name"] != "cellar.txt"
 
 
@@ -237,6 +237,6 @@ def test_the_command_line_finds_more_like_this(alike: Place, capsys: pytest.Capt
 
     page = json.loads(run(alike.ids["flat.txt"], "--json")[1])
     assert page["items"] == neighbours(alike.root, alike.ids["flat.txt"])
-    code, told = run(alike.ids["flat.txt"])
-    assert code == exits.OK and "villa.txt" in told and "near-duplicates:" in told
+    code, output = run(alike.ids["flat.txt"])
+    assert code == exits.OK and "villa.txt" in output and "near-duplicates:" in output
     assert run("0" * 32)[0] == exits.NOT_FOUND

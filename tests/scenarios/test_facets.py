@@ -1,4 +1,4 @@
-"""Filters and facets over REST and the command line: what matches is counted, and nothing that the caller may not see."""
+"""Filters and facets over REST and the command line: they count what matches, without what the caller may not see."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         for name, label, access, metadata in FILED:
             fields = {"access": access, "metadata": json.dumps(metadata)}
             headers = {"X-Filename": name}
-            sent = root.post("/v1/documents", content=name.encode(), headers=headers, params=fields).json()
-            read_and_index(mailroom, sent["id"], f"The pump of {name} was paid.", label)
+            receipt = root.post("/v1/documents", content=name.encode(), headers=headers, params=fields).json()
+            read_and_index(mailroom, receipt["id"], f"The pump of {name} was paid.", label)
         yield Place(mailroom, root, client(url, mailroom, ["group:clerks"], ["read"]))
     mailroom.close()
 
@@ -51,8 +51,8 @@ def names(answer: httpx.Response) -> list[str]:
 
 def counts(answer: httpx.Response) -> dict[str, dict[str, int]]:
     assert answer.status_code == 200, answer.text
-    told = answer.json()["facets"]
-    return {field: {each["value"]: each["count"] for each in values} for field, values in told["fields"].items()}
+    fields = answer.json()["facets"]["fields"]
+    return {field: {value["value"]: value["count"] for value in values} for field, values in fields.items()}
 
 
 @pytest.mark.parametrize(
@@ -72,24 +72,24 @@ def test_a_filter_holds_in_lists_searches_links_and_answers(place: Place, filter
     assert names(place.clerk.get("/v1/documents", params=filters)) == expected
     assert names(place.clerk.post("/v1/search", json={"query": "pump", "filters": filters})) == expected
     assert names(place.clerk.get("/v1/search", params={"query": "pump", **filters})) == expected
-    asked = place.clerk.post("/v1/ask", json={"question": "Was the pump paid?", "filters": filters}).json()
-    assert {quote["document_name"] for quote in asked["quotes"]} <= set(expected)
+    answer = place.clerk.post("/v1/ask", json={"question": "Was the pump paid?", "filters": filters}).json()
+    assert {quote["document_name"] for quote in answer["quotes"]} <= set(expected)
 
 
 def test_facets_count_what_matches_and_may_be_read(place: Place) -> None:
-    wanted = "type,source,owner,state,month,metadata.department,metadata.secrecy"
+    fields = "type,source,owner,state,month,metadata.department,metadata.secrecy"
     for answer in (
-        place.clerk.get("/v1/documents", params={"facets": wanted}),
-        place.clerk.get("/v1/search", params={"query": "pump", "facets": wanted}),
-        place.clerk.post("/v1/search", json={"query": "pump", "facets": wanted.split(",")}),
+        place.clerk.get("/v1/documents", params={"facets": fields}),
+        place.clerk.get("/v1/search", params={"query": "pump", "facets": fields}),
+        place.clerk.post("/v1/search", json={"query": "pump", "facets": fields.split(",")}),
     ):
-        told = counts(answer)
-        assert told["type"] == {"invoice": 2, "contract": 1}
-        assert told["owner"] == {"Ana": 2, "Ben": 1}
-        assert told["metadata.department"] == {"hr": 1, "works": 1}
-        assert told["metadata.secrecy"] == {}
-        assert (told["source"], told["state"]) == ({"api": 3}, {"indexed": 3})
-        assert list(told["month"].values()) == [3]
+        facets = counts(answer)
+        assert facets["type"] == {"invoice": 2, "contract": 1}
+        assert facets["owner"] == {"Ana": 2, "Ben": 1}
+        assert facets["metadata.department"] == {"hr": 1, "works": 1}
+        assert facets["metadata.secrecy"] == {}
+        assert (facets["source"], facets["state"]) == ({"api": 3}, {"indexed": 3})
+        assert list(facets["month"].values()) == [3]
         assert answer.json()["facets"]["exact"] is True
         assert answer.json()["facets"]["documents"] == 3
         assert "Zoe" not in answer.text and "board" not in answer.text
@@ -105,13 +105,13 @@ def test_facets_narrow_with_the_query_and_the_filter(place: Place) -> None:
     assert answer.json()["facets"]["exact"] is False
 
 
-def test_a_facet_has_as_many_values_as_were_asked_for(place: Place) -> None:
-    told = place.clerk.get("/v1/documents", params={"facets": "type", "facet_limit": 1}).json()["facets"]
-    assert told["fields"]["type"] == [{"value": "invoice", "count": 2}]
-    assert told["more"] == {"type": 1}
+def test_the_limit_of_a_facet_s_values(place: Place) -> None:
+    facets = place.clerk.get("/v1/documents", params={"facets": "type", "facet_limit": 1}).json()["facets"]
+    assert facets["fields"]["type"] == [{"value": "invoice", "count": 2}]
+    assert facets["more"] == {"type": 1}
 
 
-def test_an_unknown_field_is_refused_with_those_that_there_are(place: Place) -> None:
+def test_an_unknown_field_is_refused_with_the_known_ones(place: Place) -> None:
     for answer in (
         place.clerk.get("/v1/documents", params={"colour": "red"}),
         place.clerk.post("/v1/search", json={"query": "pump", "filters": {"colour": "red"}}),
@@ -135,10 +135,10 @@ def test_the_command_line_filters_and_counts(place: Place, capsys: pytest.Captur
         code = main(["--data", str(place.mailroom.settings.home), *words])
         return code, capsys.readouterr().out
 
-    found = json.loads(run("search", "pump", "--owner", "Ana", "--facets", "type,owner", "--json")[1])
-    assert sorted(item["document_name"] for item in found["items"]) == ["a.txt", "c.txt"]
-    assert found["facets"]["fields"]["owner"] == [{"value": "Ana", "count": 2}]
-    code, told = run("list", "--meta", "department=hr", "--facets", "type")
-    assert code == exits.OK and "invoice" in told and "documents" in told
+    page = json.loads(run("search", "pump", "--owner", "Ana", "--facets", "type,owner", "--json")[1])
+    assert sorted(item["document_name"] for item in page["items"]) == ["a.txt", "c.txt"]
+    assert page["facets"]["fields"]["owner"] == [{"value": "Ana", "count": 2}]
+    code, output = run("list", "--meta", "department=hr", "--facets", "type")
+    assert code == exits.OK and "invoice" in output and "documents" in output
     assert run("search", "pump", "--facets", "colour")[0] == exits.USAGE
     assert run("list", "--facets", "colour")[0] == exits.USAGE

@@ -20,7 +20,7 @@ from workers.queue.notify import Notifier
 
 @pytest.fixture(scope="module")
 def mailroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One for all tests here: each fault finds it as the one before left it."""
+    """Run one installation for all tests here, so that the faults add up."""
     with Running(tmp_path_factory.mktemp("mailroom") / "data") as running:
         yield running
 
@@ -82,8 +82,8 @@ def test_a_broker_that_forgets_everything(mailroom: Running) -> None:
     mailroom.check_once()
 
 
-def test_a_broker_that_stands_still(mailroom: Running) -> None:
-    texts = letters("still", 6)
+def test_a_suspended_broker(mailroom: Running) -> None:
+    texts = letters("suspended", 6)
     broker = mailroom.broker
     broker.suspend()
     try:
@@ -103,12 +103,12 @@ def test_a_killed_broker_comes_back(mailroom: Running) -> None:
     mailroom.check_once()
 
 
-def test_the_same_hint_many_times(mailroom: Running) -> None:
+def test_the_same_notification_many_times(mailroom: Running) -> None:
     texts = letters("double", 6)
     mailroom.drop(texts)
     notifier, job_store = Notifier(mailroom.settings), mailroom.catalogue.jobs
-    until = time.monotonic() + 3
-    while time.monotonic() < until:
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
         for job in job_store.due(QueueName.INGEST) * 5:
             notifier.send(QueueName.INGEST, job)
         time.sleep(0.05)
@@ -118,15 +118,15 @@ def test_the_same_hint_many_times(mailroom: Running) -> None:
 
 
 def test_a_second_supervisor_is_refused(mailroom: Running, tmp_path: Path) -> None:
-    second = mailroom.launch(tmp_path / "mark")
+    second = mailroom.launch(tmp_path / "marker")
     assert second.wait(20) != 0
-    assert not (tmp_path / "mark").exists()
+    assert not (tmp_path / "marker").exists()
     assert "is running already" in (mailroom.home / "up.log").read_text()
     os.kill(mailroom.process.pid, 0)
 
 
 def test_stopping_hands_the_work_back(tmp_path: Path) -> None:
-    """Stopped in the middle of a document: all processes gone, no attempt counted, the next start finishes it."""
+    """Stop in the middle of a document: all processes end, no attempt is counted, the next start finishes it."""
     slow = "parse.before:sleep=8"
     with Running(tmp_path / "data", fault=slow) as mailroom:
         mailroom.drop(letters("slow", 1))

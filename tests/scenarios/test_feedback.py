@@ -1,4 +1,4 @@
-"""What people say of hits, by REST; what the command line makes of it; the measures of the search."""
+"""Feedback on hits over REST, its export by the command line, and the metrics of the search."""
 
 from __future__ import annotations
 
@@ -41,34 +41,36 @@ def client(mailroom: Mailroom, url: str, name: str, scopes: tuple[str, ...], adm
 
 @pytest.fixture(scope="module")
 def ids(mailroom: Mailroom, url: str) -> dict[str, str]:
-    """Documents of Ann's by name."""
-    found = {}
+    """Ann's documents: name -> id."""
+    ids = {}
     with client(mailroom, url, "ann", ("read", "write")) as ann:
         for name, text in TEXTS.items():
-            sent = ann.post("/v1/documents", content=text.encode(), headers={"X-Filename": name}, params={"path": name})
-            found[name] = read_and_index(mailroom, sent.json()["id"], text, "other").id
-    return found
+            receipt = ann.post(
+                "/v1/documents", content=text.encode(), headers={"X-Filename": name}, params={"path": name}
+            )
+            ids[name] = read_and_index(mailroom, receipt.json()["id"], text, "other").id
+    return ids
 
 
-def test_feedback_is_stored_told_and_exported(
+def test_feedback_is_stored_listed_and_exported(
     mailroom: Mailroom, url: str, ids: dict[str, str], tmp_path: Path
 ) -> None:
     """Given clicks and votes, When they are exported, Then they are judgements that the search can be measured on."""
     with client(mailroom, url, "ann", ("read",)) as ann, client(mailroom, url, "root", ("read", "admin"), True) as root:
-        said = [
+        feedback = [
             {"query": "notice period", "document_id": ids["lease.txt"], "kind": "useful", "rank": 1},
             {"query": "Notice  period", "document_id": ids["memo.txt"], "kind": "not-useful"},
             {"query": "pump", "document_id": ids["pump.txt"], "kind": "click", "rank": 2},
         ]
-        for each in [*said, said[2]]:
-            assert ann.post("/v1/feedback", json=each).status_code == 204
+        for line in [*feedback, feedback[2]]:
+            assert ann.post("/v1/feedback", json=line).status_code == 204
         page = root.get("/v1/feedback", params={"limit": 2}).json()
         rest = root.get("/v1/feedback", params={"after": page["next_after"]}).json()
-        told = [*page["items"], *rest["items"]]
-        assert [(each["kind"], each["rank"]) for each in told] == [("useful", 1), ("not-useful", None), ("click", 2)]
+        items = [*page["items"], *rest["items"]]
+        assert [(item["kind"], item["rank"]) for item in items] == [("useful", 1), ("not-useful", None), ("click", 2)]
         assert rest["next_after"] is None
         assert ann.get("/v1/feedback").status_code == 403
-        with client(mailroom, url, "meter", ("admin",)) as meter:  # of no document, so of nothing that was said of one
+        with client(mailroom, url, "meter", ("admin",)) as meter:  # may read no document, so no feedback on one
             assert meter.get("/v1/feedback").json() == {"items": [], "next_after": None}
         remote = ["--url", url, "--key", root.headers["authorization"].split()[1]]
     for options in (["--data", str(mailroom.settings.home)], remote):
@@ -86,7 +88,7 @@ def test_feedback_is_stored_told_and_exported(
         ({"rank": 0}, 400), ({"query": "x" * 4001}, 400), ({"surprise": 1}, 400),
     ],
 )  # fmt: skip
-def test_feedback_that_cannot_be_right(
+def test_invalid_feedback_is_refused(
     mailroom: Mailroom, url: str, ids: dict[str, str], body: dict, status: int
 ) -> None:
     good = {"query": "pump", "document_id": ids["pump.txt"], "kind": "click"}
@@ -94,10 +96,10 @@ def test_feedback_that_cannot_be_right(
         assert ann.post("/v1/feedback", json=good | body).status_code == status
 
 
-def test_nobody_says_anything_of_what_they_may_not_read(mailroom: Mailroom, url: str, ids: dict[str, str]) -> None:
+def test_feedback_on_a_forbidden_document_is_refused(mailroom: Mailroom, url: str, ids: dict[str, str]) -> None:
     with client(mailroom, url, "bob", ("read",)) as bob:
-        said = {"query": "pump", "document_id": ids["pump.txt"], "kind": "useful"}
-        assert bob.post("/v1/feedback", json=said).status_code == 404
+        feedback = {"query": "pump", "document_id": ids["pump.txt"], "kind": "useful"}
+        assert bob.post("/v1/feedback", json=feedback).status_code == 404
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -117,18 +119,18 @@ def test_the_search_is_measured(
     r.write_text(f"a 0 {ids['lease.txt']} 2\nb 0 pump.txt 1\nd 0 lease.txt 1\n")
     words = ["eval", "search", "--queries", str(q), "--qrels", str(r)]
     assert main([*options, *words, "--run", str(run), "--json"]) == exits.OK
-    told = json.loads(capsys.readouterr().out)
-    assert (told["judged"], told["unjudged"]) == (3, 1)
-    assert told["queries"]["a"]["MRR"] == told["queries"]["b"]["nDCG@10"] == 1.0
-    assert told["queries"]["d"]["MRR"] < 1.0
-    assert told["mean"]["recall@100"] == 1.0 and told["latency"]["p50_ms"] > 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["judged"], report["unjudged"]) == (3, 1)
+    assert report["queries"]["a"]["MRR"] == report["queries"]["b"]["nDCG@10"] == 1.0
+    assert report["queries"]["d"]["MRR"] < 1.0
+    assert report["mean"]["recall@100"] == 1.0 and report["latency"]["p50_ms"] > 0
     assert run.read_text().startswith(f"a Q0 {ids['lease.txt']} 1 ")
     assert main([*options, *words, "--worst", "1", "--mode", "lexical"]) == exits.OK
     table = capsys.readouterr().out
     assert "nDCG@10" in table and "travel" in table.split("The worst")[1]
 
 
-def test_with_filters_only_what_they_keep_is_measured(
+def test_with_filters_only_matching_documents_are_measured(
     options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     q, r = tmp_path / "q.tsv", tmp_path / "r.tsv"
@@ -136,13 +138,13 @@ def test_with_filters_only_what_they_keep_is_measured(
     r.write_text("a 0 lease.txt 1\nb 0 nowhere.txt 1\n")
     words = ["eval", "search", "--queries", str(q), "--qrels", str(r)]
     assert main([*options, *words, "--since", "1970-01-01", "--json"]) == exits.OK
-    told = json.loads(capsys.readouterr().out)
-    assert (told["judged"], told["unjudged"], told["left_out"], told["mean"]["MRR"]) == (1, 1, 1, 1.0)
+    report = json.loads(capsys.readouterr().out)
+    assert (report["judged"], report["unjudged"], report["left_out"], report["mean"]["MRR"]) == (1, 1, 1, 1.0)
     assert main([*options, *words, "--until", "1970-01-01"]) == exits.USAGE
     assert "No judged document matches the filters" in capsys.readouterr().err
 
 
-def test_judgements_of_other_documents_are_told_from_a_poor_search(
+def test_judgements_of_other_documents_are_reported_as_such(
     options: list[str], ids: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     q, r = tmp_path / "q.tsv", tmp_path / "r.tsv"
@@ -156,7 +158,7 @@ def test_judgements_of_other_documents_are_told_from_a_poor_search(
     assert "No query finds a judged document" not in capsys.readouterr().err
 
 
-def test_files_that_are_none_are_named(mailroom: Mailroom, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_files_are_named(mailroom: Mailroom, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     q, r = tmp_path / "q.tsv", tmp_path / "r.tsv"
     r.write_text("a 0 lease.txt 1\n")
     for content in (None, "no tab", "z\tquery"):

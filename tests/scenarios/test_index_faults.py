@@ -1,5 +1,8 @@
-"""`mailroom index rebuild` after each thing that can happen to the index's folder while the API serves: health says it,
-the catalogue is not touched, and every hit comes back. A full and a read-only disk: tests/hostile/test_index_disk.py."""
+"""`mailroom index rebuild` after each fault of the index's folder while the API serves.
+
+Health reports the fault, the catalogue is not touched, and every hit comes back. A full and a read-only disk:
+tests/hostile/test_index_disk.py.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from workers.cli.main import main
 from workers.services.rebuild import rebuild_folder
 
 ROOT = Path(__file__).parents[2]
-KILLED_AT_THE_SECOND = """
+KILLED_AT_THE_SECOND_CHECKPOINT = """
 import sys
 from pipeline.faults import arm
 from workers.services import rebuild
@@ -38,7 +41,7 @@ main(["--data", sys.argv[1], "index", "rebuild"])
 
 
 class Place:
-    """An installation of five documents that serves, without a writer; ``older`` is its index as it was with two."""
+    """A served installation of five documents, without a writer; ``older`` is a copy of its index of two."""
 
     def __init__(self, mailroom: Mailroom, older: Path, http: httpx.Client) -> None:
         self.mailroom, self.older, self._http = mailroom, older, http
@@ -48,16 +51,18 @@ class Place:
         return self._http.get("/healthz").json()["index"]
 
     def hits(self) -> list[list[str]]:
-        """Documents by words and by vectors, in order."""
-        asked = [{"query": "text number", "mode": mode, "per_document": 5} for mode in ("lexical", "vector")]
-        answers = [self._http.get("/v1/search", params=each).raise_for_status().json() for each in asked]
+        """Return the documents by words and by vectors, in order."""
+        requests = [{"query": "text number", "mode": mode, "per_document": 5} for mode in ("lexical", "vector")]
+        answers = [self._http.get("/v1/search", params=params).raise_for_status().json() for params in requests]
         return [[item["document_id"] for item in answer["items"]] for answer in answers]
 
     def catalogue(self) -> list[str]:
-        """What it says of documents, passages and work."""
-        with sqlite3.connect(self.mailroom.settings.home / "catalogue.db") as held:
+        """Dump the rows of documents, chunks, jobs and events."""
+        with sqlite3.connect(self.mailroom.settings.home / "catalogue.db") as connection:
             tables = ("documents", "chunks", "jobs", "events")
-            rows = [line for line in held.iterdump() if line.startswith(tuple(f'INSERT INTO "{t}"' for t in tables))]
+            rows = [
+                line for line in connection.iterdump() if line.startswith(tuple(f'INSERT INTO "{t}"' for t in tables))
+            ]
         assert len(rows) >= 10
         return rows
 
@@ -65,19 +70,19 @@ class Place:
         return main(["--data", str(self.mailroom.settings.home), "index", "rebuild"])
 
     def await_health(self, state: str) -> None:
-        wait_for(lambda: self.health() == state, f"health to say {state}")
+        wait_for(lambda: self.health() == state, f"health to report {state}")
 
 
-def wait_for(done: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < until, f"waited in vain for {what}"
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """One for all tests here: a rebuild leaves it as it was."""
+    """Serve one installation for all tests here: a rebuild restores it."""
     folder = tmp_path_factory.mktemp("faults")
     mailroom, older = make_mailroom(folder / "data"), folder / "older"
     for numbers in ((1, 2), (3, 4, 5)):
@@ -94,68 +99,68 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     mailroom.close()
 
 
-def deleted(place: Place) -> None:
+def delete(place: Place) -> None:
     shutil.rmtree(place.index)
 
 
-def put_back_older(place: Place) -> None:
+def restore_older(place: Place) -> None:
     shutil.rmtree(place.index)
     shutil.copytree(place.older, place.index)
 
 
-def emptied(place: Place) -> None:
+def empty(place: Place) -> None:
     shutil.rmtree(place.index / "generations")
     (place.index / "CURRENT").unlink()
 
 
-def without_current(place: Place) -> None:
+def remove_current(place: Place) -> None:
     (place.index / "CURRENT").unlink()
 
 
-def flipped(place: Place) -> None:
-    """One bit of the oldest vectors, in place: in every generation that links them."""
+def flip_bit(place: Place) -> None:
+    """Flip one bit of the oldest vectors in place, and so in every generation that links them."""
     file = min((gen.current(place.index) / "vectors").glob("*.f32"), key=lambda file: file.stat().st_mtime_ns)
-    with file.open("r+b") as opened:
-        first = opened.read(1)[0]
-        opened.seek(0)
-        opened.write(bytes([first ^ 1]))
-    os.utime(file, ns=(1, 1))  # a clock too coarse to tell the two times apart would hide it
+    with file.open("r+b") as vectors:
+        first = vectors.read(1)[0]
+        vectors.seek(0)
+        vectors.write(bytes([first ^ 1]))
+    os.utime(file, ns=(1, 1))  # a clock too coarse to distinguish the two times would hide it
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "state"),
     [
-        (deleted, "stale"),
-        (put_back_older, "behind"),
-        (emptied, "stale"),
-        (without_current, "damaged"),
-        (flipped, "stale"),
+        (delete, "stale"),
+        (restore_older, "behind"),
+        (empty, "stale"),
+        (remove_current, "damaged"),
+        (flip_bit, "stale"),
     ],
 )
-def test_a_rebuild_brings_every_hit_back(place: Place, fault: Callable[[Place], None], said: str) -> None:
+def test_a_rebuild_brings_every_hit_back(place: Place, fault: Callable[[Place], None], state: str) -> None:
     place.await_health("ok")
     hits, catalogue = place.hits(), place.catalogue()
-    assert [len(each) for each in hits] == [5, 5]
+    assert [len(documents) for documents in hits] == [5, 5]
     fault(place)
-    place.await_health(said)
+    place.await_health(state)
     assert place.catalogue() == catalogue
-    assert all(set(found) <= set(whole) for found, whole in zip(place.hits(), hits, strict=True))
+    assert all(set(remaining) <= set(documents) for remaining, documents in zip(place.hits(), hits, strict=True))
     assert place.rebuild() == exits.OK
     wait_for(lambda: place.hits() == hits, "every hit")
     place.await_health("ok")
     assert place.catalogue() == catalogue
 
 
-def test_a_rebuild_that_is_killed_goes_on_while_the_former_index_serves(place: Place) -> None:
+def test_a_killed_rebuild_resumes_while_the_former_index_serves(place: Place) -> None:
     place.await_health("ok")
     hits, catalogue = place.hits(), place.catalogue()
-    command = [sys.executable, "-c", KILLED_AT_THE_SECOND, str(place.mailroom.settings.home)]
+    command = [sys.executable, "-c", KILLED_AT_THE_SECOND_CHECKPOINT, str(place.mailroom.settings.home)]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert (place.health(), place.hits(), place.catalogue()) == ("ok", hits, catalogue)
-    beside = rebuild_folder(place.index)
-    assert len(FolderReader(beside).snapshot().numbers) == 2  # from which it goes on
+    candidate = rebuild_folder(place.index)
+    assert len(FolderReader(candidate).snapshot().numbers) == 2  # from here it resumes
     assert place.rebuild() == exits.OK
-    assert not beside.exists()
+    assert not candidate.exists()
     wait_for(lambda: place.hits() == hits, "every hit")
     assert (place.health(), place.catalogue()) == ("ok", catalogue)
