@@ -75,7 +75,7 @@ directions. It is the start of every fine-tune (`mailroom train`); by itself it 
 all-MiniLM-L6-v2.
 
 ## Metrics
-| figure | value |
+| metric | value |
 |---|---|
 {rows}
 
