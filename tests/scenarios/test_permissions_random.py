@@ -1,5 +1,8 @@
-"""Ten thousand random users, access lists and queries through the whole path out, held against the specification: nothing that is
-forbidden is ever told, and nothing that is allowed is left out, while rules, groups, lists, labels and documents change."""
+"""Ten thousand random users, access lists and queries through search, compared with the specification.
+
+Nothing forbidden is ever returned and nothing allowed is missing, while rules, groups, lists, labels and documents
+change.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ PEOPLE = [f"user:{n}" for n in range(12)]
 TEAMS = [f"group:{n}" for n in range(5)]
 FOLDERS = ["", "a", "a/b", "a/b/c", "ab", "x", "x/y"]
 LABELS = ["letter", "invoice", "memo"]
-#: Callers of every kind: one user, a user with a service's name, nobody, everyone, another tenant's, an administrator's key.
+#: Callers of every kind: one user, a user with a service's name, a group, nobody, everyone, another tenant's user, an
+#: administrator's key.
 CALLERS = [
     *(Caller((person,)) for person in PEOPLE),
     Caller((PEOPLE[0], "service:scan")),
@@ -41,12 +45,12 @@ CALLERS = [
 ]
 
 
-def made_up(rng: random.Random, count: int) -> list[str]:
-    """Words so unlike each other that none is taken for another one's misspelling."""
+def invent_words(rng: random.Random, count: int) -> list[str]:
+    """Invent words so different that none is taken for another one's misspelling."""
     words: list[str] = []
     while len(words) < count:
         word = "".join(rng.choices("bcdfghklmnprtvz", k=5)) + "".join(rng.choices("aeiou", k=5))
-        if not any(is_near(word, each, 3) for each in words):
+        if not any(is_near(word, other, 3) for other in words):
             words.append(word)
     assert len({stems(word)[0] for word in words}) == count
     return words
@@ -54,17 +58,17 @@ def made_up(rng: random.Random, count: int) -> list[str]:
 
 @dataclass
 class Crowd:
-    """The house, and the random numbers that everything is drawn by; ``wrong`` collects what should not be."""
+    """An installation and the random numbers that every step is drawn by; ``errors`` lists what must not happen."""
 
     rights: Rights
     words: list[str]
     rng: random.Random
-    wrong: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
-    # --- what changes between batches
+    # --- changes between batches
 
     def change(self) -> None:
-        """One or several changes of what anyone may see."""
+        """Make one or several changes to what callers may see."""
         kinds = [
             self._add,
             self._add,
@@ -75,7 +79,7 @@ class Crowd:
             self._relabel,
             self._erase,
         ]
-        if self.rng.random() < 0.5:  # of single documents alone, which are then looked at alone
+        if self.rng.random() < 0.5:  # changes of single documents, after which only those are checked again
             kinds = [self._arrive, self._arrive, self._relabel, self._erase]
         for kind in self.rng.sample(kinds, self.rng.randint(1, min(5, len(kinds)))):
             kind()
@@ -121,10 +125,10 @@ class Crowd:
     def _erase(self) -> None:
         self.rights.erase(self._document())
 
-    # --- what is asked
+    # --- queries
 
-    def ask_something(self, caller: Caller, allowed: set[str]) -> None:
-        """One triple: a random question of one of the kinds, by far most of them searches."""
+    def query(self, caller: Caller, allowed: set[str]) -> None:
+        """Run one random query of one of the kinds, most of them searches by words."""
         kinds = [
             self._words,
             self._nearest,
@@ -138,101 +142,103 @@ class Crowd:
         (kind,) = self.rng.choices(kinds, [85, 4, 4, 1.5, 2, 2, 0.5, 1])
         kind(caller, allowed)
 
-    def _note(self, caller: Caller, what: str, told: set[str], expected: set[str] | None, allowed: set[str]) -> None:
-        if leaks := told - allowed:
-            self.wrong.append(f"leak to {caller} by {what}: {sorted(leaks)}")
-        if expected is not None and (hidden := expected - told):
-            self.wrong.append(f"hidden from {caller} by {what}: {sorted(hidden)}")
+    def _compare(
+        self, caller: Caller, what: str, answer: set[str], expected: set[str] | None, allowed: set[str]
+    ) -> None:
+        if leaks := answer - allowed:
+            self.errors.append(f"leak to {caller} by {what}: {sorted(leaks)}")
+        if expected is not None and (hidden := expected - answer):
+            self.errors.append(f"hidden from {caller} by {what}: {sorted(hidden)}")
 
     def _request(self, mode: str, k: int) -> tuple[SearchRequest, str, set[str]]:
-        """With the ids of all documents that have the word and that the filter keeps."""
+        """Draw a request; return it, its word, and the ids of all documents that match its filter."""
         word, label = self.rng.choice(self.words), self.rng.choice(["", "", "", LABELS[0]])
         filters = Filters(labels=(label,)) if label else Filters()
-        held = self.rights.specified.values()
-        kept = {each.document.id for each in held if not label or each.label == label}
-        return SearchRequest(word, k, 0, mode, filters, 1, False), word, kept
+        entries = self.rights.specified.values()
+        matching = {entry.document.id for entry in entries if not label or entry.label == label}
+        return SearchRequest(word, k, 0, mode, filters, 1, False), word, matching
 
     def _having(self, word: str) -> set[str]:
-        return {each.document.id for each in self.rights.specified.values() if word in each.words}
+        return {entry.document.id for entry in self.rights.specified.values() if word in entry.words}
 
     def _words(self, caller: Caller, allowed: set[str]) -> None:
-        """All that has the word, and nothing else."""
-        request, word, kept = self._request("lexical", 100)
-        expected = allowed & kept & self._having(word)
+        """Expect every document with the word, and nothing else."""
+        request, word, matching = self._request("lexical", 100)
+        expected = allowed & matching & self._having(word)
         result = self.rights.mailroom.search.search(caller, request)
-        self._note(caller, f"words {request}", {p.document_id for p in result.passages}, expected, expected)
+        self._compare(caller, f"words {request}", {p.document_id for p in result.passages}, expected, expected)
         if (result.total, result.total_is_exact) != (len(expected), True):
-            self.wrong.append(f"{caller}: {result.total} counted of {len(expected)} by {request}")
+            self.errors.append(f"{caller}: {result.total} counted of {len(expected)} by {request}")
 
     def _nearest(self, caller: Caller, allowed: set[str]) -> None:
-        """Vectors are near to everything: every place is filled that can be."""
+        """Expect as many hits as there can be: every vector is near to some degree."""
         self._filled(caller, allowed, *self._request("vector", 3)[::2])
 
     def _hybrid(self, caller: Caller, allowed: set[str]) -> None:
         self._filled(caller, allowed, *self._request("hybrid", 5)[::2])
 
-    def _filled(self, caller: Caller, allowed: set[str], request: SearchRequest, kept: set[str]) -> None:
+    def _filled(self, caller: Caller, allowed: set[str], request: SearchRequest, matching: set[str]) -> None:
         passages = self.rights.mailroom.search.search(caller, request).passages
-        self._note(caller, f"search {request}", {p.document_id for p in passages}, None, allowed & kept)
-        if len(passages) != min(request.k, len(allowed & kept)):
-            self.wrong.append(f"{caller} starves: {len(passages)} of {len(allowed & kept)} by {request}")
+        self._compare(caller, f"search {request}", {p.document_id for p in passages}, None, allowed & matching)
+        if len(passages) != min(request.k, len(allowed & matching)):
+            self.errors.append(f"{caller} starves: {len(passages)} of {len(allowed & matching)} by {request}")
 
     def _list(self, caller: Caller, allowed: set[str]) -> None:
         documents = self.rights.mailroom.catalogue.documents
-        found, total = documents.find(caller, Filters(), 20)
-        page = set(sorted(allowed, key=lambda each: -self.rights.specified[each].document.number)[:20])
-        self._note(caller, "list", {each.id for each in found}, page, page)
-        labels = Counter(self.rights.specified[each].label for each in allowed)
+        answer, total = documents.find(caller, Filters(), 20)
+        page = set(sorted(allowed, key=lambda id_: -self.rights.specified[id_].document.number)[:20])
+        self._compare(caller, "list", {document.id for document in answer}, page, page)
+        labels = Counter(self.rights.specified[document_id].label for document_id in allowed)
         (facet,) = documents.facets(caller, Filters(), ["type"])
-        if total != len(allowed) or {each.value: each.count for each in facet.values} != labels:
-            self.wrong.append(f"{caller} counts {total} of {len(allowed)}: {facet}, not {labels}")
-        asked = self._document()
+        if total != len(allowed) or {value.value: value.count for value in facet.values} != labels:
+            self.errors.append(f"{caller} counts {total} of {len(allowed)}: {facet}, not {labels}")
+        document_id = self._document()
         try:
-            told = {documents.read(caller, asked).id}
+            readable = {documents.read(caller, document_id).id}
         except Refused:
-            told = set()
-        self._note(caller, f"read {asked}", told, allowed & {asked}, allowed)
+            readable = set()
+        self._compare(caller, f"read {document_id}", readable, allowed & {document_id}, allowed)
 
     def _facets(self, caller: Caller, allowed: set[str]) -> None:
-        request, word, kept = self._request("lexical", 10)
-        expected = allowed & kept & self._having(word)
-        counted = self.rights.mailroom.search.facets(caller, request, ["type"])
-        labels = Counter(self.rights.specified[each].label for each in expected)
-        if counted.exact and {each.value: each.count for each in counted.facets[0].values} != labels:
-            self.wrong.append(f"{caller} counts {counted} by {request}, not {labels}")
-        if not counted.exact and expected:  # where no document has the word, the nearest are counted
-            self.wrong.append(f"hidden from {caller} by facets {request}: {expected}")
-        if counted.documents > len(allowed & kept):
-            self.wrong.append(f"{caller} counts {counted.documents} of {len(allowed & kept)} by {request}")
+        request, word, matching = self._request("lexical", 10)
+        expected = allowed & matching & self._having(word)
+        counts = self.rights.mailroom.search.facets(caller, request, ["type"])
+        labels = Counter(self.rights.specified[document_id].label for document_id in expected)
+        if counts.exact and {value.value: value.count for value in counts.facets[0].values} != labels:
+            self.errors.append(f"{caller} counts {counts} by {request}, not {labels}")
+        if not counts.exact and expected:  # where no document has the word, the nearest are counts
+            self.errors.append(f"hidden from {caller} by facets {request}: {expected}")
+        if counts.documents > len(allowed & matching):
+            self.errors.append(f"{caller} counts {counts.documents} of {len(allowed & matching)} by {request}")
 
     def _suggest(self, caller: Caller, allowed: set[str]) -> None:
-        """By the first letters of a word: the word where a document has it that may be read, and such documents' titles."""
+        """Expect the word that is typed so far if a readable document has it, and only such documents' titles."""
         word = self.rng.choice(self.words)
         having = allowed & self._having(word)
-        told = self.rights.mailroom.suggestions.find(caller, word[:6], 10)
-        named = {each.document_id for each in told if each.document_id}
-        self._note(caller, f"suggest {word}", named, None, having)
-        if bool(having) != (word in {each.text for each in told if each.kind == "word"}):
-            self.wrong.append(f"{caller} is told {told} by {word}, which {len(having)} have")
+        suggestions = self.rights.mailroom.suggestions.find(caller, word[:6], 10)
+        titles = {suggestion.document_id for suggestion in suggestions if suggestion.document_id}
+        self._compare(caller, f"suggest {word}", titles, None, having)
+        if bool(having) != (word in {suggestion.text for suggestion in suggestions if suggestion.kind == "word"}):
+            self.errors.append(f"{caller} gets {suggestions} by {word}, which {len(having)} have")
 
     def _ask(self, caller: Caller, allowed: set[str]) -> None:
         answer = self.rights.mailroom.search.ask(caller, " ".join(self.rng.sample(self.words, 3)))
-        told = {each.document_id for each in (*answer.quotes, *answer.nearest)}
-        self._note(caller, "ask", told, None, allowed)
+        sources = {passage.document_id for passage in (*answer.quotes, *answer.nearest)}
+        self._compare(caller, "ask", sources, None, allowed)
 
     def _similar(self, caller: Caller, allowed: set[str]) -> None:
         if not allowed:
             return
         of = self.rights.specified[self.rng.choice(sorted(allowed))].document
-        found = self.rights.mailroom.similar.find(caller, of, 10)
-        told = {each.document.id for each in found}.union(*(each.duplicates for each in found))
-        self._note(caller, f"similar to {of.id}", told, None, allowed - {of.id})
+        hits = self.rights.mailroom.similar.find(caller, of, 10)
+        similar = {hit.document.id for hit in hits}.union(*(hit.duplicates for hit in hits))
+        self._compare(caller, f"similar to {of.id}", similar, None, allowed - {of.id})
 
 
 @pytest.fixture
 def crowd(tmp_path: Path) -> Iterator[Crowd]:
     rng = random.Random(20261125)
-    words = made_up(rng, 150)
+    words = invent_words(rng, 150)
     model = make_embedder(tmp_path / "models", "1", words)
     mailroom = make_mailroom(tmp_path / "data", **{"catalogue.url": "memory:", "models.embedder": str(model.path)})
     rights = Rights(mailroom)
@@ -246,15 +252,15 @@ def crowd(tmp_path: Path) -> Iterator[Crowd]:
 
 
 @pytest.mark.timeout(900)
-def test_nothing_forbidden_is_told_and_nothing_allowed_is_left_out(crowd: Crowd) -> None:
-    asked, shares = 0, Counter()
+def test_nothing_forbidden_is_returned_and_nothing_allowed_is_missing(crowd: Crowd) -> None:
+    queries, shares = 0, Counter()
     for _ in range(BATCHES):
         crowd.change()
         may = {caller: crowd.rights.allowed(caller) for caller in crowd.rng.sample(CALLERS, 6)}
         for _ in range(TRIPLES // BATCHES):
             caller = crowd.rng.choice(list(may))
-            crowd.ask_something(caller, may[caller])
-            asked += 1
-        shares.update(round(10 * len(each) / len(crowd.rights.specified)) for each in may.values())
-    assert (asked, crowd.wrong[:5]) == (TRIPLES, [])
+            crowd.query(caller, may[caller])
+            queries += 1
+        shares.update(round(10 * len(allowed) / len(crowd.rights.specified)) for allowed in may.values())
+    assert (queries, crowd.errors[:5]) == (TRIPLES, [])
     assert len(shares) >= 4, f"the lists are too much alike to prove anything: {shares}"

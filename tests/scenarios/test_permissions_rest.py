@@ -1,4 +1,4 @@
-"""Rules and groups over REST: in force from the next request on, for administrators' keys alone, told as problems where they are wrong."""
+"""Rules and groups over REST: effective from the next request on, for administrators' keys only, errors as problems."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Place:
     document_id: str
 
     def bob_finds(self) -> bool:
-        """The same by every way."""
-        found = {
+        """Return whether Bob sees the document, and check that search, list and detail agree."""
+        answers = {
             bool(self.bob.get("/v1/search", params={"query": "pump"}).json()["items"]),
             bool(self.bob.get("/v1/documents").json()["total"]),
             self.bob.get(f"/v1/documents/{self.document_id}").status_code == 200,
         }
-        assert len(found) == 1
-        return found.pop()
+        assert len(answers) == 1
+        return answers.pop()
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,15 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         root, bob = client(url, mailroom, admin=True), client(url, mailroom, ["user:bob"], ["read"])
         meter = client(url, mailroom, ["user:meter"])  # every scope, but no administrator's key
         fields = {"access": "user:ann", "source": "scans", "path": "hr/pay/a.txt"}
-        sent = root.post("/v1/documents", content=b"a", headers={"X-Filename": "a.txt"}, params=fields).json()
-        read_and_index(mailroom, sent["id"], "The pump was paid.")
-        yield Place(mailroom, root, bob, meter, sent["id"])
+        receipt = root.post("/v1/documents", content=b"a", headers={"X-Filename": "a.txt"}, params=fields).json()
+        read_and_index(mailroom, receipt["id"], "The pump was paid.")
+        yield Place(mailroom, root, bob, meter, receipt["id"])
     mailroom.close()
 
 
 @pytest.fixture
 def place(filled: Place) -> Iterator[Place]:
-    """Without rules and groups; as many afterwards."""
+    """Provide the installation without rules and groups, and remove those that a test adds."""
     yield filled
     for rule in filled.root.get("/v1/access").json()["items"]:
         line = {name: value for name, value in rule.items() if value and name not in ("origin", "by", "at")}
@@ -57,7 +57,7 @@ def place(filled: Place) -> Iterator[Place]:
     assert not filled.bob_finds()
 
 
-def test_a_rule_is_given_listed_explained_and_taken_away(place: Place) -> None:
+def test_a_rule_is_added_listed_explained_and_removed(place: Place) -> None:
     line = {"effect": "allow", "principal": "user:bob", "source": "scans", "folder": "/hr/"}
     assert not place.bob_finds()
     assert [place.root.post("/v1/access", json=line).status_code for _ in range(2)] == [201, 200]
@@ -65,16 +65,16 @@ def test_a_rule_is_given_listed_explained_and_taken_away(place: Place) -> None:
     (rule,) = place.root.get("/v1/access", params={"source": "scans", "folder": "hr"}).json()["items"]
     assert (rule["effect"], rule["folder"], rule["origin"], rule["by"][:4]) == ("allow", "hr", "given", "key:")
     assert place.root.get("/v1/access", params={"source": "scans"}).json() == {"items": []}
-    asked = {"document_id": place.document_id, "principal": ["user:bob", "user:eve"]}
-    told = place.root.get("/v1/access/explain", params=asked).json()
-    assert (told["allowed"], told["rule"]["folder"]) == (True, "hr")
+    query = {"document_id": place.document_id, "principal": ["user:bob", "user:eve"]}
+    explanation = place.root.get("/v1/access/explain", params=query).json()
+    assert (explanation["allowed"], explanation["rule"]["folder"]) == (True, "hr")
     denied = {"effect": "deny", "principal": "*", "document_id": place.document_id}
     assert place.root.post("/v1/access", json=denied).json() == {"created": True}
     assert not place.bob_finds()
-    told = place.root.get("/v1/access/explain", params=asked).json()
-    assert (told["allowed"], told["rule"]["effect"]) == (False, "deny")
-    listed = place.root.get("/v1/access", params={"document_id": place.document_id}).json()["items"]
-    assert [(each["effect"], each["origin"]) for each in listed] == [("deny", "given"), ("allow", "arrival")]
+    explanation = place.root.get("/v1/access/explain", params=query).json()
+    assert (explanation["allowed"], explanation["rule"]["effect"]) == (False, "deny")
+    rules = place.root.get("/v1/access", params={"document_id": place.document_id}).json()["items"]
+    assert [(rule["effect"], rule["origin"]) for rule in rules] == [("deny", "given"), ("allow", "arrival")]
     assert place.root.delete("/v1/access", params=denied).status_code == 204
     assert place.bob_finds()
 
@@ -94,7 +94,7 @@ def test_groups(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "path", "given", "status"),
+    ("verb", "path", "fields", "status"),
     [
         ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob"}, 400),
         ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob", "folder": "hr"}, 400),
@@ -118,13 +118,13 @@ def test_groups(place: Place) -> None:
         ("DELETE", "/v1/groups", {"name": "group:none", "member": "user:bob"}, 404),
     ],
 )
-def test_what_cannot_be_right(place: Place, verb: str, path: str, given: dict, status: int) -> None:
-    sent = {"json": given} if verb == "POST" else {"params": given}
-    answer = place.root.request(verb, path, **sent)
+def test_invalid_rules_and_groups_are_refused(place: Place, verb: str, path: str, fields: dict, status: int) -> None:
+    arguments = {"json": fields} if verb == "POST" else {"params": fields}
+    answer = place.root.request(verb, path, **arguments)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
 
 
-def test_only_administrators_keys_hand_out_rights(place: Place) -> None:
+def test_only_administrators_keys_grant_rights(place: Place) -> None:
     line = {"effect": "allow", "principal": "user:meter", "source": "scans"}
     for who in (place.bob, place.meter):
         answers = [
@@ -136,5 +136,5 @@ def test_only_administrators_keys_hand_out_rights(place: Place) -> None:
             who.post("/v1/groups", json={"name": "group:x", "members": ["user:meter"]}),
             who.delete("/v1/groups", params={"name": "group:x", "member": "user:meter"}),
         ]
-        assert {(each.status_code, each.json()["code"]) for each in answers} == {(403, "forbidden")}
+        assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(403, "forbidden")}
     assert place.root.get("/v1/access").json() == place.root.get("/v1/groups").json() == {"items": []}

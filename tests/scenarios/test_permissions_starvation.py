@@ -1,4 +1,4 @@
-"""Who may read five documents of ten thousand finds all five that match, however much better the forbidden ones match."""
+"""A caller who may read five of ten thousand documents finds all five, however much better the forbidden ones match."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.tiny import make_embedder
 from workers.assemble import Mailroom
 
 DOCUMENTS = 10_000
-#: They lie anywhere among the others.
+#: They are spread among the others.
 FEW = (17, 2_500, 5_001, 7_777, 9_999)
 LISTED, RULED, CLOSED = Caller(("user:ann",)), Caller(("user:cara",)), Caller(("user:dora",))
 OFTEN, ONCE = "pump pump pump pump", "valve motor seal gasket sensor bearing pump filter"
@@ -33,7 +33,7 @@ def text_of(number: int) -> str:
 
 @pytest.fixture(scope="module")
 def mailroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailroom]:
-    """Ann is on the lists of the few, Cara may read their folder; the other folder, everyone's by its lists, is closed to Dora."""
+    """Put Ann on the lists of the few, let Cara read their folder, and close the other folder to Dora."""
     root = Path(tmp_path_factory.mktemp("starvation"))
     model = make_embedder(root / "models", "1", sorted({*ONCE.split(), *OFTEN.split()}))
     settings = {"catalogue.url": "memory:", "models.embedder": str(model.path)}
@@ -49,9 +49,9 @@ def mailroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailroom]:
 
 
 def _fill(mailroom: Mailroom) -> None:
-    """Rows as the path in leaves them, and the index by the real writer."""
+    """Insert the rows that the ingest pipeline would, and write the index by the real writer."""
     numbers = range(1, DOCUMENTS + 1)
-    often, once = mailroom.embedder.embed([OFTEN, ONCE])
+    many_vector, few_vector = mailroom.embedder.embed([OFTEN, ONCE])
     rows = [_document(number, mailroom.embedder.digest) for number in numbers]
     texts = [{"number": n, "ordinal": 0, "text": text_of(n), "start": 0, "end": len(text_of(n))} for n in numbers]
     lists = [{"number": n, "principal": "user:ann" if n in FEW else "user:dora"} for n in numbers]
@@ -62,7 +62,7 @@ def _fill(mailroom: Mailroom) -> None:
             connection.execute(sa.insert(table), values)
         bump_visibility(connection)
     for number, text in zip(numbers, texts, strict=True):
-        vector = (once if number in FEW else often)[None, :]
+        vector = (few_vector if number in FEW else many_vector)[None, :]
         passage = (Chunk(0, text["text"], 0, text["end"]),)
         mailroom.writer.add(number, passage, np.ascontiguousarray(vector, np.float32), None, f"{number}.txt")
     mailroom.writer.publish()

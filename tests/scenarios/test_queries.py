@@ -1,4 +1,4 @@
-"""Saved queries over REST and the command line: one's own, run with one's own rights."""
+"""Saved queries over REST and the command line: visible to their owner, run with the owner's rights."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         root = client(url, mailroom, admin=True)
         ids = []
         for access, label in (("*", "contract"), ("user:ann", "contract"), ("user:ben", "invoice")):
-            sent = root.post(
+            receipt = root.post(
                 "/v1/documents",
                 content=f"{access}{label}".encode(),
                 params={"access": access, "path": f"{len(ids)}.txt"},
             ).json()
-            ids.append(read_and_index(mailroom, sent["id"], f"The pump number {len(ids)} is paid.", label).id)
+            ids.append(read_and_index(mailroom, receipt["id"], f"The pump number {len(ids)} is paid.", label).id)
         ann, ben = (client(url, mailroom, [f"user:{name}"], ["read"]) for name in ("ann", "ben"))
         yield Place(mailroom, url, ann, ben, ids)
     mailroom.close()
@@ -51,14 +51,14 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture
 def place(filled: Place) -> Iterator[Place]:
-    """The same documents for all; afterwards nobody has a saved query."""
+    """Provide the same documents to all tests, and delete the saved queries of each."""
     yield filled
     for caller in (Caller(("user:ann",)), Caller(("user:ben",)), ADMINISTRATOR):
         for query in filled.mailroom.catalogue.queries.of_owner(caller):
             filled.mailroom.catalogue.queries.delete(caller, query.id)
 
 
-def found(answer: httpx.Response) -> set[str]:
+def document_ids(answer: httpx.Response) -> set[str]:
     assert answer.status_code == 200, answer.text
     return {item["document_id"] for item in answer.json()["items"]}
 
@@ -72,9 +72,9 @@ def test_a_query_is_saved_run_and_forgotten(place: Place) -> None:
         "filters": {"label": ["contract"]},
         "facets": ["type"],
     }
-    made = place.ann.post("/v1/queries", json={"name": " pumps é ", "search": search})
-    assert made.status_code == 201, made.text
-    saved = made.json()
+    answer = place.ann.post("/v1/queries", json={"name": " pumps é ", "search": search})
+    assert answer.status_code == 201, answer.text
+    saved = answer.json()
     assert saved["name"] == "pumps é"
     assert {name: saved["search"][name] for name in ("query", "mode", "facets")} == {
         "query": "pump",
@@ -83,31 +83,31 @@ def test_a_query_is_saved_run_and_forgotten(place: Place) -> None:
     }
     assert place.ann.get("/v1/queries").json()["items"] == [saved]
     answer = place.ann.get(saved["href"])
-    assert found(answer) == set(place.ids[:2])
+    assert document_ids(answer) == set(place.ids[:2])
     assert answer.json()["facets"]["fields"]["type"] == [{"value": "contract", "count": 2}]
     assert len(place.ann.get(saved["href"], params={"k": 1, "offset": 1}).json()["items"]) == 1
-    denied = Rule(Scope(document_id=place.ids[0]), "user:ann", Effect.DENY)
-    place.mailroom.catalogue.rules.add(denied)
-    assert found(place.ann.get(saved["href"])) == {place.ids[1]}
-    place.mailroom.catalogue.rules.remove(denied.scope, denied.principal, denied.effect)
+    deny = Rule(Scope(document_id=place.ids[0]), "user:ann", Effect.DENY)
+    place.mailroom.catalogue.rules.add(deny)
+    assert document_ids(place.ann.get(saved["href"])) == {place.ids[1]}
+    place.mailroom.catalogue.rules.remove(deny.scope, deny.principal, deny.effect)
     assert place.ann.delete(f"/v1/queries/{saved['id']}").status_code == 204
     assert place.ann.get(saved["href"]).status_code == 404
     assert place.ann.get("/v1/queries").json() == {"items": []}
 
 
-def test_another_s_is_not_there_and_the_same_query_finds_each_their_own(place: Place) -> None:
+def test_another_s_query_is_hidden_and_the_same_query_finds_different_documents(place: Place) -> None:
     body = {"name": "pumps", "search": {"query": "pump", "mode": "lexical", "collapse": False}}
     mine = place.ann.post("/v1/queries", json=body).json()
     root = client(place.url, place.mailroom, admin=True)
     for other in (place.ben, root):
         assert other.get("/v1/queries").json() == {"items": []}
-        theirs, nobodys = other.get(mine["href"]), other.get(f"/v1/queries/{'0' * 32}/results")
-        assert (theirs.status_code, theirs.json()["detail"]) == (404, nobodys.json()["detail"])
+        answer, missing = other.get(mine["href"]), other.get(f"/v1/queries/{'0' * 32}/results")
+        assert (answer.status_code, answer.json()["detail"]) == (404, missing.json()["detail"])
         assert other.delete(f"/v1/queries/{mine['id']}").status_code == 404
-    his = place.ben.post("/v1/queries", json=body)
-    assert his.status_code == 201
-    assert found(place.ann.get(mine["href"])) == {place.ids[0], place.ids[1]}
-    assert found(place.ben.get(his.json()["href"])) == {place.ids[0], place.ids[2]}
+    answer = place.ben.post("/v1/queries", json=body)
+    assert answer.status_code == 201
+    assert document_ids(place.ann.get(mine["href"])) == {place.ids[0], place.ids[1]}
+    assert document_ids(place.ben.get(answer.json()["href"])) == {place.ids[0], place.ids[2]}
     again = client(place.url, place.mailroom, ["user:ann"], ["read"])
     assert again.get("/v1/queries").json()["items"] == [mine]
 
@@ -128,14 +128,14 @@ def test_another_s_is_not_there_and_the_same_query_finds_each_their_own(place: P
         ({"name": "n", "search": {"query": "x"}, "owner": "user:ben"}, 400),
     ],
 )
-def test_what_would_be_refused_is_not_saved(place: Place, body: dict, status: int) -> None:
+def test_an_invalid_query_is_not_saved(place: Place, body: dict, status: int) -> None:
     answer = place.ann.post("/v1/queries", json=body)
     assert answer.status_code == status, answer.text
     assert answer.json()["code"] in ("bad-request", "bad-query")
     assert place.ann.get("/v1/queries").json() == {"items": []}
 
 
-def test_a_name_twice_and_what_is_no_id(place: Place) -> None:
+def test_a_repeated_name_and_invalid_ids(place: Place) -> None:
     body = {"name": "n", "search": {"query": "x"}}
     assert [place.ann.post("/v1/queries", json=body).status_code for _ in range(2)] == [201, 409]
     for name in ("n", "%00", "0" * 33, "..%2f.."):
@@ -149,23 +149,23 @@ def test_a_name_twice_and_what_is_no_id(place: Place) -> None:
 def test_the_command_line(place: Place, local: bool, capsys: pytest.CaptureFixture[str]) -> None:
     def mailroom(*words: str) -> tuple[int, str]:
         code = main([*place.options(local), "queries", *words])
-        told = capsys.readouterr()
-        return code, told.out + told.err
+        streams = capsys.readouterr()
+        return code, streams.out + streams.err
 
     assert mailroom("create", "pumps", "pump", "--type", "contract", "--mode", "lexical", "--duplicates")[0] == exits.OK
     assert mailroom("create", "none", "xylophone", "--mode", "lexical")[0] == exits.OK
-    code, told = mailroom("create", "pumps", "pump")
-    assert (code, "conflict" in told) == (exits.ERROR, True)
+    code, output = mailroom("create", "pumps", "pump")
+    assert (code, "conflict" in output) == (exits.ERROR, True)
     assert mailroom("create", "bad", 'an "open quote')[0] == exits.USAGE
     assert mailroom("create", " ", "pump")[0] == exits.USAGE
-    code, told = mailroom("list")
-    assert code == exits.OK and "pumps" in told and "xylophone" in told
+    code, output = mailroom("list")
+    assert code == exits.OK and "pumps" in output and "xylophone" in output
     items = json.loads(mailroom("list", "--json")[1])["items"]
     assert [item["name"] for item in items] == ["none", "pumps"]
     page = json.loads(mailroom("run", "pumps", "--json")[1])
     assert {item["document_id"] for item in page["items"]} == set(place.ids[:2])
-    code, told = mailroom("run", items[1]["id"], "-k", "1")
-    assert code == exits.OK and "1 of 2" in told
+    code, output = mailroom("run", items[1]["id"], "-k", "1")
+    assert code == exits.OK and "1 of 2" in output
     assert mailroom("run", "none")[0] == exits.NOT_FOUND
     assert mailroom("delete", "pumps")[0] == exits.OK
     assert mailroom("run", "pumps")[0] == exits.NOT_FOUND

@@ -1,4 +1,4 @@
-"""F25: a batch reclassification that is interrupted, doubled, overtaken, undone. Every document gets one decision."""
+"""A reclassification that is interrupted, run twice at once, overtaken or undone: every document gets one decision."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ while jobs := catalogue.jobs.claim(QueueName.RECLASSIFY, "applier", 5):
 
 
 class Words:
-    """A classifier by the first word of the text; what it does not know it is not sure of."""
+    """Classifies by the first word of the text; an unknown word gives a low probability."""
 
     def __init__(self, labels: tuple[str, ...], version: int = 2) -> None:
         self.labels = labels
         self.name, self.digest = f"words@{version}", f"{version:064d}"
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
-        return [self._verdict(text.split()[0].lower()) for text in texts]
+        return [self._predict(text.split()[0].lower()) for text in texts]
 
-    def _verdict(self, word: str) -> Prediction:
-        known = word in self.labels
+    def _predict(self, word: str) -> Prediction:
+        is_label = word in self.labels
         return Prediction(
-            word if known else "letter", 0.95 if known else 0.3, "letter", 0.1, 0.5, self.name, self.digest
+            word if is_label else "letter", 0.95 if is_label else 0.3, "letter", 0.1, 0.5, self.name, self.digest
         )
 
 
 class Fixed(Classifiers):
-    """One classifier in force, whatever was promoted."""
+    """Always returns one classifier as the active one."""
 
     def __init__(self, classifier: Words, settings: Settings | None = None) -> None:
         super().__init__(settings or load_settings({}, environ={}).settings)
@@ -84,7 +84,7 @@ def mailroom(tmp_path: Path) -> Mailroom:
 
 
 def fill(mailroom: Mailroom, count: int = 20) -> list[Document]:
-    """``count`` letters, of which every other one will turn out to be an invoice."""
+    """File ``count`` letters, every other one of which is an invoice to the classifier."""
     words = ("Invoice", "Letter")
     return [
         file_away(mailroom.catalogue, mailroom.blobs, f"{n}.txt", f"{words[n % 2]} number {n}", "letter", (FOLDER,))
@@ -92,7 +92,7 @@ def fill(mailroom: Mailroom, count: int = 20) -> list[Document]:
     ]
 
 
-def compared(mailroom: Mailroom, **options: object) -> str:
+def compare(mailroom: Mailroom, **options: object) -> str:
     plan_id, _ = mailroom.reclassify.plan(options.pop("filters", Filters()), **options)
     list(mailroom.reclassify.steps(plan_id))
     return plan_id
@@ -107,9 +107,9 @@ def deliver_all(mailroom: Mailroom) -> None:
         mailroom.deliver.run(jobs[0])
 
 
-def test_a_plan_touches_nothing_and_names_what_would_change(mailroom: Mailroom) -> None:
+def test_a_plan_changes_nothing_and_lists_what_would_change(mailroom: Mailroom) -> None:
     documents = fill(mailroom, 6)
-    plan_id = compared(mailroom)
+    plan_id = compare(mailroom)
     plan = mailroom.catalogue.plans.get(plan_id)
     assert (plan["state"], plan["counts"], plan["model"]) == ("ready", {"pending": 3}, "words@2")
     assert [mailroom.catalogue.documents.get(d.id) for d in documents] == documents
@@ -122,7 +122,7 @@ def test_a_plan_touches_nothing_and_names_what_would_change(mailroom: Mailroom) 
 def test_apply_delivers_under_the_new_label_and_undo_restores(mailroom: Mailroom) -> None:
     documents = fill(mailroom, 4)
     deliver_all(mailroom)
-    plan_id = compared(mailroom)
+    plan_id = compare(mailroom)
     mailroom.reclassify.start(plan_id, "apply")
     list(mailroom.reclassify.steps(plan_id))
     deliver_all(mailroom)
@@ -139,9 +139,9 @@ def test_apply_delivers_under_the_new_label_and_undo_restores(mailroom: Mailroom
     assert decisions(mailroom, documents[1].id) == []
 
 
-def test_an_unsure_verdict_sends_to_review_and_delivers_nothing(mailroom: Mailroom) -> None:
+def test_an_uncertain_prediction_sends_to_review_and_delivers_nothing(mailroom: Mailroom) -> None:
     document = file_away(mailroom.catalogue, mailroom.blobs, "x.txt", "Riddle of the sphinx", "letter", (FOLDER,))
-    plan_id = compared(mailroom)
+    plan_id = compare(mailroom)
     mailroom.reclassify.start(plan_id, "apply")
     list(mailroom.reclassify.steps(plan_id))
     after = mailroom.catalogue.documents.get(document.id)
@@ -149,15 +149,15 @@ def test_an_unsure_verdict_sends_to_review_and_delivers_nothing(mailroom: Mailro
     assert mailroom.catalogue.plans.items(plan_id)[0]["new"]["destinations"] == []
 
 
-def test_new_rules_alone_serve_only_the_new_destination(mailroom: Mailroom, tmp_path: Path) -> None:
+def test_new_rules_deliver_only_to_the_new_destination(mailroom: Mailroom, tmp_path: Path) -> None:
     file_away(mailroom.catalogue, mailroom.blobs, "x.txt", "Letter to the mayor", "letter", (FOLDER,))
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES.replace('"]', '", "folder:copies/{name}"]'))
-    (item,) = mailroom.catalogue.plans.items(compared(mailroom, rules=rules))
+    (item,) = mailroom.catalogue.plans.items(compare(mailroom, rules=rules))
     assert item["new"]["destinations"] == ["folder:copies/{name}"]
 
 
-def test_rules_that_change_under_a_running_comparison_do_not_enter_it(mailroom: Mailroom, tmp_path: Path) -> None:
+def test_rules_that_change_during_a_comparison_do_not_affect_it(mailroom: Mailroom, tmp_path: Path) -> None:
     fill(mailroom, 4)
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES)
@@ -167,7 +167,7 @@ def test_rules_that_change_under_a_running_comparison_do_not_enter_it(mailroom: 
     assert transition_counts(mailroom.catalogue.plans.items(plan_id)) == {("letter", "invoice"): 2}
 
 
-def test_a_model_that_changes_under_a_running_comparison_stops_it(mailroom: Mailroom) -> None:
+def test_a_model_that_changes_during_a_comparison_stops_it(mailroom: Mailroom) -> None:
     fill(mailroom, 2)
     plan_id, _ = mailroom.reclassify.plan(Filters())
     fresh = Mailroom(mailroom.settings)
@@ -180,9 +180,9 @@ def test_a_model_that_changes_under_a_running_comparison_stops_it(mailroom: Mail
         mailroom.reclassify.start(plan_id, "apply")
 
 
-def test_a_document_that_changed_since_is_left_alone(mailroom: Mailroom) -> None:
+def test_a_document_that_changed_since_is_skipped(mailroom: Mailroom) -> None:
     documents = fill(mailroom, 4)
-    plan_id = compared(mailroom)
+    plan_id = compare(mailroom)
     assert mailroom.catalogue.jobs.retry(documents[0].id)
     mailroom.catalogue.documents.delete(documents[2].id)
     mailroom.reclassify.start(plan_id, "apply")
@@ -191,12 +191,12 @@ def test_a_document_that_changed_since_is_left_alone(mailroom: Mailroom) -> None
     assert mailroom.catalogue.documents.get(documents[0].id).label == "letter"
 
 
-def test_the_selection_is_the_one_asked_for(mailroom: Mailroom) -> None:
+def test_the_selection_by_ids_and_filters(mailroom: Mailroom) -> None:
     documents = fill(mailroom, 6)
-    assert mailroom.catalogue.plans.get(compared(mailroom, ids=[documents[0].id, documents[1].id]))["counts"] == {
+    assert mailroom.catalogue.plans.get(compare(mailroom, ids=[documents[0].id, documents[1].id]))["counts"] == {
         "pending": 1
     }
-    assert mailroom.catalogue.plans.get(compared(mailroom, filters=Filters(labels=("memo",))))["counts"] == {}
+    assert mailroom.catalogue.plans.get(compare(mailroom, filters=Filters(labels=("memo",))))["counts"] == {}
     with pytest.raises(Refused):
         mailroom.reclassify.plan(Filters(), ids=["nobody"])
     with pytest.raises(Misconfigured):
@@ -205,7 +205,7 @@ def test_the_selection_is_the_one_asked_for(mailroom: Mailroom) -> None:
 
 def test_ten_kills_in_the_middle_of_an_apply(mailroom: Mailroom) -> None:
     documents = fill(mailroom, 60)
-    plan_id = compared(mailroom)
+    plan_id = compare(mailroom)
     url, chance = mailroom.settings.catalogue_url, random.Random(25)
     for _ in range(10):
         child = subprocess.Popen(
@@ -227,14 +227,14 @@ def test_ten_kills_in_the_middle_of_an_apply(mailroom: Mailroom) -> None:
 
 def test_two_applies_at_once_decide_once(mailroom: Mailroom) -> None:
     documents = fill(mailroom, 40)
-    plan_id = compared(mailroom)
+    plan_id = compare(mailroom)
     again = Mailroom(mailroom.settings)
 
-    def run(each: Mailroom) -> None:
-        each.catalogue.plans.start(plan_id, "apply", 1)
-        list(each.reclassify.steps(plan_id))
+    def run(installation: Mailroom) -> None:
+        installation.catalogue.plans.start(plan_id, "apply", 1)
+        list(installation.reclassify.steps(plan_id))
 
-    threads = [threading.Thread(target=run, args=(each,)) for each in (mailroom, again)]
+    threads = [threading.Thread(target=run, args=(installation,)) for installation in (mailroom, again)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -245,7 +245,7 @@ def test_two_applies_at_once_decide_once(mailroom: Mailroom) -> None:
 
 
 def command(mailroom: Mailroom, *arguments: str) -> str:
-    """What `mailroom reclassify ...` prints."""
+    """Run `mailroom reclassify ...`, which must succeed, and return what it prints."""
     from typer.testing import CliRunner
 
     from workers.cli.commands.reclassify import app
@@ -261,12 +261,12 @@ def command(mailroom: Mailroom, *arguments: str) -> str:
 def test_the_commands_from_plan_to_undo(mailroom: Mailroom, tmp_path: Path) -> None:
     documents = fill(mailroom, 4)
     (tmp_path / "ids").write_text("\n".join(d.id for d in documents[:3]) + "\n")
-    said = command(mailroom, "plan", "--inline", "--ids", str(tmp_path / "ids"))
-    assert "3 documents, 2 would differ" in said
+    output = command(mailroom, "plan", "--inline", "--ids", str(tmp_path / "ids"))
+    assert "3 documents, 2 would differ" in output
     plan_id = mailroom.catalogue.plans.all()[0]["id"]
-    assert f"reclassify apply {plan_id}" in said
-    shown = command(mailroom, "show", plan_id)
-    assert documents[0].id in shown and "invoice" in shown and "0.90 -> 0.95" in shown
+    assert f"reclassify apply {plan_id}" in output
+    details = command(mailroom, "show", plan_id)
+    assert documents[0].id in details and "invoice" in details and "0.90 -> 0.95" in details
     assert "2 applied" in command(mailroom, "apply", "--inline", plan_id)
     assert mailroom.catalogue.documents.get(documents[0].id).label == "invoice"
     assert "2 undone" in command(mailroom, "undo", "--inline", plan_id)
@@ -275,10 +275,10 @@ def test_the_commands_from_plan_to_undo(mailroom: Mailroom, tmp_path: Path) -> N
 
 
 def test_real_workers_apply_and_undo(mailroom: Mailroom) -> None:
-    """The same by Celery: the command only enqueues and watches; the couriers do the work and the deliveries."""
+    """Let Celery do it: the command only enqueues and watches; the workers decide and deliver."""
     documents = fill(mailroom, 30)
     deliver_all(mailroom)
-    plan_id = compared(mailroom)
+    plan_id = compare(mailroom)
     with Running(mailroom.settings.home):
         assert "15 applied" in command(mailroom, "apply", plan_id)
         copies = mailroom.settings.folders_root / "invoice"

@@ -1,4 +1,4 @@
-"""F26: receivers that misbehave, addresses that must not be reached, signatures checked by the official library."""
+"""Webhooks: receivers that misbehave, forbidden addresses, signatures checked by the official library."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOOPBACK = ["127.0.0.0/8"]
 
 
 class Receiver(ThreadingHTTPServer):
-    """A real HTTP server; ``answer`` decides what it does with each call."""
+    """A real HTTP server; ``answer`` handles each call."""
 
     daemon_threads = True
 
@@ -83,24 +83,24 @@ def mailroom(tmp_path: Path, receiver: Receiver) -> Iterator[Mailroom]:
         "erp": {"url": receiver.url, "secret": f"{NEW} {OLD}", "allow": LOOPBACK},
         "dms": {"url": receiver.url.replace("hook", "dms"), "secret": OLD, "allow": LOOPBACK},
     }
-    given = {"data.path": str(tmp_path / "data"), "webhooks.endpoints": json.dumps(endpoints)}
-    mailroom = Mailroom(load_settings(given, environ={}).settings)
+    overrides = {"data.path": str(tmp_path / "data"), "webhooks.endpoints": json.dumps(endpoints)}
+    mailroom = Mailroom(load_settings(overrides, environ={}).settings)
     yield mailroom
     mailroom.close()
 
 
-def routed(mailroom: Mailroom, endpoint: str = "erp", name: str = "bill.txt") -> tuple[Document, Job]:
+def route(mailroom: Mailroom, endpoint: str = "erp", name: str = "bill.txt") -> tuple[Document, Job]:
     destinations = (Destination("webhook", endpoint),)
     document = file_away(mailroom.catalogue, mailroom.blobs, name, f"Secret words of {name}", "invoice", destinations)
     return document, mailroom.catalogue.jobs.claim(QueueName.DELIVER, "test", 60)[0]
 
 
-def ended(mailroom: Mailroom, document: Document) -> list[Event]:
+def deliveries(mailroom: Mailroom, document: Document) -> list[Event]:
     return [e for e in mailroom.catalogue.documents.history(document.id)[1] if e.stage == "deliver"]
 
 
-def waiting(mailroom: Mailroom) -> tuple[float, str]:
-    """Seconds until the next attempt, and the recorded reason."""
+def next_attempt(mailroom: Mailroom) -> tuple[float, str]:
+    """Return the seconds until the next attempt, and the recorded reason."""
     with mailroom.catalogue.database.read() as connection:
         row = connection.exec_driver_sql("SELECT run_after, detail, dead FROM jobs WHERE queue = 'deliver'").one()
     assert not row.dead
@@ -108,17 +108,17 @@ def waiting(mailroom: Mailroom) -> tuple[float, str]:
 
 
 def test_the_official_library_accepts_the_signature_of_either_key(mailroom: Mailroom, receiver: Receiver) -> None:
-    document, job = routed(mailroom)
+    document, job = route(mailroom)
     mailroom.deliver.run(job)
     ((headers, body),) = receiver.calls
     for secret in (NEW, OLD):
         message = Official(secret).verify(body, headers)
     assert message["type"] == "document.routed"
-    told = message["data"]
-    assert (told["id"], told["name"], told["label"], told["probability"]) == (document.id, "bill.txt", "invoice", 0.9)
+    data = message["data"]
+    assert (data["id"], data["name"], data["label"], data["probability"]) == (document.id, "bill.txt", "invoice", 0.9)
     assert b"Secret words" not in body
     assert len(body) < 20_000
-    assert ended(mailroom, document)[0].data["receipt"] == "HTTP 204"
+    assert deliveries(mailroom, document)[0].data["receipt"] == "HTTP 204"
     with pytest.raises(WebhookVerificationError):
         Official(OLD).verify(body.replace(b"invoice", b"letter!"), headers)
     with pytest.raises(WebhookVerificationError):
@@ -133,13 +133,13 @@ def test_the_signature_is_the_specifications_example() -> None:
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_an_attempt_repeated_says_the_same_under_the_same_id(mailroom: Mailroom, receiver: Receiver) -> None:
-    _, job = routed(mailroom)
+def test_a_repeated_attempt_sends_the_same_under_the_same_id(mailroom: Mailroom, receiver: Receiver) -> None:
+    _, job = route(mailroom)
     mailroom.deliver.run(job)
     mailroom.deliver.run(job)
-    (first, one), (second, two) = receiver.calls
-    assert first["webhook-id"] == second["webhook-id"] == job.id
-    assert one == two
+    (first_headers, first_body), (second_headers, second_body) = receiver.calls
+    assert first_headers["webhook-id"] == second_headers["webhook-id"] == job.id
+    assert first_body == second_body
 
 
 def hang(handler: BaseHTTPRequestHandler) -> None:
@@ -172,66 +172,66 @@ def test_a_receiver_that_fails_is_called_again_later(
 ) -> None:
     monkeypatch.setattr(webhook, "TOTAL_SECONDS", 0.5)
     receiver.answer = answer
-    document, job = routed(mailroom)
+    document, job = route(mailroom)
     before = time.monotonic()
     mailroom.deliver.run(job)
     assert time.monotonic() - before < 2.5
     assert len(receiver.calls) == 1  # no redirect was followed
-    delay, detail = waiting(mailroom)
+    delay, detail = next_attempt(mailroom)
     assert 3 < delay <= 6
     assert "erp" in detail or "did not answer" in detail
-    assert ended(mailroom, document) == []
+    assert deliveries(mailroom, document) == []
 
 
 def test_the_schedule_and_the_dead_letter_and_its_replay(mailroom: Mailroom, receiver: Receiver) -> None:
     receiver.answer = lambda h: reply(h, 503)
-    document, job = routed(mailroom)
+    document, job = route(mailroom)
     for attempt, seconds in enumerate(SCHEDULE, 1):
         assert job.attempt == attempt
         mailroom.deliver.run(job)
-        assert seconds - 2 < waiting(mailroom)[0] <= seconds * 1.2
+        assert seconds - 2 < next_attempt(mailroom)[0] <= seconds * 1.2
         with mailroom.catalogue.database.write() as connection:  # the clock moves on
             connection.exec_driver_sql("UPDATE jobs SET run_after = 0 WHERE queue = 'deliver'")
         (job,) = mailroom.catalogue.jobs.claim(QueueName.DELIVER, "test", 60)
     mailroom.deliver.run(job)
     assert len(receiver.calls) == 10
-    assert ended(mailroom, document)[0].event == "parked"
+    assert deliveries(mailroom, document)[0].event == "parked"
     receiver.answer = lambda h: reply(h, 200)
     assert mailroom.catalogue.jobs.retry(document.id)
     (job,) = mailroom.catalogue.jobs.claim(QueueName.DELIVER, "test", 60)
     mailroom.deliver.run(job)
-    assert [e.event for e in ended(mailroom, document)] == ["parked", "done"]
+    assert [e.event for e in deliveries(mailroom, document)] == ["parked", "done"]
 
 
-def test_gone_is_parked_at_once_and_the_others_flow(mailroom: Mailroom, receiver: Receiver) -> None:
+def test_a_410_is_parked_at_once_without_effect_on_other_receivers(mailroom: Mailroom, receiver: Receiver) -> None:
     receiver.answer = lambda h: reply(h, 410 if "hook" in h.path else 200)
-    gone, job = routed(mailroom, "erp", "one.txt")
+    parked, job = route(mailroom, "erp", "one.txt")
     mailroom.deliver.run(job)
-    other, job = routed(mailroom, "dms", "two.txt")
+    other, job = route(mailroom, "dms", "two.txt")
     mailroom.deliver.run(job)
-    assert ended(mailroom, gone)[0].event == "parked"
-    assert ended(mailroom, other)[0].event == "done"
+    assert deliveries(mailroom, parked)[0].event == "parked"
+    assert deliveries(mailroom, other)[0].event == "done"
 
 
 def test_a_huge_answer_is_not_read(mailroom: Mailroom, receiver: Receiver) -> None:
-    sent = 0
+    written = 0
 
     def flood(handler: BaseHTTPRequestHandler) -> None:
-        nonlocal sent
+        nonlocal written
         handler.send_response(200)
         handler.end_headers()
         try:
             for _ in range(4000):
                 handler.wfile.write(b"x" * 65536)
-                sent += 65536
+                written += 65536
         except OSError:
             handler.close_connection = True
 
     receiver.answer = flood
-    document, job = routed(mailroom)
+    document, job = route(mailroom)
     mailroom.deliver.run(job)
-    assert ended(mailroom, document)[0].event == "done"
-    assert sent < 50_000_000
+    assert deliveries(mailroom, document)[0].event == "done"
+    assert written < 50_000_000
 
 
 def test_no_proxy_of_the_environment_is_used(
@@ -239,7 +239,7 @@ def test_no_proxy_of_the_environment_is_used(
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    _, job = routed(mailroom)
+    _, job = route(mailroom)
     mailroom.deliver.run(job)
     assert len(receiver.calls) == 1
 
@@ -285,27 +285,27 @@ def test_the_allow_list_is_the_operators_and_goes_no_further() -> None:
 def test_a_name_is_resolved_once_and_that_address_is_called(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DNS rebinding: whatever the name says at a second look, nobody looks a second time."""
+    """Defend against DNS rebinding: a name is not resolved a second time."""
     answers = iter(["127.0.0.1", "169.254.169.254", "10.0.0.1"])
-    asked: list[str] = []
+    resolved: list[str] = []
     real = socket.getaddrinfo
 
     def rebinding(host: str, port: int, *rest: object, **more: object) -> list:
         if host != "hooks.example":
             return real(host, port, *rest, **more)
-        asked.append(host)
+        resolved.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
     url = f"http://hooks.example:{receiver.server_port}/hook"
     assert post(url, b"{}", {}, ("127.0.0.0/8",)) == 204
-    assert asked == ["hooks.example"]
+    assert resolved == ["hooks.example"]
     assert receiver.calls[0][0]["host"] == f"hooks.example:{receiver.server_port}"
     with pytest.raises(Misconfigured, match=r"169\.254"):
         resolve(webhook.parse_url(url), ("127.0.0.0/8",))
 
 
-def test_a_secret_that_is_none_is_named(mailroom: Mailroom) -> None:
+def test_an_invalid_secret_is_reported(mailroom: Mailroom) -> None:
     endpoint = mailroom.settings.webhooks.endpoints["erp"]
     with pytest.raises(Misconfigured, match=r"webhooks\.endpoints\.erp"):
         webhook.signing_keys("erp", endpoint.model_copy(update={"secret": "whsec_not base64!"}))
@@ -327,12 +327,12 @@ def test_the_certificate_must_be_the_names(receiver: Receiver, tmp_path: Path, m
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", receiver.server_port))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", receiver.server_port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
     url = "https://{}:" + str(receiver.server_port)
-    with pytest.raises(Unavailable, match="SSLCertVerificationError"):  # signed by nobody we know
+    with pytest.raises(Unavailable, match="SSLCertVerificationError"):  # signed by an unknown authority
         post(url.format("hooks.example"), b"{}", {}, ("127.0.0.0/8",))
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert post(url.format("hooks.example"), b"{}", {}, ("127.0.0.0/8",)) == 204
-    with pytest.raises(Unavailable, match="SSLCertVerificationError"):  # known, but another's
+    with pytest.raises(Unavailable, match="SSLCertVerificationError"):  # trusted, but another host's
         post(url.format("other.example"), b"{}", {}, ("127.0.0.0/8",))
