@@ -87,6 +87,8 @@ def run_celery(settings: Settings, options: argparse.Namespace) -> None:
     """
     from celery.signals import worker_ready
 
+    from models.registry import open_version
+    from pipeline.rules import load_rules
     from workers.celery_worker.tasks import register
     from workers.celery_worker.watchdog import install
     from workers.queue.app import QUEUES, make_app
@@ -94,7 +96,9 @@ def run_celery(settings: Settings, options: argparse.Namespace) -> None:
     queues = tuple(options.queues.split(",")) if options.queues else QUEUES
     forks = "ingest" in queues
     pool = ("prefork", settings.workers.concurrency) if forks else ("threads", DELIVERY_THREADS)
-    _check_configuration(settings)
+    # A missing model or a mistake in the rules is raised once, here, and not in every child.
+    open_version(settings.models_root, settings.models.embedder)
+    load_rules(settings.rules_path)
     app = make_app(settings)
     register(app, partial(_worker, settings, queues), forks)
     install(settings, queues)
@@ -123,15 +127,6 @@ def _worker(settings: Settings, queues: tuple[str, ...]) -> Worker:
     runners = {QueueName(queue): getattr(mailroom, queue) for queue in queues}
     seconds = settings.workers.lease_seconds
     return Worker(runners, mailroom.catalogue.jobs, mailroom.notifier, seconds, mailroom.close)
-
-
-def _check_configuration(settings: Settings) -> None:
-    """Raise Misconfigured for a missing model or a mistake in the rules: once, here, and not in every child."""
-    from models.registry import open_version
-    from pipeline.rules import load_rules
-
-    open_version(settings.models_root, settings.models.embedder)
-    load_rules(settings.rules_path)
 
 
 def run_writer(settings: Settings, options: argparse.Namespace) -> None:

@@ -81,23 +81,20 @@ class Supervisor:
             folder.mkdir(parents=True, exist_ok=True)
         with ProcessLock(self._settings.run_path / "up.lock", "Mailroom"):
             try:
-                self._start_all()
+                for role in ROLES:
+                    if role != "broker":
+                        self._children[role] = self._start(role)
+                    elif self._settings.broker_is_embedded:
+                        self._children[role] = self._start(role)
+                        self._await_broker()
                 while not stopping.wait(0.1):
                     self._watch()
-                    if not self._ready and self._all_ready():
+                    if not self._ready and all(map(self._is_ready, self._children.values())):
                         self._ready = True
                         ready()
             finally:
                 self._stop_all()
         return 0
-
-    def _start_all(self) -> None:
-        for role in ROLES:
-            if role == "broker" and not self._settings.broker_is_embedded:
-                continue
-            self._children[role] = self._start(role)
-            if role == "broker":
-                self._await_broker()
 
     def _start(self, role: str) -> Child:
         ready = self._ready_file(role)
@@ -159,9 +156,6 @@ class Supervisor:
         with contextlib.suppress(OSError, IndexError):
             return f"{role}: {self._log(role).read_text(errors='replace').strip().splitlines()[-1]}"
         return f"{role} did not start; see {self._log(role)}"
-
-    def _all_ready(self) -> bool:
-        return all(self._is_ready(child) for child in self._children.values())
 
     def _is_ready(self, child: Child) -> bool:
         if child.restart_at is not None:

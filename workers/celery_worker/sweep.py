@@ -45,19 +45,16 @@ class Sweeper:
             return 0
         now = time.monotonic()
         self._sent_at = {job: at for job, at in self._sent_at.items() if now - at < REMEMBER_SECONDS}
-        return sum(self._sweep_queue(queue, waiting[str(queue)], now) for queue in SERVED)
-
-    def _sweep_queue(self, queue: QueueName, waiting: int, now: float) -> int:
-        room = QUEUE_CAP - waiting
-        if room <= 0:
-            return 0
-        due = self._jobs.due(queue, room + len(self._sent_at))
-        # If the queue is empty, earlier wake-ups are lost (FLUSHALL, a killed worker): they are sent again.
-        pending = [job for job in due if waiting == 0 or job not in self._sent_at][:room]
         sent = 0
-        for job in pending:
-            if not self._notifier.send(queue, job):
-                break
-            self._sent_at[job] = now
-            sent += 1
+        for queue in SERVED:
+            if (room := QUEUE_CAP - waiting[str(queue)]) <= 0:
+                continue
+            due = self._jobs.due(queue, room + len(self._sent_at))
+            # If the queue is empty, earlier wake-ups are lost (FLUSHALL, a killed worker): they are sent again.
+            is_empty = waiting[str(queue)] == 0
+            for job in [job for job in due if is_empty or job not in self._sent_at][:room]:
+                if not self._notifier.send(queue, job):
+                    break
+                self._sent_at[job] = now
+                sent += 1
         return sent

@@ -63,7 +63,11 @@ class Worker:
         try:
             job = self._claim(queue, job_id) or self._claim(queue)
             while job is not None:
-                self._execute(queue, job)
+                fault("claimed", job.subject)
+                with heartbeat(self._jobs, job, self._lease_seconds):
+                    self._runners[queue].run(job)
+                if queue is QueueName.INGEST:
+                    self._notifier.notify(self._jobs, QueueName.DELIVER)
                 done += 1
                 job = self._claim(queue) if time.monotonic() < until else None
         except MailroomError as error:
@@ -73,13 +77,6 @@ class Worker:
 
     def _claim(self, queue: QueueName, job_id: str | None = None) -> Job | None:
         return next(iter(self._jobs.claim(queue, owner(), self._lease_seconds, job_id=job_id)), None)
-
-    def _execute(self, queue: QueueName, job: Job) -> None:
-        fault("claimed", job.subject)
-        with heartbeat(self._jobs, job, self._lease_seconds):
-            self._runners[queue].run(job)
-        if queue is QueueName.INGEST:
-            self._notifier.notify(self._jobs, QueueName.DELIVER)
 
 
 class WorkerLoader:

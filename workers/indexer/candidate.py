@@ -102,7 +102,10 @@ class CandidateIndexBuilder:
 
         Returns the numbers of the documents that the serving model has embedded since the last call.
         """
-        embedded = self._collect_embedded(serving)
+        embedded = []
+        if self._embedding is not None and self._embedding.model.digest == serving:
+            waiting = self._embedding.embedded
+            embedded = [waiting.popleft() for _ in range(len(waiting))]
         if self._embedding is not None and self._embedding.is_alive():
             return embedded
         if self._embedding is not None:
@@ -132,12 +135,6 @@ class CandidateIndexBuilder:
                 folder = candidate_folder(root, model.digest)
                 self._index = CandidateIndex(self._catalogue.chunks, self._indexes, folder, model)
                 return
-
-    def _collect_embedded(self, serving: str) -> list[int]:
-        if self._embedding is None or self._embedding.model.digest != serving:
-            return []
-        embedded = self._embedding.embedded
-        return [embedded.popleft() for _ in range(len(embedded))]
 
     def close(self) -> None:
         """Stop the work; the next builder resumes it."""

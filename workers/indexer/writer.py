@@ -185,7 +185,14 @@ class Indexer:
         """
         document = self._catalogue.documents.get(job.subject)
         if job.attempt > self._settings.workers.max_attempts:
-            self._quarantine(job)
+            detail = f"see the writer's log, then `mailroom retry {job.subject}`."
+            outcome = Outcome(
+                Stage.INDEX,
+                state=State.QUARANTINED,
+                reason="attempts-exhausted",
+                detail=f"The document could not be added to the index; {detail}",
+            )
+            self._catalogue.jobs.commit(job, outcome)
             return None
         try:
             self._add(document)
@@ -205,13 +212,6 @@ class Indexer:
             return False
         self._writer.add(document.number, chunks, vectors, document.title, document.name)
         return True
-
-    def _quarantine(self, job: Job) -> None:
-        detail = (
-            f"The document could not be added to the index; see the writer's log, then `mailroom retry {job.subject}`."
-        )
-        outcome = Outcome(Stage.INDEX, state=State.QUARANTINED, reason="attempts-exhausted", detail=detail)
-        self._catalogue.jobs.commit(job, outcome)
 
     def _end(self, job: Job, document: Document, generation: str, seconds: float) -> bool:
         """End a job. A document with a reason for review ends in review, and is searchable nevertheless."""
@@ -237,19 +237,14 @@ class Indexer:
         expected = self._catalogue.documents.visible(ADMINISTRATOR, Filters())
         if expected is self._compared:
             return
-        indexed = self._writer.numbers
-        self._remove(indexed - expected)
-        self._add_missing(expected - indexed - just_added)
-        self._compared = expected
-
-    def _remove(self, numbers: DocumentNumbers) -> None:
-        existing = self._catalogue.documents.by_number(numbers)  # of another tenant, or just embedded again
-        for number in numbers - existing.keys():
+        indexed, documents = self._writer.numbers, self._catalogue.documents
+        surplus = indexed - expected
+        # Those that exist are of another tenant, or were just embedded again.
+        for number in surplus - documents.by_number(surplus).keys():
             self._writer.remove(number)
-
-    def _add_missing(self, numbers: DocumentNumbers) -> None:
-        """Add documents that were finished and are not in the index. Those being processed have jobs of their own."""
-        documents = self._catalogue.documents.by_number(numbers)
-        missing = [document for document in documents.values() if document.state in TERMINAL and self._add(document)]
-        if missing:
-            log.warning("%d documents were missing from the index and were added", len(missing))
+        # Those that are still being processed have jobs of their own.
+        missing = documents.by_number(expected - indexed - just_added).values()
+        added = sum(document.state in TERMINAL and self._add(document) for document in missing)
+        if added:
+            log.warning("%d documents were missing from the index and were added", added)
+        self._compared = expected

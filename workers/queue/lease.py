@@ -45,18 +45,14 @@ def heartbeat(leases: Leases, job: Job, seconds: float) -> Iterator[None]:
     try:
         yield
     except (SystemExit, KeyboardInterrupt):
-        _release(leases, job)
+        try:
+            leases.release(job, 0.0, "internal", "the worker was stopped", counted=False)
+        except MailroomError as error:
+            log.warning("job %s was not released, its lease will expire: %s", job.id, error)
         raise
     finally:
         ended.set()
         thread.join()
-
-
-def _release(leases: Leases, job: Job) -> None:
-    try:
-        leases.release(job, 0.0, "internal", "the worker was stopped", counted=False)
-    except MailroomError as error:
-        log.warning("job %s was not released, its lease will expire: %s", job.id, error)
 
 
 def _renew_until(ended: threading.Event, leases: Leases, job: Job, seconds: float) -> None:

@@ -45,7 +45,9 @@ class Classifiers:
         promoted version cannot be used, the one before it continues to serve, and the error is logged.
         """
         with self._lock:
-            signature = self._current_signature()
+            root, name = self._settings.models_root, self._settings.models.classifier
+            pointer = () if "/" in name or "@" in name else (pointer_path(root, name),)
+            signature = tuple(_identity(path) for path in (root / FILE, *pointer))
             if signature != self._signature or time.monotonic() > self._retry_at > 0:
                 self._follow()
                 # Taken before the files were read: what changed meanwhile is noticed at the next call.
@@ -75,11 +77,6 @@ class Classifiers:
         models = self._settings.models
         operations = read_operations(self._settings.models_root)
         return OnnxClassifier(folder, threads=models.threads, providers=models.providers, operations=operations)
-
-    def _current_signature(self) -> _Signature:
-        root, name = self._settings.models_root, self._settings.models.classifier
-        pointer = () if "/" in name or "@" in name else (pointer_path(root, name),)
-        return tuple(_identity(path) for path in (root / FILE, *pointer))
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

@@ -46,9 +46,10 @@ class DeliveryService:
             document = self._catalogue.documents.get(job.subject)
             if document.state is State.DELETED:
                 receipt = "the document was deleted"
+            elif kind == "webhook":
+                receipt = self._webhooks.send(target, job.id, document, job.payload["at"])
             else:
-                handler = {"folder": self._folder, "failed": self._failed, "webhook": self._post}[kind]
-                receipt = handler(job, document, target)
+                receipt = {"folder": self._folder, "failed": self._failed}[kind](job, document, target)
             jobs.complete(job, {"kind": kind, "target": target, "receipt": receipt, "attempt": job.attempt})
         except (Misconfigured, Refused, Rejected) as error:
             log.error("delivery %s of document %s is parked: %s", job.id, job.subject, error)
@@ -73,7 +74,14 @@ class DeliveryService:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = self._copy(job, document, path.parent)
         try:
-            destination = _link(content, path, document.content_hash).relative_to(root)
+            numbered = path.with_name(f"{path.stem}-{document.content_hash[:8]}{path.suffix}")
+            for candidate in (path, numbered):
+                if _linked(content, candidate) or filecmp.cmp(content, candidate, shallow=False):
+                    break
+            else:
+                text = f"Both {path.name} and its numbered name hold other contents; move one of them."
+                raise Refused("conflict", text)
+            destination = candidate.relative_to(root)
             for folder in destination.parents:
                 sync_folder(root / folder)
             return str(destination)
@@ -91,9 +99,6 @@ class DeliveryService:
         error = Rejected(job.payload["reason"], job.payload["detail"] or "")
         return put_failed(root, document.path, content, error, document.id).name
 
-    def _post(self, job: Job, document: Document, endpoint: str) -> str:
-        return self._webhooks.send(endpoint, job.id, document, job.payload["at"])
-
     def _copy(self, job: Job, document: Document, folder: Path) -> Path:
         """Write the document's bytes durably to a hidden file of ``folder``; return its path.
 
@@ -108,14 +113,6 @@ class DeliveryService:
         except KeyError as error:
             raise Rejected("damaged", f"The content of document {document.id} is no longer stored.") from error
         return path
-
-
-def _link(content: Path, path: Path, content_hash: str) -> Path:
-    """Link the complete copy to ``path``, or to a name with its hash if ``path`` holds another content; return it."""
-    for candidate in (path, path.with_name(f"{path.stem}-{content_hash[:8]}{path.suffix}")):
-        if _linked(content, candidate) or filecmp.cmp(content, candidate, shallow=False):
-            return candidate
-    raise Refused("conflict", f"Both {path.name} and its numbered name hold other contents; move one of them.")
 
 
 def _linked(content: Path, candidate: Path) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
 from pipeline.classify import OnnxClassifier
-from pipeline.documents import Document, Parsed
+from pipeline.documents import Document
 from pipeline.errors import MailroomError, Misconfigured, Refused
 from pipeline.explanation import Example, Explanation, influences
 from pipeline.questions import Caller, Filters, Hit
@@ -39,7 +40,9 @@ class PredictionExplainer:
         Raises Refused("conflict") for a document without a stored text, Misconfigured("bad-model") without a
         classifier.
         """
-        parsed = self._parsed(document)
+        parsed = self._catalogue.chunks.parsed(document.id)
+        if parsed is None or not parsed.text.strip():
+            raise Refused("conflict", f"Document {document.id} has no stored text; there is no prediction to explain.")
         with self._lock:
             classifier = self._classifier(document)
             (prediction,) = classifier.classify([parsed.text])
@@ -84,26 +87,15 @@ class PredictionExplainer:
             if d is not None and c is not None
         )
 
-    def _parsed(self, document: Document) -> Parsed:
-        parsed = self._catalogue.chunks.parsed(document.id)
-        if parsed is None or not parsed.text.strip():
-            raise Refused("conflict", f"Document {document.id} has no stored text; there is no prediction to explain.")
-        return parsed
-
     def _classifier(self, document: Document) -> OnnxClassifier:
         """Return the version that classified the document if it is still installed, otherwise the active one."""
         current = self._classifiers.current()
         if document.model and "@" in document.model and (current is None or document.model != current.name):
             if self._older is None or self._older.name != document.model:
-                self._older = self._open(document.model) or self._older
+                with contextlib.suppress(MailroomError):
+                    self._older = self._classifiers.open(document.model)
             if self._older is not None and self._older.name == document.model:
                 return self._older
         if current is None:
             raise Misconfigured("bad-model", "There is no usable classifier; see `mailroom doctor`.")
         return current
-
-    def _open(self, model: str) -> OnnxClassifier | None:
-        try:
-            return self._classifiers.open(model)
-        except MailroomError:
-            return None

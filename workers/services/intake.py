@@ -42,7 +42,11 @@ class Intake:
     def record(self, content_hash: str, size: int, arrival: Arrival) -> tuple[Document, bool]:
         """Commit the arrival of bytes that are stored already, and wake a worker up. Return (document, created)."""
         with locked(self._lock, shared=True):
-            self._check_stored(content_hash)
+            try:
+                self._blobs.open(content_hash).close()
+            except KeyError:
+                text = "The same content was erased while it was sent; send it again."
+                raise Unavailable("store-unavailable", text) from None
             document, created = self._catalogue.documents.receive(content_hash, size, arrival)
         if created:
             self._notifier.notify(self._catalogue.jobs, QueueName.INGEST)
@@ -65,11 +69,3 @@ class Intake:
         with locked(self._lock):
             if not self._catalogue.documents.has_content(content_hash):
                 self._blobs.delete(content_hash)
-
-    def _check_stored(self, content_hash: str) -> None:
-        try:
-            self._blobs.open(content_hash).close()
-        except KeyError:
-            raise Unavailable(
-                "store-unavailable", "The same content was erased while it was sent; send it again."
-            ) from None

@@ -121,7 +121,11 @@ class Promoter:
         self, folder: ModelFolder, before: str | None, golden: Path | None
     ) -> tuple[ClassifierComparison | None, dict[str, Any]]:
         """Return the comparison with the active version, and the metrics for the history."""
-        title, path = folder.manifest.title, self._golden_set(folder, golden)
+        title, path = folder.manifest.title, golden
+        if path is None and self._models.golden:
+            path = Path(self._models.golden)
+        elif path is None and OWN_GOLDEN in folder.manifest.files:
+            path = folder.path / OWN_GOLDEN
         erased: list[str] = []
         tolerant = TextReaders(self._read_file, lambda document_id: self._unless_erased(document_id, erased))
         # A document of the version's own list may have been erased since; a list that is passed now must be complete.
@@ -159,12 +163,6 @@ class Promoter:
             return None
         texts = comparison.after.texts
         return f"{title} is worse than {before} on the golden set of {texts} texts: {', '.join(reasons)}."
-
-    def _golden_set(self, folder: ModelFolder, golden: Path | None) -> Path | None:
-        own = folder.path / OWN_GOLDEN
-        if golden or self._models.golden:
-            return golden or Path(self._models.golden)
-        return own if own.name in folder.manifest.files else None
 
     def _labelled(self, path: Path, readers: TextReaders) -> tuple[tuple[LabelledText, ...], str]:
         """Return the texts of a list with their current labels, as predictions have, and the digest of the file.

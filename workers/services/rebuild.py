@@ -78,22 +78,18 @@ class CandidateIndex:
     """
 
     def __init__(self, chunks: ChunkStore, indexes: Indexes, folder: Path, model: EmbeddingModel) -> None:
-        self.folder, self._indexes = folder, indexes
-        self.marker = self._start(model.digest)
+        self.folder = folder
+        marker = read_marker(folder)
+        if marker is None or marker.embedder != model.digest:  # no build to resume: start one
+            indexes.drop(folder)
+            marker = BuildMarker(model.digest, time.time())
+            write_marker(folder, marker)
+        self.marker = marker
         self._writer = indexes.writer(model, folder, compacting=False)
         numbers = self._writer.numbers
         self.documents_done = len(numbers)
         self._source = chunks.scan(model.digest, int(numbers.array[-1]) if self.documents_done else 0)
         self._all_added, self._unpublished = False, 0
-
-    def _start(self, digest: str) -> BuildMarker:
-        """Return the marker of the build to resume. The index of another model is dropped, and a new build starts."""
-        marker = read_marker(self.folder)
-        if marker is None or marker.embedder != digest:
-            self._indexes.drop(self.folder)
-            marker = BuildMarker(digest, time.time())
-            write_marker(self.folder, marker)
-        return marker
 
     def run_for(self, seconds: float | None = None) -> bool:
         """Work for about ``seconds``, or to the end. Return True once a complete generation is published and closed."""

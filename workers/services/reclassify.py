@@ -13,19 +13,20 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.taxonomy import read_operations
 from pipeline.codec import cache_key, decode_prediction
-from pipeline.documents import Document, Job, Parsed, Prediction, QueueName, Routing, Stage
+from pipeline.documents import Document, Job, Parsed, Prediction, QueueName, Stage
 from pipeline.errors import MailroomError, Misconfigured, Refused, Unavailable
 from pipeline.ingest import backoff
 from pipeline.ports import Classifier
 from pipeline.questions import ADMINISTRATOR, Filters
 from pipeline.reclassify import delivered_to, difference, eligible, has_person_label, person_decision
 from pipeline.route import route
-from pipeline.rules import BUILT_IN, Rules, parse_rules
+from pipeline.rules import BUILT_IN, parse_rules
 from workers.queue.lease import heartbeat, owner
 from workers.services.active_classifier import Classifiers
 from workers.settings import Settings
@@ -46,7 +47,7 @@ class ReclassificationService:
     def __init__(self, catalogue: Catalogue, classifiers: Classifiers, settings: Settings) -> None:
         self._catalogue, self._classifiers, self._settings = catalogue, classifiers, settings
         self._loaded: dict[str, Classifier] = {}  # by digest; one plan uses one
-        self._rules: dict[str, Rules] = {}
+        self._parse_rules = lru_cache(maxsize=1)(parse_rules)
 
     def plan(
         self, filters: Filters, ids: Sequence[str] | None = None, model: str | None = None, rules: Path | None = None
@@ -61,15 +62,22 @@ class ReclassificationService:
 
         Raises Misconfigured for a bad model or bad rules, Refused("not-found") for an unknown document.
         """
-        classifier = self._open(model or "")
+        name = model or self._settings.models.classifier
+        classifier = self._classifiers.open(model) if model else self._classifiers.current()
+        if classifier is None:
+            raise Misconfigured("bad-model", "The configured classifier cannot be used; see `mailroom doctor`.")
         text = rules_text(rules or self._settings.rules_path)
         digest = parse_rules(text).digest
-        documents = self._selection(filters, ids)
+        store = self._catalogue.documents
+        numbers = store.visible(ADMINISTRATOR, filters)
+        if ids is not None:
+            numbers &= {store.get(document_id).number for document_id in ids}
+        documents = sorted(document.id for document in store.by_number(numbers).values())
         selection = {
             "filters": {name: getattr(filters, name) for name in Filters.__dataclass_fields__},
             "documents": len(documents),
-            # Fixed: a promotion does not change a running plan.
-            "model": model if model and "/" in model else self._pinned(classifier),
+            # A folder or NAME@VERSION: a promotion does not change a running plan.
+            "model": name if "/" in name else classifier.name,
             "model_digest": classifier.digest,
             "rules": text,
         }
@@ -121,20 +129,19 @@ class ReclassificationService:
         catalogue = self._catalogue
         selection = catalogue.plans.get(job.subject)["selection"]
         classifier = self._classifier(selection["model"], selection["model_digest"])
-        rules = self._parsed_rules(selection["rules"])
+        rules = self._parse_rules(selection["rules"])
         texts = self._texts(job.payload["documents"])
         predictions = iter(self._predictions(classifier, [row for row in texts if not has_person_label(row[0])]))
         operations = read_operations(self._settings.models_root)
         items = []
         for document, _, parsed in texts:
             events = catalogue.documents.history(document.id)[1]
-            prediction = (
-                person_decision(document, events, operations) if has_person_label(document) else next(predictions)
-            )
+            by_person = has_person_label(document)
+            prediction = person_decision(document, events, operations) if by_person else next(predictions)
             routing = route(rules, prediction, document, parsed.text, document.metadata)
-            items.append(
-                difference(document, prediction, _without_second_review(document, routing), delivered_to(events))
-            )
+            if by_person:  # a rule that asks for a person must not ask again
+                routing = replace(routing, review_reason=None)
+            items.append(difference(document, prediction, routing, delivered_to(events)))
         catalogue.plans.finish_comparison(job, [item for item in items if item is not None])
 
     def _texts(self, ids: Sequence[str]) -> list[tuple[Document, str, Parsed]]:
@@ -170,33 +177,6 @@ class ReclassificationService:
             )
             raise Misconfigured("bad-model", text)
         return classifier
-
-    def _open(self, model: str) -> Classifier:
-        classifier = self._classifiers.open(model) if model else self._classifiers.current()
-        if classifier is None:
-            raise Misconfigured("bad-model", "The configured classifier cannot be used; see `mailroom doctor`.")
-        return classifier
-
-    def _pinned(self, classifier: Classifier) -> str:
-        configured = self._settings.models.classifier
-        return configured if "/" in configured else classifier.name
-
-    def _parsed_rules(self, text: str) -> Rules:
-        if text not in self._rules:
-            self._rules = {text: parse_rules(text)}
-        return self._rules[text]
-
-    def _selection(self, filters: Filters, ids: Sequence[str] | None) -> list[str]:
-        documents = self._catalogue.documents
-        numbers = documents.visible(ADMINISTRATOR, filters)
-        if ids is not None:
-            numbers &= {documents.get(document_id).number for document_id in ids}
-        return sorted(document.id for document in documents.by_number(numbers).values())
-
-
-def _without_second_review(document: Document, routing: Routing) -> Routing:
-    """Drop the reason for review if a person has decided: a rule that asks for one must not ask again."""
-    return replace(routing, review_reason=None) if has_person_label(document) else routing
 
 
 def rules_text(path: Path | None) -> str:

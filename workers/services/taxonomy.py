@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -93,11 +93,13 @@ class TaxonomyService:
         """
         if file.exists():
             raise Refused("conflict", f"{file} is there already; choose another name.")
-        count = 0
+        filters = Filters(labels=_all_names(label, self.operations()), states=(State.INDEXED, State.REVIEW))
+        find, count = self._catalogue.documents.find, 0
         with open_sheet(file, ("document", "label", "name")) as write:
-            for document in self._documents_with(label):
-                write((document.id, "", document.name))
-                count += 1
+            while page := find(ADMINISTRATOR, filters, PAGE, count, newest_first=False)[0]:
+                for document in page:
+                    write((document.id, "", document.name))
+                count += len(page)
         return count
 
     def _labels(self, operations: Sequence[Operation]) -> list[str]:
@@ -117,13 +119,6 @@ class TaxonomyService:
         if borne:
             count = self._catalogue.documents.find(ADMINISTRATOR, Filters(labels=borne), limit=1)[1]
         return RecordedChange(operation, count, borne, _rules_to_change(rules, old, operation.into))
-
-    def _documents_with(self, label: str) -> Iterator[Document]:
-        filters = Filters(labels=_all_names(label, self.operations()), states=(State.INDEXED, State.REVIEW))
-        offset = 0
-        while page := self._catalogue.documents.find(ADMINISTRATOR, filters, PAGE, offset, newest_first=False)[0]:
-            yield from page
-            offset += len(page)
 
 
 def _all_names(label: str, operations: Sequence[Operation]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from models.labelled import TextReaders, check_list, labelled_rows
 from models.registry import check_name
 from pipeline.disk import ProcessLock, translated
-from pipeline.errors import CODES, MailroomError, Misconfigured, Refused
+from pipeline.errors import CODES, Misconfigured, Refused
 from pipeline.questions import ADMINISTRATOR
 from workers.queue.process import die_with_parent
 from workers.services.taxonomy import TaxonomyService
@@ -106,7 +106,10 @@ class Trainer:
     def _arguments(self, order: TrainingOrder, examples: Path, work: Path, notes: Sequence[str]) -> list[str]:
         flags = [part for name, value in order.options for part in (f"--{name}", value)]
         places = ["--out", str(self._settings.models_root), "--work", str(work)]
-        command = ["--command", shlex.join(["mailroom", "train", "--name", order.name, *_source(order), *flags])]
+        # The card records the command with the names of the lists only, since a card is passed on.
+        lists = [part for file in order.labels for part in ("--labels", file.name)]
+        source = [*lists, *(["--reviews"] if order.reviews else []), "--base", Path(order.base).name]
+        command = ["--command", shlex.join(["mailroom", "train", "--name", order.name, *source, *flags])]
         operations = self._taxonomy.operations()
         taxonomy = ["--taxonomy", operations[-1].id] if operations else []
         resume = ["--resume"] if order.resume else []
@@ -154,7 +157,8 @@ class Trainer:
                 "Labels and checkpoints are kept: remove the cause and run the same command with --resume.",
             ) from None
         if "error" in report:
-            raise _error(report["error"], report["detail"])
+            code = report["error"] if report["error"] in CODES else "training-failed"
+            raise (Refused if code in ("bad-labels", "conflict") else Misconfigured)(code, report["detail"])
         return report
 
 
@@ -171,17 +175,4 @@ def _note(old: str, new: str | None, count: int) -> str:
     return (
         f"{count:,} of the examples bear {old!r}, which was split or retired: left out. "
         "Label them anew to learn from them."
-    )
-
-
-def _source(order: TrainingOrder) -> list[str]:
-    """Return the sources of a training as flags for the card: files by name only, since a card is passed on."""
-    labels = [part for file in order.labels for part in ("--labels", file.name)]
-    return [*labels, *(["--reviews"] if order.reviews else []), "--base", Path(order.base).name]
-
-
-def _error(code: str, detail: str) -> MailroomError:
-    """Return the error that the recipe raised."""
-    return (Refused if code in ("bad-labels", "conflict") else Misconfigured)(
-        code if code in CODES else "training-failed", detail
     )

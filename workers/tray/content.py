@@ -51,6 +51,10 @@ def is_complete(path: Path) -> tuple[bool, str]:
         return False, "the file is shorter than any of its kind"
     if not head.strip(b"\0"):
         return False, "the file begins with zeros: its content has not arrived yet"
+    for magic, ends, reason in _ENDS:
+        if head.startswith(magic):
+            complete = any(end in tail for end in ends)
+            return complete, "" if complete else reason
     for test, magics in _TESTS:
         if head.startswith(magics):
             reason = test(head, tail, size)
@@ -60,24 +64,12 @@ def is_complete(path: Path) -> tuple[bool, str]:
     return True, ""
 
 
-def _pdf(head: bytes, tail: bytes, size: int) -> str:
-    return "" if b"%%EOF" in tail or b"startxref" in tail else "the PDF has no end mark"
-
-
 def _zip(head: bytes, tail: bytes, size: int) -> str:
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < 22:
         return "the archive (Office, OpenDocument, EPUB, ZIP) has no directory"
     length, offset = struct.unpack_from("<LL", tail, at + 12)
     return "" if offset == 0xFFFFFFFF or length + offset <= size else "the archive's directory does not fit its size"
-
-
-def _png(head: bytes, tail: bytes, size: int) -> str:
-    return "" if b"IEND\xaeB`\x82" in tail else "the PNG has no end"
-
-
-def _jpeg(head: bytes, tail: bytes, size: int) -> str:
-    return "" if b"\xff\xd9" in tail else "the JPEG has no end"
 
 
 def _gif(head: bytes, tail: bytes, size: int) -> str:
@@ -126,11 +118,14 @@ def _rtf(head: bytes, tail: bytes, size: int) -> str:
     return "" if ends else "the RTF has no closing brace"
 
 
+#: How a format begins, what its tail holds one of, and the reason without that.
+_ENDS = (
+    (b"%PDF-", (b"%%EOF", b"startxref"), "the PDF has no end mark"),
+    (b"\x89PNG\r\n\x1a\n", (b"IEND\xaeB`\x82",), "the PNG has no end"),
+    (b"\xff\xd8\xff", (b"\xff\xd9",), "the JPEG has no end"),
+)
 _TESTS: tuple[tuple[Callable[[bytes, bytes, int], str], tuple[bytes, ...]], ...] = (
-    (_pdf, (b"%PDF-",)),
     (_zip, (b"PK\x03\x04", b"PK\x05\x06")),
-    (_png, (b"\x89PNG\r\n\x1a\n",)),
-    (_jpeg, (b"\xff\xd8\xff",)),
     (_gif, (b"GIF87a", b"GIF89a")),
     (_tiff, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     (_bmp, (b"BM",)),

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.disk import new_file
-from pipeline.documents import Arrival, Document, QueueName, State
+from pipeline.documents import Arrival, QueueName, State
 from pipeline.errors import MailroomError, Rejected
 from pipeline.faults import fault
 from pipeline.ports import Blobs
@@ -133,16 +133,13 @@ class Tray:
             self._refuse(claim, path, error)
             return False
         fault("tray.received", path)
-        if not created:
-            self._retry_failed(document)
+        # A failed document is tried again if its file is dropped in again: no file vanishes without a result.
+        failed = document.state in (State.FAILED, State.QUARANTINED)
+        if not created and failed and self._jobs.retry(document.id):
+            self._notifier.notify(self._jobs, QueueName.INGEST)
         self._drop(claim)
         log.info("received document %s", document.id)
         return True
-
-    def _retry_failed(self, document: Document) -> None:
-        """Retry a document that failed before if its file is dropped in again: no file vanishes without a result."""
-        if document.state in (State.FAILED, State.QUARANTINED) and self._jobs.retry(document.id):
-            self._notifier.notify(self._jobs, QueueName.INGEST)
 
     def _refuse(self, claim: Path, path: str, error: MailroomError | OSError) -> None:
         """Move a file that is too large or unreadable to failed/ with the reason. After any other error, which is a

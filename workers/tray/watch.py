@@ -50,11 +50,20 @@ class Watcher:
             for tray in self._trays:
                 locks.enter_context(ProcessLock(tray.root / CLAIMS / ".lock", f"A watcher of {tray.root}"))
             apply_tray_rules(self._catalogue, self._settings)
-            self._listen(stopping)
+            if any(needs_polling(tray.root) for tray in self._trays):
+                log.info("a tray is on a network file system: it is polled every %.0f s", POLL_SECONDS)
+            else:
+                for target in (self._follow_events, self._test_events):
+                    threading.Thread(target=target, args=(stopping,), daemon=True, name="inotify").start()
             ready()
             while not stopping:
                 for tray in self._trays:
-                    self._scan(tray)
+                    try:
+                        tray.recover()
+                        tray.scan()
+                    except (MailroomError, OSError) as error:
+                        log.warning("tray %s: %s", tray.root, error)
+                        time.sleep(0.5)
                 self._pause(stopping)
 
     def _pause(self, stopping: StopSignal) -> None:
@@ -70,21 +79,6 @@ class Watcher:
         if any(tray.has_candidates for tray in self._trays):
             return min(longest, max(0.1, settings.stable_seconds / 3))
         return longest
-
-    def _scan(self, tray: Tray) -> None:
-        try:
-            tray.recover()
-            tray.scan()
-        except (MailroomError, OSError) as error:
-            log.warning("tray %s: %s", tray.root, error)
-            time.sleep(0.5)
-
-    def _listen(self, stopping: StopSignal) -> None:
-        if any(needs_polling(tray.root) for tray in self._trays):
-            log.info("a tray is on a network file system: it is polled every %.0f s", POLL_SECONDS)
-            return
-        threading.Thread(target=self._follow_events, args=(stopping,), daemon=True, name="inotify").start()
-        threading.Thread(target=self._test_events, args=(stopping,), daemon=True, name="inotify-test").start()
 
     def _follow_events(self, stopping: StopSignal) -> None:
         probes = {str(tray.root / CLAIMS) for tray in self._trays}
