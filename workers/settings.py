@@ -190,6 +190,13 @@ class ApiSettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8420, ge=0, le=65535, description="port to listen on; 0: any free one")
     upload_max_bytes: int = Field(256 * 2**20, ge=1, description="largest upload, bytes")
+    max_requests_per_key: int = Field(32, ge=1, description="requests of one key at a time; a further one gets 429")
+    requests_per_second_per_key: float = Field(
+        300.0, ge=0, description="requests of one key a second, of which it may save up two seconds; 429; 0: no limit"
+    )
+    expensive_requests: int = Field(
+        0, ge=0, description="requests at a time that take seconds (why, similar, ask); 0: half of the processor cores"
+    )
     max_connections: int = Field(
         4096, ge=8, description="open connections; beyond them idle ones are closed, and where none is idle: 503"
     )

@@ -204,6 +204,7 @@ def length_until_end(line: socket.socket) -> int:
         (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: compress\r\n\r\n", 501),
         (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 40_000, 431),
+        (b"GET /" + b"x" * 1_000_000, 414),
     ],
 )
 def test_what_is_not_http_is_a_problem(mailroom: Mailroom, sent: bytes, status: int) -> None:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from workers.api import problems
 from workers.api.health import HealthMonitor
+from workers.api.limits import Limits
 from workers.api.metrics import MailroomCollector, Requests
 from workers.api.middleware import ApiMiddleware
 from workers.api.routes import access, discovery, documents, feedback, predictions, queries, questions, service
@@ -31,7 +32,8 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     mailroom.catalogue, mailroom.blobs, mailroom.reader  # noqa: B018
     registry, notifier = CollectorRegistry(), mailroom.notifier
     registry.register(MailroomCollector(mailroom, notifier))
-    state = AppState(mailroom, notifier, registry, Requests(registry), HealthMonitor(mailroom, notifier))
+    limits = Limits.of(mailroom.settings.api)
+    state = AppState(mailroom, notifier, registry, Requests(registry), HealthMonitor(mailroom, notifier), limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -53,7 +55,7 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     problems.install(app)
     for routes in (documents, questions, queries, discovery, feedback, access, service, predictions):
         app.include_router(routes.router)
-    app.add_middleware(ApiMiddleware, mailroom=mailroom, requests=state.requests)
+    app.add_middleware(ApiMiddleware, mailroom=mailroom, requests=state.requests, limits=limits)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
 

@@ -4,7 +4,7 @@ a key before anything of the request is read. Every read of a document goes thro
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,10 +42,10 @@ def authenticate(scope: Connection, keys: KeyStore) -> Access:
     return Access(*owner)
 
 
-def require(scope: str) -> Callable[[Request], Access]:
+def require(scope: str) -> Callable[[Request], Awaitable[Access]]:
     """Return a dependency that gives the request's access, and raises Refused("forbidden") without the scope."""
 
-    def check(request: Request) -> Access:
+    async def check(request: Request) -> Access:
         access: Access = request.scope["access"]
         if scope not in access.scopes:
             raise Refused(
@@ -61,7 +61,7 @@ Uploader = Annotated[Access, Depends(require("write"))]
 Administrator = Annotated[Access, Depends(require("admin"))]
 
 
-def require_granting(access: Administrator) -> Access:
+async def require_granting(access: Administrator) -> Access:
     """Return the request's access. Raises Refused("forbidden") for a key that is not an administrator's."""
     if not access.caller.admin:
         detail = "Access rules and groups need an administrator's key; `mailroom keys create NAME --admin` makes one."

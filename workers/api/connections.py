@@ -21,6 +21,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pipeline.errors import CODES
 from workers.api import problems
 
+#: Largest head of a request, its URL too, bytes.
+MAX_HEAD = 32 * 1024
 #: Seconds for the head of a request, from the connection or from the first byte after the request before.
 HEAD_SECONDS = 10.0
 #: Seconds that a connection may wait for its next request.
@@ -193,6 +195,10 @@ class BoundedProtocol(H11Protocol):
         error = sys.exc_info()[1]
         status = getattr(error, "error_status_hint", 400)
         detail = f"This is not a valid HTTP request: {str(error)[:200]}."
+        if status == 431:
+            is_target = b"\n" not in self.conn.trailing_data[0]
+            status = 414 if is_target else 431
+            detail = f"The {'URL' if is_target else 'head'} is longer than {MAX_HEAD:,} bytes; send less in it."
         self._answer(problems.problem("bad-request", status, detail, ""))
 
     def _answer(self, response: Response) -> None:

@@ -58,11 +58,17 @@ class HealthMonitor:
         self._completeness = IndexCompleteness(mailroom)
 
     def report(self) -> HealthReport:
-        """Return a report that is at most CACHE_SECONDS old."""
-        with self._lock:
-            if self._latest is None or time.monotonic() - self._latest[0] > CACHE_SECONDS:
-                self._latest = (time.monotonic(), self.measure())
-            return self._latest[1]
+        """Return a report that is at most CACHE_SECONDS old, or the one before while another thread measures."""
+        latest = self._latest
+        is_old = latest is None or time.monotonic() - latest[0] > CACHE_SECONDS
+        if is_old and self._lock.acquire(blocking=latest is None):
+            try:
+                if self._latest is latest:  # otherwise another thread has just measured
+                    self._latest = (time.monotonic(), self.measure())
+            finally:
+                self._lock.release()
+        assert self._latest is not None
+        return self._latest[1]
 
     def warm(self) -> None:
         """Open the search's model, and find out how well the parser is confined. Takes seconds: use a thread."""

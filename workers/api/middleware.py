@@ -14,6 +14,7 @@ from pipeline.errors import MailroomError, Refused
 from workers.api import problems
 from workers.api.auth import OPEN, authenticate
 from workers.api.connections import PAUSE_SECONDS, transfer_seconds
+from workers.api.limits import Limits
 from workers.api.metrics import Requests
 from workers.assemble import Mailroom
 
@@ -36,8 +37,8 @@ HEADERS = {
 class ApiMiddleware:
     """The outermost layer: authenticates, limits the body, adds headers, counts, and turns errors into problems."""
 
-    def __init__(self, app: ASGIApp, mailroom: Mailroom, requests: Requests) -> None:
-        self.app, self._mailroom, self._requests = app, mailroom, requests
+    def __init__(self, app: ASGIApp, mailroom: Mailroom, requests: Requests, limits: Limits) -> None:
+        self.app, self._mailroom, self._requests, self._limits = app, mailroom, requests, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -46,9 +47,7 @@ class ApiMiddleware:
             return
         started, sender = time.perf_counter(), _ResponseSender(send)
         try:
-            if OPEN.fullmatch(scope["path"]) is None:
-                scope["access"] = await anyio.to_thread.run_sync(authenticate, scope, self._mailroom.catalogue.keys)
-            await self.app(scope, limited(scope, receive), sender.send)
+            await self._handle(scope, receive, sender.send)
         except MailroomError as error:
             await sender.send_problem(problems.from_error(error, scope["path"]), scope, receive)
         except Exception:
@@ -56,6 +55,17 @@ class ApiMiddleware:
             await sender.send_problem(problems.unexpected(scope["path"]), scope, receive)
         finally:
             self._requests.count(scope["method"], route_of(scope), sender.status, time.perf_counter() - started)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if OPEN.fullmatch(scope["path"]):
+            await self.app(scope, limited(scope, receive), send)
+            return
+        access = await anyio.to_thread.run_sync(
+            authenticate, scope, self._mailroom.catalogue.keys, limiter=self._limits.key_checks
+        )
+        scope["access"] = access
+        with self._limits.keys.request(access.caller.key_id):
+            await self.app(scope, limited(scope, receive), send)
 
 
 def route_of(scope: Scope) -> str:

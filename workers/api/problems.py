@@ -116,7 +116,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of the problems that a route may return: ``statuses``, and those of every route."""
     fallback = {500: "internal", 503: "store-unavailable"}
     entries: dict[int | str, dict[str, Any]] = {}
-    for status in sorted({400, 401, 403, 500, 503, *statuses}):
+    for status in sorted({400, 401, 403, 429, 500, 503, *statuses}):
         code = fallback.get(status) or next(code for code, value in STATUS.items() if value == status)
         example = {
             "type": f"/problems/{code}",

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from pipeline.errors import Misconfigured
 from workers.api.app import create_app
-from workers.api.connections import KEEP_ALIVE_SECONDS, BoundedProtocol, Connections
+from workers.api.connections import KEEP_ALIVE_SECONDS, MAX_HEAD, BoundedProtocol, Connections
 from workers.assemble import Mailroom
 from workers.services.first_key import first_key
 from workers.settings import ApiSettings, Settings
@@ -53,7 +53,7 @@ def configuration(app: FastAPI, settings: ApiSettings) -> uvicorn.Config:
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
-        h11_max_incomplete_event_size=32 * 1024,
+        h11_max_incomplete_event_size=MAX_HEAD,
     )
 
 

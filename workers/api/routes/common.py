@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from workers.api.health import HealthMonitor
+from workers.api.limits import Limits
 from workers.api.metrics import Requests
 from workers.assemble import Mailroom
 from workers.queue.notify import Notifier
@@ -27,11 +28,12 @@ class AppState:
     registry: CollectorRegistry
     requests: Requests
     health: HealthMonitor
+    limits: Limits
     uploads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(UPLOADS))
 
 
-def app_state(request: Request) -> AppState:
-    """Return the parts of the application that the request came to."""
+async def app_state(request: Request) -> AppState:
+    """Return the parts of the application that the request came to. Like every dependency it waits for no thread."""
     state: AppState = request.app.state.app_state
     return state
 

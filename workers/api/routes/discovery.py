@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from workers.api.auth import Reader
+from workers.api.limits import EXPENSIVE
 from workers.api.problems import responses
 from workers.api.routes.common import App
 from workers.api.schemas.discovery import SimilarDocument, SimilarPage, SimilarQuery, SuggestPage, SuggestQuery
@@ -20,7 +21,7 @@ def suggest(app: App, access: Reader, query: Annotated[SuggestQuery, Query()]) -
     return SuggestPage(items=list(app.mailroom.suggestions.find(access.caller, query.prefix, query.limit)))
 
 
-@router.get("/documents/{document_id}/similar", responses=responses(404))
+@router.get("/documents/{document_id}/similar", dependencies=[EXPENSIVE], responses=responses(404))
 def similar(document_id: str, app: App, access: Reader, query: Annotated[SimilarQuery, Query()]) -> SimilarPage:
     """Return the nearest documents that the key may read; near-duplicates are listed under the closer document."""
     document = app.mailroom.documents.read(access.caller, document_id)

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from pipeline.explanation import Explanation
 from workers.api.auth import Access, Administrator, Reader, Uploader
+from workers.api.limits import EXPENSIVE
 from workers.api.problems import responses
 from workers.api.routes.common import App
 from workers.api.schemas.documents import DocumentStatus
@@ -21,7 +22,7 @@ from workers.api.schemas.predictions import (
 router = APIRouter(prefix="/v1", tags=["predictions"])
 
 
-@router.get("/documents/{document_id}/why", responses=responses(404, 409))
+@router.get("/documents/{document_id}/why", dependencies=[EXPENSIVE], responses=responses(404, 409))
 def why(document_id: str, app: App, access: Reader) -> Explanation:
     """Return the parts of the text that influenced the prediction most, and the nearest documents labelled by a person.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from workers.api.auth import Reader
+from workers.api.limits import EXPENSIVE
 from workers.api.problems import responses
 from workers.api.routes.common import App
 from workers.api.schemas.search import AnswerPage, QuestionBody, SearchBody, SearchLink, SearchPage
@@ -27,7 +28,7 @@ def search_by_link(app: App, access: Reader, query: Annotated[SearchLink, Query(
     return run_search(app.mailroom.search, access.caller, query)
 
 
-@router.post("/ask", responses=responses())
+@router.post("/ask", dependencies=[EXPENSIVE], responses=responses())
 def ask(body: QuestionBody, app: App, access: Reader) -> AnswerPage:
     """Return an answer of verbatim quotes with their places, or `answered: false` with the nearest passages."""
     return AnswerPage.of(app.mailroom.search.ask(access.caller, body.question, body.filters.filters(), body.k))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -18,9 +19,9 @@ router = APIRouter(tags=["service"])
 
 
 @router.get("/healthz", responses={503: responses()[503]}, openapi_extra={"security": []})
-def health(app: App) -> HealthReport:
+async def health(app: App) -> HealthReport:
     """Return the state of every part. Needs no key, and says nothing about any document."""
-    return app.health.report()
+    return await anyio.to_thread.run_sync(app.health.report, limiter=app.limits.health_checks)
 
 
 @router.get(
@@ -40,7 +41,7 @@ def jobs(app: App, _: Administrator) -> JobCounts:
 
 
 @router.get("/v1/me", responses=responses())
-def key_owner(request: Request) -> KeyOwner:
+async def key_owner(request: Request) -> KeyOwner:
     """Return what the key stands for."""
     access: Access = request.scope["access"]
     caller = access.caller
@@ -50,13 +51,13 @@ def key_owner(request: Request) -> KeyOwner:
 
 
 @router.get("/problems", openapi_extra={"security": []})
-def problem_kinds() -> list[ProblemKind]:
+async def problem_kinds() -> list[ProblemKind]:
     """Return every kind of problem that a response or a document's reason may name."""
     return [ProblemKind(code=code, title=title) for code, title in CODES.items()]
 
 
 @router.get("/problems/{code}", responses={404: responses(404)[404]}, openapi_extra={"security": []})
-def problem_kind(code: str) -> ProblemKind:
+async def problem_kind(code: str) -> ProblemKind:
     """Return the kind of problem that a `type` refers to."""
     if code not in CODES:
         raise Refused("not-found", "There is no such kind of problem; GET /problems lists them.")
