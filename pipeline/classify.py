@@ -144,9 +144,9 @@ def visible_parts(tokenizer: Any, text: str, max_length: int) -> tuple[tuple[int
     offsets = [(start, end) for start, end in tokenizer.encode(joined).offsets if end > start]
     if len(offsets) <= max_length and is_short:
         return ((0, len(text)),) if text else ()
-    kept = _head_and_tail(offsets, max_length)
+    chosen = _head_and_tail(offsets, max_length)
     first = int(max_length * HEAD_SHARE) if len(offsets) > max_length else sum(end <= room for _, end in offsets)
-    spans = [(part[0][0], part[-1][1]) for part in (kept[:first], kept[first:]) if part]
+    spans = [(part[0][0], part[-1][1]) for part in (chosen[:first], chosen[first:]) if part]
     if is_short:
         return tuple(spans)
     # In the joined text, the tail begins after the head and a line break; in the whole text it is this much further on.

@@ -20,8 +20,8 @@ class IdentityToken:
 class DocumentNumbers(Set[int]):
     """An immutable set of document numbers (0 to 2**32 - 1), stored as a compressed bitmap.
 
-    Equal answers of the catalogue are the same object, so what is expensive to derive from a set (a mask over an index's
-    rows) can be cached under its ``token``.
+    Equal answers of the catalogue are the same object, so what is expensive to derive from a set (a mask over an
+    index's rows) can be cached under its ``token``.
     """
 
     #: The `token` of the set that `updated` derived this one from, and the numbers that only one of the two has.

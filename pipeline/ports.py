@@ -97,7 +97,7 @@ class Vectors(Protocol):
     def search(self, vector: np.ndarray, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
         """Return the ``k`` nearest chunks, best first; of equal ones the lower key first.
 
-        ``vector``: float32 of shape (dimension,). ``allowed`` limits the documents *before* the search; None is no
+        ``vector``: float32 of shape (dimension,). ``allowed`` limits the documents *before* the search; None sets no
         limit. A `DocumentNumbers` is quickest: what an index derives from it is kept for as long as that object lives.
         """
 

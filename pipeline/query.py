@@ -171,8 +171,8 @@ def _field(text: str, at: int) -> str:
             return name
     if match := _FIELD.match(text, at):
         names = " and ".join(f"{name}:" for name in FIELDS)
-        known = f"there are {names}. In quotation marks it is a word."
-        raise Refused("bad-query", f"At character {at + 1}: there is no field {match[1]!r}; {known}")
+        advice = f"there are {names}. In quotation marks it is a word."
+        raise Refused("bad-query", f"At character {at + 1}: there is no field {match[1]!r}; {advice}")
     return ""
 
 

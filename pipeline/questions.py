@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """The limits of a search. An empty field is no limit; several values of one field are alternatives.
+    """The limits of a search. An empty field does not limit; several values of one field are alternatives.
 
     ``received_from`` and ``received_to`` are epoch seconds, half open; ``folder`` is a path prefix inside the source;
     ``owners`` are as in `facets.attributes`; ``metadata`` are pairs of a field and its alternatives, all of which must

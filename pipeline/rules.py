@@ -49,7 +49,7 @@ TEMPLATE_FIELDS = ("label", "year", "month", "day", "name", "stem", "suffix", "s
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The conditions of a rule; an empty field is no condition.
+    """The conditions of a rule; an empty field sets no condition.
 
     ``globs`` maps a field to alternatives; ``texts`` are lower-case phrases and ``patterns`` regular expressions, one
     of which must occur.

@@ -108,8 +108,10 @@ def now(connection: sa.Connection) -> float:
 
 
 def bump_visibility(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> None:
-    """Count a change of what callers may see: of the documents under all ``conditions``, or of any document if there
-    are no conditions."""
+    """Count a change of what callers may see.
+
+    It concerns the documents that fulfil all ``conditions``; without conditions it may concern any document.
+    """
     c = visibility_version.c
     values = {"current": c.current + 1, "attributed": c.attributed + 1}
     if not conditions:
@@ -120,7 +122,7 @@ def bump_visibility(connection: sa.Connection, *conditions: sa.ColumnElement[boo
 
 
 def _drop_connections(reference: weakref.ref[sa.Engine]) -> None:
-    """In the child of a fork: the connections are the parent's, to use and to close."""
+    """Drop the connections in the child of a fork without closing them: they are the parent's."""
     if (engine := reference()) is not None:
         engine.dispose(close=False)
 

@@ -16,12 +16,12 @@ from pipeline.questions import Caller, Hit, SearchRequest, chunk_key
 from tests.support.memory_index import MemoryLexical, MemoryVectors
 from tests.unit.pipeline.test_read import Hashed
 
-DOCUMENTS, EACH = 60, 5
+DOCUMENTS, CHUNKS = 60, 5
 ANA, ANYONE = Caller(("user:ana",)), Caller(("*",))
 
 
-class Fixed:
-    """One snapshot for ever."""
+class FixedReader:
+    """A reader whose snapshot never changes."""
 
     stale = False
 
@@ -38,27 +38,27 @@ def text_of(number: int, ordinal: int) -> str:
 
 @pytest.fixture(scope="module")
 def mailroom(tmp_path_factory: pytest.TempPathFactory):
-    """A catalogue with every third document for Ana alone, and a finder over it."""
-    catalogue = open_catalogue(f"sqlite:///{tmp_path_factory.mktemp('house') / 'catalogue.db'}")
+    """Make a catalogue in which every third document is for Ana alone, and a finder over it."""
+    catalogue = open_catalogue(f"sqlite:///{tmp_path_factory.mktemp('catalogue') / 'catalogue.db'}")
     texts: dict[int, str] = {}
     ids: dict[int, str] = {}
     for n in range(DOCUMENTS):
         access = ("user:ana",) if n % 3 == 0 else ("*",)
         arrival = Arrival("test", f"{n}.txt", 1.0, access=access)
         document, _ = catalogue.documents.receive(f"{n:064x}", 1, arrival)
-        held = [text_of(n, ordinal) for ordinal in range(EACH)]
-        chunks = tuple(Chunk(i, text, 0, len(text)) for i, text in enumerate(held))
+        document_texts = [text_of(n, ordinal) for ordinal in range(CHUNKS)]
+        chunks = tuple(Chunk(i, text, 0, len(text)) for i, text in enumerate(document_texts))
         job = catalogue.jobs.claim(QueueName.INGEST, "test", 60)[0]
         outcome = Outcome("chunk", chunks=chunks, next_stage=Stage.EMBED)
         job = catalogue.jobs.commit(job, outcome, keep=True, seconds=60)
-        vectors = Hashed().embed(held)
+        vectors = Hashed().embed(document_texts)
         catalogue.jobs.commit(job, Outcome("embed", vectors=vectors, embedder="hashed", state=State.INDEXED))
-        texts |= {chunk_key(document.number, i): text for i, text in enumerate(held)}
+        texts |= {chunk_key(document.number, i): text for i, text in enumerate(document_texts)}
         ids[document.number] = document.id
     keys = np.array(list(texts), np.int64)
     vectors = MemoryVectors(keys, Hashed().embed(list(texts.values())))
     snapshot = Snapshot("1", "hashed", vectors, MemoryLexical(texts), frozenset(ids))
-    yield catalogue, Finder(catalogue.documents, catalogue.chunks, Fixed(snapshot), Hashed()), ids
+    yield catalogue, Finder(catalogue.documents, catalogue.chunks, FixedReader(snapshot), Hashed()), ids
     catalogue.close()
 
 
@@ -77,9 +77,9 @@ class Shuffled:
 
 def test_small_pages_make_up_the_large_one(mailroom) -> None:
     catalogue, _, ids = mailroom
-    keys = [chunk_key(number, ordinal) for number in ids for ordinal in range(EACH)]
+    keys = [chunk_key(number, ordinal) for number in ids for ordinal in range(CHUNKS)]
     snapshot = Snapshot("1", "hashed", Shuffled(keys, 1), Shuffled(keys, 2), frozenset(ids))
-    finder = Finder(catalogue.documents, catalogue.chunks, Fixed(snapshot), Hashed())
+    finder = Finder(catalogue.documents, catalogue.chunks, FixedReader(snapshot), Hashed())
     pages = [finder.search(ANA, SearchRequest("any", 10, at)).passages for at in range(0, 100, 10)]
     small = [passage.chunk for page in pages for passage in page]
     large = [passage.chunk for passage in finder.search(ANA, SearchRequest("any", 100)).passages]
@@ -89,33 +89,35 @@ def test_small_pages_make_up_the_large_one(mailroom) -> None:
 
 def test_a_document_gives_no_more_than_its_share(mailroom) -> None:
     _, finder, _ = mailroom
-    found = [p.document_id for p in finder.search(ANA, SearchRequest("invoice", 100)).passages]
-    assert found and max(map(found.count, found)) <= 3
+    documents = [p.document_id for p in finder.search(ANA, SearchRequest("invoice", 100)).passages]
+    assert documents and max(map(documents.count, documents)) <= 3
 
 
 @pytest.mark.parametrize("share", [1, 5])
-def test_the_share_can_be_asked_for(mailroom, share: int) -> None:
-    found = [p.document_id for p in mailroom[1].search(ANA, SearchRequest("invoice", 100, per_document=share)).passages]
-    assert max(map(found.count, found)) == share
+def test_a_request_may_set_the_share(mailroom, share: int) -> None:
+    request = SearchRequest("invoice", 100, per_document=share)
+    documents = [passage.document_id for passage in mailroom[1].search(ANA, request).passages]
+    assert max(map(documents.count, documents)) == share
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "lexical", "vector"])
 @pytest.mark.parametrize(
     ("query", "holds"),
     [
-        ('"invoice 7 part"', lambda text: "Invoice 7 part" in text), ("invoice -word3", lambda text: "word3" not in text.split()),
+        ('"invoice 7 part"', lambda text: "Invoice 7 part" in text),
+        ("invoice -word3", lambda text: "word3" not in text.split()),
         ("+part 8..8 2..9", lambda text: "8" in text.replace(":", " ").split()),
     ],
 )  # fmt: skip
-def test_what_is_required_holds_for_every_passage_however_it_was_found(mailroom, mode: str, query: str, holds) -> None:
-    found = mailroom[1].search(ANA, SearchRequest(query, 50, mode=mode)).passages
-    assert found and all(holds(passage.text) for passage in found)
+def test_a_required_clause_holds_for_every_passage_in_every_mode(mailroom, mode: str, query: str, holds) -> None:
+    passages = mailroom[1].search(ANA, SearchRequest(query, 50, mode=mode)).passages
+    assert passages and all(holds(passage.text) for passage in passages)
 
 
-def finder_of(texts: list[str], embedder: object, look: Reranking | None = None) -> tuple[Finder, dict[str, str]]:
-    """Each text a document; the finder, and the texts by document id."""
+def finder_of(texts: list[str], embedder: object, reranking: Reranking | None = None) -> tuple[Finder, dict[str, str]]:
+    """Return a finder over documents of one text each, and the texts by document id."""
     catalogue = open_catalogue("memory:")
-    held: dict[int, str] = {}
+    by_chunk: dict[int, str] = {}
     ids: dict[str, str] = {}
     for n, text in enumerate(texts):
         document, _ = catalogue.documents.receive(f"{n:064x}", 1, Arrival("test", f"{n}.txt", 1.0))
@@ -124,27 +126,27 @@ def finder_of(texts: list[str], embedder: object, look: Reranking | None = None)
         job = catalogue.jobs.commit(job, outcome, keep=True, seconds=60)
         outcome = Outcome("embed", vectors=Hashed().embed([text]), embedder="hashed", state=State.INDEXED)
         catalogue.jobs.commit(job, outcome)
-        held[chunk_key(document.number, 0)], ids[document.id] = text, text
-    vectors = MemoryVectors(np.array(list(held), np.int64), Hashed().embed(texts))
-    numbers = frozenset(key >> 20 for key in held)
-    snapshot = Snapshot("1", "hashed", vectors, MemoryLexical(held), numbers)
-    return Finder(catalogue.documents, catalogue.chunks, Fixed(snapshot), embedder, look), ids
+        by_chunk[chunk_key(document.number, 0)], ids[document.id] = text, text
+    vectors = MemoryVectors(np.array(list(by_chunk), np.int64), Hashed().embed(texts))
+    numbers = frozenset(key >> 20 for key in by_chunk)
+    snapshot = Snapshot("1", "hashed", vectors, MemoryLexical(by_chunk), numbers)
+    return Finder(catalogue.documents, catalogue.chunks, FixedReader(snapshot), embedder, reranking), ids
 
 
 BODY = "the parties agree that the pump is to be delivered to the site office before noon and that the invoice follows "
 
 
-def test_passages_that_say_the_same_are_one_and_figures_keep_them_apart() -> None:
+def test_near_duplicates_are_one_passage_unless_their_numbers_differ() -> None:
     texts = [BODY * 3, (BODY * 3).upper() + "soon", BODY * 3 + "for 100 EUR", BODY * 3 + "for 200 EUR", "another pump"]
     finder, ids = finder_of(texts, Hashed())
     collapsed = finder.search(ANA, SearchRequest("pump")).passages
     assert len(collapsed) == 4
-    kept = next(p for p in collapsed if p.duplicates)
-    assert {kept.text, *(ids[d] for d in kept.duplicates)} == set(texts[:2])
+    representative = next(p for p in collapsed if p.duplicates)
+    assert {representative.text, *(ids[d] for d in representative.duplicates)} == set(texts[:2])
     assert len(finder.search(ANA, SearchRequest("pump", collapse=False)).passages) == 5
 
 
-def test_a_reranker_has_the_last_word_but_not_on_codes() -> None:
+def test_a_reranker_decides_the_order_but_not_of_codes() -> None:
     class Longest:
         name = digest = "longest"
 
@@ -157,40 +159,40 @@ def test_a_reranker_has_the_last_word_but_not_on_codes() -> None:
     assert best.passages[0].text == "pump again and again"
     assert best.passages[0].scores["rerank"] > 0
     assert finder.search(ANA, SearchRequest("PX-1")).passages[0].text == "pump PX-1"
-    asked = SearchRequest("pump", rerank=False)
-    assert "rerank" not in finder.search(ANA, asked).passages[0].scores
-    seldom, _ = finder_of(texts, Hashed(), Reranking(Longest(), passages=2, by_default=False))
-    assert "rerank" not in seldom.search(ANA, SearchRequest("pump")).passages[0].scores
-    found = seldom.search(ANA, replace(asked, rerank=True)).passages
-    assert ["rerank" in passage.scores for passage in found] == [True, True, False]
+    request = SearchRequest("pump", rerank=False)
+    assert "rerank" not in finder.search(ANA, request).passages[0].scores
+    on_request, _ = finder_of(texts, Hashed(), Reranking(Longest(), passages=2, by_default=False))
+    assert "rerank" not in on_request.search(ANA, SearchRequest("pump")).passages[0].scores
+    passages = on_request.search(ANA, replace(request, rerank=True)).passages
+    assert ["rerank" in passage.scores for passage in passages] == [True, True, False]
 
 
-def test_a_second_look_that_is_not_to_be_had_is_refused() -> None:
+def test_reranking_without_a_reranker_is_refused() -> None:
     finder, _ = finder_of(["a pump"], Hashed())
     with pytest.raises(Refused, match=r"models\.reranker"):
         finder.search(ANA, SearchRequest("pump", rerank=True))
 
 
-def test_the_vector_is_of_the_words_without_their_signs() -> None:
-    class Noting(Hashed):
+def test_a_query_is_embedded_without_its_signs() -> None:
+    class RecordingEmbedder(Hashed):
         def embed(self, texts):
-            asked.extend(texts)
+            embedded.extend(texts)
             return super().embed(texts)
 
-    asked: list[str] = []
-    finder, _ = finder_of(["pump house"], Noting())
+    embedded: list[str] = []
+    finder, _ = finder_of(["pump house"], RecordingEmbedder())
     finder.search(ANA, SearchRequest('+pump "house rules" -car title:lease* 10..20'))
     finder.search(ANA, SearchRequest("10..20"))
     finder.search(ANA, SearchRequest('-pump "', plain=True))
-    assert asked == ["pump house rules lease", '-pump "']
+    assert embedded == ["pump house rules lease", '-pump "']
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "lexical", "vector"])
 def test_nothing_forbidden_is_found(mailroom, mode: str) -> None:
     _, finder, ids = mailroom
     secret = {document_id for number, document_id in ids.items() if document_id and (number - min(ids)) % 3 == 0}
-    seen = {p.document_id for p in finder.search(ANYONE, SearchRequest("invoice", 100, mode=mode)).passages}
-    assert seen and not seen & secret
+    visible = {p.document_id for p in finder.search(ANYONE, SearchRequest("invoice", 100, mode=mode)).passages}
+    assert visible and not visible & secret
     assert secret & {p.document_id for p in finder.search(ANA, SearchRequest("invoice", 100, mode=mode)).passages}
     elsewhere = Caller(("user:ana", "*"), tenant="another")
     assert finder.search(elsewhere, SearchRequest("invoice", mode=mode)).passages == ()
@@ -226,4 +228,4 @@ def test_every_quote_stands_in_the_text(mailroom) -> None:
 
 def text_of_name(name: str, start: int, end: int, quoted: str) -> bool:
     number = int(name.removesuffix(".txt"))
-    return any(text_of(number, ordinal)[start:end] == quoted for ordinal in range(EACH))
+    return any(text_of(number, ordinal)[start:end] == quoted for ordinal in range(CHUNKS))

@@ -1,4 +1,4 @@
-"""Passages: places, lengths, order, and what stays together."""
+"""Chunks: places, lengths, order, and what stays together."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ elements = st.builds(
 )
 
 
-def parsed(*made: Element) -> Parsed:
-    return Parsed("text/plain", made, 1, "test")
+def parsed(*parts: Element) -> Parsed:
+    return Parsed("text/plain", parts, 1, "test")
 
 
 @given(st.lists(elements, max_size=25), st.integers(1, 1500), st.integers(0, 400))
-def test_passages_are_exact_ordered_slices_that_lose_nothing(made: list[Element], most: int, least: int) -> None:
-    document = parsed(*made)
+def test_passages_are_exact_ordered_slices_that_lose_nothing(parts: list[Element], most: int, least: int) -> None:
+    document = parsed(*parts)
     passages = chunk(document, most, least)
     at = 0
     for number, passage in enumerate(passages):
@@ -42,15 +42,15 @@ def test_passages_are_exact_ordered_slices_that_lose_nothing(made: list[Element]
 
 
 @given(st.lists(elements, max_size=25))
-def test_page_ranges_cover_the_elements_they_hold(made: list[Element]) -> None:
-    pages = {e.page for e in made if e.text.strip() and e.page is not None}
-    passages = chunk(parsed(*made))
+def test_page_ranges_cover_the_elements_they_hold(parts: list[Element]) -> None:
+    pages = {e.page for e in parts if e.text.strip() and e.page is not None}
+    passages = chunk(parsed(*parts))
     for passage in passages:
         assert (passage.page_first is None) == (passage.page_last is None)
         if passage.page_first is not None:
             assert passage.page_first <= passage.page_last and {passage.page_first, passage.page_last} <= pages
-    held = {p for c in passages if c.page_first is not None for p in range(c.page_first, c.page_last + 1)}
-    assert pages <= held
+    covered = {p for c in passages if c.page_first is not None for p in range(c.page_first, c.page_last + 1)}
+    assert pages <= covered
 
 
 def test_a_title_stays_with_what_follows_and_names_the_passage() -> None:
@@ -75,8 +75,8 @@ def test_a_title_before_an_element_that_has_to_be_cut_stays_too() -> None:
 
 
 def test_short_sections_are_gathered() -> None:
-    made = [e for i in range(6) for e in (Element("Title", f"Part {i}"), Element("NarrativeText", "A few words."))]
-    assert len(chunk(parsed(*made))) == 1
+    parts = [e for i in range(6) for e in (Element("Title", f"Part {i}"), Element("NarrativeText", "A few words."))]
+    assert len(chunk(parsed(*parts))) == 1
 
 
 def test_a_table_that_fits_is_whole_and_a_longer_one_is_cut_between_rows() -> None:

@@ -12,17 +12,17 @@ from pipeline.questions import Feedback
 
 
 def test_measures_are_those_of_the_textbook() -> None:
-    found = evaluate({"1": {"a": 2, "b": 1, "c": 0}}, {"1": ["c", "b", "a"]})
+    evaluation = evaluate({"1": {"a": 2, "b": 1, "c": 0}}, {"1": ["c", "b", "a"]})
     ideal = 2 / math.log2(2) + 1 / math.log2(3)
-    assert found.mean["nDCG@10"] == pytest.approx((1 / math.log2(3) + 2 / math.log2(4)) / ideal)
-    assert found.mean["MRR"] == pytest.approx(1 / 2)
-    assert found.mean["recall@100"] == 1.0
+    assert evaluation.mean["nDCG@10"] == pytest.approx((1 / math.log2(3) + 2 / math.log2(4)) / ideal)
+    assert evaluation.mean["MRR"] == pytest.approx(1 / 2)
+    assert evaluation.mean["recall@100"] == 1.0
 
 
 def test_a_query_without_hits_counts_as_nothing_and_is_the_worst() -> None:
-    found = evaluate({"1": {"a": 1}, "2": {"b": 1}}, {"1": ["a"], "2": []})
-    assert found.mean["nDCG@10"] == pytest.approx(0.5)
-    assert found.worst(1) == ["2"]
+    evaluation = evaluate({"1": {"a": 1}, "2": {"b": 1}}, {"1": ["a"], "2": []})
+    assert evaluation.mean["nDCG@10"] == pytest.approx(0.5)
+    assert evaluation.worst(1) == ["2"]
 
 
 def test_what_is_not_judged_or_not_run_is_not_measured() -> None:
@@ -56,14 +56,14 @@ def test_a_document_has_one_gain_for_a_query() -> None:
 
 
 def test_votes_outweigh_clicks_and_a_tie_says_nothing() -> None:
-    def say(query: str, document: str, kind: str) -> Feedback:
+    def vote(query: str, document: str, kind: str) -> Feedback:
         return Feedback(query, document, kind, 0.0)
 
-    said = [say("Lease", "a", "useful"), say("lease ", "a", "click"), say("lease", "b", "click")]
-    said += [say("lease", "c", "not-useful"), say("lease", "c", "click")]
-    said += [say("lease", "d", "useful"), say("lease", "d", "not-useful"), say("only ties", "d", "useful")]
-    said += [say("only ties", "d", "not-useful")]
-    assert from_feedback(said) == ({"1": "Lease"}, {"1": {"a": 2, "b": 1, "c": 0}})
+    feedback = [vote("Lease", "a", "useful"), vote("lease ", "a", "click"), vote("lease", "b", "click")]
+    feedback += [vote("lease", "c", "not-useful"), vote("lease", "c", "click")]
+    feedback += [vote("lease", "d", "useful"), vote("lease", "d", "not-useful"), vote("only ties", "d", "useful")]
+    feedback += [vote("only ties", "d", "not-useful")]
+    assert from_feedback(feedback) == ({"1": "Lease"}, {"1": {"a": 2, "b": 1, "c": 0}})
 
 
 def test_percentiles() -> None:

@@ -47,11 +47,11 @@ def test_a_document_s_share() -> None:
 
 
 def test_hits_are_a_sequence_of_hits() -> None:
-    held = [Hit(chunk_key(3, 1), 0.5), Hit(chunk_key(2, 0), 0.25)]
-    hits = Hits.of(held)
-    assert hits == held and Hits.of(hits) is hits and Hits.of([]) == []
-    assert hits[0] == held[0] and hits[1:] == held[1:] and hits != held[:1]
-    assert hits.score_of == {hit.chunk: hit.score for hit in held}
+    listed = [Hit(chunk_key(3, 1), 0.5), Hit(chunk_key(2, 0), 0.25)]
+    hits = Hits.of(listed)
+    assert hits == listed and Hits.of(hits) is hits and Hits.of([]) == []
+    assert hits[0] == listed[0] and hits[1:] == listed[1:] and hits != listed[:1]
+    assert hits.score_of == {hit.chunk: hit.score for hit in listed}
 
 
 def test_texts_that_say_the_same() -> None:

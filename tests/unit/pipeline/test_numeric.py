@@ -13,8 +13,8 @@ from pipeline.numeric import day, numbers_and_dates
     "text",
     [
         "am 5. März 2026 gekündigt", "le 5 mars 2026", "el 5 de marzo de 2026", "il 5 marzo 2026", "op 5 maart 2026",
-        "em 5 de março de 2026", "den 5 mars 2026", "on the 5th of March, 2026", "Mar 5, 2026", "5. MÄRZ 2026", "5 mrt. 2026",
-        "2026-03-05", "05.03.2026",
+        "em 5 de março de 2026", "den 5 mars 2026", "on the 5th of March, 2026", "Mar 5, 2026", "5. MÄRZ 2026",
+        "5 mrt. 2026", "2026-03-05", "05.03.2026",
     ],
 )  # fmt: skip
 def test_a_day_is_read_in_every_language(text: str) -> None:

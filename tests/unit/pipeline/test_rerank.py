@@ -1,4 +1,4 @@
-"""The second look: a network of four operators whose relevance is the largest token id of the pair, less six."""
+"""The reranker, with a network of four operators: its relevance is the largest token id of the pair minus six."""
 
 from __future__ import annotations
 

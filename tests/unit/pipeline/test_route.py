@@ -16,9 +16,9 @@ from pipeline.route import route
 from pipeline.rules import load_rules, parse_rules
 
 DOCUMENT = Document(
-    id="d1", number=1, tenant="default", content_hash="ab" * 32, size=9, name="bill.pdf", source="tray", path="in/bill.pdf",
-    access=("*",), labels=(), state=State.PROCESSING, stage=Stage.ROUTE, received_at=1_790_000_000.0,
-    media_type="application/pdf", pages=3, flags=("ocr",),
+    id="d1", number=1, tenant="default", content_hash="ab" * 32, size=9, name="bill.pdf", source="tray",
+    path="in/bill.pdf", access=("*",), labels=(), state=State.PROCESSING, stage=Stage.ROUTE,
+    received_at=1_790_000_000.0, media_type="application/pdf", pages=3, flags=("ocr",),
 )  # fmt: skip
 CONFIDENT = Prediction("invoice", 0.9, "letter", 0.05, 0.5, "m@1", "0" * 64)
 NOT_CONFIDENT = replace(CONFIDENT, probability=0.4)
@@ -99,7 +99,10 @@ def test_a_text_cannot_talk_itself_past_a_sensitive_rule() -> None:
     ("rules", "says"),
     [
         ('[[rule]]\nname = "a"\nwehn = {}\n', "(line 1): unknown key 'wehn'; did you mean 'when'"),
-        ('mode = "first"\n\n[[rule]]\nname = "a"\nwhen = { lable = "x" }\n', "(line 3): unknown key 'lable'; did you mean"),
+        (
+            'mode = "first"\n\n[[rule]]\nname = "a"\nwhen = { lable = "x" }\n',
+            "(line 3): unknown key 'lable'; did you mean",
+        ),
         ('[[rule]]\nname = "a"\n', "it would do nothing"),
         ('[[rule]]\nwhen = {}\n', "has no name"),
         ('rule = "x"', "two brackets"),
@@ -172,8 +175,8 @@ def test_no_document_leaves_the_root(name: str, label: str, sender: str) -> None
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        ("../../etc/passwd", "_.._etc_passwd"), ("CON", "_CON"), ("nul.txt", "_nul.txt"), (".bashrc", "bashrc"), ("", "_"),
-        ("a" * 300 + ".pdf", "a" * 116 + ".pdf"), ("Ré sumé.pdf", "Ré sumé.pdf"),
+        ("../../etc/passwd", "_.._etc_passwd"), ("CON", "_CON"), ("nul.txt", "_nul.txt"), (".bashrc", "bashrc"),
+        ("", "_"), ("a" * 300 + ".pdf", "a" * 116 + ".pdf"), ("Ré sumé.pdf", "Ré sumé.pdf"),
     ],
 )  # fmt: skip
 def test_path_parts(name: str, part: str) -> None:

@@ -1,4 +1,4 @@
-"""The house's labels over a model's: each operation, its reverse, and models made before, between and after."""
+"""The organisation's labels for a model's outputs: operations, their reverse, models from before, between and after."""
 
 from __future__ import annotations
 
@@ -28,37 +28,41 @@ def operation(number: int, kind: str, labels: str, into: str = "", undoes: int |
     return Operation(str(number), float(number), "ann", kind, tuple(labels.split()), tuple(into.split()), back)
 
 
-def told(*operations: Operation, since: str = "", labels: tuple[str, ...] = LABELS) -> dict[str, tuple[float, float]]:
-    """label -> (probability, threshold)"""
-    found = labelling(labels, LIMITS[: len(labels)], operations, since)
-    rows = found.probabilities(ROW[:, : len(labels)])
-    return {label: (round(float(p), 6), t) for label, p, t in zip(found.labels, rows[0], found.thresholds, strict=True)}
+def current_labels(
+    *operations: Operation, since: str = "", labels: tuple[str, ...] = LABELS
+) -> dict[str, tuple[float, float]]:
+    """Return (probability, threshold) by current label."""
+    mapping = labelling(labels, LIMITS[: len(labels)], operations, since)
+    rows = mapping.probabilities(ROW[:, : len(labels)])
+    return {
+        label: (round(float(p), 6), t) for label, p, t in zip(mapping.labels, rows[0], mapping.thresholds, strict=True)
+    }
 
 
-PLAIN = told()
+PLAIN = current_labels()
 
 
 def test_a_renamed_label_keeps_its_probability_and_threshold() -> None:
-    found = told(operation(1, "rename", "letter", "mail"))
-    assert found == {**{k: v for k, v in PLAIN.items() if k != "letter"}, "mail": PLAIN["letter"]}
+    labels = current_labels(operation(1, "rename", "letter", "mail"))
+    assert labels == {**{k: v for k, v in PLAIN.items() if k != "letter"}, "mail": PLAIN["letter"]}
 
 
 def test_merged_labels_add_up_under_the_highest_threshold() -> None:
-    found = told(operation(1, "merge", "letter memo", "letter"))
-    assert found["letter"] == (0.7, 0.8) and "memo" not in found
+    labels = current_labels(operation(1, "merge", "letter memo", "letter"))
+    assert labels["letter"] == (0.7, 0.8) and "memo" not in labels
 
 
-def test_a_split_label_is_never_sure_and_its_parts_wait_for_a_model() -> None:
-    found = told(operation(1, "split", "invoice", "bill receipt"))
-    assert found["invoice"] == (0.2, NEVER) and found["bill"] == found["receipt"] == (0.0, NEVER)
-    narrower = told(operation(1, "split", "invoice", "invoice receipt"))
+def test_a_split_label_is_never_above_threshold_and_its_parts_wait_for_a_model() -> None:
+    labels = current_labels(operation(1, "split", "invoice", "bill receipt"))
+    assert labels["invoice"] == (0.2, NEVER) and labels["bill"] == labels["receipt"] == (0.0, NEVER)
+    narrower = current_labels(operation(1, "split", "invoice", "invoice receipt"))
     assert narrower["invoice"] == (0.2, NEVER)
     assert narrower.keys() == {*LABELS, "receipt"}
 
 
 def test_a_retired_label_s_share_goes_to_no_other() -> None:
-    found = told(operation(1, "retire", "memo"))
-    assert found == {k: v for k, v in PLAIN.items() if k != "memo"}
+    labels = current_labels(operation(1, "retire", "memo"))
+    assert labels == {k: v for k, v in PLAIN.items() if k != "memo"}
 
 
 def test_operations_follow_one_another() -> None:
@@ -67,18 +71,26 @@ def test_operations_follow_one_another() -> None:
         operation(2, "merge", "mail memo", "post"),
         operation(3, "rename", "invoice", "letter"),
     )
-    assert told(*history) == {"contract": (0.1, 0.5), "post": (0.7, 0.8), "letter": (0.2, 0.9)}
+    assert current_labels(*history) == {"contract": (0.1, 0.5), "post": (0.7, 0.8), "letter": (0.2, 0.9)}
 
 
 def test_a_model_made_after_an_operation_is_not_changed_by_it() -> None:
     history = (operation(1, "rename", "letter", "mail"), operation(2, "rename", "memo", "letter"))
-    assert told(*history, since="2", labels=("contract", "mail", "letter")).keys() == {"contract", "mail", "letter"}
-    assert told(*history, since="1", labels=("contract", "mail", "memo")).keys() == {"contract", "mail", "letter"}
-    assert told(*history, since="of another house").keys() == {"contract", "invoice", "mail", "letter"}
+    assert current_labels(*history, since="2", labels=("contract", "mail", "letter")).keys() == {
+        "contract",
+        "mail",
+        "letter",
+    }
+    assert current_labels(*history, since="1", labels=("contract", "mail", "memo")).keys() == {
+        "contract",
+        "mail",
+        "letter",
+    }
+    assert current_labels(*history, since="of another installation").keys() == {"contract", "invoice", "mail", "letter"}
 
 
 @pytest.mark.parametrize(
-    ("made", "labels", "expected"),
+    ("done", "labels", "expected"),
     [
         (operation(1, "rename", "letter", "mail"), ("contract", "mail"), {"contract", "letter"}),
         (operation(1, "merge", "letter memo", "post"), ("contract", "post"), {"contract", "post", "letter", "memo"}),
@@ -87,30 +99,30 @@ def test_a_model_made_after_an_operation_is_not_changed_by_it() -> None:
     ],
 )
 def test_what_is_undone_after_a_model_learned_it_is_reversed_for_it(
-    made: Operation, labels: tuple[str, ...], expected: set[str]
+    done: Operation, labels: tuple[str, ...], expected: set[str]
 ) -> None:
-    undo = operation(2, "undo", " ".join(made.into), " ".join(made.labels), undoes=1)
-    assert told(made, undo, since="1", labels=labels).keys() == expected
-    assert told(made, undo) == PLAIN  # for a model from before nothing ever happened
-    assert effective_operations((made, undo)) == []
+    undo = operation(2, "undo", " ".join(done.into), " ".join(done.labels), undoes=1)
+    assert current_labels(done, undo, since="1", labels=labels).keys() == expected
+    assert current_labels(done, undo) == PLAIN  # for a model from before nothing ever happened
+    assert effective_operations((done, undo)) == []
 
 
 @given(st.lists(st.sampled_from(["rename", "merge", "split", "retire"]), max_size=6), st.randoms(use_true_random=False))
 def test_undoing_everything_leads_back(kinds: list[str], random: object) -> None:
     history: list[Operation] = []
     for number, kind in enumerate(kinds):
-        known = sorted(labelling(LABELS, LIMITS, history).labels)
-        take = random.sample(known, {"merge": 2}.get(kind, 1))
+        labels = sorted(labelling(LABELS, LIMITS, history).labels)
+        take = random.sample(labels, {"merge": 2}.get(kind, 1))
         into = {"rename": [f"r{number}"], "merge": [f"m{number}"], "split": [f"a{number}", f"b{number}"], "retire": []}
         try:
-            history.append(validate_operation(operation(number, kind, " ".join(take), " ".join(into[kind])), known))
+            history.append(validate_operation(operation(number, kind, " ".join(take), " ".join(into[kind])), labels))
         except Refused:
             continue
     assert labelling(LABELS, LIMITS, history).probabilities(ROW).min() >= 0
     for number in range(100, 100 + len(history)):
         last = effective_operations(history)[-1]
         history.append(operation(number, "undo", " ".join(last.into), " ".join(last.labels), undoes=int(last.id)))
-    assert told(*history) == PLAIN
+    assert current_labels(*history) == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -140,8 +152,8 @@ def test_what_does_not_fit_is_refused(kind: str, labels: list[str], into: list[s
 
 
 def test_merging_into_a_label_that_is_there_takes_it_along() -> None:
-    made = validate_operation(operation(1, "merge", "letter", "memo"), LABELS)
-    assert made.labels == ("letter", "memo")
+    merge = validate_operation(operation(1, "merge", "letter", "memo"), LABELS)
+    assert merge.labels == ("letter", "memo")
 
 
 def test_a_person_s_label_is_called_what_it_is_called_now() -> None:
