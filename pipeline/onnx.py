@@ -13,12 +13,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import Misconfigured
 from pipeline.offline import go_offline
+
+if TYPE_CHECKING:  # whoever reads a manifest only needs no NumPy
+    import numpy as np
 
 #: Texts are cut to this many characters per token of the window before they reach the tokenizer, whose time grows with
 #: the characters. English has 4 to 5 characters per token; 12 leaves room for rows of dots.
@@ -142,7 +143,7 @@ class OnnxModel:
         """Return the network's output for the batch's rows, float32, first dimension len(batch.rows)."""
         feed = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         output: np.ndarray = self._session.run([self._output], feed)[0]
-        return output.astype(np.float32, copy=False)
+        return output.astype("float32", copy=False)
 
 
 def available_providers(folder: ModelFolder, requested: Sequence[str]) -> tuple[str, ...]:
@@ -173,6 +174,8 @@ def batches(ids: Sequence[Sequence[int]], budget: int) -> Iterator[Batch]:
 
 
 def _padded(rows: tuple[int, ...], ids: Sequence[Sequence[int]]) -> Batch:
+    import numpy as np
+
     width = max(len(ids[row]) for row in rows)
     input_ids = np.zeros((len(rows), width), dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)

@@ -22,14 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from pipeline.documents import Chunk, Parsed, Prediction
-from pipeline.query import Query
-from pipeline.questions import Hit
-
 if TYPE_CHECKING:
     import numpy as np
 
     from pipeline.document_numbers import DocumentNumbers
+    from pipeline.documents import Chunk, Parsed, Prediction
+    from pipeline.query import Query
+    from pipeline.questions import Hit
 
 
 class Parser(Protocol):

@@ -91,7 +91,8 @@ def run_celery(settings: Settings, options: argparse.Namespace) -> None:
     from pipeline.rules import load_rules
     from workers.celery_worker.tasks import register
     from workers.celery_worker.watchdog import install
-    from workers.queue.app import QUEUES, make_app
+    from workers.queue.app import make_app
+    from workers.queue.broker import QUEUES
 
     queues = tuple(options.queues.split(",")) if options.queues else QUEUES
     forks = "ingest" in queues

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from indexes.milvus.server import Server
-from workers.queue.app import QUEUES
+from workers.queue.broker import QUEUES
 from workers.run import ROLES, _parser
 from workers.settings import load_settings
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline.answer import Finder
+from typing import TYPE_CHECKING
+
 from pipeline.questions import Caller
 from workers.api.schemas.search import SearchBody, SearchLink, SearchPage
+
+if TYPE_CHECKING:  # NumPy comes with it
+    from pipeline.answer import Finder
 
 
 def run_search(finder: Finder, caller: Caller, search: SearchBody | SearchLink) -> SearchPage:

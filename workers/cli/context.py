@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 from rich.console import Console
@@ -17,9 +17,12 @@ from pipeline.errors import Misconfigured
 
 if TYPE_CHECKING:  # what takes long to import is imported by the commands that need it
     from workers.assemble import Mailroom
-    from workers.cli.gateway import Gateway
+    from workers.cli.local import Local
+    from workers.cli.remote import Remote
     from workers.settings import LoadedSettings, Settings
 
+#: Where documents are, as commands use it; both return the JSON of the REST API.
+Gateway: TypeAlias = "Local | Remote"
 #: Results go to standard output, everything else to standard error. A program that reads tables gets each row on one line.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 err = Console(stderr=True, highlight=False)
@@ -74,9 +77,13 @@ class Context:
     @cached_property
     def gateway(self) -> Gateway:
         """The server that --url names, otherwise the stores of the data folder."""
-        from workers.cli.gateway import Local, Remote
+        if self.url:
+            from workers.cli.remote import Remote
 
-        return Remote(self.url, self.key) if self.url else Local(self.mailroom)
+            return Remote(self.url, self.key)
+        from workers.cli.local import Local
+
+        return Local(self.mailroom)
 
     @property
     def running_at(self) -> str | None:

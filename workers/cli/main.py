@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = app(args=arguments, prog_name="mailroom", standalone_mode=False)
         return result if isinstance(result, int) else exits.OK
     except TyperException as error:
-        error.show()
+        error.show()  # type: ignore[attr-defined]  # usage errors have it; Typer does not export their class
         return exits.USAGE
     except (Abort, KeyboardInterrupt):
         return exits.INTERRUPTED

@@ -10,15 +10,11 @@ from typing import Any
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
-from workers.queue.broker import broker_url
+from workers.queue.broker import PREFIX, QUEUES, WORKER_TIMEOUT, broker_url
 from workers.settings import Settings
 
-QUEUES = ("ingest", "deliver", "reclassify")
-PREFIX = "mailroom:"
 #: Seconds that a task may take. A last resort: the parser's child has its own, shorter limits.
 TIME_LIMIT = 900
-#: Seconds that a worker, and a sender of wake-ups, waits for the broker's answer.
-WORKER_TIMEOUT, SENDER_TIMEOUT = 30.0, 1.0
 
 
 def make_app(settings: Settings, timeout: float = WORKER_TIMEOUT, sender: bool = False) -> Celery:

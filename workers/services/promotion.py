@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from pipeline.errors import MailroomError, Misconfigured, Refused
 from pipeline.onnx import ModelFolder
 from pipeline.ports import Parser
 from workers.services.active_classifier import Classifiers
+from workers.services.operator import current_user
 from workers.services.taxonomy import TaxonomyService
 from workers.settings import Settings
 
@@ -200,11 +200,3 @@ class Promoter:
         if parsed is None:
             raise Refused("not-found", f"Document {document_id} is not there, or has no text.")
         return parsed.text
-
-
-def current_user() -> str:
-    """Return the name of the user of this process, for the record."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
-        return "unknown"

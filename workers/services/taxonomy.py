@@ -10,31 +10,28 @@ from typing import TYPE_CHECKING
 
 from models import taxonomy
 from models.registry import open_version
-from pipeline.documents import Document, State
-from pipeline.errors import MailroomError, Refused
+from pipeline.documents import Document
+from pipeline.errors import MailroomError
 from pipeline.questions import ADMINISTRATOR, Filters
 from pipeline.reclassify import current_labels
 from pipeline.rules import Rules
 from pipeline.taxonomy import Operation, current_name, effective_operations, labelling
-from workers.services.sheet import open_sheet
 
 if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
-
-PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedChange:
     """A recorded operation and what it leaves behind.
 
-    ``borne`` are its old labels with their earlier names, ``documents`` how many documents still have one of them, and
-    ``rules`` the rules that name one of the old labels and not all of the new ones.
+    ``old_labels`` are the labels that it replaced, with their earlier names; ``documents`` is how many documents still
+    have one of them, and ``rules`` are the rules that name one of them and not all of the new ones.
     """
 
     operation: Operation
     documents: int
-    borne: tuple[str, ...]
+    old_labels: tuple[str, ...]
     rules: tuple[str, ...]
 
 
@@ -86,22 +83,6 @@ class TaxonomyService:
         rules, before = self._rules(), self.operations()
         return self._effects(taxonomy.undo(self._root, who, reason), rules, before)
 
-    def write_list(self, label: str, file: Path) -> int:
-        """Write the documents with a label as a CSV to be filled in: document, label (empty), name. Return how many.
-
-        Raises Refused("conflict") if the file exists.
-        """
-        if file.exists():
-            raise Refused("conflict", f"{file} is there already; choose another name.")
-        filters = Filters(labels=_all_names(label, self.operations()), states=(State.INDEXED, State.REVIEW))
-        find, count = self._catalogue.documents.find, 0
-        with open_sheet(file, ("document", "label", "name")) as write:
-            while page := find(ADMINISTRATOR, filters, PAGE, count, newest_first=False)[0]:
-                for document in page:
-                    write((document.id, "", document.name))
-                count += len(page)
-        return count
-
     def _labels(self, operations: Sequence[Operation]) -> list[str]:
         added = sorted(self._catalogue.reviews.labels())
         people = labelling(added, [0.0] * len(added), operations).labels
@@ -114,14 +95,14 @@ class TaxonomyService:
 
     def _effects(self, operation: Operation, rules: Rules, before: Sequence[Operation]) -> RecordedChange:
         old = [label for label in operation.labels if label not in operation.into]
-        borne = tuple(name for label in old for name in _all_names(label, before))
+        old_labels = tuple(name for label in old for name in all_names(label, before))
         count = 0
-        if borne:
-            count = self._catalogue.documents.find(ADMINISTRATOR, Filters(labels=borne), limit=1)[1]
-        return RecordedChange(operation, count, borne, _rules_to_change(rules, old, operation.into))
+        if old_labels:
+            count = self._catalogue.documents.find(ADMINISTRATOR, Filters(labels=old_labels), limit=1)[1]
+        return RecordedChange(operation, count, old_labels, _rules_to_change(rules, old, operation.into))
 
 
-def _all_names(label: str, operations: Sequence[Operation]) -> tuple[str, ...]:
+def all_names(label: str, operations: Sequence[Operation]) -> tuple[str, ...]:
     """Return the labels that filed documents may have instead of ``label``: itself and its earlier names."""
     earlier = {name for operation in operations for name in operation.labels}
     return (label, *sorted(name for name in earlier - {label} if current_name(name, operations) == label))

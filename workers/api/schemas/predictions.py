@@ -63,8 +63,10 @@ class Taxonomy(Response):
 
 
 class TaxonomyReceipt(Response):
-    """``documents`` still have a label that no longer exists (a plan moves them); ``rules`` name one."""
+    """``old_labels``: those that no longer exist, with their earlier names. ``documents`` have one (a plan moves them),
+    ``rules`` name one."""
 
     operation: TaxonomyOperation
     documents: int
+    old_labels: list[str]
     rules: list[str]

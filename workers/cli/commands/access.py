@@ -1,12 +1,13 @@
-"""access allow, deny, only, list, remove, explain; groups list, add, remove: who may read what. For the operator."""
+"""access allow, deny, only, list, remove, explain; groups list, add, remove: who may read what. For administrators."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from pipeline.access import Effect, Rule, Scope
+from pipeline.access import Effect, Scope
 from workers.cli.context import out, shared
 from workers.cli.options import AsJson
 from workers.cli.output import show
@@ -14,50 +15,55 @@ from workers.cli.output import show
 app = typer.Typer(
     help="Who may read what, from the next query on. Deny wins, wherever it stands.", no_args_is_help=True
 )
-groups_app = typer.Typer(help="Principals that stand together under a name.", no_args_is_help=True)
+groups_app = typer.Typer(help="Principals under a common name.", no_args_is_help=True)
 
 Principal = Annotated[str, typer.Argument(help="user:ann, group:hr; * is everyone.")]
 Source = Annotated[str, typer.Option(help="All documents of this source, such as a tray.")]
-Folder = Annotated[str, typer.Option(help="Only this folder of the source, with all below.")]
-OfDocument = Annotated[str, typer.Option("--document", help="This document, with what was attached to it.")]
+Folder = Annotated[str, typer.Option(help="Only this folder of the source, with everything below.")]
+DocumentId = Annotated[str, typer.Option("--document", help="This document, with its attachments.")]
 
 
-def scope_of(source: str, folder: str, document: str) -> Scope:
-    """What the options name: a document, or a source, or a folder of it."""
-    from workers.services.access import scope_of as named
+def _place(source: str, folder: str, document: str) -> dict[str, str]:
+    """Return the fields of REST for a place: a document, or a source with or without a folder."""
+    values = {"source": source, "folder": folder, "document_id": document}
+    return {name: value for name, value in values.items() if value}
 
-    return named(source, folder, document)
+
+def _scope(place: Mapping[str, Any]) -> Scope:
+    """Return the scope of a place, or of a rule of REST. Raises Refused("bad-request") for no place, or two."""
+    from workers.services.access import scope_of
+
+    return scope_of(*(place.get(name) or "" for name in ("source", "folder", "document_id")))
 
 
-def _add(context: typer.Context, effect: Effect, principal: str, scope: Scope) -> None:
-    from workers.services.promotion import current_user
-
-    new = shared(context).mailroom.access.add_rule(Rule(scope, principal, effect, by=current_user()))
-    out.print(show.plain(f"{effect} {principal}: {scope}" + ("" if new else " (it was so already)")))
+def _add(context: typer.Context, effect: Effect, principal: str, place: Mapping[str, str]) -> None:
+    scope = _scope(place)
+    receipt = shared(context).gateway.add_rule({"effect": str(effect), "principal": principal, **place})
+    out.print(show.plain(f"{effect} {principal}: {scope}" + ("" if receipt["created"] else " (it was so already)")))
 
 
 @app.command()
 def allow(
-    context: typer.Context, principal: Principal, source: Source = "", folder: Folder = "", document: OfDocument = ""
+    context: typer.Context, principal: Principal, source: Source = "", folder: Folder = "", document: DocumentId = ""
 ) -> None:
-    """Let someone read it."""
-    _add(context, Effect.ALLOW, principal, scope_of(source, folder, document))
+    """Let a principal read it."""
+    _add(context, Effect.ALLOW, principal, _place(source, folder, document))
 
 
 @app.command()
 def deny(
-    context: typer.Context, principal: Principal, source: Source = "", folder: Folder = "", document: OfDocument = ""
+    context: typer.Context, principal: Principal, source: Source = "", folder: Folder = "", document: DocumentId = ""
 ) -> None:
-    """Hide it from someone, whatever else allows it."""
-    _add(context, Effect.DENY, principal, scope_of(source, folder, document))
+    """Hide it from a principal, whatever else allows it."""
+    _add(context, Effect.DENY, principal, _place(source, folder, document))
 
 
 @app.command()
 def only(
-    context: typer.Context, principal: Principal, source: Source = "", folder: Folder = "", document: OfDocument = ""
+    context: typer.Context, principal: Principal, source: Source = "", folder: Folder = "", document: DocumentId = ""
 ) -> None:
-    """Let someone read it, and hide it from everyone that no `only` of the same place names."""
-    _add(context, Effect.ONLY, principal, scope_of(source, folder, document))
+    """Let a principal read it, and hide it from everyone whom no `only` of the same place names."""
+    _add(context, Effect.ONLY, principal, _place(source, folder, document))
 
 
 @app.command()
@@ -67,11 +73,12 @@ def remove(
     principal: Principal,
     source: Source = "",
     folder: Folder = "",
-    document: OfDocument = "",
+    document: DocumentId = "",
 ) -> None:
-    """Take a rule away, or someone off the list that a document arrived with."""
-    scope = scope_of(source, folder, document)
-    shared(context).mailroom.access.remove_rule(scope, principal, effect)
+    """Remove a rule, or a principal from the list that a document arrived with."""
+    place = _place(source, folder, document)
+    scope = _scope(place)
+    shared(context).gateway.remove_rule({"effect": str(effect), "principal": principal, **place})
     out.print(show.plain(f"removed: {effect} {principal}: {scope}"))
 
 
@@ -80,16 +87,16 @@ def list_(
     context: typer.Context,
     source: Source = "",
     folder: Folder = "",
-    document: OfDocument = "",
+    document: DocumentId = "",
     as_json: AsJson = False,
 ) -> None:
-    """The rules, all or of one place; of a document also the list that it arrived with."""
-    scope = scope_of(source, folder, document) if source or folder or document else None
-    rules = [_row(rule) for rule in shared(context).mailroom.access.rules(scope)]
+    """List the rules, all or those of one place; of a document also the list that it arrived with."""
+    page = shared(context).gateway.rules(_place(source, folder, document))
     if as_json:
-        show.print_json(rules)
+        show.print_json(page)
         return
-    show.table(("effect", "principal", "scope", "origin", "by"), (list(row.values())[:5] for row in rules))
+    rows = ((rule["effect"], rule["principal"], _scope(rule), rule["origin"], rule["by"]) for rule in page["items"])
+    show.table(("effect", "principal", "scope", "origin", "by"), rows)
 
 
 @app.command()
@@ -99,41 +106,36 @@ def explain(
     principal: Annotated[list[str], typer.Argument(help="The principals of a key.")],
     as_json: AsJson = False,
 ) -> None:
-    """Whether someone may read a document, and the rule that decides."""
-    decision = shared(context).mailroom.access.explain(document_id, principal)
+    """Show whether someone may read a document, and the rule that decides."""
+    decision = shared(context).gateway.explain_access(document_id, principal)
     if as_json:
-        show.print_json({"allowed": decision.allowed, "rule": _row(decision.rule) if decision.rule else None})
+        show.print_json(decision)
         return
-    prediction = "may read it" if decision.allowed else "may not read it"
-    reason = "nothing allows it" if decision.rule is None else "{effect} {principal}: {scope} ({origin})"
-    told = reason.format(**_row(decision.rule)) if decision.rule else reason
-    out.print(show.plain(f"{', '.join(principal)} {prediction}: {told}"))
-
-
-def _row(rule: Rule) -> dict[str, Any]:
-    told = {"effect": str(rule.effect), "principal": rule.principal, "scope": str(rule.scope)}
-    return {**told, "origin": str(rule.origin), "by": rule.by, "at": rule.at}
+    verb = "may read it" if decision["allowed"] else "may not read it"
+    rule = decision["rule"]
+    reason = f"{rule['effect']} {rule['principal']}: {_scope(rule)} ({rule['origin']})" if rule else "nothing allows it"
+    out.print(show.plain(f"{', '.join(principal)} {verb}: {reason}"))
 
 
 @groups_app.command("list")
 def list_groups(context: typer.Context, as_json: AsJson = False) -> None:
-    """The groups and who is in them."""
-    groups = shared(context).mailroom.access.groups()
+    """List the groups and their members."""
+    page = shared(context).gateway.groups()
     if as_json:
-        show.print_json({name: list(members) for name, members in groups.items()})
+        show.print_json(page)
         return
-    show.table(("group", "members"), ((name, ", ".join(members)) for name, members in groups.items()))
+    show.table(("group", "members"), ((group["name"], ", ".join(group["members"])) for group in page["items"]))
 
 
 @groups_app.command("add")
 def add_members(context: typer.Context, group: str, members: list[str]) -> None:
-    """Put principals, or other groups, into a group."""
-    added = shared(context).mailroom.access.add_members(group, members)
+    """Add principals, or other groups, to a group."""
+    added = shared(context).gateway.add_members(group, members)["members"]
     out.print(show.plain(f"{added} added to {group}"))
 
 
 @groups_app.command("remove")
 def remove_members(context: typer.Context, group: str, members: list[str]) -> None:
-    """Take principals out of a group; one that is empty is gone."""
-    gone = shared(context).mailroom.access.remove_members(group, members)
-    out.print(show.plain(f"{gone} removed from {group}"))
+    """Remove principals from a group; an empty group no longer exists."""
+    removed = shared(context).gateway.remove_members(group, members)["members"]
+    out.print(show.plain(f"{removed} removed from {group}"))

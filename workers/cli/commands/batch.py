@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline.errors import MailroomError
+from workers.cli.context import Gateway
 from workers.cli.exits import first_fault
 from workers.cli.output import show
 from workers.cli.output.rows import QUOTED, QueryRow
 from workers.services import sheet
 
-if TYPE_CHECKING:
-    from workers.cli.gateway import Gateway
-
 #: Faults of one row. Any other error (a wrong key, a server that is gone) would be that of every other row as well.
 ROW_FAULTS = {"bad-request", "bad-query", "upload-too-large", "internal"}
-COLUMNS = ("line", "query", "total", "rank", "score", "document_id", "document_name", "type", "source", "path", "page")
-COLUMNS += ("text", "error")
+COLUMNS = (
+    *("line", "query", "total", "rank", "score", "document_id", "document_name", "type", "source", "path", "page"),
+    *("text", "error"),
+)
 
 Json = Mapping[str, Any]
 
@@ -50,9 +50,7 @@ class Summary:
             self.empty += not page["items"]
 
 
-def run(
-    gateway: Gateway, rows: Sequence[QueryRow], file: Path, k: int, mode: str, filters: Json, **ranking: Any
-) -> Summary:
+def run(gateway: Gateway, rows: Sequence[QueryRow], file: Path, filters: Json, **options: Any) -> Summary:
     """Search for every row, and write a line for each passage or one that says why there is none.
 
     A row's own filter takes precedence over the same one of ``filters``. ``file`` appears complete at the end, or not at
@@ -61,21 +59,19 @@ def run(
     summary = Summary()
     with sheet.open_sheet(file, COLUMNS) as write, show.progress() as bar:
         for row in bar.track(rows, description="searching"):
-            page, error = _search(gateway, row, k, mode, {**filters, **row.filters}, ranking)
+            page, error = _search(gateway, row, {**filters, **row.filters}, options)
             summary.add(row, page, error)
             for line in _lines(row, page, error):
                 write([line.get(name) for name in COLUMNS])
     return summary
 
 
-def _search(
-    gateway: Gateway, row: QueryRow, k: int, mode: str, filters: Json, ranking: Json
-) -> tuple[Json | None, str]:
+def _search(gateway: Gateway, row: QueryRow, filters: Json, options: Json) -> tuple[Json | None, str]:
     """Return the page, or None and the row's fault."""
     if row.error:
         return None, row.error
     try:
-        return gateway.search(row.query, k, mode, False, filters, **ranking), ""
+        return gateway.search(row.query, filters, **options), ""
     except ValidationError as error:
         return None, f"bad-request: {first_fault(error)}"
     except MailroomError as error:

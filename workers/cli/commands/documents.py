@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.errors import MailroomError, Refused, Unavailable
+from pipeline.errors import MailroomError, Unavailable
 from workers.cli import exits
-from workers.cli.context import err, out, shared
+from workers.cli.context import Gateway, err, out, shared
+from workers.cli.files import find_files
 from workers.cli.options import AsJson, FacetNames, Yes, facet_names, with_filters
 from workers.cli.output import show
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-    from workers.cli.gateway import Gateway
 
 POLL_SECONDS = 0.3
 
@@ -37,7 +36,7 @@ def add(
     added: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
     with show.progress() as bar:
-        files = _files(paths)
+        files = find_files(paths)
         task = bar.add_task("storing", total=len(files))
         for file, name in files:
             try:
@@ -58,21 +57,6 @@ def add(
         out.print(f"{len(added)} stored: {new} new, {existing} there before; {len(refused)} refused")
     if refused or any(document["state"] in ("failed", "quarantined") for document in added):
         raise typer.Exit(exits.SOME_FAILED)
-
-
-def _files(paths: list[Path]) -> list[tuple[Path, str]]:
-    """Return every file with its name in the source; folders are searched through, hidden files left out."""
-    files = []
-    for path in paths:
-        if path.is_dir():
-            inner = sorted(file for file in path.rglob("*") if file.is_file())
-            visible = (file for file in inner if not any(p.startswith(".") for p in file.relative_to(path).parts))
-            files += [(file, file.relative_to(path.parent).as_posix()) for file in visible]
-        elif path.is_file():
-            files.append((path, path.name))
-        else:
-            raise Refused("not-found", f"There is no file {path}.")
-    return files
 
 
 def _wait(gateway: Gateway, added: list[dict[str, Any]], bar: Progress) -> None:
@@ -98,7 +82,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List documents, newest first. `mailroom list --state review` is what waits for a person."""
-    page = shared(context).gateway.documents(filters, limit, offset, facet_names(facets))
+    page = shared(context).gateway.documents(filters, limit=limit, offset=offset, facets=facet_names(facets))
     if as_json:
         show.print_json(page)
         return
@@ -141,7 +125,7 @@ def _failed_ids(gateway: Gateway) -> list[str]:
     ids: list[str] = []
     offset: int | None = 0
     while offset is not None:
-        page = gateway.documents({"state": ["failed", "quarantined"]}, 500, offset)
+        page = gateway.documents({"state": ["failed", "quarantined"]}, limit=500, offset=offset)
         ids += [document["id"] for document in page["items"]]
         offset = page["next_offset"]
     return ids

@@ -11,15 +11,14 @@ import typer
 
 from pipeline.errors import Refused
 from workers.cli.commands.questions import Mode, Rerank
-from workers.cli.context import err, out, shared
+from workers.cli.context import Gateway, err, out, shared
+from workers.cli.files import lines_of
 from workers.cli.options import AsJson, with_filters
 from workers.cli.output import show
-from workers.cli.output.lines import lines_of
 
 if TYPE_CHECKING:
     from pipeline.evaluate import Evaluation
     from pipeline.questions import Feedback
-    from workers.cli.gateway import Gateway
 
 app = typer.Typer(help="Measure the search on judged queries; export clicks and votes.", no_args_is_help=True)
 Queries = Annotated[Path, typer.Option("--queries", help="`id TAB text`, one a line.")]
@@ -58,7 +57,8 @@ def search(
     judgements of documents that they leave out do not count."""
     from pipeline.evaluate import evaluate, read_judgements, read_queries
 
-    texts, judgements = read_queries(lines_of(queries)), read_judgements(lines_of(qrels))
+    texts = read_queries(lines_of(queries))
+    judgements: Judgements = read_judgements(lines_of(qrels))
     gateway = shared(context).gateway
     before = sum(map(len, judgements.values()))
     if filters:
@@ -67,8 +67,8 @@ def search(
     judged = {name: text for name, text in texts.items() if judgements.get(name)}
     if not judged:
         raise Refused("bad-request", NOTHING_LEFT if left_out else NOTHING_JUDGED)
-    ranking = {"plain": not syntax, "rerank": rerank}
-    ranked, seconds = _rank(gateway, judged, judgements, mode, ranking, filters)
+    options = {"mode": mode, "plain": not syntax, "rerank": rerank}
+    ranked, seconds = _rank(gateway, judged, judgements, filters, options)
     result = evaluate(judgements, ranked)
     if run:
         _write_run(run, ranked)
@@ -109,7 +109,7 @@ def _matching(gateway: Gateway, filters: Mapping[str, Any], judgements: Judgemen
     names: set[str] = set()
     offset: int | None = 0
     while offset is not None:
-        page = gateway.documents(filters, LISTED, offset)
+        page = gateway.documents(filters, limit=LISTED, offset=offset)
         names.update(item[name] for item in page["items"] for name in ("id", "path", "name"))
         offset = page["next_offset"]
     return {query: {d: gain for d, gain in gains.items() if d in names} for query, gains in judgements.items()}
@@ -119,9 +119,8 @@ def _rank(
     gateway: Gateway,
     texts: Mapping[str, str],
     judgements: Judgements,
-    mode: str,
-    ranking: Mapping[str, Any],
     filters: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> tuple[dict[str, list[str]], list[float]]:
     """Return the documents of each query, best first, by the judgements' names; and the seconds of an ordinary page."""
     from rich.progress import track
@@ -129,12 +128,12 @@ def _rank(
     from pipeline.evaluate import DEPTH
 
     ranked, seconds = {}, []
-    gateway.search(next(iter(texts.values())), PAGE, mode, False, filters, **ranking)  # opens index and models, untimed
+    gateway.search(next(iter(texts.values())), filters, k=PAGE, **options)  # opens index and models, untimed
     for name, text in track(texts.items(), "searching", console=err, transient=True, disable=not err.is_terminal):
         started = time.perf_counter()
-        gateway.search(text, PAGE, mode, False, filters, **ranking)
+        gateway.search(text, filters, k=PAGE, **options)
         seconds.append(time.perf_counter() - started)
-        page = gateway.search(text, DEPTH, mode, False, filters, per_document=1, collapse=False, **ranking)
+        page = gateway.search(text, filters, k=DEPTH, per_document=1, collapse=False, **options)
         ranked[name] = list(dict.fromkeys(_judged_name(item, judgements[name]) for item in page["items"]))
     return ranked, seconds
 

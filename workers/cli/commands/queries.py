@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.errors import Refused
 from workers.cli.commands.questions import Duplicates, K, Mode, PerDocument, Plain, Rerank, print_page
-from workers.cli.context import out, shared
+from workers.cli.context import Gateway, out, shared
 from workers.cli.options import AsJson, FacetNames, facet_names, with_filters
 from workers.cli.output import show
 
-if TYPE_CHECKING:  # the composition root imports every runtime; a command that needs none starts at once
-    from workers.cli.gateway import Gateway
-
-app = typer.Typer(help="Saved queries: searches under a name, your own and nobody else's.", no_args_is_help=True)
-Known = Annotated[str, typer.Argument(metavar="NAME", help="The name of a saved query, or its id.")]
+app = typer.Typer(help="Saved queries: searches under a name, which only you can see.", no_args_is_help=True)
+QueryName = Annotated[str, typer.Argument(metavar="NAME", help="The name of a saved query, or its id.")]
 
 
 @app.command()
 @with_filters
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="What it will be called.")],
+    name: Annotated[str, typer.Argument(help="Its name.")],
     query: Annotated[str, typer.Argument(help="As for `mailroom search`.")],
     filters: dict[str, Any],
     k: K = 10,
@@ -38,50 +35,51 @@ def create(
     """Save a search under a name. A query that would be refused is not saved."""
     ranking = {"per_document": per_document, "collapse": not duplicates, "plain": plain, "rerank": rerank}
     search = {"query": query, "k": k, "mode": mode, "filters": filters, "facets": facet_names(facets), **ranking}
-    made = shared(context).gateway.save_query(name, search)
+    saved = shared(context).gateway.save_query(name, search)
     if as_json:
-        show.print_json(made)
+        show.print_json(saved)
     else:
-        out.print(show.plain(f"saved {made['name']} ({made['id']})"))
+        out.print(show.plain(f"saved {saved['name']} ({saved['id']})"))
 
 
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
-    """Your saved queries, by name."""
+    """List your saved queries, by name."""
     page = shared(context).gateway.saved_queries()
     if as_json:
         show.print_json(page)
         return
-    rows = ((each["name"], each["search"]["query"], each["created_at"], each["id"]) for each in page["items"])
+    rows = ((query["name"], query["search"]["query"], query["created_at"], query["id"]) for query in page["items"])
     show.table(("name", "query", "saved", "id"), rows)
 
 
 @app.command()
 def run(
     context: typer.Context,
-    name: Known,
-    k: Annotated[int | None, typer.Option("-k", min=1, max=100, help="Passages, in place of the saved number.")] = None,
-    offset: Annotated[int | None, typer.Option(min=0, max=900, help="Passages to skip.")] = None,
+    name: QueryName,
+    k: Annotated[int | None, typer.Option("-k", min=1, max=100, help="Passages. Default: as saved.")] = None,
+    offset: Annotated[int | None, typer.Option(min=0, max=900, help="Passages to skip. Default: as saved.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search again by a saved query. Exit code 3 when nothing was found."""
+    """Run a saved query again. Exit code 3 without a hit."""
     gateway = shared(context).gateway
-    print_page(gateway.run_query(_id_of(gateway, name), k, offset), False, as_json)
+    page = {field: value for field, value in (("k", k), ("offset", offset)) if value is not None}
+    print_page(gateway.run_query(_id_of(gateway, name), **page), False, as_json)
 
 
 @app.command()
-def delete(context: typer.Context, name: Known) -> None:
-    """Forget a saved query."""
+def delete(context: typer.Context, name: QueryName) -> None:
+    """Delete a saved query."""
     gateway = shared(context).gateway
     gateway.delete_query(_id_of(gateway, name))
     out.print(show.plain(f"deleted {name}"))
 
 
 def _id_of(gateway: Gateway, name: str) -> str:
-    """Of the query of this name, else of this id."""
+    """Return the id of the query with this name, otherwise with this id. Raises Refused("not-found")."""
     items = gateway.saved_queries()["items"]
     for field in ("name", "id"):
-        for each in items:
-            if each[field] == name.strip():
-                return str(each["id"])
+        for query in items:
+            if query[field] == name.strip():
+                return str(query["id"])
     raise Refused("not-found", f"No saved query is called {name!r}; `mailroom queries list` shows them.")

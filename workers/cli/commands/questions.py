@@ -50,9 +50,8 @@ def search(
         raise typer.BadParameter("write a query, or --batch FILE with --out FILE")
     if query is not None:
         gateway = shared(context).gateway
-        print_page(
-            gateway.search(query, k, mode, explain, filters, facets=facet_names(facets), **ranking), explain, as_json
-        )
+        options = {"k": k, "mode": mode, "explain": explain, "facets": facet_names(facets), **ranking}
+        print_page(gateway.search(query, filters, **options), explain, as_json)
         return
     assert batch is not None and results is not None
     if explain or facets:

@@ -11,9 +11,9 @@ import typer
 
 from pipeline.errors import Refused, Unavailable
 from workers.cli.context import Context, err, out, shared
+from workers.cli.files import lines_of
 from workers.cli.options import AsJson
 from workers.cli.output import show
-from workers.cli.output.lines import lines_of
 
 if TYPE_CHECKING:
     from pipeline.documents import EmbeddingModel

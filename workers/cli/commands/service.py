@@ -10,6 +10,7 @@ import time
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from workers.cli import exits
 from workers.cli.context import Context, err, out, shared
@@ -94,7 +95,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     else:
         colours = {"ok": "green", "warn": "yellow", "fail": "red"}
         for check in checks:
-            line = show.Text(f"{check.status:5} ", style=colours[check.status]) + show.plain(check.text())
+            line = Text(f"{check.status:5} ", style=colours[check.status]) + show.plain(check.text())
             out.print(line, soft_wrap=True)
     if any(check.status == FAIL for check in checks):
         err.print("error: something that Mailroom needs is missing; see above")

@@ -1,31 +1,29 @@
-"""taxonomy list, rename, merge, split, retire, history, undo: the house's labels over the model's."""
+"""taxonomy list, rename, merge, split, retire, history, undo: the organisation's labels instead of the model's."""
 
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from workers.cli.context import Context, out, shared
+from pipeline.errors import Refused
+from workers.cli.context import Gateway, out, shared
 from workers.cli.options import AsJson
 from workers.cli.output import show
 
-if TYPE_CHECKING:
-    from workers.services.taxonomy import RecordedChange
-
-app = typer.Typer(help="The house's labels: change them, look back, take back.", no_args_is_help=True)
+app = typer.Typer(help="The labels: change them, see their history, undo.", no_args_is_help=True)
 Reason = Annotated[str, typer.Option(help="For the record.")]
+#: Documents in one page of a list.
+LISTED = 500
 
 
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
-    """The labels of today."""
-    labels = shared(context).mailroom.taxonomy.labels()
+    """List the current labels."""
+    labels = shared(context).gateway.taxonomy()["labels"]
     if as_json:
         show.print_json(labels)
         return
@@ -35,8 +33,8 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 
 @app.command()
 def rename(context: typer.Context, label: str, into: str, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Call a label differently from now on."""
-    _change(shared(context), "rename", [label], [into], reason, as_json)
+    """Rename a label from now on."""
+    _print(_change(context, "rename", [label], [into], reason), as_json)
 
 
 @app.command()
@@ -48,7 +46,7 @@ def merge(
     as_json: AsJson = False,
 ) -> None:
     """Make several labels one."""
-    _change(shared(context), "merge", labels, [into], reason, as_json)
+    _print(_change(context, "merge", labels, [into], reason), as_json)
 
 
 @app.command()
@@ -56,87 +54,101 @@ def split(
     context: typer.Context,
     label: str,
     into: Annotated[list[str], typer.Option(help="A part. Repeatable, two or more; the label itself may be one.")],
-    relabel: Annotated[Path, typer.Option("--list", help="Where to write the documents to be labelled anew, as CSV.")],
+    file: Annotated[Path, typer.Option("--list", help="Where to write the documents to be labelled anew, as CSV.")],
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make one label several. Until a model that knows them is in force, its documents go to review."""
-    options = shared(context)
-    taxonomy = options.mailroom.taxonomy
-    listed = taxonomy.write_list(label, relabel)
+    """Make one label several. Until a model that knows them is active, its documents go to review."""
+    count = _write_documents(shared(context).gateway, label, file)
     try:
-        changed = taxonomy.change("split", [label], into, _who(), reason)
+        receipt = _change(context, "split", [label], into, reason)
     except BaseException:
-        relabel.unlink()
+        file.unlink()
         raise
     if as_json:
-        show.print_json({**asdict(changed), "list": str(relabel), "listed": listed})
+        show.print_json({**receipt, "list": str(file), "listed": count})
         return
-    _tell(changed)
-    path = shlex.quote(str(relabel))
-    out.print(show.plain(f"{listed} documents are in {relabel}: fill in the column label, then run"))
-    out.print(show.plain(f"  mailroom train --labels {path} --labels LIST"))
-    out.print(
-        "where LIST has the examples of all other labels (or --reviews does): a model knows only what it was shown."
-    )
+    _print(receipt, False)
+    out.print(show.plain(f"{count} documents are in {file}: fill in the column label, then run"))
+    out.print(show.plain(f"  mailroom train --labels {shlex.quote(str(file))} --labels LIST"))
+    out.print("where LIST has examples of all other labels (or --reviews does): a model knows only what it was shown.")
 
 
 @app.command()
 def retire(context: typer.Context, label: str, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Use a label no longer."""
-    _change(shared(context), "retire", [label], [], reason, as_json)
+    """Stop using a label."""
+    _print(_change(context, "retire", [label], [], reason), as_json)
 
 
 @app.command()
 def undo(context: typer.Context, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Take back the latest operation that stands; a repeat takes back the one before."""
-    _print(shared(context).mailroom.taxonomy.undo(_who(), reason), as_json)
+    """Undo the latest operation that is not undone; a repeat undoes the one before."""
+    _print(shared(context).gateway.undo_taxonomy(reason), as_json)
 
 
 @app.command()
 def history(context: typer.Context, as_json: AsJson = False) -> None:
-    """Every operation, oldest first."""
-    operations = shared(context).mailroom.taxonomy.operations()
+    """List every operation, oldest first."""
+    operations = shared(context).gateway.taxonomy()["operations"]
     if as_json:
-        show.print_json([asdict(operation) for operation in operations])
+        show.print_json(operations)
         return
-    undone = {operation.undoes for operation in operations if operation.undoes}
-    rows = []
-    for each in operations:
-        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(each.at))
-        state = "undone" if each.id in undone else ""
-        rows.append((when, each.who, each.kind, ", ".join(each.labels), ", ".join(each.into), state, each.reason))
+    undone = {operation["undoes"] for operation in operations if operation["undoes"]}
+    rows = (
+        (
+            operation["at"][:16].replace("T", " "),
+            operation["who"],
+            operation["kind"],
+            ", ".join(operation["labels"]),
+            ", ".join(operation["into"]),
+            "undone" if operation["id"] in undone else "",
+            operation["reason"],
+        )
+        for operation in operations
+    )
     show.table(("when (UTC)", "who", "what", "labels", "into", "", "reason"), rows)
 
 
 def _change(
-    options: Context, kind: str, labels: Sequence[str], into: Sequence[str], reason: str, as_json: bool
-) -> None:
-    _print(options.mailroom.taxonomy.change(kind, labels, into, _who(), reason), as_json)
+    context: typer.Context, kind: str, labels: Sequence[str], into: Sequence[str], reason: str
+) -> dict[str, Any]:
+    change = {"kind": kind, "labels": list(labels), "into": list(into), "reason": reason}
+    return shared(context).gateway.change_taxonomy(change)
 
 
-def _print(changed: RecordedChange, as_json: bool) -> None:
+def _write_documents(gateway: Gateway, label: str, file: Path) -> int:
+    """Write the documents with a label as a CSV to be filled in: document, label (empty), name. Return how many.
+
+    Raises Refused("conflict") if the file exists.
+    """
+    from pipeline.taxonomy import Operation
+    from workers.services.sheet import open_sheet
+    from workers.services.taxonomy import all_names
+
+    operations = [Operation(**operation) for operation in gateway.taxonomy()["operations"]]
+    if file.exists():
+        raise Refused("conflict", f"{file} is there already; choose another name.")
+    filters = {"label": all_names(label, operations), "state": ["indexed", "review"]}
+    count, offset = 0, 0
+    with open_sheet(file, ("document", "label", "name")) as write:
+        while page := gateway.documents(filters, limit=LISTED, offset=offset, order="oldest")["items"]:
+            for document in page:
+                write((document["id"], "", document["name"]))
+            count, offset = count + len(page), offset + len(page)
+    return count
+
+
+def _print(receipt: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        show.print_json(asdict(changed))
-    else:
-        _tell(changed)
-
-
-def _tell(changed: RecordedChange) -> None:
-    made = changed.operation
-    out.print(show.plain(f"{made.kind}: {', '.join(made.labels) or '-'} -> {', '.join(made.into) or '-'}"))
-    out.print("Verdicts follow with the next document. To take it back: mailroom taxonomy undo")
-    if changed.documents:
-        types = " ".join(f"--type {shlex.quote(label)}" for label in changed.borne)
-        out.print(
-            show.plain(f"{changed.documents} filed documents bear the old label; to see what would become of them:")
-        )
+        show.print_json(receipt)
+        return
+    operation = receipt["operation"]
+    labels, into = (", ".join(operation[name]) or "-" for name in ("labels", "into"))
+    out.print(show.plain(f"{operation['kind']}: {labels} -> {into}"))
+    out.print("Predictions follow with the next document. To undo it: mailroom taxonomy undo")
+    if receipt["documents"]:
+        types = " ".join(f"--type {shlex.quote(label)}" for label in receipt["old_labels"])
+        out.print(show.plain(f"{receipt['documents']} filed documents have the old label; to see what would change:"))
         out.print(show.plain(f"  mailroom reclassify plan {types}"))
-    if changed.rules:
-        out.print(show.plain(f"Rules that name the old label and not the new one: {', '.join(changed.rules)}"))
-
-
-def _who() -> str:
-    from workers.services.promotion import current_user
-
-    return current_user()
+    if receipt["rules"]:
+        out.print(show.plain(f"Rules that name the old label and not the new one: {', '.join(receipt['rules'])}"))
