@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from workers.services.intake import Intake
     from workers.services.promotion import Promoter
     from workers.services.reclassify import ReclassificationService
-    from workers.services.review import Review
+    from workers.services.review import ReviewService
     from workers.services.similar import SimilarDocuments
     from workers.services.suggest import Suggestions
     from workers.services.taxonomy import TaxonomyService
@@ -193,11 +193,11 @@ class Mailroom:
         return TaxonomyService(self.catalogue, self.settings.models_root, classifier, lambda: self.rules)
 
     @cached_property
-    def review(self) -> Review:
+    def review(self) -> ReviewService:
         """What files documents by a person's decision."""
-        from workers.services.review import Review
+        from workers.services.review import ReviewService
 
-        return Review(self.catalogue, self.taxonomy, self.rules, self.notifier, self.settings.models_root)
+        return ReviewService(self.catalogue, self.taxonomy, self.rules, self.notifier, self.settings.models_root)
 
     @cached_property
     def explainer(self) -> PredictionExplainer:

@@ -47,7 +47,7 @@ LOG_BYTES, LOG_FILES = 5_000_000, 3
 
 
 @dataclass
-class Child:
+class RoleProcess:
     """The process of a role, in a session of its own, so that whatever it started is stopped with it.
 
     ``started_at`` and ``restart_at`` (None while it runs) are monotonic seconds, ``pause`` seconds before the next
@@ -67,7 +67,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> None:
         self._settings, self._arguments, self._environ = settings, list(arguments), dict(environ)
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, RoleProcess] = {}
         self._ready = False
 
     def run(self, ready: Callable[[], None] = lambda: None, stopping: StopSignal | None = None) -> int:
@@ -96,7 +96,7 @@ class Supervisor:
                 self._stop_all()
         return 0
 
-    def _start(self, role: str) -> Child:
+    def _start(self, role: str) -> RoleProcess:
         ready = self._ready_file(role)
         ready.unlink(missing_ok=True)
         options = [*ROLES[role], f"--supervised={os.getpid()}", f"--ready={ready}"]
@@ -109,7 +109,7 @@ class Supervisor:
             env={**self._environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         )
         Thread(target=_copy_to_log, args=(process, self._log(role)), daemon=True).start()
-        return Child(role, process, time.monotonic())
+        return RoleProcess(role, process, time.monotonic())
 
     def _await_broker(self) -> None:
         """Wait until the broker answers. If it cannot read its files, they are renamed, and it starts without them."""
@@ -139,7 +139,7 @@ class Supervisor:
                 successor.restarts = child.restarts + 1
                 self._children[role] = successor
 
-    def _schedule_restart(self, child: Child, now: float) -> None:
+    def _schedule_restart(self, child: RoleProcess, now: float) -> None:
         kill_group(child.process.pid, signal.SIGKILL)
         status = child.process.returncode
         if status == EXIT_MISCONFIGURED and not self._ready:
@@ -157,7 +157,7 @@ class Supervisor:
             return f"{role}: {self._log(role).read_text(errors='replace').strip().splitlines()[-1]}"
         return f"{role} did not start; see {self._log(role)}"
 
-    def _is_ready(self, child: Child) -> bool:
+    def _is_ready(self, child: RoleProcess) -> bool:
         if child.restart_at is not None:
             return False
         if child.role == "broker":
@@ -208,7 +208,7 @@ def kill_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
-def _wait(children: Sequence[Child], seconds: float) -> list[Child]:
+def _wait(children: Sequence[RoleProcess], seconds: float) -> list[RoleProcess]:
     """Wait for children to end, for ``seconds`` at most; return those that still run."""
     deadline = time.monotonic() + seconds
     while running := [child for child in children if child.process.poll() is None]:

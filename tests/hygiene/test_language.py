@@ -61,7 +61,7 @@ SAME_NAME_ALLOWED: dict[str, str] = {}
 #: The same, where the names still have to be chosen; the list shrinks to nothing.
 SAME_NAME_YET = frozenset(
     """
-    Candidate Child Line Order Rule State
+    Line Order Rule State
     """.split()
 )
 

@@ -123,7 +123,7 @@ class Indexer:
         self.close()
         if not writer.rebuild_needed:
             keep_as_candidate(writer)
-        fault("model.aside")
+        fault("model.changing")
         writer.change_model(model.digest, model.dimension, model.model)
 
     def _adopt_candidate(self) -> bool:

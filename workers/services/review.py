@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from indexes.catalogue.catalogue import Catalogue
 
 
-class Review:
+class ReviewService:
     """Files documents by what a person decides."""
 
     def __init__(

@@ -174,5 +174,5 @@ def _note(old: str, new: str | None, count: int) -> str:
         return f"{count:,} of the examples bear {old!r}, which is {new!r} today: learned as that."
     return (
         f"{count:,} of the examples bear {old!r}, which was split or retired: left out. "
-        "Label them anew to learn from them."
+        "Label them again to learn from them."
     )

@@ -1,4 +1,4 @@
-"""Completeness check of files in a tray: which files are candidates, and when one can be taken."""
+"""Completeness check of files in a tray: which files are pending, and when one can be taken."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FileStat:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class PendingFile:
     """A file in the tray, and since when (monotonic seconds) it has been unchanged."""
 
     stat: FileStat
@@ -47,7 +47,7 @@ def stat_of(path: Path) -> FileStat | None:
     return FileStat(current.st_size, current.st_mtime_ns, current.st_ino) if stat.S_ISREG(current.st_mode) else None
 
 
-def candidate_files(root: Path, skipped: str) -> Iterator[tuple[Path, FileStat]]:
+def pending_files(root: Path, skipped: str) -> Iterator[tuple[Path, FileStat]]:
     """Yield the regular files that could be taken: no links, special or hidden files, nothing in ``root/skipped``."""
     for folder, folders, names in os.walk(root):
         top = Path(folder) == root
@@ -60,13 +60,13 @@ def candidate_files(root: Path, skipped: str) -> Iterator[tuple[Path, FileStat]]
                 yield path, current
 
 
-def is_stable(path: Path, candidate: Candidate, now: float, stable: float, patience: float) -> bool:
+def is_stable(path: Path, file: PendingFile, now: float, stable: float, patience: float) -> bool:
     """Return True if the file can be taken.
 
     That is when it has not changed for ``stable`` seconds, is not open for writing and is complete; or when it has not
     changed for so long that it will not be completed any more. Raises OSError if it cannot be opened.
     """
-    quiet = now - candidate.since
+    quiet = now - file.since
     if quiet < stable:
         return False
     if quiet >= patience:

@@ -25,7 +25,7 @@ from workers.queue.notify import Notifier
 from workers.services.failed_folder import FAILED, put_failed
 from workers.services.intake import Intake
 from workers.settings import Settings, TrayFolder
-from workers.tray.completeness import Candidate, FileStat, candidate_files, is_stable, stat_of
+from workers.tray.completeness import FileStat, PendingFile, is_stable, pending_files, stat_of
 
 if TYPE_CHECKING:
     from indexes.catalogue.jobs import JobStore
@@ -56,15 +56,15 @@ class Tray:
         self._intake, self._notifier, self._settings = intake, notifier, settings
         self.root = settings.tray_path(folder)
         self._claims = self.root / CLAIMS
-        self._candidates: dict[Path, Candidate] = {}
+        self._pending: dict[Path, PendingFile] = {}
         self._retry_at = 0.0
         for path in (self.root, self._claims, self.root / FAILED):
             path.mkdir(parents=True, exist_ok=True)
 
     @property
-    def has_candidates(self) -> bool:
+    def has_pending(self) -> bool:
         """True while files wait to become stable and complete."""
-        return bool(self._candidates)
+        return bool(self._pending)
 
     def recover(self) -> int:
         """Receive the claims that an earlier run left behind or that had to wait; return how many were received."""
@@ -80,26 +80,26 @@ class Tray:
     def scan(self) -> int:
         """Check every file of the folder once; return how many were received."""
         now = time.monotonic()
-        candidates: dict[Path, Candidate] = {}
+        pending: dict[Path, PendingFile] = {}
         received = 0
-        for path, current in candidate_files(self.root, FAILED):
-            candidate = self._candidates.get(path)
-            if candidate is None or candidate.stat != current:
-                candidate = Candidate(current, now)
-            if self._is_stable(path, candidate, now):
+        for path, current in pending_files(self.root, FAILED):
+            file = self._pending.get(path)
+            if file is None or file.stat != current:
+                file = PendingFile(current, now)
+            if self._is_stable(path, file, now):
                 received += self._take(path, current)
             else:
-                candidates[path] = candidate
-        self._candidates = candidates
+                pending[path] = file
+        self._pending = pending
         return received
 
-    def _is_stable(self, path: Path, candidate: Candidate, now: float) -> bool:
+    def _is_stable(self, path: Path, file: PendingFile, now: float) -> bool:
         """Return True if a file can be taken. One that cannot be opened is taken last of all, to be refused."""
         settings = self._settings.tray
         try:
-            return is_stable(path, candidate, now, settings.stable_seconds, settings.patience_seconds)
+            return is_stable(path, file, now, settings.stable_seconds, settings.patience_seconds)
         except OSError:
-            return now - candidate.since >= settings.patience_seconds
+            return now - file.since >= settings.patience_seconds
 
     def _take(self, path: Path, expected: FileStat) -> bool:
         claim = self._claims / uuid.uuid4().hex

@@ -76,7 +76,7 @@ class Watcher:
         """Return the seconds until the next scan if no event arrives: few while a file becomes stable."""
         settings = self._settings
         longest = settings.scan_seconds if self._events_arrive.is_set() else min(settings.scan_seconds, POLL_SECONDS)
-        if any(tray.has_candidates for tray in self._trays):
+        if any(tray.has_pending for tray in self._trays):
             return min(longest, max(0.1, settings.stable_seconds / 3))
         return longest
 
