@@ -162,17 +162,13 @@ def looks_like_text(head: bytes) -> bool:
         return bool(head.strip(b"\0"))
     if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")):
         return True
-    nuls = head.count(0)
-    if nuls > max(3, len(head) * 0.02) and not _is_utf16(head):
+    # UTF-16 without a byte order mark has NULs almost only at even or only at odd offsets
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    is_utf16 = max(even, odd) > len(head) * 0.2 and min(even, odd) < max(even, odd) * 0.05
+    if even + odd > max(3, len(head) * 0.02) and not is_utf16:
         return False
     control = sum(head.count(c) for c in (*range(1, 8), *range(14, 27), *range(28, 32)))
     return control <= len(head) * 0.02
-
-
-def _is_utf16(head: bytes) -> bool:
-    """Recognise UTF-16 without a byte order mark: NULs almost only at even or only at odd offsets."""
-    even, odd = head[0::2].count(0), head[1::2].count(0)
-    return max(even, odd) > len(head) * 0.2 and min(even, odd) < max(even, odd) * 0.05
 
 
 def _zip_kind(file: BinaryIO, by_name: str | None) -> str:

@@ -116,34 +116,32 @@ class Zygote:
         return None
 
     def _ensure(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        """Return the running process and its control socket; start it if necessary."""
         with self._lock:
             if self._process is not None and self._control is not None and self._process.poll() is None:
                 return self._process, self._control
             self._discard()
-            return self._start()
-
-    def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
-        control, zygote_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-P", "-m", "pipeline.parse.zygote"]
-        with zygote_control:
-            process = subprocess.Popen(
-                command,
-                stdin=zygote_control.fileno(),
-                stdout=subprocess.DEVNULL,
-                env=_ENVIRONMENT,
-                cwd="/",
-                start_new_session=True,
-            )
-        self._process, self._control = process, control
-        ready, _, _ = select.select([control], [], [], START_SECONDS)
-        answer = control.recv(4096) if ready else b""
-        if not answer:
-            self._discard()
-            raise Unavailable(
-                "internal", "The parsing process did not start; its message is in the log of this worker."
-            )
-        self.support = SandboxSupport(**json.loads(answer))
-        return process, control
+            control, zygote_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            command = [sys.executable, "-P", "-m", "pipeline.parse.zygote"]
+            with zygote_control:
+                process = subprocess.Popen(
+                    command,
+                    stdin=zygote_control.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env=_ENVIRONMENT,
+                    cwd="/",
+                    start_new_session=True,
+                )
+            self._process, self._control = process, control
+            ready, _, _ = select.select([control], [], [], START_SECONDS)
+            answer = control.recv(4096) if ready else b""
+            if not answer:
+                self._discard()
+                raise Unavailable(
+                    "internal", "The parsing process did not start; its message is in the log of this worker."
+                )
+            self.support = SandboxSupport(**json.loads(answer))
+            return process, control
 
     def _discard(self) -> None:
         if self._control is not None:

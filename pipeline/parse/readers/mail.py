@@ -15,7 +15,7 @@ import mimetypes
 import re
 from importlib.metadata import version
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pipeline.errors import Rejected
 from pipeline.parse.findings import AttachmentRow, Findings
@@ -172,7 +172,11 @@ def read_msg(file: BinaryIO, findings: Findings) -> None:
     try:
         message = Message.load(file)
         headers = {key.lower(): value for key, value in (message.message_headers or {}).items()}
-        _add_headers(findings, _msg_headers(message, headers))
+        people = ", ".join(f"{r.name} <{r.email_address}>" for r in message.recipients[:100])
+        date = headers.get("date") or (message.sent_date.isoformat() if message.sent_date else "")
+        own = {"subject": message.subject, "from": message.sender, "to": people, "date": date}
+        texts = {name: str(own.get(name) or headers.get(name) or "") for name in _HEADERS}
+        _add_headers(findings, {name: " ".join(text.split()) for name, text in texts.items()})
         bodies = [("text/plain", message.body or ""), ("text/html", message.html_body or "")]
         _add_body(findings, bodies)
         for item in message.attachments:
@@ -185,10 +189,3 @@ def read_msg(file: BinaryIO, findings: Findings) -> None:
     except (OSError, KeyError, ValueError, AttributeError, IndexError) as error:
         raise Rejected("damaged", "The Outlook message cannot be read; save it again, or forward it as EML.") from error
     findings.parser = f"oxmsg {version('python-oxmsg')}"
-
-
-def _msg_headers(message: Any, headers: dict[str, str]) -> dict[str, str]:
-    people = ", ".join(f"{r.name} <{r.email_address}>" for r in message.recipients[:100])
-    date = message.sent_date.isoformat() if message.sent_date else ""
-    fields = {"subject": message.subject, "from": message.sender, "to": people, "date": headers.get("date") or date}
-    return {name: " ".join(str(fields.get(name) or headers.get(name) or "").split()) for name in _HEADERS}

@@ -64,15 +64,15 @@ def _line(textpage: pdfium.PdfTextPage, text: str, start: int, count: int, numbe
     last = _character_index(textpage, start + len(text.rstrip(_BLANKS)) - 1, count)
     left, bottom, right, top = textpage.get_charbox(first, loose=True)
     left2, bottom2, right2, top2 = textpage.get_charbox(last, loose=True)
-    middle = (first + last) // 2
+    size, bold = _font(textpage, (first + last) // 2)
     line = Line(
         text=text.strip(" \t\r\n"),
         left=min(left, left2),
         right=max(right, right2),
         bottom=min(bottom, bottom2),
         top=max(top, top2),
-        size=round(raw.FPDFText_GetFontSize(textpage, middle) * _scale(textpage, middle), 1),
-        bold=_is_bold(textpage, middle),
+        size=size,
+        bold=bold,
         page=number,
     )
     line.at_edge = line.bottom < height * _EDGE or line.top > height * (1 - _EDGE)
@@ -85,20 +85,16 @@ def _character_index(textpage: pdfium.PdfTextPage, offset: int, count: int) -> i
     return min(max(index if index >= 0 else offset, 0), count - 1)
 
 
-def _scale(textpage: pdfium.PdfTextPage, index: int) -> float:
-    """Return the factor by which the text matrix enlarges the font's nominal size."""
+def _font(textpage: pdfium.PdfTextPage, index: int) -> tuple[float, bool]:
+    """Return the size of a character's font, in points as the text matrix scales it, and whether it is bold."""
     matrix = raw.FS_MATRIX()
-    if not raw.FPDFText_GetMatrix(textpage, index, ctypes.byref(matrix)):
-        return 1.0
-    return max(math.hypot(matrix.c, matrix.d), 0.01)
-
-
-def _is_bold(textpage: pdfium.PdfTextPage, index: int) -> bool:
-    buffer = ctypes.create_string_buffer(128)
-    flags = ctypes.c_int()
-    length = raw.FPDFText_GetFontInfo(textpage, index, buffer, 128, ctypes.byref(flags))
-    name = buffer.value.lower() if 0 < length <= 128 else b""
-    return b"bold" in name or b"black" in name or raw.FPDFText_GetFontWeight(textpage, index) >= _BOLD_WEIGHT
+    has_matrix = raw.FPDFText_GetMatrix(textpage, index, ctypes.byref(matrix))
+    scale = max(math.hypot(matrix.c, matrix.d), 0.01) if has_matrix else 1.0
+    buffer, flags = ctypes.create_string_buffer(128), ctypes.c_int()
+    length = raw.FPDFText_GetFontInfo(textpage, index, buffer, len(buffer), ctypes.byref(flags))
+    name = buffer.value.lower() if 0 < length <= len(buffer) else b""
+    bold = b"bold" in name or b"black" in name or raw.FPDFText_GetFontWeight(textpage, index) >= _BOLD_WEIGHT
+    return round(raw.FPDFText_GetFontSize(textpage, index) * scale, 1), bold
 
 
 # --- paragraphs -------------------------------------------------------------------------------------------------------

@@ -52,8 +52,11 @@ def decode(data: bytes, declared: str | None = None) -> str:
         if data.startswith(mark):
             return data.decode(encoding, "replace")
     head = data[:65536]
-    if head.count(0) > len(head) * 0.1:  # NULs are valid UTF-8, but no text has so many
-        return data.decode(_wide_encoding(head), "replace")
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    if even + odd > len(head) * 0.1:  # NULs are valid UTF-8, but no text has so many
+        bits = 32 if even + odd > len(head) * 0.7 else 16
+        big_endian = head[:1] == b"\0" if bits == 32 else even > odd
+        return data.decode(f"utf-{bits}-{'be' if big_endian else 'le'}", "replace")
     for name in (declared, "utf-8"):
         try:
             if name and codecs.lookup(name).name not in ("utf-7", "idna", "punycode"):
@@ -61,12 +64,6 @@ def decode(data: bytes, declared: str | None = None) -> str:
         except (LookupError, UnicodeDecodeError, ValueError):
             continue
     return data.decode(_guess_encoding(head), "replace")
-
-
-def _wide_encoding(head: bytes) -> str:
-    if head.count(0) > len(head) * 0.7:
-        return "utf-32-be" if head[:1] == b"\0" else "utf-32-le"
-    return "utf-16-be" if head[0::2].count(0) > head[1::2].count(0) else "utf-16-le"
 
 
 def _guess_encoding(head: bytes) -> str:
