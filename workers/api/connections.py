@@ -31,7 +31,7 @@ KEEP_ALIVE_SECONDS = 15
 PAUSE_SECONDS, MIN_BYTES_PER_SECOND = 30.0, 1024
 #: Seconds between two looks at all connections.
 SWEEP_SECONDS = 1.0
-#: Seconds for a client whose connection was refused to read why.
+#: Seconds for a client to read why its connection is closed.
 LINGER_SECONDS = 2.0
 
 
@@ -117,7 +117,7 @@ class BoundedProtocol(H11Protocol):
         self._deadline: float | None = None  # of the next request's head
         self._write_deadline: float | None = None
         self._has_begun = True
-        self._refused = False
+        self._has_ended = False
 
     @property
     def _awaits_head(self) -> bool:
@@ -126,11 +126,11 @@ class BoundedProtocol(H11Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether no request is in progress, and no answer on its way."""
-        return self._awaits_head and (self._refused or self.transport.get_write_buffer_size() == 0)
+        return self._has_ended or (self._awaits_head and self.transport.get_write_buffer_size() == 0)
 
     def eviction_order(self) -> tuple[bool, bool, float]:
-        """Return what sorts first: refused, without any request yet, then the one that has waited longest."""
-        return not self._refused, self.cycle is not None, self._deadline or 0.0
+        """Return what sorts first: refused by the server, without any request yet, then the one that has waited longest."""
+        return not self._has_ended, self.cycle is not None, self._deadline or 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request, or refuse the connection."""
@@ -138,7 +138,6 @@ class BoundedProtocol(H11Protocol):
         self._deadline = self.loop.time() + HEAD_SECONDS
         code = self._all.admit(self, network_of(self.client[0] if self.client else ""))
         if code is not None:
-            self._refused = True
             self._answer(problems.problem(code, problems.STATUS[code], CODES[code], ""))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -148,7 +147,7 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read the next bytes. Only a complete head ends the deadline: bytes one at a time do not move it."""
-        if self._refused:  # what it still sends is not read
+        if self._has_ended:  # what it still sends is dropped
             return
         if self._awaits_head and not self._has_begun:
             self._has_begun, self._deadline = True, self.loop.time() + HEAD_SECONDS
@@ -202,7 +201,7 @@ class BoundedProtocol(H11Protocol):
         self._answer(problems.problem("bad-request", status, detail, ""))
 
     def _answer(self, response: Response) -> None:
-        """Send a response that no request led to, and close."""
+        """Send a response that no route made, and close."""
         if not self._awaits_head:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -215,9 +214,7 @@ class BoundedProtocol(H11Protocol):
             )
             for event in events:
                 self.transport.write(self.conn.send(event) or b"")
-        if self._refused:
-            # Closing with unread bytes would reset the connection, and the client would not read the answer.
-            self.transport.write_eof()
-            self._write_deadline = self.loop.time() + LINGER_SECONDS
-        else:
-            self.transport.close()
+        # Closing while bytes come in would reset the connection, and the client would not read the answer.
+        self._has_ended, self._deadline = True, None
+        self.transport.write_eof()
+        self._write_deadline = self.loop.time() + LINGER_SECONDS

@@ -61,6 +61,8 @@ def problem(
         all_headers["WWW-Authenticate"] = "Bearer"
     if status in (429, 503):
         all_headers["Retry-After"] = RETRY_AFTER
+    if status == 408:  # the rest of the request may come at any time
+        all_headers["Connection"] = "close"
     return JSONResponse(body, status, all_headers, MEDIA_TYPE)
 
 
