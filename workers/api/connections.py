@@ -129,7 +129,7 @@ class BoundedProtocol(H11Protocol):
         return self._has_ended or (self._awaits_head and self.transport.get_write_buffer_size() == 0)
 
     def eviction_order(self) -> tuple[bool, bool, float]:
-        """Return what sorts first: refused by the server, without any request yet, then the one that has waited longest."""
+        """Return the key to sort by: refused, without any request yet, then the one that has waited longest."""
         return not self._has_ended, self.cycle is not None, self._deadline or 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
