@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.parse.sandbox import SandboxedParser
     from pipeline.ports import Blobs, Embedder, IndexReader, IndexWriter, Reranker
     from pipeline.rules import Rules
+    from workers.indexer.maintenance import EmbeddingModels, IndexMaintenance
     from workers.indexer.writer import Indexer
     from workers.queue.notify import Notifier
     from workers.services.access import AccessService
@@ -249,6 +250,22 @@ class Mailroom:
         from workers.services.access import AccessService
 
         return AccessService(self.catalogue)
+
+    @cached_property
+    def index_maintenance(self) -> IndexMaintenance:
+        """Rebuild and copy of the index."""
+        from workers.indexer.maintenance import IndexMaintenance
+
+        parts = self.catalogue, self.indexes, self.embedders, self.settings
+        return IndexMaintenance(*parts, lambda: self.writer, self.indexer)
+
+    @cached_property
+    def embedding_models(self) -> EmbeddingModels:
+        """Candidate embedding models: built, activated, dropped."""
+        from workers.indexer.maintenance import EmbeddingModels
+
+        setting = self.settings.models.embedder
+        return EmbeddingModels(self.catalogue, self.indexes, self.embedders, setting, self.indexer)
 
     def tray(self, folder: TrayFolder) -> Tray:
         """Build the tray of one watched folder."""

@@ -338,13 +338,13 @@ def test_the_commands(
             raise Misconfigured("bad-index", "rows.f32 is cut off.")
 
         broken.setattr(FolderReader, "_open", fail)
-        broken.setattr("workers.cli.commands.remodel.STUCK_SECONDS", 0.1)
+        broken.setattr("workers.indexer.maintenance.STUCK_SECONDS", 0.1)
         assert main([*settings, "swap", OTHER]) == exits.UNAVAILABLE
         assert "its index cannot be opened" in capsys.readouterr().err
     assert "tiny-e@1 serves" in run("back")
     assert f"{OTHER} serves" in run("swap", OTHER)
     roles = {row["model"]: row["role"] for row in json.loads(run("status", "--json"))}
-    assert roles == {OTHER: "serves", "tiny-e@1": "gave way"}
+    assert roles == {OTHER: "active", "tiny-e@1": "former"}
     assert "tiny-e@1 serves" in run("back")
     assert "dropped" in run("drop", OTHER, "--yes")
     assert [row["model"] for row in json.loads(run("status", "--json"))] == ["tiny-e@1"]
