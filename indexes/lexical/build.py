@@ -33,6 +33,8 @@ LIKE_SCORE = 4.0
 MAX_MISSPELT = 8
 #: Words that a prefix stands for are ranked like words up to this many; more count the same each.
 MAX_EXPANDED = 64
+#: A word in more chunks than this occurs in one that was not removed.
+FREQUENT = 10_000
 #: Words of which it is remembered whether they occur.
 WORDS_KNOWN = 1024
 
@@ -151,14 +153,19 @@ class TantivyQueryBuilder:
         """Return True if a word of letters occurs in any chunk. Remembered: each passage of a page asks again."""
         occurs = self._occurs.get(word)
         if occurs is None:
-            occurs = any(self._searcher.doc_freq(field, stems[0]) for stems in self._stems(word) for field in BOOSTS)
+            counts = [self._searcher.doc_freq(field, stems[0]) for stems in self._stems(word) for field in BOOSTS]
+            occurs = max(counts, default=0) > FREQUENT or (any(counts) and self._is_live(word))
             if len(self._occurs) >= WORDS_KNOWN:
                 self._occurs.clear()
             self._occurs[word] = occurs
         return occurs
 
+    def _is_live(self, word: str) -> bool:
+        """Return True if the word occurs in a chunk that was not removed: Tantivy's counts include removed ones."""
+        return bool(self._searcher.search(self.with_word(word), 1, count=False).hits)
+
     def with_word(self, word: str) -> Query:
-        """Return a query for the chunks in which a word of letters occurs that `is_known`."""
+        """Return a query for the chunks in which a word of letters occurs that has a stem."""
         terms = [self.term(field, stems[0]) for stems in self._stems(word) for field in BOOSTS]
         return Query.boolean_query([(Occur.Should, term) for term in terms])
 

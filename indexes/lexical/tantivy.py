@@ -159,10 +159,12 @@ class TantivyLexical:
         if numbers is not None and not len(numbers):
             return []
         words = completions(self._searcher, self._builder, typed, k, self._filtered.only(numbers))
-        queries = [(word, self._builder.term("code", word)) for word in words]
-        return [
-            (word, self._filtered.best(query, MAX_EXAMPLES, numbers, wide=EXAMPLES_SHARE)) for word, query in queries
-        ]
+        results: list[tuple[str, Sequence[Hit]]] = []
+        for word in words:
+            hits = self._filtered.best(self._builder.term("code", word), MAX_EXAMPLES, numbers, wide=EXAMPLES_SHARE)
+            if len(hits):  # otherwise only removed documents have the word
+                results.append((word, hits))
+        return results
 
     def titled(self, typed: str, k: int, allowed: Collection[int] | None) -> Sequence[Hit]:
         """Return chunks whose title, heading or file name may continue ``typed``."""

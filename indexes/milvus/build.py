@@ -14,7 +14,7 @@ from indexes.lexical.analysis import codes, folded, stem_variants
 from indexes.lexical.build import MAX_MISSPELT, content_clauses
 from indexes.lexical.completion import FUNCTION_WORDS, shorter_stems
 from indexes.lexical.match import contains_phrase, default_distance, is_misspelt
-from indexes.milvus.tokens import range_tokens, token
+from indexes.milvus.tokens import first_group, range_tokens, token
 from indexes.milvus.vocabulary import Vocabulary
 from pipeline.query import Clause
 
@@ -44,9 +44,10 @@ class FieldMatch:
         return f"({' and '.join(parts)})"
 
     def accepts(self, row: Mapping[str, str]) -> bool:
-        """Return True if the row's field has the tokens, in order."""
-        tokens = row[self.field].split()
-        return bool(set(self.tokens) & set(tokens)) if self.any else contains_phrase(tokens, self.tokens)
+        """Return True if the row's field has one of the tokens, or with `any` False all of them side by side."""
+        if self.any:
+            return not set(self.tokens).isdisjoint(row[self.field].split())
+        return contains_phrase(first_group(row[self.field]), self.tokens)
 
 
 @dataclass(slots=True)

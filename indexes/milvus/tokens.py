@@ -14,7 +14,7 @@ from indexes.milvus.schema import MAX_BYTES
 
 #: Begins every token that stands for a term with other characters than a-z and 0-9.
 PREFIX = "zz"
-#: Stands between groups of terms, so that no phrase spans two of them.
+#: Stands between groups of terms.
 BOUNDARY = f"{PREFIX}edge"
 STEP = 4
 NUMBER_BITS, DAY_BITS = 64, 24
@@ -39,9 +39,19 @@ def term(token: str) -> str | None:
         return None
 
 
-def joined(*groups: Sequence[str]) -> str:
-    """Return a field of terms, `BOUNDARY` between the groups; cut after a whole term where it would be too long."""
-    return _cut(f" {BOUNDARY} ".join(" ".join(map(token, terms)) for terms in groups if terms))
+def joined(first: Sequence[str], *more: Sequence[str]) -> str:
+    """Return a field of groups of terms with `BOUNDARY` between; cut after a whole term where it would be too long.
+
+    The first group is the field's own words in order, see `first_group`; the others can only be matched word by word.
+    """
+    groups = [first, *(group for group in more if group)]
+    return _cut(f" {BOUNDARY} ".join(" ".join(map(token, terms)) for terms in groups).strip())
+
+
+def first_group(field: str) -> list[str]:
+    """Return the tokens of a field's first group: those among which a phrase may occur."""
+    tokens = field.split()
+    return tokens[: tokens.index(BOUNDARY)] if BOUNDARY in tokens else tokens
 
 
 def figure_field(numbers: Sequence[float], days: Sequence[int]) -> str:

@@ -23,7 +23,6 @@ UNREAD = (
     "pipeline/read.py",
     "pipeline/sentences.py",
     "workers/cli",
-    "tests/contracts",
     "tests/unit/cli",
     "tests/unit/demo",
 )
