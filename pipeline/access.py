@@ -54,7 +54,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AccessRule:
     """One entry of an access list. ``by`` is who added it, ``at`` when (epoch seconds)."""
 
     scope: Scope
@@ -73,7 +73,7 @@ class Decision:
     """
 
     allowed: bool
-    rule: Rule | None = None
+    rule: AccessRule | None = None
 
 
 def clean_folder(path: str) -> str:
@@ -106,7 +106,7 @@ def groups_of(principals: Iterable[str], groups: Mapping[str, Collection[str]]) 
     return frozenset(all_names)
 
 
-def decide(principals: Collection[str], rules: Sequence[Rule]) -> Decision:
+def decide(principals: Collection[str], rules: Sequence[AccessRule]) -> Decision:
     """Decide for a caller with these principals, on a document whose scopes have these rules."""
     for rule in rules:
         if rule.effect is Effect.DENY and rule.principal in principals:

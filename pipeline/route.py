@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from pipeline.documents import Document, Prediction, Routing
 from pipeline.patterns import TEXT_LIMIT as PATTERN_LIMIT
-from pipeline.rules import Conditions, Rule, Rules
+from pipeline.rules import Conditions, RoutingRule, Rules
 
 #: Phrases are looked for in this much of a text, which bounds the time of any set of rules.
 TEXT_LIMIT = 200_000
@@ -56,7 +56,7 @@ def route(
     return Routing(destinations, tuple(rule.name for rule in matching), rules.digest, reason)
 
 
-def matches(rule: Rule, values: DocumentValues) -> bool:
+def matches(rule: RoutingRule, values: DocumentValues) -> bool:
     """Return True if all conditions of ``when`` hold, and not all of ``unless``."""
     return _all_hold(rule.when, values) and (rule.unless.empty or not _all_hold(rule.unless, values))
 

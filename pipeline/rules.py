@@ -68,7 +68,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RoutingRule:
     """A routing rule: conditions, and what follows if they hold.
 
     A ``trust`` rule applies without a confident prediction; ``review`` sends the document to a person, for that reason.
@@ -86,8 +86,8 @@ class Rule:
 class Rules:
     """The rules of a file. ``digest`` is the SHA-256 of its text, for the decision record."""
 
-    rules: tuple[Rule, ...]
-    default: Rule
+    rules: tuple[RoutingRule, ...]
+    default: RoutingRule
     first_only: bool
     digest: str
 
@@ -146,7 +146,7 @@ def _rule_lines(text: str, count: int) -> list[str]:
     return [f" (line {n})" for n in lines] if len(lines) == count else [""] * count
 
 
-def _rule(values: Mapping[str, Any], line: str) -> Rule:
+def _rule(values: Mapping[str, Any], line: str) -> RoutingRule:
     name = values.get("name", "") if isinstance(values, dict) else ""
     if not isinstance(name, str) or not name:
         raise Misconfigured("bad-rules", f"A rule{line} has no name.")
@@ -162,7 +162,7 @@ def _rule(values: Mapping[str, Any], line: str) -> Rule:
         raise Misconfigured("bad-rules", f"{place}: trust is {values['trust']!r}; it is true or false.")
     if not destinations and not review and name != "default":
         raise Misconfigured("bad-rules", f"{place} has neither destinations nor a review reason: it would do nothing.")
-    return Rule(name, when, unless, destinations, review, values.get("trust", False))
+    return RoutingRule(name, when, unless, destinations, review, values.get("trust", False))
 
 
 def _conditions(place: str, values: Mapping[str, Any]) -> Conditions:

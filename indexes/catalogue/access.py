@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from indexes.catalogue.database import Database, bump_visibility
 from indexes.catalogue.scopes import ensure, find, insert_new, link_document
 from indexes.catalogue.tables import access, access_rules, document_scopes, documents, group_members, scopes
-from pipeline.access import EVERYONE, Effect, Origin, Rule, Scope, groups_of
+from pipeline.access import EVERYONE, AccessRule, Effect, Origin, Scope, groups_of
 from pipeline.documents import State
 from pipeline.errors import Refused
 
@@ -25,7 +25,7 @@ class RuleStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def add(self, rule: Rule, tenant: str = "default") -> bool:
+    def add(self, rule: AccessRule, tenant: str = "default") -> bool:
         """Add a rule; return False if it exists already. Raises Refused: "not-found" for an unknown document,
         "bad-request" for an invalid principal."""
         valid_principal(rule.principal)
@@ -60,7 +60,9 @@ class RuleStore:
             bump_visibility(connection)
         return count > 0
 
-    def replace_configured(self, sources: Collection[str], rules: Sequence[Rule], tenant: str = "default") -> None:
+    def replace_configured(
+        self, sources: Collection[str], rules: Sequence[AccessRule], tenant: str = "default"
+    ) -> None:
         """Replace the rules on these sources that came from the settings by ``rules``."""
         scopes_of_sources = sa.select(scopes.c.id).where(scopes.c.source.in_(sources))
         c = access_rules.c
@@ -71,7 +73,7 @@ class RuleStore:
                 _insert_rule(connection, ensure(connection, rule.scope), rule, tenant)
             bump_visibility(connection)
 
-    def find(self, scope: Scope | None = None, tenant: str = "default") -> list[Rule]:
+    def find(self, scope: Scope | None = None, tenant: str = "default") -> list[AccessRule]:
         """Return the rules of one scope (for a document with the list that it arrived with), or without ``scope`` all
         rules but such lists. Raises Refused("not-found") for an unknown document."""
         conditions = [access_rules.c.tenant == tenant]
@@ -83,7 +85,7 @@ class RuleStore:
                 rules += _arrival_rules(connection, _document_number(connection, scope.document_id, tenant))
         return rules
 
-    def applying_to(self, document_id: str, tenant: str = "default") -> list[Rule]:
+    def applying_to(self, document_id: str, tenant: str = "default") -> list[AccessRule]:
         """Return every rule that bears on a document: its own, and those of the documents that it was attached to, of
         its folders and of its sources. Raises Refused("not-found")."""
         with self.database.read() as connection:
@@ -192,7 +194,7 @@ def _document_number(connection: sa.Connection, document_id: str, tenant: str) -
     return number
 
 
-def _insert_rule(connection: sa.Connection, scope: int, rule: Rule, tenant: str) -> bool:
+def _insert_rule(connection: sa.Connection, scope: int, rule: AccessRule, tenant: str) -> bool:
     """Insert a rule; return False if it exists already."""
     statement = insert_new(connection, access_rules).values(
         tenant=tenant,
@@ -206,13 +208,13 @@ def _insert_rule(connection: sa.Connection, scope: int, rule: Rule, tenant: str)
     return connection.scalar(statement.returning(access_rules.c.id)) is not None
 
 
-def _rules(connection: sa.Connection, conditions: Sequence[sa.ColumnElement[bool]]) -> list[Rule]:
+def _rules(connection: sa.Connection, conditions: Sequence[sa.ColumnElement[bool]]) -> list[AccessRule]:
     """Return rules sorted by scope, the sources first."""
     columns = sa.select(access_rules, scopes.c.source, scopes.c.folder, scopes.c.document_id)
     query = columns.join(scopes, scopes.c.id == access_rules.c.scope).where(*conditions)
     order = (scopes.c.document_id, scopes.c.source, scopes.c.folder, access_rules.c.id)
     return [
-        Rule(
+        AccessRule(
             Scope(row.source, row.folder, row.document_id),
             row.principal,
             Effect(row.effect),
@@ -224,11 +226,11 @@ def _rules(connection: sa.Connection, conditions: Sequence[sa.ColumnElement[bool
     ]
 
 
-def _arrival_rules(connection: sa.Connection, number: int) -> list[Rule]:
+def _arrival_rules(connection: sa.Connection, number: int) -> list[AccessRule]:
     """Return the access list that a document arrived with, as rules."""
     columns = sa.select(documents.c.id, documents.c.received_at, access.c.principal)
     query = columns.join(access, access.c.number == documents.c.number).where(documents.c.number == number)
     return [
-        Rule(Scope(document_id=row.id), row.principal, Effect.ALLOW, Origin.ARRIVAL, "", row.received_at)
+        AccessRule(Scope(document_id=row.id), row.principal, Effect.ALLOW, Origin.ARRIVAL, "", row.received_at)
         for row in connection.execute(query.order_by(access.c.principal))
     ]

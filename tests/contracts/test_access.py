@@ -12,7 +12,7 @@ from indexes.catalogue.catalogue import Catalogue
 from indexes.catalogue.tables import access as access_table
 from indexes.catalogue.tables import document_scopes, scopes, visibility_version
 from indexes.open import open_catalogue
-from pipeline.access import Effect, Origin, Rule, Scope, decide, folder_scope, groups_of, with_ancestors
+from pipeline.access import AccessRule, Effect, Origin, Scope, decide, folder_scope, groups_of, with_ancestors
 from pipeline.documents import Arrival, Child, Document, Outcome, QueueName, Stage, State
 from pipeline.errors import Refused
 from pipeline.questions import ADMINISTRATOR, Caller, Filters
@@ -42,8 +42,8 @@ def sees(catalogue: Catalogue, caller: Caller) -> set[str]:
 
 def rule(
     catalogue: Catalogue, effect: Effect, principal: str, source: str = "tray", folder: str = "", of: str = ""
-) -> Rule:
-    new = Rule(Scope("" if of else source, folder, of), principal, effect)
+) -> AccessRule:
+    new = AccessRule(Scope("" if of else source, folder, of), principal, effect)
     assert catalogue.rules.add(new)
     return new
 
@@ -139,14 +139,14 @@ def test_a_principal_comes_off_the_list_that_a_document_arrived_with(catalogue: 
     assert catalogue.rules.remove(own, "*", ALLOW)
     assert (sees(catalogue, ANN), sees(catalogue, BOB)) == ({"a"}, set())
     with pytest.raises(Refused, match="not-found"):
-        catalogue.rules.add(Rule(Scope(document_id="0" * 32), "user:ann", ALLOW))
+        catalogue.rules.add(AccessRule(Scope(document_id="0" * 32), "user:ann", ALLOW))
 
 
 def test_the_settings_rules_replace_only_each_other(catalogue: Catalogue) -> None:
     put(catalogue, 1, "hr/a", ("*",))
     rule(catalogue, DENY, "user:eve")
     scope = Scope("tray", "hr")
-    catalogue.rules.replace_configured(["tray"], [Rule(scope, "user:bob", DENY, Origin.SETTINGS)])
+    catalogue.rules.replace_configured(["tray"], [AccessRule(scope, "user:bob", DENY, Origin.SETTINGS)])
     assert sees(catalogue, BOB) == set()
     with pytest.raises(Refused, match="settings"):
         catalogue.rules.remove(scope, "user:bob", DENY)
@@ -163,7 +163,7 @@ def test_the_next_query_of_another_process_sees_the_change(url: str) -> None:
     assert there.documents.visible(BOB, Filters()) == {document.number}
     before = there.documents.visible(BOB, Filters())
     assert there.documents.visible(BOB, Filters()) is before  # nothing changed: nothing is computed
-    denied = Rule(Scope("tray", "in"), "group:out", DENY)
+    denied = AccessRule(Scope("tray", "in"), "group:out", DENY)
     here.rules.add(denied)
     assert there.documents.visible(BOB, Filters()) == {document.number}
     here.groups.add("group:out", ["user:bob"])
@@ -271,18 +271,18 @@ def test_the_rule_in_sql_is_the_rule_in_python(catalogue: Catalogue) -> None:
     for at in range(len(teams)):
         members = rng.sample(people, 2) + rng.sample(teams[at + 1 :], min(1, len(teams) - at - 1))
         catalogue.groups.put(teams[at], members)
-    rules: list[Rule] = []
+    rules: list[AccessRule] = []
     for _ in range(8):
         own = Scope(document_id=rng.choice(list(places)))
         scope = rng.choice([own, Scope(rng.choice("st"), rng.choice(folders))])
-        rules.append(Rule(scope, rng.choice([*people, *teams, "*"]), rng.choice([ALLOW, ALLOW, DENY, ONLY])))
+        rules.append(AccessRule(scope, rng.choice([*people, *teams, "*"]), rng.choice([ALLOW, ALLOW, DENY, ONLY])))
         catalogue.rules.add(rules[-1])
         groups = catalogue.groups.all()
         bearing = {}
         for document_id, above in places.items():
             own = Scope(document_id=document_id)
             bearing[document_id] = [rule for rule in rules if rule.scope in (*above, own)]
-            bearing[document_id] += [Rule(own, principal, ALLOW) for principal in lists[document_id]]
+            bearing[document_id] += [AccessRule(own, principal, ALLOW) for principal in lists[document_id]]
         for document_id in rng.sample(list(places), 3):
             returned = {(rule.scope, rule.principal, rule.effect) for rule in catalogue.rules.applying_to(document_id)}
             assert returned == {(rule.scope, rule.principal, rule.effect) for rule in bearing[document_id]}

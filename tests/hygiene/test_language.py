@@ -60,7 +60,7 @@ SAME_NAME_ALLOWED: dict[str, str] = {}
 #: The same, where the names still have to be chosen; the list shrinks to nothing.
 SAME_NAME_YET = frozenset(
     """
-    Line Order Rule State
+    Candidate Child
     """.split()
 )
 

@@ -16,7 +16,7 @@ import pytest
 
 from indexes.lexical.analysis import stems
 from indexes.lexical.match import is_near
-from pipeline.access import Effect, Rule, Scope
+from pipeline.access import AccessRule, Effect, Scope
 from pipeline.documents import Arrival
 from pipeline.errors import Refused
 from pipeline.questions import ADMINISTRATOR, Caller, Filters, SearchRequest
@@ -93,7 +93,7 @@ class Crowd:
     def _add(self) -> None:
         own, folder = Scope(document_id=self._document()), Scope(self.rng.choice("st"), self.rng.choice(FOLDERS))
         effect = self.rng.choice([Effect.ALLOW, Effect.ALLOW, Effect.DENY, Effect.ONLY])
-        self.rights.add(Rule(self.rng.choice([own, folder]), self._someone(), effect))
+        self.rights.add(AccessRule(self.rng.choice([own, folder]), self._someone(), effect))
 
     def _remove(self) -> None:
         if len(self.rights.rules) > 6:

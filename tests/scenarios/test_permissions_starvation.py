@@ -13,7 +13,7 @@ from indexes.catalogue.database import bump_visibility
 from indexes.catalogue.scopes import ensure
 from indexes.catalogue.tables import access, chunks, document_scopes, documents
 from indexes.vectors import kinds
-from pipeline.access import Effect, Rule, Scope
+from pipeline.access import AccessRule, Effect, Scope
 from pipeline.documents import Chunk, Stage, State
 from pipeline.questions import Caller, SearchRequest
 from tests.support.serving import make_mailroom
@@ -41,9 +41,9 @@ def mailroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailroom]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kinds, "EXACT_ROWS", DOCUMENTS // 2)  # so that these few rows get an index that only proposes
         _fill(mailroom)
-    mailroom.catalogue.rules.add(Rule(Scope("tray", "few"), "user:cara", Effect.ALLOW))
-    mailroom.catalogue.rules.add(Rule(Scope("tray", "few"), "user:dora", Effect.ALLOW))
-    mailroom.catalogue.rules.add(Rule(Scope("tray", "many"), "group:staff", Effect.ONLY))
+    mailroom.catalogue.rules.add(AccessRule(Scope("tray", "few"), "user:cara", Effect.ALLOW))
+    mailroom.catalogue.rules.add(AccessRule(Scope("tray", "few"), "user:dora", Effect.ALLOW))
+    mailroom.catalogue.rules.add(AccessRule(Scope("tray", "many"), "group:staff", Effect.ONLY))
     yield mailroom
     mailroom.close()
 

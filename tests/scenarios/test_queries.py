@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from pipeline.access import Effect, Rule, Scope
+from pipeline.access import AccessRule, Effect, Scope
 from pipeline.questions import ADMINISTRATOR, Caller
 from tests.support.serving import client, make_mailroom, read_and_index, serving
 from workers.assemble import Mailroom
@@ -86,7 +86,7 @@ def test_a_query_is_saved_run_and_forgotten(place: Place) -> None:
     assert document_ids(answer) == set(place.ids[:2])
     assert answer.json()["facets"]["fields"]["type"] == [{"value": "contract", "count": 2}]
     assert len(place.ann.get(saved["href"], params={"k": 1, "offset": 1}).json()["items"]) == 1
-    deny = Rule(Scope(document_id=place.ids[0]), "user:ann", Effect.DENY)
+    deny = AccessRule(Scope(document_id=place.ids[0]), "user:ann", Effect.DENY)
     place.mailroom.catalogue.rules.add(deny)
     assert document_ids(place.ann.get(saved["href"])) == {place.ids[1]}
     place.mailroom.catalogue.rules.remove(deny.scope, deny.principal, deny.effect)

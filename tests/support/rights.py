@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.access import Effect, Rule, Scope, decide, folder_scope, groups_of, with_ancestors
+from pipeline.access import AccessRule, Effect, Scope, decide, folder_scope, groups_of, with_ancestors
 from pipeline.documents import Arrival, Chunk, Document, Outcome, QueueName, Stage, State
 from pipeline.questions import Caller
 from workers.assemble import Mailroom
@@ -33,7 +33,7 @@ class Rights:
 
     mailroom: Mailroom
     specified: dict[str, SpecifiedDocument] = field(default_factory=dict)
-    rules: list[Rule] = field(default_factory=list)
+    rules: list[AccessRule] = field(default_factory=list)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def stock(self, texts: Sequence[tuple[str, ...]], arrivals: Sequence[Arrival], labels: Sequence[str]) -> None:
@@ -74,16 +74,16 @@ class Rights:
             if decide(principals, self._rules_of(specified)).allowed
         }
 
-    def _rules_of(self, specified: SpecifiedDocument) -> list[Rule]:
+    def _rules_of(self, specified: SpecifiedDocument) -> list[AccessRule]:
         own = Scope(document_id=specified.document.id)
         rules = [rule for rule in self.rules if rule.scope in specified.scopes]
-        return rules + [Rule(own, principal, Effect.ALLOW) for principal in specified.listed]
+        return rules + [AccessRule(own, principal, Effect.ALLOW) for principal in specified.listed]
 
-    def add(self, rule: Rule) -> None:
+    def add(self, rule: AccessRule) -> None:
         if self.mailroom.catalogue.rules.add(rule):
             self.rules.append(rule)
 
-    def remove(self, rule: Rule) -> None:
+    def remove(self, rule: AccessRule) -> None:
         assert self.mailroom.catalogue.rules.remove(rule.scope, rule.principal, rule.effect)
         self.rules.remove(rule)
 

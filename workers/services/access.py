@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.access import Decision, Effect, Origin, Rule, Scope, clean_folder, decide
+from pipeline.access import AccessRule, Decision, Effect, Origin, Scope, clean_folder, decide
 from pipeline.errors import Refused
 from workers.settings import SubFolder, TrayFolder, TraySettings
 
@@ -27,11 +27,11 @@ class AccessService:
     def __init__(self, catalogue: Catalogue) -> None:
         self._rules, self._groups = catalogue.rules, catalogue.groups
 
-    def rules(self, scope: Scope | None = None, tenant: str = "default") -> list[Rule]:
+    def rules(self, scope: Scope | None = None, tenant: str = "default") -> list[AccessRule]:
         """Return the rules of one scope (for a document with the list that it arrived with), or all but such lists."""
         return self._rules.find(scope, tenant)
 
-    def add_rule(self, rule: Rule, tenant: str = "default") -> bool:
+    def add_rule(self, rule: AccessRule, tenant: str = "default") -> bool:
         """Add a rule. Return False if it existed already."""
         return self._rules.add(rule, tenant)
 
@@ -71,14 +71,14 @@ def apply_tray_rules(catalogue: Catalogue, trays: TraySettings) -> None:
     catalogue.rules.replace_configured(sorted(sources), tray_rules(trays))
 
 
-def tray_rules(trays: TraySettings) -> list[Rule]:
+def tray_rules(trays: TraySettings) -> list[AccessRule]:
     """Return the trays' `allow` and `deny` lists as rules."""
     places: list[tuple[Scope, TrayFolder | SubFolder]] = []
     for tray in trays.folders:
         places.append((Scope(tray.source), tray))
         places += [(Scope(tray.source, clean_folder(path)), folder) for path, folder in tray.subfolders.items()]
     return [
-        Rule(scope, principal, effect, Origin.SETTINGS, "settings")
+        AccessRule(scope, principal, effect, Origin.SETTINGS, "settings")
         for scope, folder in places
         for effect, principals in ((Effect.ALLOW, folder.allow), (Effect.DENY, folder.deny))
         for principal in principals

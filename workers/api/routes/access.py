@@ -13,8 +13,8 @@ from workers.api.schemas.access import (
     AccessDecision,
     AccessPlace,
     AccessQuestion,
-    AccessRule,
     AccessRuleBody,
+    AccessRuleItem,
     AccessRules,
     Group,
     GroupMembers,
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1", tags=["access"])
 def list_rules(app: App, access: GrantingAdministrator, place: Annotated[AccessPlace, Query()]) -> AccessRules:
     """Return the rules, all or those of one place; of a document also the list that it arrived with."""
     rules = app.mailroom.access.rules(place.scope_or_none(), access.caller.tenant)
-    return AccessRules(items=[AccessRule.of(rule) for rule in rules])
+    return AccessRules(items=[AccessRuleItem.of(rule) for rule in rules])
 
 
 @router.post(

@@ -39,12 +39,12 @@ class AccessRuleBody(AccessPlace):
     effect: Effect
     principal: Principal
 
-    def rule(self, by: str) -> access.Rule:
+    def rule(self, by: str) -> access.AccessRule:
         """Return the rule, made by ``by``."""
-        return access.Rule(self.scope(), self.principal, self.effect, by=by)
+        return access.AccessRule(self.scope(), self.principal, self.effect, by=by)
 
 
-class AccessRule(Response):
+class AccessRuleItem(Response):
     """A rule that holds. ``origin``: "given" by an administrator, by the "settings" of a tray, or with the "arrival" of
     the document. ``by``: who made it."""
 
@@ -61,7 +61,7 @@ class AccessRule(Response):
 class AccessRules(BaseModel):
     """Rules that hold."""
 
-    items: list[AccessRule]
+    items: list[AccessRuleItem]
 
 
 class RuleReceipt(BaseModel):
@@ -82,7 +82,7 @@ class AccessDecision(Response):
     allows."""
 
     allowed: bool
-    rule: AccessRule | None
+    rule: AccessRuleItem | None
 
 
 class Group(Request):
