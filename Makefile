@@ -32,11 +32,9 @@ trainer: .venv-train/ready ## make the environment that `mailroom train` needs (
 
 check: .venv/test ## style, types, dead code, and the hygiene of names, imports and documentation
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/vulture
 	$(BIN)/python -m pytest -q tests/hygiene
-
-types: .venv/test ## what the type checker finds
-	$(BIN)/mypy
 
 bench: .venv/test ## the slower campaigns; MAILROOM_DATA names the folder of public data sets
 	$(BIN)/python -m tests.benchmarks all
@@ -78,4 +76,4 @@ lock: ## resolve the dependencies anew (needs uv)
 system-packages:
 	@bash tests/support/system_packages.sh
 
-.PHONY: help demo up test test-serve test-train coverage trainer check types bench figures lock system-packages
+.PHONY: help demo up test test-serve test-train coverage trainer check bench figures lock system-packages

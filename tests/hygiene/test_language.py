@@ -55,15 +55,6 @@ NOT_A_VERB = frozenset(
     with within without yes you your
     """.split()
 )
-#: The same class name for different things, with the reason.
-SAME_NAME_ALLOWED: dict[str, str] = {}
-#: The same, where the names still have to be chosen; the list shrinks to nothing.
-SAME_NAME_YET = frozenset(
-    """
-    Candidate Child
-    """.split()
-)
-
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -180,9 +171,7 @@ def test_a_class_name_means_one_thing() -> None:
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(place(path, node.lineno))
-    repeated = {name: where for name, where in places.items() if len(where) > 1}
-    assert repeated.keys() - SAME_NAME_ALLOWED.keys() - SAME_NAME_YET == set(), repeated
-    assert SAME_NAME_ALLOWED.keys() <= repeated.keys(), "an allowed repetition is gone"
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 @pytest.mark.parametrize(

@@ -145,10 +145,10 @@ class Local:
 
     def rules(self, place: Mapping[str, str]) -> Json:
         """Return the access rules of a place, or all."""
-        from workers.api.schemas.access import AccessPlace, AccessRule, AccessRules
+        from workers.api.schemas.access import AccessPlace, AccessRuleItem, AccessRules
 
         rules = self._mailroom.access.rules(AccessPlace.model_validate(place).scope_or_none())
-        return _json(AccessRules(items=[AccessRule.of(rule) for rule in rules]))
+        return _json(AccessRules(items=[AccessRuleItem.of(rule) for rule in rules]))
 
     def add_rule(self, rule: Mapping[str, str]) -> Json:
         """Add an access rule; return whether it is new."""

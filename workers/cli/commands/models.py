@@ -219,7 +219,7 @@ def _print_comparison(found: ClassifierComparison, limit: int) -> None:
 
 
 def _class_rows(found: ClassifierComparison) -> list[tuple[object, ...]]:
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for label, after in found.after.classes.items():
         before = found.before.classes[label]
         change = f"{after.f1 - before.f1:+.3f}"
