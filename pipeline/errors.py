@@ -38,6 +38,7 @@ CODES: dict[str, str] = {
     "index-unavailable": "The index folder cannot be read or written.",
     "broker-unavailable": "The broker did not answer.",
     "overloaded": "The server is busy with other requests; try again.",
+    "not-ready": "A part of the installation does not work.",
     "receiver-unavailable": "A webhook receiver did not accept the delivery.",
     # Refused
     "bad-request": "The request is malformed.",
@@ -48,6 +49,7 @@ CODES: dict[str, str] = {
     "not-found": "There is no such thing, or it is not visible to this key.",
     "conflict": "The request contradicts the present state.",
     "upload-too-large": "The upload exceeds the size limit.",
+    "unsupported-encoding": "The body is compressed or encoded; send it as it is.",
     "request-timeout": "The request did not arrive in time.",
     "too-many-requests": "There are too many requests from this key or address; try again.",
     # Misconfigured

@@ -14,9 +14,9 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from pipeline.errors import Misconfigured
 
@@ -190,6 +190,9 @@ class ApiSettings(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8420, ge=0, le=65535, description="port to listen on; 0: any free one")
     upload_max_bytes: int = Field(256 * 2**20, ge=1, description="largest upload, bytes")
+    cors_origins: tuple[Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/?#\s,]+)$")], ...] = Field(
+        (), description='web pages that may call it from a browser, such as ["https://intranet.example"]; * for all'
+    )
     max_requests_per_key: int = Field(32, ge=1, description="requests of one key at a time; a further one gets 429")
     requests_per_second_per_key: float = Field(
         300.0, ge=0, description="requests of one key a second, of which it may save up two seconds; 429; 0: no limit"

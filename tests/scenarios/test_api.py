@@ -218,8 +218,8 @@ class TestAccess:
                     place.url + path.replace("{document_id}", "0" * 32).replace("{code}", "conflict"),
                     content=b"{broken",
                 )
-                if path in ("/healthz", "/problems", "/problems/{code}"):
-                    assert answer.status_code == 200
+                if path in ("/healthz", "/readyz", "/problems", "/problems/{code}"):
+                    assert answer.status_code == (503 if path == "/readyz" else 200)  # there is no broker
                 else:
                     problem(answer, 401, "unauthorized")
         for path in ("/openapi.json", "/docs", "/nothing", "/"):

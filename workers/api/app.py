@@ -8,9 +8,13 @@ from importlib.metadata import version
 from threading import Thread
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import compile_path
 
 from workers.api import problems
 from workers.api.health import HealthMonitor
@@ -21,7 +25,11 @@ from workers.api.routes import access, discovery, documents, feedback, predictio
 from workers.api.routes.common import AppState
 from workers.assemble import Mailroom
 
-DESCRIPTION = """Sort, route, file and find documents. Every route but `/healthz` and `/problems` needs an API key.
+#: Headers that a page of another origin may send, and those that it may read, beyond those that browsers allow anyway.
+ALLOWED_HEADERS = "Authorization X-API-Key Content-Type Idempotency-Key X-Filename Range If-None-Match If-Range".split()
+EXPOSED_HEADERS = "ETag Location Retry-After Content-Range Accept-Ranges Content-Disposition Allow".split()
+DESCRIPTION = """Sort, route, file and find documents. Every route but `/healthz`, `/readyz` and
+`/problems` needs an API key.
 Errors are RFC 9457 problem details; their `code` is stable. Times are ISO 8601 in UTC."""
 
 
@@ -56,8 +64,35 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     for routes in (documents, questions, queries, discovery, feedback, access, service, predictions):
         app.include_router(routes.router)
     app.add_middleware(ApiMiddleware, mailroom=mailroom, requests=state.requests, limits=limits)
+    if origins := mailroom.settings.api.cors_origins:
+        # Outermost: a browser's preflight has no key. Keys come in headers, so cookies are not needed.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=("GET", "HEAD", "POST", "DELETE"),
+            allow_headers=ALLOWED_HEADERS,
+            expose_headers=EXPOSED_HEADERS,
+            max_age=3600,
+        )
+
+    @app.exception_handler(405)
+    def wrong_method(request: Request, _: HTTPException) -> JSONResponse:
+        methods = ", ".join(allowed_methods(app, request.url.path))
+        method = "HEAD" if request.scope.get("is_head") else request.method
+        detail = f"{request.url.path} does not take {method[:20]}, but {methods}."
+        return problems.problem("bad-request", 405, detail, request.url.path, headers={"Allow": methods})
+
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
+
+
+def allowed_methods(app: FastAPI, path: str) -> list[str]:
+    """Return the methods that all routes of a path take together."""
+    paths: dict[str, dict[str, Any]] = {**app.openapi()["paths"], "/openapi.json": {"get": {}}}
+    verbs = {
+        verb.upper() for route, operations in paths.items() if compile_path(route)[0].match(path) for verb in operations
+    }
+    return sorted(verbs | ({"HEAD"} if "GET" in verbs else set()))
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from indexes.catalogue.keys import KeyStore
 
 #: Paths that need no key: they say nothing about any document.
-OPEN = re.compile(r"/healthz|/problems(/[a-z-]+)?")
+OPEN = re.compile(r"/healthz|/readyz|/problems(/[a-z-]+)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,11 @@ class ApiMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, sender = time.perf_counter(), _ResponseSender(send)
+        started, sender, method = time.perf_counter(), _ResponseSender(send), scope["method"]
+        if method == "HEAD":  # the server sends no body, whatever the route sends
+            scope = {**scope, "method": "GET", "is_head": True}
         try:
+            refuse_ambiguous_length(scope, sender)
             await self._handle(scope, receive, sender.send)
         except MailroomError as error:
             await sender.send_problem(problems.from_error(error, scope["path"]), scope, receive)
@@ -54,7 +57,7 @@ class ApiMiddleware:
             log.exception("%s %s failed", scope["method"], route_of(scope))
             await sender.send_problem(problems.unexpected(scope["path"]), scope, receive)
         finally:
-            self._requests.count(scope["method"], route_of(scope), sender.status, time.perf_counter() - started)
+            self._requests.count(method, route_of(scope), sender.status, time.perf_counter() - started)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if OPEN.fullmatch(scope["path"]):
@@ -63,6 +66,7 @@ class ApiMiddleware:
         access = await anyio.to_thread.run_sync(
             authenticate, scope, self._mailroom.catalogue.keys, limiter=self._limits.key_checks
         )
+        refuse_encoded_body(scope)
         scope["access"] = access
         with self._limits.keys.request(access.caller.key_id):
             await self.app(scope, limited(scope, receive), send)
@@ -80,6 +84,7 @@ class _ResponseSender:
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 500
+        self.closes = False
         self._started = False
 
     async def send(self, message: Message) -> None:
@@ -88,6 +93,8 @@ class _ResponseSender:
             self._started, self.status = True, message["status"]
             names = {name.lower() for name, _ in message["headers"]}
             missing = [(name, value) for name, value in HEADERS.items() if name not in names]
+            if self.closes:
+                missing.append((b"connection", b"close"))
             message = {**message, "headers": [*message["headers"], *missing]}
         await self._send(message)
 
@@ -95,6 +102,20 @@ class _ResponseSender:
         """Send a problem, unless a response has begun."""
         if not self._started:
             await problem(scope, receive, self.send)
+
+
+def refuse_ambiguous_length(scope: Scope, sender: _ResponseSender) -> None:
+    """Raise Refused for a request with two lengths, and close: what follows may be somebody else's (RFC 9112, 6.1)."""
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+        sender.closes = True
+        raise Refused("bad-request", "Content-Length and Transfer-Encoding contradict each other; send one of them.")
+
+
+def refuse_encoded_body(scope: Scope) -> None:
+    """Raise Refused for a body with a Content-Encoding: what it unpacks to is unknown, and is never read."""
+    encodings = {value.strip().lower() for name, value in scope["headers"] if name == b"content-encoding"}
+    if encodings - {b"identity", b""}:
+        raise Refused("unsupported-encoding", "Content-Encoding: send the body as it is, without compression.")
 
 
 def limited(scope: Scope, receive: Receive) -> Receive:

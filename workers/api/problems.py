@@ -26,9 +26,11 @@ STATUS = {
     "not-found": 404,
     "request-timeout": 408,
     "conflict": 409,
+    "unsupported-encoding": 415,
     "upload-too-large": 413,
     "too-many-requests": 429,
     "overloaded": 503,
+    "not-ready": 503,
     "disk-full": 507,
 }
 _OF_STATUS = {404: "not-found", 405: "bad-request", 401: "unauthorized", 403: "forbidden", 413: "upload-too-large"}
@@ -61,6 +63,8 @@ def problem(
         all_headers["WWW-Authenticate"] = "Bearer"
     if status in (429, 503):
         all_headers["Retry-After"] = RETRY_AFTER
+    if status == 415:
+        all_headers["Accept-Encoding"] = "identity"
     if status == 408:  # the rest of the request may come at any time
         all_headers["Connection"] = "close"
     return JSONResponse(body, status, all_headers, MEDIA_TYPE)
@@ -116,7 +120,7 @@ def field_error(error: Mapping[str, Any]) -> dict[str, str]:
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of the problems that a route may return: ``statuses``, and those of every route."""
-    fallback = {500: "internal", 503: "store-unavailable"}
+    fallback = {416: "bad-request", 500: "internal", 503: "store-unavailable"}
     entries: dict[int | str, dict[str, Any]] = {}
     for status in sorted({400, 401, 403, 429, 500, 503, *statuses}):
         code = fallback.get(status) or next(code for code, value in STATUS.items() if value == status)

@@ -109,9 +109,18 @@ def raw_form(request: Request) -> UploadForm:
     """Return the form of a body that is the file itself: fields are query parameters, the name may be a header."""
     fields = {name: request.query_params.getlist(name) for name in request.query_params}
     message = Message()
-    message["content-disposition"] = request.headers.get("content-disposition", "")[:2000]
-    name = unquote(request.headers.get("x-filename", "")) or message.get_filename("")  # also the form of RFC 6266
+    message["content-disposition"] = header_text(request, "content-disposition")[:2000]
+    name = unquote(header_text(request, "x-filename")) or message.get_filename("")  # also the form of RFC 6266
     return UploadForm(fields, name, has_file=True)
+
+
+def header_text(request: Request, name: str) -> str:
+    """Return a header read as UTF-8 where that is valid, otherwise as Latin-1, as clients send names of files."""
+    raw = request.headers.get(name, "").encode("latin-1")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 class MultipartReader:

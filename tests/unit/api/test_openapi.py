@@ -11,7 +11,7 @@ from tests.support.serving import make_mailroom
 from workers.api.app import create_app
 from workers.api.problems import MEDIA_TYPE
 
-OPEN = {"/healthz", "/problems", "/problems/{code}"}
+OPEN = {"/healthz", "/readyz", "/problems", "/problems/{code}"}
 PAGE = Path(__file__).parents[3] / "docs" / "rest.md"
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 
 from pipeline.documents import Arrival, Document, State
 from pipeline.errors import Refused, Unavailable
 from workers.api import upload
 from workers.api.auth import Access, Reader, Uploader
+from workers.api.download import download
 from workers.api.problems import responses
 from workers.api.routes.common import App, AppState
 from workers.api.schemas.documents import (
@@ -28,9 +28,7 @@ from workers.api.schemas.documents import (
 )
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
-#: Bytes read at a time when an original is sent.
-PIECE = 256 * 1024
-
+_BYTES = {"type": "string", "format": "binary"}
 _FORM: dict[str, dict[str, Any]] = {
     "file": {"type": "string", "format": "binary"},
     "source": {"type": "string", "default": "api"},
@@ -75,7 +73,9 @@ async def send_document(
     app: App,
     access: Uploader,
     idempotency_key: Annotated[str | None, Header(max_length=255, pattern=r"^[\x20-\x7e]+$")] = None,
-    x_filename: Annotated[str | None, Header(max_length=1000, description="percent-encoded name of a raw body")] = None,
+    x_filename: Annotated[
+        str | None, Header(max_length=1000, description="name of a raw body: UTF-8, perhaps percent-encoded")
+    ] = None,
 ) -> JSONResponse:
     """Store a document. The response comes once its bytes and its row are on the disk; the rest happens afterwards.
 
@@ -173,14 +173,19 @@ def document_status(document_id: str, app: App, access: Reader) -> DocumentStatu
 
 @router.get(
     "/{document_id}/content",
-    response_class=StreamingResponse,
+    response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
-        **responses(404),
+        200: {"content": {"*/*": {"schema": _BYTES}}},
+        206: {"content": {"*/*": {"schema": _BYTES}}, "description": "The bytes that `Range` names."},
+        304: {"description": "`If-None-Match` names the present `ETag`."},
+        **responses(404, 416),
     },
 )
-def document_content(document_id: str, app: App, access: Reader) -> StreamingResponse:
-    """Return the original bytes, as an attachment that a browser neither opens nor runs."""
+def document_content(document_id: str, request: Request, app: App, access: Reader) -> Response:
+    """Return the original bytes, as an attachment that a browser neither opens nor runs.
+
+    `If-None-Match`, `Range` with one part and `If-Range` are understood.
+    """
     document = app.mailroom.documents.read(access.caller, document_id)
     try:
         file = app.mailroom.blobs.open(document.content_hash)
@@ -188,19 +193,10 @@ def document_content(document_id: str, app: App, access: Reader) -> StreamingRes
         raise Unavailable("store-unavailable", f"The content of document {document_id} is missing.") from None
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(document.name, safe='')}",
-        "Content-Length": str(document.size),
         "Content-Security-Policy": "sandbox; default-src 'none'",
-        "ETag": f'"{document.content_hash}"',
+        "Content-Type": document.media_type or "application/octet-stream",
     }
-    return StreamingResponse(
-        _read_pieces(file), headers=headers, media_type=document.media_type or "application/octet-stream"
-    )
-
-
-def _read_pieces(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while piece := file.read(PIECE):
-            yield piece
+    return download(request, file, document.size, f'"{document.content_hash}"', headers)
 
 
 @router.get("/{document_id}/text", responses=responses(404))

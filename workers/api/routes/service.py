@@ -6,11 +6,12 @@ from typing import Any
 
 import anyio
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pipeline.errors import CODES, Refused
 from workers.api.auth import Access, Administrator
-from workers.api.problems import responses
+from workers.api.problems import problem, responses
 from workers.api.routes.common import App
 from workers.api.schemas.service import HealthReport, JobCounts, KeyOwner, ProblemKind
 from workers.services.workload import workload
@@ -18,10 +19,24 @@ from workers.services.workload import workload
 router = APIRouter(tags=["service"])
 
 
-@router.get("/healthz", responses={503: responses()[503]}, openapi_extra={"security": []})
+@router.get("/healthz", openapi_extra={"security": []})
 async def health(app: App) -> HealthReport:
-    """Return the state of every part. Needs no key, and says nothing about any document."""
+    """Return the state of every part: 200 for as long as this process answers, also when a part does not work.
+
+    Needs no key, and says nothing about any document.
+    """
     return await anyio.to_thread.run_sync(app.health.report, limiter=app.limits.health_checks)
+
+
+@router.get("/readyz", response_model=HealthReport, responses={503: responses()[503]}, openapi_extra={"security": []})
+async def readiness(app: App) -> HealthReport | JSONResponse:
+    """Return the state of every part, or 503 with the parts that do not work: whether to send requests here."""
+    report = await anyio.to_thread.run_sync(app.health.report, limiter=app.limits.health_checks)
+    if report.status == "ok":
+        return report
+    parts = report.model_dump(include={"index", "catalogue", "broker", "search"})
+    faults = "; ".join(f"{part}: {state}" for part, state in parts.items() if state not in ("ok", "opening"))
+    return problem("not-ready", 503, f"{faults}. `mailroom doctor` shows the operator more.", "/readyz")
 
 
 @router.get(
