@@ -95,7 +95,7 @@ def measure(texts: Sequence[LabelledText], predictions: Sequence[Prediction]) ->
     right = _right(texts, predictions)
     confident = np.array([prediction.confident for prediction in predictions])
     labels = sorted({label for text in texts for label in text.labels})
-    classes = {label: _class_metrics(label, texts, predicted) for label in labels}
+    classes = {label: class_metrics(label, texts, predicted) for label in labels}
     return ClassifierMetrics(
         texts=len(texts),
         accuracy=float(right.mean()),
@@ -128,7 +128,7 @@ def compare(
         for text, a, b in zip(texts, one, two, strict=True)
         if a.label != b.label
     ]
-    interval = _bootstrap(second.astype(float) - first)
+    interval = bootstrap_interval(second.astype(float) - first)
     return ClassifierComparison(
         measure(texts, one), measure(texts, two), gained, lost, mcnemar(gained, lost), interval, tuple(flips)
     )
@@ -147,6 +147,31 @@ def mcnemar(gained: int, lost: int) -> float:
         math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1) for k in range(min(gained, lost) + 1)
     ]
     return min(1.0, 2 * math.fsum(math.exp(log - total * math.log(2)) for log in logs))
+
+
+def class_metrics(label: str, texts: Sequence[LabelledText], predicted: Sequence[str]) -> ClassMetrics:
+    """Return the metrics of one label; ``predicted`` holds the predicted label of each text."""
+    pairs = list(zip(texts, predicted, strict=True))
+    support = sum(label in text.labels for text in texts)
+    hits = sum(label in text.labels and prediction == label for text, prediction in pairs)
+    # A text with several labels gets one prediction: predicting another of its labels does not miss this one.
+    misses = sum(label in text.labels and prediction not in text.labels for text, prediction in pairs)
+    precision = hits / Counter(predicted)[label] if hits else 0.0
+    recall = hits / (hits + misses) if hits else 0.0
+    f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
+    return ClassMetrics(precision, recall, f1, support)
+
+
+def bootstrap_interval(difference: np.ndarray) -> tuple[float, float]:
+    """Return the middle 95 % of the mean difference over resampled texts.
+
+    ``difference`` (float, one per text) is the second classifier's score less the first's. Only -1, 0 and 1 occur, so
+    that their counts are drawn.
+    """
+    values, counts = np.unique(difference, return_counts=True)
+    draws = np.random.default_rng(SEED).multinomial(len(difference), counts / len(difference), size=RESAMPLES)
+    low, high = np.percentile(draws @ values / len(difference), [2.5, 97.5])
+    return float(low), float(high)
 
 
 def worse(before: ClassifierMetrics, after: ClassifierMetrics, margin: float) -> list[str]:
@@ -168,26 +193,6 @@ def manifest_differences(one: ModelManifest, two: ModelManifest) -> dict[str, tu
 
 def _right(texts: Sequence[LabelledText], predictions: Sequence[Prediction]) -> np.ndarray:
     return np.array([prediction.label in text.labels for text, prediction in zip(texts, predictions, strict=True)])
-
-
-def _class_metrics(label: str, texts: Sequence[LabelledText], predicted: Sequence[str]) -> ClassMetrics:
-    pairs = list(zip(texts, predicted, strict=True))
-    support = sum(label in text.labels for text in texts)
-    hits = sum(label in text.labels and prediction == label for text, prediction in pairs)
-    # A text with several labels gets one prediction: predicting another of its labels does not miss this one.
-    misses = sum(label in text.labels and prediction not in text.labels for text, prediction in pairs)
-    precision = hits / Counter(predicted)[label] if hits else 0.0
-    recall = hits / (hits + misses) if hits else 0.0
-    f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
-    return ClassMetrics(precision, recall, f1, support)
-
-
-def _bootstrap(difference: np.ndarray) -> tuple[float, float]:
-    """Return the middle 95 % of the mean over resampled texts. Only -1, 0 and 1 occur, so their counts are drawn."""
-    values, counts = np.unique(difference, return_counts=True)
-    draws = np.random.default_rng(SEED).multinomial(len(difference), counts / len(difference), size=RESAMPLES)
-    low, high = np.percentile(draws @ values / len(difference), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _flat(manifest: ModelManifest) -> dict[str, object]:

@@ -28,14 +28,15 @@ _CSS_FETCHES = re.compile(r"@import|url\(\s*[\"']?\s*(?!data:image/|#)", re.IGNO
 
 def check_content(file: Path) -> None:
     """Check what a file holds, by its suffix. Raises Misconfigured("bad-model"), naming the file and what is wrong."""
-    check = _CHECKS.get(file.suffix)
-    if check is not None:
-        check(file)
-
-
-def _check_onnx(file: Path) -> None:
-    if has_external_data(file.read_bytes()):
+    if file.suffix == ".onnx" and has_external_data(file.read_bytes()):
         raise Misconfigured("bad-model", f"{file} keeps data outside its own file; export it as a single file.")
+    if file.suffix == ".json":
+        _check_json(file)
+    if file.suffix == ".safetensors":
+        _check_safetensors(file)
+    if file.suffix == ".html" and (part := active_part(file.read_text("utf-8", "replace"))):
+        text = f"{file} is not a plain report: it holds {part}, which runs or fetches something."
+        raise Misconfigured("bad-model", text)
 
 
 def _check_json(file: Path) -> None:
@@ -53,13 +54,12 @@ def _check_json(file: Path) -> None:
         raise Misconfigured("bad-model", text)
 
 
-def _check_html(file: Path) -> None:
+def active_part(page: str) -> str:
+    """Return the first part of an HTML page that a browser would run or fetch; empty if there is none."""
     scanner = _ReportScanner()
-    scanner.feed(file.read_text("utf-8", "replace"))
+    scanner.feed(page)
     scanner.close()
-    if scanner.active_part:
-        text = f"{file} is not a plain report: it holds {scanner.active_part}, which runs or fetches something."
-        raise Misconfigured("bad-model", text)
+    return scanner.active_part
 
 
 class _ReportScanner(HTMLParser):
@@ -104,11 +104,3 @@ def _check_safetensors(file: Path) -> None:
             inside = False
     if not inside:
         raise Misconfigured("bad-model", f"{file} is not a safetensors file.")
-
-
-_CHECKS = {
-    ".onnx": _check_onnx,
-    ".json": _check_json,
-    ".html": _check_html,
-    ".safetensors": _check_safetensors,
-}

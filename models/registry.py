@@ -105,16 +105,13 @@ def active_version(root: Path | str, name: str) -> str:
     if promoted or shipped:
         return promoted or shipped[-1]
     if own := versions(root, name):
-        raise Misconfigured("bad-model", f"No version of {name} is active; {_how_to_choose(root, name, own[-1])}.")
+        kind, title = _read_manifest(locate(root, name, own[-1])).kind, f"{name}@{own[-1]}"
+        # Only a classifier is promoted.
+        advice = f"run `mailroom models promote {title}`"
+        if kind != "classifier":
+            advice = f'name it with its version: models.{kind} = "{title}"'
+        raise Misconfigured("bad-model", f"No version of {name} is active; {advice}.")
     raise Misconfigured("bad-model", f"There is no model {name!r} under {root}; look at `mailroom models list`.")
-
-
-def _how_to_choose(root: Path | str, name: str, version: str) -> str:
-    """Return the advice for a model without an active version: only a classifier is promoted."""
-    kind = _read_manifest(locate(root, name, version)).kind
-    if kind == "classifier":
-        return f"run `mailroom models promote {name}@{version}`"
-    return f'name it with its version: models.{kind} = "{name}@{version}"'
 
 
 def _versions_in(place: Path, name: str) -> list[str]:

@@ -18,6 +18,9 @@ from typing import IO, Any, BinaryIO
 
 from pipeline.errors import MailroomError, Misconfigured, Refused, Unavailable
 
+#: Errors of a file system without hard links.
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
 
 class ProcessLock:
     """Lets one process at a time have ``path``, without waiting. ``owner`` names the holder in the error."""
@@ -133,6 +136,24 @@ def write_durably(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` in one durable step."""
     with replacement(path) as file:
         file.write(content)
+
+
+def link_new(source: Path, target: Path) -> bool:
+    """Give a file another name, or a new one where the file system has no hard links.
+
+    Returns False if something has the name already; nothing is ever overwritten.
+    """
+    try:
+        target.hardlink_to(source)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if target.exists():
+            return False
+        source.rename(target)
+    return True
 
 
 def is_full(error: BaseException | None) -> bool:

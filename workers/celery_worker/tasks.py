@@ -30,6 +30,16 @@ SERVED = (QueueName.INGEST, QueueName.DELIVER, QueueName.RECLASSIFY)
 #: Seconds for which a worker goes on with due jobs after the one that woke it up, without a message for each. Then it
 #: returns to the broker, so that other queues get their turn.
 LINGER_SECONDS = 5.0
+#: What the tasks use that takes long to import.
+RUNTIMES = (
+    "pipeline.embed",
+    "pipeline.ingest",
+    "pipeline.parse.sandbox",
+    "workers.services.active_classifier",
+    "workers.services.active_embedder",
+    "workers.services.deliver",
+    "workers.services.reclassify",
+)
 
 
 class Runner(Protocol):
@@ -132,20 +142,13 @@ def register(app: Celery, build: Callable[[], Worker], forks: bool) -> None:
         if _loader is not None:
             _loader.close()
 
-    if forks:
-        _import_runtimes()
+    if forks:  # imported before the children are forked, so that they share the memory
+        for name in RUNTIMES:
+            import_module(name)
     (worker_process_init if forks else worker_init).connect(start, weak=False)
     (worker_process_shutdown if forks else worker_shutdown).connect(stop, weak=False)
     for served in SERVED:
         app.task(name=f"mailroom.{served}")(_task(served))
-
-
-def _import_runtimes() -> None:
-    """Import what the children use before they are forked, so that they share its memory."""
-    for name in ("embed", "ingest", "parse.sandbox"):
-        import_module(f"pipeline.{name}")
-    for name in ("active_classifier", "active_embedder", "deliver", "reclassify"):
-        import_module(f"workers.services.{name}")
 
 
 def _stop_now(number: int, frame: FrameType | None) -> None:

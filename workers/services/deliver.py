@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import filecmp
 import logging
 import random
@@ -11,9 +10,9 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.disk import new_file, sync_folder
+from pipeline.disk import link_new, new_file, sync_folder
 from pipeline.documents import Document, Job, State
-from pipeline.errors import MailroomError, Misconfigured, Refused, Rejected, Unavailable
+from pipeline.errors import Misconfigured, Refused, Rejected, Unavailable
 from pipeline.names import fill_template
 from pipeline.ports import Blobs
 from workers.services.failed_folder import FAILED, put_failed
@@ -27,8 +26,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds before attempt 2, 3, ...: the Standard Webhooks schedule. After the last one the delivery is parked.
 SCHEDULE = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-#: Errors of a file system without hard links.
-NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class DeliveryService:
@@ -55,16 +52,12 @@ class DeliveryService:
             log.error("delivery %s of document %s is parked: %s", job.id, job.subject, error)
             jobs.park(job, error.code, error.detail)
         except (Unavailable, OSError) as error:
-            self._retry_later(job, error)
-
-    def _retry_later(self, job: Job, error: Exception) -> None:
-        code = error.code if isinstance(error, MailroomError) else "store-unavailable"
-        detail = error.detail if isinstance(error, MailroomError) else f"{type(error).__name__}: {error}"
-        if job.attempt > len(SCHEDULE):
-            self._catalogue.jobs.park(job, code, f"Given up after {job.attempt} attempts: {detail}")
-            return
-        delay = SCHEDULE[job.attempt - 1] * random.uniform(1.0, 1.2)
-        self._catalogue.jobs.release(job, delay, code, detail)
+            code = error.code if isinstance(error, Unavailable) else "store-unavailable"
+            detail = error.detail if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
+            if job.attempt > len(SCHEDULE):
+                jobs.park(job, code, f"Given up after {job.attempt} attempts: {detail}")
+            else:
+                jobs.release(job, SCHEDULE[job.attempt - 1] * random.uniform(1.0, 1.2), code, detail)
 
     def _folder(self, job: Job, document: Document, template: str) -> str:
         """Copy the document under the folder root; return the path. Another content is never overwritten, and a repeat
@@ -76,7 +69,7 @@ class DeliveryService:
         try:
             numbered = path.with_name(f"{path.stem}-{document.content_hash[:8]}{path.suffix}")
             for candidate in (path, numbered):
-                if _linked(content, candidate) or filecmp.cmp(content, candidate, shallow=False):
+                if link_new(content, candidate) or filecmp.cmp(content, candidate, shallow=False):
                     break
             else:
                 text = f"Both {path.name} and its numbered name hold other contents; move one of them."
@@ -113,18 +106,3 @@ class DeliveryService:
         except KeyError as error:
             raise Rejected("damaged", f"The content of document {document.id} is no longer stored.") from error
         return path
-
-
-def _linked(content: Path, candidate: Path) -> bool:
-    """Link a file to a new name. Return False if the name exists; nothing is ever overwritten."""
-    try:
-        candidate.hardlink_to(content)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        if candidate.exists():
-            return False
-        content.rename(candidate)
-    return True

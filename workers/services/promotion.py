@@ -127,9 +127,17 @@ class Promoter:
         elif path is None and OWN_GOLDEN in folder.manifest.files:
             path = folder.path / OWN_GOLDEN
         erased: list[str] = []
-        tolerant = TextReaders(self._read_file, lambda document_id: self._unless_erased(document_id, erased))
+
+        def read_unless_erased(document_id: str) -> str | None:
+            try:
+                return self._read_document(document_id)
+            except Refused:
+                erased.append(document_id)
+                return None
+
         # A document of the version's own list may have been erased since; a list that is passed now must be complete.
-        readers = tolerant if path and path.parent == folder.path else self.readers
+        is_own_list = path is not None and path.parent == folder.path
+        readers = TextReaders(self._read_file, read_unless_erased) if is_own_list else self.readers
         texts, digest = self._labelled(path, readers) if path else ((), "")
         if not texts:  # there is no list, or its documents are those of another installation
             self._classifiers.open(title).classify([PROBE])
@@ -187,13 +195,6 @@ class Promoter:
     def _read_file(self, path: Path) -> str:
         with path.open("rb") as content:
             return self._parser.parse(content, path.name).text
-
-    def _unless_erased(self, document_id: str, erased: list[str]) -> str | None:
-        try:
-            return self._read_document(document_id)
-        except Refused:
-            erased.append(document_id)
-            return None
 
     def _read_document(self, document_id: str) -> str:
         parsed = self._chunks.parsed(document_id)

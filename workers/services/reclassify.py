@@ -130,7 +130,12 @@ class ReclassificationService:
         selection = catalogue.plans.get(job.subject)["selection"]
         classifier = self._classifier(selection["model"], selection["model_digest"])
         rules = self._parse_rules(selection["rules"])
-        texts = self._texts(job.payload["documents"])
+        documents = map(catalogue.documents.get, job.payload["documents"])
+        texts = [
+            (document, *stored)
+            for document in documents
+            if eligible(document) and (stored := catalogue.chunks.parsed_with_key(document.id)) is not None
+        ]
         predictions = iter(self._predictions(classifier, [row for row in texts if not has_person_label(row[0])]))
         operations = read_operations(self._settings.models_root)
         items = []
@@ -143,16 +148,6 @@ class ReclassificationService:
                 routing = replace(routing, review_reason=None)
             items.append(difference(document, prediction, routing, delivered_to(events)))
         catalogue.plans.finish_comparison(job, [item for item in items if item is not None])
-
-    def _texts(self, ids: Sequence[str]) -> list[tuple[Document, str, Parsed]]:
-        """Return the documents that have a stored text, each with the key and the content of that."""
-        texts = []
-        for document_id in ids:
-            document = self._catalogue.documents.get(document_id)
-            parsed = self._catalogue.chunks.parsed_with_key(document_id) if eligible(document) else None
-            if parsed is not None:
-                texts.append((document, *parsed))
-        return texts
 
     def _predictions(self, classifier: Classifier, texts: Sequence[tuple[Document, str, Parsed]]) -> list[Prediction]:
         """Return a prediction for each text: the stored one if this model has classified it, or a new one."""

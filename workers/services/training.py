@@ -86,7 +86,12 @@ class Trainer:
             for row in rows:
                 if None not in row["labels"]:
                     out.write(json.dumps(row, ensure_ascii=False) + "\n")
-        return [_note(old, new, count) for (old, new), count in sorted(renamed.items(), key=str)]
+        left_out = "which was split or retired: left out. Label them again to learn from them."
+        return [
+            f"{count:,} of the examples bear {old!r}, "
+            + (f"which is {new!r} today: learned as that." if new is not None else left_out)
+            for (old, new), count in sorted(renamed.items(), key=str)
+        ]
 
     def _examples(
         self, lists: Sequence[Path], approved: Sequence[int], renamed: Counter[tuple[str, str | None]]
@@ -167,12 +172,3 @@ def _example(
 ) -> dict[str, Any]:
     renamed.update((old, new) for old, new in names.items() if old != new)
     return {"text": text, "labels": list(dict.fromkeys(names.values())), "identity": identity}
-
-
-def _note(old: str, new: str | None, count: int) -> str:
-    if new is not None:
-        return f"{count:,} of the examples bear {old!r}, which is {new!r} today: learned as that."
-    return (
-        f"{count:,} of the examples bear {old!r}, which was split or retired: left out. "
-        "Label them again to learn from them."
-    )

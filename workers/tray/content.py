@@ -17,23 +17,8 @@ _TAIL = 66_000
 #: Bytes: no file of these formats is smaller.
 _SMALLEST = 16
 _BINARY = frozenset(
-    {
-        ".pdf",
-        ".docx",
-        ".pptx",
-        ".xlsx",
-        ".odt",
-        ".ods",
-        ".odp",
-        ".epub",
-        ".zip",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".gif",
-        ".tif",
-    }
-    | {".tiff", ".bmp", ".webp", ".doc", ".xls", ".ppt", ".msg", ".rtf"}
+    ".pdf .docx .pptx .xlsx .odt .ods .odp .epub .zip .png .jpg .jpeg .gif .tif .tiff .bmp .webp .doc .xls .ppt .msg "
+    ".rtf".split()
 )
 
 
@@ -51,9 +36,9 @@ def is_complete(path: Path) -> tuple[bool, str]:
         return False, "the file is shorter than any of its kind"
     if not head.strip(b"\0"):
         return False, "the file begins with zeros: its content has not arrived yet"
-    for magic, ends, reason in _ENDS:
-        if head.startswith(magic):
-            complete = any(end in tail for end in ends)
+    for magics, end, reason in _ENDS:
+        if head.startswith(magics):
+            complete = end.search(tail) is not None
             return complete, "" if complete else reason
     for test, magics in _TESTS:
         if head.startswith(magics):
@@ -72,10 +57,6 @@ def _zip(head: bytes, tail: bytes, size: int) -> str:
     return "" if offset == 0xFFFFFFFF or length + offset <= size else "the archive's directory does not fit its size"
 
 
-def _gif(head: bytes, tail: bytes, size: int) -> str:
-    return "" if tail.rstrip(b"\0").endswith(b"\x3b") else "the GIF has no end"
-
-
 def _tiff(head: bytes, tail: bytes, size: int) -> str:
     order = "<" if head[:2] == b"II" else ">"
     big = struct.unpack_from(order + "H", head, 2)[0] == 43
@@ -85,18 +66,14 @@ def _tiff(head: bytes, tail: bytes, size: int) -> str:
     return "" if 8 <= offset < size else "the TIFF's directory lies behind its end"
 
 
-def _bmp(head: bytes, tail: bytes, size: int) -> str:
-    if head[6:10] != b"\0\0\0\0":
-        return ""  # a text that begins with BM
-    stated = struct.unpack_from("<L", head, 2)[0]
+def _bmp_or_webp(head: bytes, tail: bytes, size: int) -> str:
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        stated = struct.unpack_from("<L", head, 4)[0] + 7  # a last byte of padding may be missing
+    elif head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
+        stated = struct.unpack_from("<L", head, 2)[0]
+    else:
+        return ""  # another RIFF file, or a text that begins with BM
     return "" if stated <= size else "the image is shorter than its header states"
-
-
-def _riff(head: bytes, tail: bytes, size: int) -> str:
-    if head[8:12] != b"WEBP":
-        return ""
-    stated = struct.unpack_from("<L", head, 4)[0] + 8
-    return "" if stated <= size + 1 else "the image is shorter than its header states"
 
 
 def _ole(head: bytes, tail: bytes, size: int) -> str:
@@ -118,18 +95,17 @@ def _rtf(head: bytes, tail: bytes, size: int) -> str:
     return "" if ends else "the RTF has no closing brace"
 
 
-#: How a format begins, what its tail holds one of, and the reason without that.
-_ENDS = (
-    (b"%PDF-", (b"%%EOF", b"startxref"), "the PDF has no end mark"),
-    (b"\x89PNG\r\n\x1a\n", (b"IEND\xaeB`\x82",), "the PNG has no end"),
-    (b"\xff\xd8\xff", (b"\xff\xd9",), "the JPEG has no end"),
+#: How a format begins, what its tail holds, and the reason without that.
+_ENDS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], str], ...] = (
+    ((b"%PDF-",), re.compile(rb"%%EOF|startxref"), "the PDF has no end mark"),
+    ((b"\x89PNG\r\n\x1a\n",), re.compile(rb"IEND\xaeB`\x82"), "the PNG has no end"),
+    ((b"\xff\xd8\xff",), re.compile(rb"\xff\xd9"), "the JPEG has no end"),
+    ((b"GIF87a", b"GIF89a"), re.compile(rb"\x3b\0*\Z"), "the GIF has no end"),
 )
 _TESTS: tuple[tuple[Callable[[bytes, bytes, int], str], tuple[bytes, ...]], ...] = (
     (_zip, (b"PK\x03\x04", b"PK\x05\x06")),
-    (_gif, (b"GIF87a", b"GIF89a")),
     (_tiff, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    (_bmp, (b"BM",)),
-    (_riff, (b"RIFF",)),
+    (_bmp_or_webp, (b"BM", b"RIFF")),
     (_ole, (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",)),
     (_rtf, (b"{\\rtf",)),
 )

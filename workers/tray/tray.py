@@ -16,7 +16,7 @@ import uuid
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from pipeline.disk import new_file
+from pipeline.disk import link_new, new_file
 from pipeline.documents import Arrival, QueueName, State
 from pipeline.errors import MailroomError, Rejected
 from pipeline.faults import fault
@@ -79,27 +79,23 @@ class Tray:
 
     def scan(self) -> int:
         """Check every file of the folder once; return how many were received."""
-        now = time.monotonic()
+        settings, now = self._settings.tray, time.monotonic()
         pending: dict[Path, PendingFile] = {}
         received = 0
         for path, current in pending_files(self.root, FAILED):
             file = self._pending.get(path)
             if file is None or file.stat != current:
                 file = PendingFile(current, now)
-            if self._is_stable(path, file, now):
+            try:
+                stable = is_stable(path, file, now, settings.stable_seconds, settings.patience_seconds)
+            except OSError:  # it cannot be opened: it is taken last of all, to be refused
+                stable = now - file.since >= settings.patience_seconds
+            if stable:
                 received += self._take(path, current)
             else:
                 pending[path] = file
         self._pending = pending
         return received
-
-    def _is_stable(self, path: Path, file: PendingFile, now: float) -> bool:
-        """Return True if a file can be taken. One that cannot be opened is taken last of all, to be refused."""
-        settings = self._settings.tray
-        try:
-            return is_stable(path, file, now, settings.stable_seconds, settings.patience_seconds)
-        except OSError:
-            return now - file.since >= settings.patience_seconds
 
     def _take(self, path: Path, expected: FileStat) -> bool:
         claim = self._claims / uuid.uuid4().hex
@@ -160,11 +156,8 @@ class Tray:
         path = self.root / os.fsdecode(claim.with_suffix(ORIGIN).read_bytes())
         path.parent.mkdir(parents=True, exist_ok=True)
         for target in (path, path.with_name(f"{uuid.uuid4().hex[:8]}{path.suffix}")):
-            try:
-                target.hardlink_to(claim)
+            if link_new(claim, target):
                 break
-            except FileExistsError:
-                continue
         self._drop(claim)
 
     def _drop(self, claim: Path) -> None:
