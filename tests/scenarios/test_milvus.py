@@ -203,7 +203,7 @@ def test_an_index_is_copied_there_and_back_without_embedding(
     first.indexer().step()
     monkeypatch.setattr(first.embedder.__class__, "embed", lambda *_: pytest.fail("nothing is embedded again"))
     first.close()
-    assert "3 documents, 3 passages" in run(home, "index", "migrate", "--to", url)
+    assert "3 documents, 3 chunks" in run(home, "index", "migrate", "--to", url)
     late = opened(home, "")
     fourth = embedded(late, 4)  # comes before the switch
     late.close()
