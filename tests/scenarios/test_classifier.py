@@ -225,7 +225,7 @@ def test_the_commands_from_list_to_rollback(
     forced = shell("models", "promote", "tiny@2", "--golden", str(golden), "--force")
     assert "against the gate" in forced and "To go back: mailroom models rollback tiny" in forced
     assert "forced" in shell("models", "show", "tiny")
-    assert "tiny@1 is in force again" in shell("models", "rollback", "tiny")
+    assert "tiny@1 is active again" in shell("models", "rollback", "tiny")
     shell("models", "export", "tiny@2", str(tmp_path / "v.tar.gz"))
     shutil.rmtree(mailroom.settings.models_root / "tiny" / "2")
     assert "models promote tiny@2" in shell("models", "import", str(tmp_path / "v.tar.gz"))

@@ -212,7 +212,7 @@ def test_an_index_is_copied_there_and_back_without_embedding(
     assert numbers(there) == {there.catalogue.documents.get(document).number for document in (*ids, fourth)}
     assert "ok" in run(home, "--set", f"index.url={url}", "index", "status")
     there.close()
-    assert "4 documents, 4 passages" in run(home, "--set", f"index.url={url}", "index", "migrate", "--to", "folder")
+    assert "4 documents, 4 chunks" in run(home, "--set", f"index.url={url}", "index", "migrate", "--to", "folder")
     assert len(numbers(opened(home, ""))) == 4
 
 

@@ -1,4 +1,4 @@
-"""What Mailroom needs, checked one by one, each with the command that mends it."""
+"""What Mailroom needs, checked one by one, each with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -23,44 +23,42 @@ if TYPE_CHECKING:
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 GIB = 1 << 30
-#: Free space under which new documents will soon find no place.
-LITTLE_DISK = 2 * GIB
-#: What brings an execution provider.
+#: Free space under which there is soon no room for new documents.
+MIN_FREE = 2 * GIB
+#: The package that contains an execution provider.
 PACKAGES = {"CUDAExecutionProvider": "onnxruntime-gpu", "OpenVINOExecutionProvider": "onnxruntime-openvino"}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. ``fix`` is a command, or what to do."""
+    """The result of one check. ``fix`` is a command, or what to do."""
 
     name: str
     status: str
-    found: str
+    result: str
     fix: str = ""
 
     def text(self) -> str:
-        return f"{self.name}: {self.found}" + (f"\n      fix: {self.fix}" if self.fix else "")
+        """Return the result and the fix for a person."""
+        return f"{self.name}: {self.result}" + (f"\n      fix: {self.fix}" if self.fix else "")
 
     def as_json(self) -> dict[str, str]:
+        """Return what ``--json`` prints."""
         return asdict(self)
 
 
 def examine(settings: Settings, running: bool = False) -> list[Check]:
-    """All checks, in the order in which a start would meet them. ``running``: this data folder is being served."""
-    found: list[Check] = []
-    for look in (_python, _sqlite, _data_folder, _disk, _switches, _broker, _programs, _runtime, _models, _sandbox):
-        found += _safely(look, settings)
-    found += _safely(_catalogue, settings)
-    found += _safely(_index, settings)
-    found += [] if running else _safely(_port, settings)
-    return found
+    """Run all checks, in the order in which a start depends on them. ``running``: this data folder is being served."""
+    parts = [_python, _sqlite, _data_folder, _disk, _switches, _broker, _programs, _runtime, _models, _sandbox]
+    parts += [_catalogue, _index] if running else [_catalogue, _index, _port]
+    return [check for part in parts for check in _safely(part, settings)]
 
 
-def _safely(look: Callable[[Settings], Iterator[Check]], settings: Settings) -> list[Check]:
-    """A check that itself fails is a finding, not an end."""
-    name = look.__name__.strip("_").replace("_", " ")
+def _safely(part: Callable[[Settings], Iterator[Check]], settings: Settings) -> list[Check]:
+    """Return the checks of a part; a check that itself fails is a result, too, and does not end the others."""
+    name = part.__name__.strip("_").replace("_", " ")
     try:
-        return list(look(settings))
+        return list(part(settings))
     except MailroomError as error:
         return [Check(name, FAIL, f"{error.code}: {error.detail}")]
     except Exception as error:
@@ -89,8 +87,8 @@ def _data_folder(settings: Settings) -> Iterator[Check]:
 def _disk(settings: Settings) -> Iterator[Check]:
     home = settings.home
     free = shutil.disk_usage(next(path for path in (home, *home.parents) if path.exists())).free
-    fix = "" if free > LITTLE_DISK else f"free some space on the disk of {home}"
-    yield Check("disk", OK if free > LITTLE_DISK else WARN, f"{free / GIB:.1f} GiB free", fix)
+    fix = "" if free > MIN_FREE else f"free some space on the disk of {home}"
+    yield Check("disk", OK if free > MIN_FREE else WARN, f"{free / GIB:.1f} GiB free", fix)
 
 
 def _switches(_: Settings) -> Iterator[Check]:
@@ -121,8 +119,8 @@ def _programs(settings: Settings) -> Iterator[Check]:
 
 
 def _languages(settings: Settings, tesseract: str) -> Iterator[Check]:
-    done = subprocess.run([tesseract, "--list-langs"], capture_output=True, text=True, timeout=20, check=False)
-    missing = sorted(set(settings.parse.ocr_languages.split("+")) - set(done.stdout.split()))
+    listing = subprocess.run([tesseract, "--list-langs"], capture_output=True, text=True, timeout=20, check=False)
+    missing = sorted(set(settings.parse.ocr_languages.split("+")) - set(listing.stdout.split()))
     fix = f"apt-get install {' '.join(f'tesseract-ocr-{name}' for name in missing)}" if missing else ""
     yield Check("OCR", WARN if missing else OK, f"{tesseract}, {settings.parse.ocr_languages}", fix)
 
@@ -138,10 +136,10 @@ def _runtime(settings: Settings) -> Iterator[Check]:
 
 
 def _models(settings: Settings) -> Iterator[Check]:
-    chosen = settings.models
-    wanted = {"classifier": chosen.classifier, "embedder": chosen.embedder, "reranker": chosen.reranker}
-    for kind, name in wanted.items():
-        if not name:  # no second look is wanted
+    models = settings.models
+    names = {"classifier": models.classifier, "embedder": models.embedder, "reranker": models.reranker}
+    for kind, name in names.items():
+        if not name:  # a reranker is optional
             continue
         try:
             yield _model(settings, kind, name)
@@ -152,24 +150,25 @@ def _models(settings: Settings) -> Iterator[Check]:
 
 
 def _model(settings: Settings, kind: str, name: str) -> Check:
-    """Which version is in force and why, and what it runs on. Raises Misconfigured("bad-model")."""
+    """Check the active version: why it is active, its digests, and what it runs on. Raises Misconfigured("bad-model")."""
     from models.registry import open_version
     from models.taxonomy import read_operations
     from pipeline.onnx import available_providers
 
-    asked = settings.models.providers
+    requested = settings.models.providers
     folder = open_version(settings.models_root, name)
-    obtained = available_providers(folder, asked)
-    found = f"{folder.manifest.title} ({_reason(settings, name)}), every digest right; runs on {', '.join(obtained)}"
+    providers = available_providers(folder, requested)
+    result = f"{folder.manifest.title} ({_origin(settings, name)}), every digest right; runs on {', '.join(providers)}"
     if kind == "classifier" and (operations := read_operations(settings.models_root)):
-        found += f"; {len(operations)} taxonomy operations"
-    if obtained[: len(asked)] == asked:
-        return Check(kind, OK, found)
-    fix = "see ONNX Runtime above; a provider that is installed but not obtained says why in the worker's log"
-    return Check(kind, WARN, f"{found} where {', '.join(asked)} was asked for", fix)
+        result += f"; {len(operations)} taxonomy operations"
+    if providers[: len(requested)] == requested:
+        return Check(kind, OK, result)
+    fix = "see ONNX Runtime above; why a provider that is installed is not used is in the worker's log"
+    return Check(kind, WARN, f"{result} where {', '.join(requested)} is configured", fix)
 
 
-def _reason(settings: Settings, name: str) -> str:
+def _origin(settings: Settings, name: str) -> str:
+    """Return why this version of a model is active."""
     from models.active import read_pointer
 
     if "/" in name or "@" in name:
@@ -197,7 +196,7 @@ def _sandbox(_: Settings) -> Iterator[Check]:
 
 def _catalogue(settings: Settings) -> Iterator[Check]:
     if not _has_catalogue(settings):
-        yield Check("catalogue", OK, "will be made at the first start")
+        yield Check("catalogue", OK, "will be created at the first start")
         return
     from indexes.open import open_catalogue
 
@@ -215,19 +214,19 @@ def _index(settings: Settings) -> Iterator[Check]:
 
     indexes = open_indexes(settings.index.url, settings.index_path, settings.index.kind)
     state = indexes.state()
-    if state.name in ("ok", "empty", "missing"):
-        found = state.detail if settings.index.url else "sound" if state.name == "ok" else "will be made by the writer"
-        behind = _behind(settings, indexes.reader())
+    if state.name not in ("ok", "empty", "missing"):
+        fix = f"fix {settings.index_path}, then `mailroom index rebuild`"
+        yield Check("index", WARN, state.text, "start Milvus, or correct index.url" if settings.index.url else fix)
+    elif behind := _behind(settings, indexes.reader()):
         fix = "mailroom up, whose writer adds them; where it runs already, `mailroom index rebuild`"
-        told = f"behind: it lacks {behind:,} documents that the catalogue calls searchable"
-        yield Check("index", WARN, told, fix) if behind else Check("index", OK, found)
-        return
-    fix = f"mend {settings.index_path}, then `mailroom index rebuild`"
-    yield Check("index", WARN, state.text, "start Milvus, or correct index.url" if settings.index.url else fix)
+        yield Check("index", WARN, f"behind: {behind:,} searchable documents are missing from it", fix)
+    else:
+        sound = "sound" if state.name == "ok" else "will be created by the writer"
+        yield Check("index", OK, state.detail if settings.index.url else sound)
 
 
 def _behind(settings: Settings, reader: IndexReader) -> int:
-    """How many searchable documents the index lacks; none where no catalogue can tell, which a check of its own says."""
+    """Return how many searchable documents are missing from the index; 0 without a catalogue, which has its own check."""
     if not _has_catalogue(settings):
         return 0
     from indexes.open import open_catalogue
@@ -253,4 +252,9 @@ def _port(settings: Settings) -> Iterator[Check]:
         socket.create_server((settings.api.host, settings.api.port), family=family).close()
         yield Check("port", OK, f"{place} is free")
     except OSError as error:
-        yield Check("port", FAIL, f"{place}: {error.strerror}", "mailroom --set api.port=8421 up, or end what holds it")
+        yield Check(
+            "port",
+            FAIL,
+            f"{place}: {error.strerror}",
+            "mailroom --set api.port=8421 up, or stop the program that uses it",
+        )

@@ -1,4 +1,4 @@
-"""index advise: which kind of vector index suits this machine and this house's vectors."""
+"""index advise: which kind of vector index suits this machine and these vectors."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from workers.cli.context import Context, err, out, shared
 from workers.cli.options import AsJson
 from workers.cli.output import show
 
-if TYPE_CHECKING:  # NumPy and FAISS are imported by the command that measures, not by the help
+if TYPE_CHECKING:
     import numpy as np
 
     from indexes.vectors.advise import Measurement
     from indexes.vectors.faiss import FaissVectors
 
-#: Fewer vectors than this say little about kinds that are for many.
-FEWEST = 1000
-Sample = Annotated[int, typer.Option(min=FEWEST, help="Vectors of the index to measure with, at most.")]
+#: With fewer vectors, kinds that are meant for many show little.
+MIN_VECTORS = 1000
+Sample = Annotated[int, typer.Option(min=MIN_VECTORS, help="Vectors of the index to measure with, at most.")]
 Synthetic = Annotated[
-    int | None, typer.Option(min=FEWEST, max=5_000_000, help="Measure with so many made vectors instead.")
+    int | None, typer.Option(min=MIN_VECTORS, max=5_000_000, help="Measure with so many generated vectors instead.")
 ]
 Queries = Annotated[int, typer.Option(min=10, max=1000, help="Searches for each kind.")]
 COLUMNS = ("kind", "recall@10", "p50 ms", "bytes a vector: index", "with stored vectors", "build s")
@@ -42,28 +42,27 @@ def advise(
 
     options = shared(context)
     if options.settings.index.url:
-        raise Refused(
-            "bad-request", "The index stands in Milvus, which chooses the kind itself; index.kind is for FAISS."
-        )
-    rows, asked, total, origin = _vectors(options, sample, synthetic, queries)
-    lines = []
-    for line in measure_kinds(rows, asked):
-        lines.append(line)
-        err.print(f"{line.requested}: recall@10 {line.recall:.4f}, p50 {line.p50_ms:.2f} ms", style="dim")
-    kind, reason = recommend(lines, total)
-    now = kind_for(total, options.settings.index.kind)
+        raise Refused("bad-request", "The index is in Milvus, which chooses the kind itself; index.kind is for FAISS.")
+    rows, searches, total, origin = _vectors(options, sample, synthetic, queries)
+    measurements = []
+    for kind in measure_kinds(rows, searches):
+        measurements.append(kind)
+        err.print(f"{kind.requested}: recall@10 {kind.recall:.4f}, p50 {kind.p50_ms:.2f} ms", style="dim")
+    recommended, reason = recommend(measurements, total)
+    active = kind_for(total, options.settings.index.kind)
     if as_json:
-        facts = {"vectors": total, "measured": len(rows), "origin": origin, "recommended": kind, "reason": reason}
-        show.print_json({**facts, "active": now, "kinds": [asdict(line) for line in lines]})
+        advice = {"vectors": total, "measured": len(rows), "origin": origin, "recommended": recommended}
+        kinds = [asdict(kind) for kind in measurements]
+        show.print_json({**advice, "reason": reason, "active": active, "kinds": kinds})
         return
-    show.table(COLUMNS, map(_cells, lines), f"{len(rows):,} {origin} vectors of {rows.shape[1]} dimensions")
-    out.print(f"\nFor {total:,} vectors: {kind}. Reason: {reason}.", soft_wrap=True)
-    change = "" if kind == now else f"; to change it: --set index.kind={kind}, then `mailroom index rebuild`"
-    out.print(f"In force: {now}{change}.", soft_wrap=True)
+    show.table(COLUMNS, map(_cells, measurements), f"{len(rows):,} {origin} vectors of {rows.shape[1]} dimensions")
+    out.print(f"\nFor {total:,} vectors: {recommended}. Reason: {reason}.", soft_wrap=True)
+    change = f"; to change it: --set index.kind={recommended}, then `mailroom index rebuild`"
+    out.print(f"Active: {active}{'' if recommended == active else change}.", soft_wrap=True)
 
 
 def _cells(line: Measurement) -> tuple[str, ...]:
-    kind = line.kind if line.kind == line.requested else f"{line.requested} (gave way to {line.kind})"
+    kind = line.kind if line.kind == line.requested else f"{line.requested} (replaced by {line.kind})"
     sizes = f"{line.index_bytes:,.0f}", f"{line.disk_bytes:,.0f}"
     return kind, f"{line.recall:.4f}", f"{line.p50_ms:.2f}", *sizes, f"{line.build_s:.1f}"
 
@@ -71,23 +70,23 @@ def _cells(line: Measurement) -> tuple[str, ...]:
 def _vectors(
     options: Context, sample: int, synthetic: int | None, queries: int
 ) -> tuple[np.ndarray, np.ndarray, int, str]:
-    """(rows, queries, how many vectors the advice is for, where they are from)."""
+    """Return the vectors to index, those to search for, how many vectors the advice is for, and their origin.
+
+    Both arrays are float32 of shape (vectors, dimension).
+    """
     from indexes.vectors.advise import generate
     from indexes.vectors.advise import sample as sample_vectors
 
     if synthetic:
-        return *generate(synthetic, _dimension(options), queries), synthetic, "made"
+        from models.registry import open_version
+
+        manifest = open_version(options.settings.models_root, options.settings.models.embedder).manifest
+        return *generate(synthetic, manifest.dimension, queries), synthetic, "generated"
     vectors = cast("FaissVectors", options.mailroom.reader.snapshot().vectors)  # of the folder, as `advise` checks
-    if len(vectors) < FEWEST:
-        text = (
-            f"The index holds {len(vectors)} vectors, too few to measure; give --synthetic and how many there will be."
+    if len(vectors) < MIN_VECTORS:
+        detail = (
+            f"The index holds {len(vectors)} vectors, too few to measure; use --synthetic and how many there will be."
         )
-        raise Refused("bad-request", text)
-    rows, asked = sample_vectors(vectors.segments, sample, queries)
-    return rows, asked, len(vectors), "of the index's own"
-
-
-def _dimension(options: Context) -> int:
-    from models.registry import open_version
-
-    return open_version(options.settings.models_root, options.settings.models.embedder).manifest.dimension
+        raise Refused("bad-request", detail)
+    rows, searches = sample_vectors(vectors.segments, sample, queries)
+    return rows, searches, len(vectors), "of the index's own"

@@ -12,7 +12,7 @@ from workers.cli.context import err, out, shared
 from workers.cli.options import AsJson
 from workers.cli.output import show
 
-app = typer.Typer(help="API keys. A key is shown once; only its salted hash is kept.", no_args_is_help=True)
+app = typer.Typer(help="API keys. A key is shown once; only its salted hash is stored.", no_args_is_help=True)
 
 
 @app.command()
@@ -26,7 +26,7 @@ def create(
     admin: Annotated[bool, typer.Option("--admin", help="All scopes, and every document.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and print it, this once."""
+    """Create a key and print it, this once."""
     from workers.services.first_key import SCOPES
 
     scopes = list(SCOPES) if admin else scope or ["read"]
@@ -42,7 +42,7 @@ def create(
 
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
-    """The keys, without their secrets."""
+    """List the keys, without their secrets."""
     rows = [dict(row) for row in shared(context).mailroom.catalogue.keys.all()]
     for row in rows:
         row |= {name: _time(row[name]) for name in ("created_at", "revoked_at")}
@@ -56,7 +56,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 
 @app.command()
 def revoke(context: typer.Context, key_id: str) -> None:
-    """End a key, at once."""
+    """Revoke a key, at once."""
     if not shared(context).mailroom.catalogue.keys.revoke(key_id):
         raise Refused("not-found", f"There is no key {key_id} that could be revoked; `mailroom keys list` shows them.")
     out.print(f"revoked {key_id}")
