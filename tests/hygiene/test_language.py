@@ -24,7 +24,6 @@ UNREAD = (
     "pipeline/sentences.py",
     "workers/cli",
     "tests/unit/cli",
-    "tests/unit/demo",
 )
 #: Folders of sample documents, which speak for themselves.
 SAMPLE_FOLDERS = {"samples", "texts"}

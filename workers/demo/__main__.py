@@ -49,7 +49,7 @@ class Demo:
         self.client = httpx.Client(timeout=60, trust_env=False)
 
     def start(self) -> None:
-        """Run `mailroom up` as a process of its own and wait until it answers. Raises SystemExit if it does not start."""
+        """Run `mailroom up` in a process of its own and wait until it answers. Raises SystemExit if it does not."""
         (self.settings.run_path / "api.json").unlink(missing_ok=True)
         log = self.settings.logs_path / "demo.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ class Demo:
         return len(new)
 
     def wait_until_terminal(self, samples: Sequence[Sample]) -> dict[str, Json]:
-        """Show a progress bar until every sample and every attachment has ended; return the documents by content hash."""
+        """Show a progress bar until every sample and attachment has ended; return the documents by content hash."""
         hashes = {content_hash_of(sample) for sample in samples}
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         deadline = time.monotonic() + WORK_SECONDS

@@ -27,8 +27,8 @@ class Sample:
     """One sample.
 
     ``path`` is its place in the samples folder and in the tray. ``kinds`` are the labels that a reader would accept,
-    the best first; empty where there is nothing to classify. ``states`` are the states it may end in; ``reason`` is the
-    code of why it ends in "review" or "failed" (None: any). ``needs`` names a program without which it goes to review
+    the best first; empty where there is nothing to classify. ``states`` are the states it may end in; ``reason`` is
+    the code of why it ends in "review" or "failed" (None: any). ``needs`` names a program without which it goes to review
     with reason "no-text". ``duplicate_of`` is the sample with the same bytes. ``flags`` are what the parser must notice.
     ``pages`` and ``phrase`` are what parsing must yield (white space aside).
     """
@@ -72,7 +72,7 @@ class SamplesManifest:
 
 
 def load_manifest(path: Path | None = None) -> SamplesManifest:
-    """Read the shipped manifest, or another one. Raises Misconfigured("bad-settings") if a field is missing or wrong."""
+    """Read the shipped manifest or another one. Raises Misconfigured("bad-settings") for a missing or wrong field."""
     path = path or SAMPLES / "manifest.toml"
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))

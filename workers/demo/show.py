@@ -34,7 +34,7 @@ LOW_CONFIDENCE = "The classifier's confidence is under the threshold of the type
 
 @dataclass(frozen=True, slots=True)
 class SampleOutcome:
-    """What became of a sample. ``document`` is None if it was not received, ``receipts`` are the places it was filed at."""
+    """The result of a sample. ``document`` is None if it was not received; ``receipts`` are the places it was filed at."""
 
     sample: Sample
     document: Json | None

@@ -46,11 +46,11 @@ def test_every_format_and_every_trouble_is_there():
 
 
 def test_searches_and_questions_name_samples():
-    known = {sample.path for sample in MANIFEST.samples}
+    paths = {sample.path for sample in MANIFEST.samples}
     assert len(MANIFEST.searches) >= 3
-    assert all(search.document in known for search in MANIFEST.searches)
+    assert all(search.document in paths for search in MANIFEST.searches)
     answered = [question for question in MANIFEST.questions if question.document]
-    assert len(answered) >= 3 and all(question.document in known and question.quote for question in answered)
+    assert len(answered) >= 3 and all(question.document in paths and question.quote for question in answered)
     assert any(question.document is None for question in MANIFEST.questions)
 
 
