@@ -24,13 +24,13 @@ class SampleAttachment:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample.
+    """A sample document and what has to become of it.
 
     ``path`` is its place in the samples folder and in the tray. ``kinds`` are the labels that a reader would accept,
-    the best first; empty where there is nothing to classify. ``states`` are the states it may end in; ``reason`` is
-    the code of why it ends in "review" or "failed" (None: any). ``needs`` names a program without which it goes to review
-    with reason "no-text". ``duplicate_of`` is the sample with the same bytes. ``flags`` are what the parser must notice.
-    ``pages`` and ``phrase`` are what parsing must yield (white space aside).
+    the best first; empty if there is nothing to classify. ``states`` are the states in which it may end; ``reason`` is
+    the code with which it ends in "review" or "failed" (None: any). ``needs`` names a program without which it goes to
+    review with the reason "no-text". ``duplicate_of`` is the sample with the same bytes. ``flags`` are those that the
+    parser must set, ``pages`` and ``phrase`` what it must return (apart from white space).
     """
 
     path: str

@@ -34,7 +34,7 @@ LOW_CONFIDENCE = "The classifier's confidence is under the threshold of the type
 
 @dataclass(frozen=True, slots=True)
 class SampleOutcome:
-    """The result of a sample. ``document`` is None if it was not received; ``receipts`` are the places it was filed at."""
+    """The result of a sample. ``document`` is None if it was not received; ``receipts`` are where it was filed."""
 
     sample: Sample
     document: Json | None
