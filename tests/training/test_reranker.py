@@ -148,7 +148,7 @@ def test_a_word_whose_piece_is_gone_is_read_as_shorter_ones(whole: Tokenizer) ->
     assert [whole.id_to_token(n) for n in ids] == [tokenizer.id_to_token(n) for n in range(len(ids))]
 
 
-def test_questions_stay_with_their_paragraphs_and_another_that_holds_the_answer_is_no_mistake(tmp_path: Path) -> None:
+def test_questions_stay_with_their_paragraphs_and_another_with_the_answer_is_not_wrong(tmp_path: Path) -> None:
     paragraphs = [
         {"context": f"The {word} of town {n} was built in {1900 + n}.", "qas": []} for n, word in enumerate(WORDS * 4)
     ]

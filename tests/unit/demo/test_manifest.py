@@ -55,7 +55,7 @@ def test_searches_and_questions_name_samples():
 
 
 @pytest.mark.parametrize("sample", MANIFEST.samples, ids=lambda sample: sample.path)
-def test_parses_to_what_is_said_of_it(parser, sample: Sample):
+def test_parsing_yields_what_the_manifest_states(parser, sample: Sample):
     with (SAMPLES / sample.path).open("rb") as content:
         if sample.states == ("failed",):
             with pytest.raises(Rejected) as caught:

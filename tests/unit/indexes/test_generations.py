@@ -233,7 +233,7 @@ def test_a_file_written_to_while_it_is_open_is_served_no_more(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"../../elsewhere", b"\xff\xfe", "²".encode()])
-def test_an_unusable_current_is_said_and_put_right_without_a_rebuild(root: Path, content: bytes | None) -> None:
+def test_an_unusable_current_is_reported_and_repaired_without_a_rebuild(root: Path, content: bytes | None) -> None:
     writer = FolderWriter(root, "E", DIMENSION)
     add(writer, 1)
     writer.publish()

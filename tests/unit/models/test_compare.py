@@ -48,7 +48,7 @@ def test_a_text_with_two_labels_is_right_by_either() -> None:
     assert metrics.accuracy == metrics.macro_f1 == 1.0
 
 
-def test_calibration_error_of_a_boaster() -> None:
+def test_calibration_error_of_an_overconfident_classifier() -> None:
     assert calibration_error(np.array([0.95] * 10), np.array([True] * 5 + [False] * 5)) == pytest.approx(0.45)
 
 
@@ -142,13 +142,13 @@ def test_a_million_rows_are_refused_in_bounded_time(tmp_path: Path) -> None:
         read_labelled(tmp_path / "many.csv", READERS)
 
 
-def test_a_mistake_in_the_last_row_is_said_before_anything_is_read(tmp_path: Path) -> None:
+def test_a_mistake_in_the_last_row_is_reported_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "list.csv").write_text("path,label\n" + "a.txt,x\n" * 20 + "a.txt,\n")
     with pytest.raises(Refused, match="line 22: a label is"):
         read_labelled(tmp_path / "list.csv", TextReaders(pytest.fail, pytest.fail))
 
 
-def test_a_missing_list_is_said(tmp_path: Path) -> None:
+def test_a_missing_list_is_reported(tmp_path: Path) -> None:
     with pytest.raises(MailroomError, match="no file"):
         read_labelled(tmp_path / "nothing.csv", READERS)

@@ -49,7 +49,7 @@ def label_of(mailroom: Mailroom, text: str) -> tuple[str, str]:
     return prediction.model, prediction.label
 
 
-def test_a_version_is_in_force_only_once_it_was_promoted(mailroom: Mailroom) -> None:
+def test_a_version_is_active_only_once_it_was_promoted(mailroom: Mailroom) -> None:
     root = mailroom.settings.models_root
     with pytest.raises(Misconfigured, match="mailroom models promote tiny@3"):
         active_version(root, "tiny")
@@ -60,7 +60,9 @@ def test_a_version_is_in_force_only_once_it_was_promoted(mailroom: Mailroom) -> 
     assert open_version(root, "document-type").path.parts[-3] == "shipped"
 
 
-def test_what_is_no_classifier_is_named_with_its_version_in_the_settings(mailroom: Mailroom, tmp_path: Path) -> None:
+def test_a_model_other_than_a_classifier_is_named_with_its_version_in_the_settings(
+    mailroom: Mailroom, tmp_path: Path
+) -> None:
     root, shipped = mailroom.settings.models_root, open_version(tmp_path, "all-minilm-l6-v2")
     own = root / "own" / "1"
     shutil.copytree(shipped.path, own)
@@ -134,7 +136,7 @@ def test_a_damaged_version_is_not_promoted_and_the_one_before_serves_on(mailroom
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"active": "9"}', '{"active": "9", "history": []}', "[" * 100_000])
-def test_a_damaged_pointer_is_said(mailroom: Mailroom, content: str) -> None:
+def test_a_damaged_pointer_is_reported(mailroom: Mailroom, content: str) -> None:
     pointer_path(mailroom.settings.models_root, "tiny").write_text(content)
     with pytest.raises(Misconfigured, match=r"active\.json"):
         active_version(mailroom.settings.models_root, "tiny")

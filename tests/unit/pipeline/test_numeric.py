@@ -27,5 +27,5 @@ def test_the_first_of_a_month(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["31. Februar 2026", "5 Leute 2026", "3 out of 2026", "12 setzten 2026"])
-def test_what_is_no_day_is_none(text: str) -> None:
+def test_what_is_not_a_date_is_none(text: str) -> None:
     assert numbers_and_dates(text)[1] == ()

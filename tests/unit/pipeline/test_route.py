@@ -79,11 +79,11 @@ def test_first_match_and_all_matches() -> None:
 @pytest.mark.parametrize(
     ("prediction", "reason"), [(CONFIDENT, None), (NOT_CONFIDENT, "low-confidence"), (None, "no-prediction")]
 )
-def test_only_a_sure_verdict_routes(prediction: Prediction | None, reason: str | None) -> None:
+def test_only_a_prediction_above_threshold_routes(prediction: Prediction | None, reason: str | None) -> None:
     assert route(load_rules(None), prediction, DOCUMENT, TEXT, {}).review_reason == reason
 
 
-def test_a_trusted_rule_needs_no_verdict_and_a_sensitive_one_needs_a_person() -> None:
+def test_a_trusted_rule_needs_no_prediction_and_a_sensitive_one_needs_a_person() -> None:
     assert decide(rule('path = "in/*"', "trust = true"), None).review_reason is None
     assert decide(rule('path = "in/*"', 'review = "sensitive"')).review_reason == "sensitive"
 
