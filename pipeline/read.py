@@ -1,4 +1,4 @@
-"""The extractive reader: the sentences of the passages that answer, verbatim. It can only quote."""
+"""The extractive reader: finds the sentences of the passages that answer a question, and quotes them verbatim."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.function_words import FUNCTION_WORDS, language_of
 from pipeline.ports import Embedder
 from pipeline.questions import Passage, Quote
 from pipeline.sentences import split_sentences
 
-#: Sentences that are compared with the question at most; the passages come best first.
+#: At most this many sentences are compared with the question; the passages come best first.
 MAX_SENTENCES = 120
 MAX_QUOTES = 3
-#: A further quote must come this close to the best one.
+#: A further quote needs this share of the best one's score.
 NEAR_BEST = 0.85
 #: Logistic regression over (best sentence score, its share of the question's words, its cosine): see
 #: docs/decisions/0027.
@@ -26,17 +27,15 @@ INTERCEPT, WEIGHTS = -7.86, (7.47, -0.74, 5.91)
 FLOOR = 0.4
 
 _WORD = re.compile(r"[^\W_]+(?:[.,'’\-/][^\W_]+)*")
-STOP_WORDS = frozenset(
-    "a about all an and any are as at be been by can could did do does for from had has have how i if in into is it its "
-    "may me much many must my of on or our shall she should so than that the their them there these they this to us was "
-    "we were what when where which who whom whose why will with would you your".split()
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sentence with its score; ``overlap`` is the weighted share of the question's words in it, ``cosine`` the
-    similarity of the embeddings, ``passage`` the place it came from (an index into the passages)."""
+    """A sentence with its score.
+
+    ``overlap`` is the weighted share of the question's words in it, ``cosine`` the similarity of the embeddings,
+    ``passage`` the index of its passage.
+    """
 
     text: str
     start: int
@@ -55,25 +54,22 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> tupl
     best = candidates[0]
     chosen = [best]
     for candidate in candidates[1:]:
-        if (
-            len(chosen) < MAX_QUOTES
-            and candidate.score >= NEAR_BEST * best.score
-            and all(candidate.text != c.text for c in chosen)
-        ):
+        is_near = candidate.score >= NEAR_BEST * best.score
+        if is_near and len(chosen) < MAX_QUOTES and candidate.text not in [other.text for other in chosen]:
             chosen.append(candidate)
     return tuple(_quote(candidate, passages[candidate.passage]) for candidate in chosen), confidence(best)
 
 
 def confidence(best: Candidate) -> float:
-    """The calibrated probability that the best sentence answers."""
+    """Return the calibrated probability that the best sentence answers."""
     features = (best.score, best.overlap, best.cosine)
     return 1.0 / (1.0 + math.exp(-(INTERCEPT + sum(w * f for w, f in zip(WEIGHTS, features, strict=True)))))
 
 
 def rank(question: str, passages: Sequence[Passage], embedder: Embedder) -> list[Candidate]:
-    """Every sentence of the passages with its score, best first.
+    """Return the sentences of the passages with their scores, best first.
 
-    The score adds the cosine of the embeddings, the share of the question's words weighted by their rarity among the
+    The score is the sum of the embeddings' cosine, the share of the question's words weighted by their rarity among the
     sentences, and a little for the rank of the passage.
     """
     places = [
@@ -103,8 +99,9 @@ def rank(question: str, passages: Sequence[Passage], embedder: Embedder) -> list
 
 
 def overlap(question: str, sentences: Sequence[str]) -> np.ndarray:
-    """For each sentence, the share of the question's content words in it, each word weighted by its rarity here."""
-    question_words = set(words(question)) - STOP_WORDS
+    """Return for each sentence the share of the question's content words in it, weighted by their rarity among the
+    sentences; shape (len(sentences),)."""
+    question_words = set(words(question, FUNCTION_WORDS[language_of(question)]))
     word_sets = [set(words(sentence)) for sentence in sentences]
     counts = Counter(word for word_set in word_sets for word in word_set & question_words)
     weights = {word: math.log(1 + (len(word_sets) + 1) / (counts[word] + 0.5)) for word in question_words}
@@ -112,17 +109,17 @@ def overlap(question: str, sentences: Sequence[str]) -> np.ndarray:
     return np.array([sum(weights[word] for word in word_set & question_words) / total for word_set in word_sets])
 
 
-def words(text: str) -> list[str]:
-    """Lower-case words, a plural's s taken off, so that "invoices" meets "invoice"."""
-    return [_singular(word.lower()) for word in _WORD.findall(text)]
-
-
-def _singular(word: str) -> str:
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+def words(text: str, excluded: frozenset[str] = frozenset()) -> list[str]:
+    """Return the words in lower case but those ``excluded``, a plural without its s: "invoices" equals "invoice"."""
+    return [
+        word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+        for word in map(str.lower, _WORD.findall(text))
+        if word not in excluded
+    ]
 
 
 def _in_context(passage: Passage, sentence: str) -> str:
-    """A sentence under its heading: "Notice period / Three months." answers what "Three months." alone does not."""
+    """Return a sentence after its heading: "Notice period: Three months." answers what "Three months." does not."""
     return f"{passage.heading}: {sentence}" if passage.heading and passage.heading not in sentence else sentence
 
 

@@ -7,59 +7,18 @@ language's rules. A query is too short for that, so its words are searched by th
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import tantivy
 
+from pipeline.function_words import ENGLISH, LANGUAGES
+
 #: Letters, digits and the signs inside codes, from a letter or digit to a letter or digit: PPR-9087, 12.3, a@b.example.
 CODE = r"[\p{L}\p{N}§](?:[\p{L}\p{N}._\-/@+#&]*[\p{L}\p{N}])?"
-ENGLISH = "english"
-#: Function words: they show the language, and are not searched for if the query has any other word.
-STOP_WORDS: dict[str, frozenset[str]] = {
-    language: frozenset(words.split())
-    for language, words in {
-        ENGLISH: "a about all also am an and any are as at be been being between both but by can could did do does "
-        "doing for from had has have having he her here his how i if in into is it its may me might more most must my "
-        "no nor not of on or other our out over shall she should so some such than that the their them then there "
-        "these they this those to under up us was we were what when where whether which while who whom whose why will "
-        "with within would you your",
-        "german": "aber als am an auch auf aus bei bin bis da das dass dem den der des die dies diese dieser dieses "
-        "doch du durch ein eine einem einen einer eines er es für gegen hat haben hatte ich ihr ihre im in ist ja "
-        "kann kein keine man mit nach nicht noch nur ob oder ohne sein seine sich sie sind so über um und uns unter "
-        "vom von vor war was wenn wer werden wie wir wird wo wurde zu zum zur",
-        "french": "à au aux avec ce ces cet cette comme dans de des du elle en entre est et été être il ils je la le "
-        "les leur leurs lui mais ne nos notre nous on ont ou où par pas pour plus qu que quel quelle qui sa sans se "
-        "ses si son sont sous sur un une vos votre vous",
-        "spanish": "al ante como con cuando de del desde donde el ella en entre era es esta este esto fue ha hasta "
-        "hay la las le les lo los mas me mi muy no nos o para pero por que quien se sin sobre su sus también un una "
-        "uno y ya",
-        "italian": "agli ai al alla alle anche che chi ci come con cui da dal dalla degli dei del della delle di e è "
-        "era gli ha hanno i il in la le lo ma nei nel nella non o per perché più quale quando questa questo se si "
-        "sono su sua sul sulla suo tra un una uno",
-        "dutch": "aan als bij dan dat de deze die dit door een en er geen haar heeft het hij hoe hun ik in is je kan "
-        "maar met naar niet nog of om onder ook op over te tot uit van voor waar was wat we werd wie wij worden wordt "
-        "zijn zo zou",
-        "portuguese": "à ao aos às até com como da das de do dos e é ela ele em entre era essa esse esta este foi há "
-        "isso mais mas na não nas no nos o os ou para pela pelo por quando que quem se sem ser seu sua são também um "
-        "uma",
-        "swedish": "alla att av de den denna det detta där efter eller en ett från för har hon hur här i inte kan man "
-        "med men mot när och om på som sin till under upp ut vad var vid vi är över",
-    }.items()
-}
-LANGUAGES = tuple(STOP_WORDS)
-#: Function word -> the languages that have it. Single letters prove nothing: they are initials as well.
-_LANGUAGES_OF: dict[str, tuple[str, ...]] = {
-    word: tuple(language for language in LANGUAGES if word in STOP_WORDS[language])
-    for word in frozenset[str]().union(*STOP_WORDS.values())
-    if len(word) > 1
-}
 #: Scripts that write no spaces: every character is a word, and a word of the query a phrase of them.
 _UNSPACED = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f])")
 _WORD = re.compile(r"[^\W_]+")
-#: Characters of a text from which its language is recognised.
-_SAMPLE = 2000
 #: `CODE` where all is ASCII.
 _ASCII_CODE = re.compile(r"[A-Za-z0-9]+(?:[._\-/@+#&]+[A-Za-z0-9]+)*")
 #: Bytes: nobody searches for a word or a code as long as this.
@@ -89,13 +48,6 @@ def folded(text: str) -> str:
     if text.isascii():  # most texts are, and the result is the same
         return text.lower()
     return "".join(_FOLDED.analyze(text))
-
-
-def language_of(text: str, among: tuple[str, ...] = LANGUAGES) -> str:
-    """Return the language whose function words are most frequent; English where there are none."""
-    function_words = filter(None, map(_LANGUAGES_OF.get, _WORD.findall(text[:_SAMPLE].lower())))
-    counts = Counter(language for languages in function_words for language in languages if language in among)
-    return max(counts, key=lambda language: (counts[language], language == ENGLISH), default=ENGLISH)
 
 
 def _spaced(text: str) -> str:
@@ -145,14 +97,3 @@ def stem(word: str, language: str = ENGLISH) -> str:
     """Return the stem of one word; the word in lower case where it has none."""
     terms = stems(word, language)
     return terms[0] if terms else word.lower()
-
-
-def function_words(words: Sequence[str], language: str) -> list[str]:
-    """Return those of the words that are function words of the language."""
-    return [word for word in words if word.strip(".,;:!?()[]{}'\"").lower() in STOP_WORDS[language]]
-
-
-def content_words(words: Sequence[str], language: str) -> list[str]:
-    """Return the words without the language's function words; all of them where nothing else would remain."""
-    function = set(function_words(words, language))
-    return [word for word in words if word not in function] or list(words)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 import tantivy
 from tantivy import FieldType, Occur, Query
 
-from indexes.lexical.analysis import ENGLISH, LANGUAGES, codes, folded, function_words, language_of, stem_variants
+from indexes.lexical.analysis import codes, folded, stem_variants
 from indexes.lexical.match import default_distance, is_misspelt
+from pipeline.function_words import ENGLISH, LANGUAGES, function_words, language_of
 from pipeline.query import Clause
 
 #: The weight of a word in a field, relative to the same word in the text.

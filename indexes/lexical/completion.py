@@ -9,9 +9,10 @@ from __future__ import annotations
 import tantivy
 from tantivy import Occur, Query
 
-from indexes.lexical.analysis import STOP_WORDS, codes, words
+from indexes.lexical.analysis import codes, words
 from indexes.lexical.build import TantivyQueryBuilder
 from indexes.lexical.match import CODE
+from pipeline.function_words import ALL_FUNCTION_WORDS
 
 #: Letters from which on words are completed; fewer stand for too many of them.
 MIN_LETTERS = 2
@@ -23,7 +24,6 @@ MAX_WORDS = 8
 MAX_EXAMPLES = 3
 #: Terms read beyond the requested number: function words and the typed word itself are left out.
 SPARE_TERMS = 32
-FUNCTION_WORDS = frozenset[str]().union(*STOP_WORDS.values())
 
 
 def split(typed: str) -> tuple[list[str], str]:
@@ -71,11 +71,11 @@ def completions(
     before, start = split(typed)
     if not is_completable(start):
         return []
-    needed = [builder.in_fields(word, ("text", "title", "name")) for word in before if word not in FUNCTION_WORDS]
+    needed = [builder.in_fields(word, ("text", "title", "name")) for word in before if word not in ALL_FUNCTION_WORDS]
     restrictions = [(Occur.Must, query) for query in [*needed, only] if query is not None]
     within = Query.boolean_query(restrictions) if restrictions else None
     terms = searcher.terms_with_prefix("code", start, within, k + SPARE_TERMS)
-    return [word for word, count in terms if count and word != start and word not in FUNCTION_WORDS][:k]
+    return [word for word, count in terms if count and word != start and word not in ALL_FUNCTION_WORDS][:k]
 
 
 def titled(builder: TantivyQueryBuilder, typed: str) -> Query | None:

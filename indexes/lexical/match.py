@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from indexes.lexical.analysis import as_written, content_words, folded, language_of, stem, stems
+from indexes.lexical.analysis import as_written, folded, stem, stems
+from pipeline.function_words import content_words, language_of
 from pipeline.numeric import numbers_and_dates
 from pipeline.query import Clause, Query
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import tantivy
 
-from indexes.lexical.analysis import as_written, code_parts, codes, language_of, stems
+from indexes.lexical.analysis import as_written, code_parts, codes, stems
 from indexes.lexical.build import TantivyQueryBuilder
 from indexes.lexical.completion import MAX_EXAMPLES, completions, titled
 from indexes.lexical.filter import FilteredSearch
@@ -22,6 +22,7 @@ from indexes.lexical.match import admits, highlights
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured
+from pipeline.function_words import language_of
 from pipeline.numeric import numbers_and_dates
 from pipeline.query import Query
 from pipeline.questions import Hit, chunk_key

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 from indexes.lexical.analysis import codes, folded, stem_variants
 from indexes.lexical.build import MAX_MISSPELT, content_clauses
-from indexes.lexical.completion import FUNCTION_WORDS, shorter_stems
+from indexes.lexical.completion import shorter_stems
 from indexes.lexical.match import contains_phrase, default_distance, is_misspelt
 from indexes.milvus.tokens import first_group, range_tokens, token
 from indexes.milvus.vocabulary import Vocabulary
+from pipeline.function_words import ALL_FUNCTION_WORDS
 from pipeline.query import Clause
 
 TITLE_FIELDS = ("title", "name")
@@ -110,7 +111,7 @@ class MilvusQueryBuilder:
 
     def completions(self, before: Sequence[str], tokens: tuple[str, ...]) -> MilvusQuery:
         """Build a query for chunks that have one of the tokens as written, and the words ``before``."""
-        needed = [self._alternatives(Clause(word)) for word in before if word not in FUNCTION_WORDS]
+        needed = [self._alternatives(Clause(word)) for word in before if word not in ALL_FUNCTION_WORDS]
         return MilvusQuery(required=[[FieldMatch("code", tokens, any=True)], *needed], impossible=not all(needed))
 
     def titled(self, complete: Sequence[str], last: str) -> MilvusQuery:

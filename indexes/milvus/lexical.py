@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from indexes.lexical.analysis import as_written, code_parts, codes, language_of, stems, words
+from indexes.lexical.analysis import as_written, code_parts, codes, stems, words
 from indexes.lexical.build import CODE_BOOST
-from indexes.lexical.completion import FUNCTION_WORDS, MAX_EXAMPLES, MAX_WORDS, is_completable, split
+from indexes.lexical.completion import MAX_EXAMPLES, MAX_WORDS, is_completable, split
 from indexes.lexical.match import admits, highlights
 from indexes.milvus.build import MilvusQuery, MilvusQueryBuilder
 from indexes.milvus.filter import DocumentFilter
@@ -25,6 +25,7 @@ from indexes.milvus.vectors import search_field
 from indexes.milvus.vocabulary import Vocabulary
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
+from pipeline.function_words import ALL_FUNCTION_WORDS, language_of
 from pipeline.numeric import numbers_and_dates
 from pipeline.query import Query
 from pipeline.questions import Hit, Hits
@@ -65,7 +66,7 @@ class MilvusLexical:
         """Return words that complete the last one of ``typed``, the most frequent first."""
         before, start = split(typed)
         candidates = self._vocabulary.starting_with(start) if self._count and is_completable(start) else []
-        words_by_token = {token(word): word for word in candidates if word != start and word not in FUNCTION_WORDS}
+        words_by_token = {token(word): word for word in candidates if word != start and word not in ALL_FUNCTION_WORDS}
         if not words_by_token:
             return []
         hits = self._best(self._builder.completions(before, tuple(words_by_token)), SAMPLE, allowed)

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indexes.lexical.analysis import as_written, codes, folded, language_of, stems
+from indexes.lexical.analysis import as_written, codes, folded, stems
 from indexes.lexical.build import content_clauses
-from indexes.lexical.completion import FUNCTION_WORDS, continues, is_completable, split
+from indexes.lexical.completion import continues, is_completable, split
 from indexes.lexical.match import admits, default_distance, highlights, is_misspellable, is_near
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
+from pipeline.function_words import ALL_FUNCTION_WORDS, language_of
 from pipeline.ports import Snapshot
 from pipeline.query import Clause, Query
 from pipeline.questions import ORDINAL_BITS, Hit, chunk_key
@@ -94,13 +95,13 @@ class MemoryLexical:
         before, start = split(typed)
         if not is_completable(start):
             return []
-        needed = {stem for word in before if word not in FUNCTION_WORDS for stem in stems(word)}
+        needed = {stem for word in before if word not in ALL_FUNCTION_WORDS for stem in stems(word)}
         hits_of: dict[str, list[Hit]] = {}
         for key, text in self._texts.items():
             if (allowed is None or key >> ORDINAL_BITS in allowed) and needed <= set(self._stems[key]):
                 for word in {word for word in codes(text) if word.startswith(start) and word != start}:
                     hits_of.setdefault(word, []).append(Hit(key, 1.0))
-        words = [(word, hits) for word, hits in hits_of.items() if word not in FUNCTION_WORDS]
+        words = [(word, hits) for word, hits in hits_of.items() if word not in ALL_FUNCTION_WORDS]
         return sorted(words, key=lambda item: (-len(item[1]), item[0]))[:k]
 
     def titled(self, typed: str, k: int, allowed: Collection[int] | None) -> list[Hit]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexes.lexical.completion import FUNCTION_WORDS
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk, Document
+from pipeline.function_words import ALL_FUNCTION_WORDS
 from pipeline.fuse import NearDuplicates, few_per_document, fuse
 from pipeline.query import parse
 from pipeline.questions import ORDINAL_BITS, Caller, Filters, Hit, chunk_key
@@ -114,4 +114,4 @@ def mean_vector(vectors: np.ndarray | None) -> np.ndarray | None:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in _WORD.findall(text.lower()) if word not in FUNCTION_WORDS]
+    return [word for word in _WORD.findall(text.lower()) if word not in ALL_FUNCTION_WORDS]

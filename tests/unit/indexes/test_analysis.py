@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -17,16 +16,3 @@ def test_codes_are_those_of_the_analyser_of_other_scripts(text: str) -> None:
     """ASCII goes a quicker way."""
     text = text.replace("§", "")
     assert analysis.codes(text) == analysis._CODES.analyze(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("Der Vertrag ist nicht mit der Firma", "german"),
-        ("The contract is not with the company", "english"),
-        ("E. A. Poe, Y. O.", "english"),
-        ("", "english"),
-    ],
-)
-def test_the_language_is_that_of_most_function_words(text: str, language: str) -> None:
-    assert analysis.language_of(text) == language

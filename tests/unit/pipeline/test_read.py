@@ -53,6 +53,10 @@ def test_no_word_is_lost(text: str) -> None:
         ("1. Scope of work\n2. Price and payment", 2),
         ("The first line goes on without a break for quite a number of words and\ncontinues here.", 1),
         ("Is it due? Yes! It is.", 3),
+        ("Der Mietvertrag beginnt am 1. Januar 2027.", 1),
+        ("Der Mietvertrag beginnt am 1. Er endet 2029.", 2),
+        ("The tank holds 500 l. It is full.", 2),
+        ("Le prix est fixe. « Rien à payer. » L'accord est signé.", 3),
     ],
 )
 def test_sentences_of_office_prose(text: str, count: int) -> None:
