@@ -22,8 +22,6 @@ PRODUCT = ("pipeline", "indexes", "workers", "models")
 UNREAD = (
     "pipeline/read.py",
     "pipeline/sentences.py",
-    "workers/cli",
-    "tests/unit/cli",
 )
 #: Folders of sample documents, which speak for themselves.
 SAMPLE_FOLDERS = {"samples", "texts"}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # what takes long to import is imported by the commands that 
 
 #: Where documents are, as commands use it; both return the JSON of the REST API.
 Gateway: TypeAlias = "Local | Remote"
-#: Results go to standard output, everything else to standard error. A program that reads tables gets each row on one line.
+#: Results go to standard output, everything else to standard error. A program gets each row of a table on one line.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 err = Console(stderr=True, highlight=False)
 
@@ -42,8 +42,8 @@ class Context:
     def loaded(self) -> LoadedSettings:
         """The settings of the data folder, and the layer that set each.
 
-        All work on this machine begins with them, so a command that cannot be carried to a server ends here before it has
-        touched anything: raises a usage error under --url.
+        All work on this machine begins with them, so a command that cannot be carried to a server ends here before it
+        has touched anything: raises a usage error under --url.
         """
         if self.url:
             raise typer.BadParameter(

@@ -150,7 +150,7 @@ def _models(settings: Settings) -> Iterator[Check]:
 
 
 def _model(settings: Settings, kind: str, name: str) -> Check:
-    """Check the active version: why it is active, its digests, and what it runs on. Raises Misconfigured("bad-model")."""
+    """Check the active version: why it is active, its digests, its provider. Raises Misconfigured("bad-model")."""
     from models.registry import open_version
     from models.taxonomy import read_operations
     from pipeline.onnx import available_providers
@@ -226,7 +226,7 @@ def _index(settings: Settings) -> Iterator[Check]:
 
 
 def _behind(settings: Settings, reader: IndexReader) -> int:
-    """Return how many searchable documents are missing from the index; 0 without a catalogue, which has its own check."""
+    """Return how many searchable documents are missing from the index; 0 without a catalogue, checked elsewhere."""
     if not _has_catalogue(settings):
         return 0
     from indexes.open import open_catalogue

@@ -1,4 +1,4 @@
-"""`mailroom`: the entry. An error of Mailroom's is one line on standard error, never a trace (unless MAILROOM_DEBUG=1)."""
+"""`mailroom`: the entry. An error is one line on standard error; MAILROOM_DEBUG=1 shows the trace."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ COMMANDS = {
     "models": "models:app",
     "taxonomy": "taxonomy:app",
 }
-#: New objects between two garbage collections, more than any start makes. At Python's 700 they take a fifth of its time.
+#: New objects between two garbage collections: more than a start makes, of which they would take a fifth.
 GC_THRESHOLD = 200_000
 
 
 class _LazyCommands(Mapping[str, Any]):
-    """The commands by name, each imported when it is looked up, since most commands need none of the others' imports."""
+    """The commands by name, each imported when it is looked up, since commands share few imports."""
 
     def __getitem__(self, name: str) -> Any:
         module, _, attribute = COMMANDS[name].partition(":")

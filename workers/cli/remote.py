@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 class Remote:
-    """Calls the server's routes. Raises the errors that it reports, and Unavailable("store-unavailable") without one."""
+    """Calls a server's routes. Raises the errors that it reports, and Unavailable if it does not answer."""
 
     def __init__(self, url: str, key: str | None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}

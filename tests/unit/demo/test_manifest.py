@@ -1,4 +1,4 @@
-"""The manifest fits the files: each is named once, is of the stated kind, and parses to what is said of it."""
+"""The manifest fits the files: each is named once, is of its kind, and parses to what the manifest expects."""
 
 from __future__ import annotations
 

@@ -62,7 +62,10 @@ def deny(
 def only(
     context: typer.Context, principal: Principal, source: Source = "", folder: Folder = "", document: DocumentId = ""
 ) -> None:
-    """Let a principal read it, and hide it from everyone whom no `only` of the same place names."""
+    """Let a principal read it, and hide it from everyone else.
+
+    Everyone else is whom no `only` of the same place names.
+    """
     _add(context, Effect.ONLY, principal, _place(source, folder, document))
 
 
@@ -75,7 +78,10 @@ def remove(
     folder: Folder = "",
     document: DocumentId = "",
 ) -> None:
-    """Remove a rule, or a principal from the list that a document arrived with."""
+    """Remove a rule, or a principal from a document's own list.
+
+    A document's own list is the one that it arrived with.
+    """
     place = _place(source, folder, document)
     scope = _scope(place)
     shared(context).gateway.remove_rule({"effect": str(effect), "principal": principal, **place})
@@ -90,7 +96,10 @@ def list_(
     document: DocumentId = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the rules, all or those of one place; of a document also the list that it arrived with."""
+    """List the rules, all or those of one place.
+
+    Those of a document include the list that it arrived with.
+    """
     page = shared(context).gateway.rules(_place(source, folder, document))
     if as_json:
         show.print_json(page)
@@ -106,7 +115,7 @@ def explain(
     principal: Annotated[list[str], typer.Argument(help="The principals of a key.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show whether someone may read a document, and the rule that decides."""
+    """Show whether someone may read a document, and why."""
     decision = shared(context).gateway.explain_access(document_id, principal)
     if as_json:
         show.print_json(decision)
@@ -136,6 +145,6 @@ def add_members(context: typer.Context, group: str, members: list[str]) -> None:
 
 @groups_app.command("remove")
 def remove_members(context: typer.Context, group: str, members: list[str]) -> None:
-    """Remove principals from a group; an empty group no longer exists."""
+    """Remove principals from a group. An empty group no longer exists."""
     removed = shared(context).gateway.remove_members(group, members)["members"]
     out.print(show.plain(f"{removed} removed from {group}"))

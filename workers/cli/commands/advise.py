@@ -35,8 +35,11 @@ def advise(
     queries: Queries = 200,
     as_json: AsJson = False,
 ) -> None:
-    """Measure every kind of vector index on this machine, over a sample of the index's own vectors, and recommend one.
-    Nothing is changed; `index.kind` in the settings chooses a kind for large segments."""
+    """Measure every kind of vector index here, and recommend one.
+
+    It is measured over a sample of the index's own vectors. Nothing is changed; `index.kind` in the settings chooses a
+    kind for large segments.
+    """
     from indexes.vectors.advise import measure_kinds, recommend
     from indexes.vectors.kinds import kind_for
 

@@ -53,8 +53,8 @@ class Summary:
 def run(gateway: Gateway, rows: Sequence[QueryRow], file: Path, filters: Json, **options: Any) -> Summary:
     """Search for every row, and write a line for each passage or one that says why there is none.
 
-    A row's own filter takes precedence over the same one of ``filters``. ``file`` appears complete at the end, or not at
-    all. Raises what is not the fault of one row.
+    A row's own filter takes precedence over the same one of ``filters``. ``file`` appears complete at the end, or not
+    at all. Raises what is not the fault of one row.
     """
     summary = Summary()
     with sheet.open_sheet(file, COLUMNS) as write, show.progress() as bar:

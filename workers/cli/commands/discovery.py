@@ -34,7 +34,7 @@ def similar(
     k: Annotated[int, typer.Option("-k", min=1, max=50, help="Documents.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """List the documents nearest to one, with their nearest passages. Exit code 3 when there are none."""
+    """List the documents nearest to one. Each has its nearest passage. Exit code 3 when there are none."""
     page = shared(context).gateway.similar(document_id, k)
     if as_json:
         show.print_json(page)

@@ -92,7 +92,7 @@ def list_(
 
 
 def show_(context: typer.Context, document_id: str, as_json: AsJson = False) -> None:
-    """Show a document and its decision record: every arrival and every decision."""
+    """Show a document and its decision record. It has every arrival and every decision."""
     record = shared(context).gateway.record(document_id)
     if as_json:
         show.print_json(record)
@@ -111,7 +111,7 @@ def retry(
     document_id: Annotated[str | None, typer.Argument(help="A document's id.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Every failed and quarantined document.")] = False,
 ) -> None:
-    """Send a failed, quarantined or reviewed document through the path again."""
+    """Send a document through the path again. It is failed, quarantined or in review."""
     gateway = shared(context).gateway
     if failed == bool(document_id):
         raise typer.BadParameter("name a document or use --failed")
@@ -132,7 +132,7 @@ def _failed_ids(gateway: Gateway) -> list[str]:
 
 
 def delete(context: typer.Context, document_id: str, yes: Yes = False) -> None:
-    """Erase a document: it is hidden at once; its texts, vectors and bytes are deleted."""
+    """Erase a document. It is hidden at once; its texts, vectors and bytes are deleted."""
     gateway = shared(context).gateway
     name = gateway.document(document_id)["name"]
     if not yes:

@@ -53,8 +53,11 @@ def search(
     run: Annotated[Path | None, typer.Option(help="Write the ranking here, in TREC's format.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure nDCG@10, recall@100, MRR and latency of the search that REST and `mailroom search` use. With filters,
-    judgements of documents that they leave out do not count."""
+    """Measure nDCG@10, recall@100, MRR and latency of the search.
+
+    It is the search of REST and `mailroom search`. With filters, judgements of documents that they leave out do not
+    count.
+    """
     from pipeline.evaluate import evaluate, read_judgements, read_queries
 
     texts = read_queries(lines_of(queries))
@@ -87,7 +90,7 @@ def export(
     queries: Annotated[Path, typer.Option("--queries", help="Where to write `id TAB text`.")],
     qrels: Annotated[Path, typer.Option("--qrels", help="Where to write `query 0 document gain`.")],
 ) -> None:
-    """Write clicks and votes as queries and judgements: useful 2, a click 1, not useful 0."""
+    """Write clicks and votes as queries and judgements. Useful is 2, a click 1, not useful 0."""
     from pipeline.evaluate import from_feedback
 
     texts, judgements = from_feedback(_feedback(shared(context).gateway))

@@ -20,8 +20,10 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Leave it to the running
 
 @app.command()
 def rebuild(context: typer.Context, no_wait: NoWait = False) -> None:
-    """Build the index anew from the catalogue's texts and vectors, without embedding. Search continues meanwhile; an
-    interrupted rebuild resumes."""
+    """Build the index anew from the catalogue, without embedding.
+
+    Search continues meanwhile; an interrupted rebuild resumes.
+    """
     maintenance = shared(context).mailroom.index_maintenance
     with show.progress() as bar:
         task = bar.add_task("documents", total=maintenance.document_count())
@@ -31,8 +33,10 @@ def rebuild(context: typer.Context, no_wait: NoWait = False) -> None:
 
 @app.command()
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show the current generation: its segments, their kinds and sizes, and what is wrong with it, if anything is.
-    ``behind``: how many searchable documents are missing from it."""
+    """Show the current generation and what is wrong with it.
+
+    It has segments with their kinds and sizes. ``behind``: how many searchable documents are missing from it.
+    """
     from workers.services.missing import missing_from_index
 
     mailroom = shared(context).mailroom

@@ -27,8 +27,10 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Leave it to the running
 
 @app.command()
 def build(context: typer.Context, name: Name, no_wait: NoWait = False) -> None:
-    """Embed every document by another model and build its index, while the present one serves. Resumes where it was
-    interrupted; from now on new documents are embedded by both."""
+    """Embed every document by another model and build its index.
+
+    The present one serves meanwhile. Resumes where it was interrupted; from now on new documents are embedded by both.
+    """
     mailroom = shared(context).mailroom
     model = mailroom.embedding_models.candidate(name)
     with show.progress() as bar, _resumable():
@@ -42,7 +44,10 @@ def build(context: typer.Context, name: Name, no_wait: NoWait = False) -> None:
 
 @app.command()
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show the model that serves and the candidates: what is missing from their indexes, and whether they are ready."""
+    """Show the model that serves and the candidates.
+
+    Shown are what is missing from their indexes, and whether they are ready.
+    """
     rows = shared(context).mailroom.embedding_models.states()
     if as_json:
         show.print_json(rows)
@@ -61,8 +66,11 @@ def compare(
     worst: Annotated[int, typer.Option(min=0, help="Queries to list that differ most.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Run the same queries on both models' indexes: how many of the best hits are common, and how long each takes. Which
-    is better, judgements show: `mailroom eval search` before and after the swap."""
+    """Run the same queries on the indexes of both models.
+
+    Shown are how many of the best hits are common, and how long each takes. Which is better, judgements show: `mailroom
+    eval search` before and after the swap.
+    """
     if (queries is None) is not saved:
         raise typer.BadParameter("use --queries FILE or --saved")
     mailroom = shared(context).mailroom
@@ -88,8 +96,11 @@ def swap(
     anyway: Annotated[bool, typer.Option("--anyway", help="Even before its index is ready.")] = False,
     no_wait: NoWait = False,
 ) -> None:
-    """Let a candidate serve: from then on it embeds questions and new documents. The former model is kept up to date as a
-    candidate, until it is dropped."""
+    """Let a candidate serve.
+
+    From then on it embeds questions and new documents. The former model is kept up to date as a candidate, until it is
+    dropped.
+    """
     models = shared(context).mailroom.embedding_models
     model = models.candidate(name)
     if not anyway:
@@ -99,7 +110,7 @@ def swap(
 
 @app.command()
 def back(context: typer.Context, no_wait: NoWait = False) -> None:
-    """Let the model serve that served before the last swap, without embedding anything again."""
+    """Let the former model serve again, without embedding anything."""
     _activate(context, shared(context).mailroom.embedding_models.former(), no_wait)
 
 

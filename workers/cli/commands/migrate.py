@@ -15,8 +15,11 @@ To = Annotated[str, typer.Option("--to", help="milvus+http://HOST:19530/DATABASE
 
 
 def migrate(context: typer.Context, to: To) -> None:
-    """Copy the index to another place, while the present one serves. Resumes where it was interrupted. Nothing is
-    switched: a setting, printed at the end, does that, and what came meanwhile is added then."""
+    """Copy the index to another place, while the present one serves.
+
+    Resumes where it was interrupted. Nothing is switched: a setting, printed at the end, does that, and what came
+    meanwhile is added then.
+    """
     maintenance = shared(context).mailroom.index_maintenance
     url = "" if to == FOLDER else to
     with show.progress() as bar:

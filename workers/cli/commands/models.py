@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from models.active import VersionChange
     from models.compare import ClassifierComparison
 
-app = typer.Typer(
-    help="Model versions: list, compare, promote, roll back, carry to another installation.", no_args_is_help=True
-)
+app = typer.Typer(help="Versions of the models: compare, promote, roll back, export.", no_args_is_help=True)
 Model = Annotated[str, typer.Argument(help="NAME@VERSION, NAME (the active one) or a folder.")]
 Reason = Annotated[str, typer.Option(help="For the record.")]
 #: Documents that a promotion lists.
@@ -31,7 +29,7 @@ LISTED = 10
 
 @app.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
-    """List your own versions and the shipped ones; the active one is marked."""
+    """List your own versions and the shipped ones. The active one is marked."""
     rows = list(_versions(shared(context).settings.models_root))
     if as_json:
         show.print_json(rows)
@@ -61,7 +59,7 @@ def _versions(root: Path) -> Iterator[dict[str, Any]]:
 
 @app.command("show")
 def show_(context: typer.Context, model: Model, as_json: AsJson = False) -> None:
-    """Show a version: its training data, its metrics; and how the active one became active."""
+    """Show a version: its training data and metrics. The history of the active one follows."""
     from models.active import read_pointer
     from models.registry import open_version
 
@@ -90,7 +88,7 @@ def compare(
     limit: Annotated[int, typer.Option(min=1, help="Documents to list.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show the differences of two manifests and, with --labels, both models' metrics on the same texts."""
+    """Show the differences of two versions. With --labels both are measured on the same texts."""
     from models.compare import manifest_differences
     from models.registry import open_version
 
@@ -117,7 +115,7 @@ def promote(
     reason: Reason = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make a version active, if it is not worse than the one before. Running workers follow with their next document."""
+    """Make a version active, if it is not worse than the one before. Workers follow with their next document."""
     mailroom = shared(context).mailroom
     promotion = mailroom.promoter.promote(model, golden, margin, force, reason)
     change, comparison = promotion.change, promotion.comparison

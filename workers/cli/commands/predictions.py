@@ -12,7 +12,7 @@ from workers.cli.output import show
 
 
 def why(context: typer.Context, document_id: str, as_json: AsJson = False) -> None:
-    """Show what influenced a document's prediction most, and the nearest documents that people labelled."""
+    """Show what influenced a document's prediction most. The nearest documents that people labelled follow."""
     explanation = shared(context).gateway.why(document_id)
     if as_json:
         show.print_json(explanation)
@@ -48,7 +48,7 @@ def approve(
     new: Annotated[bool, typer.Option("--new", help="These labels are new to the taxonomy.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Decide yourself: the document is filed under the label, leaves review, and becomes a training example."""
+    """Decide a document's label yourself. It is filed, leaves review, and becomes a training example."""
     document = shared(context).gateway.approve(document_id, label or [], new)
     if as_json:
         show.print_json(document)

@@ -17,7 +17,7 @@ from workers.cli.options import AsJson, with_filters
 from workers.cli.output import show
 
 app = typer.Typer(
-    help="Compare stored documents with another model or other rules; apply, resume, undo.", no_args_is_help=True
+    help="Compare stored documents with another model or other rules. Apply, resume, undo.", no_args_is_help=True
 )
 Inline = Annotated[bool, typer.Option("--inline", help="Work in this process instead of the running workers.")]
 Ids = Annotated[Path | None, typer.Option("--ids", help="A file of document ids, one a line.", exists=True)]

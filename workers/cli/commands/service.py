@@ -26,7 +26,7 @@ def up(
         bool, typer.Option("--demo", help="Drop the sample documents in, and show what becomes of them.")
     ] = False,
 ) -> None:
-    """Start everything on this machine and keep serving until Ctrl-C."""
+    """Start everything on this machine and serve until Ctrl-C."""
     options = shared(context)
     if demo:
         os.execv(sys.executable, [sys.executable, "-m", "workers.demo", "--data", str(options.settings.home)])
@@ -66,7 +66,7 @@ def _health(url: str | None) -> dict[str, Any] | None:
 
 
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show what runs, how many documents are in each state, and what is waiting. Exit code 5 when nothing runs."""
+    """Show what runs, documents by state, and what is waiting. Exit code 5 when nothing runs."""
     options = shared(context)
     url = options.url or options.running_at
     jobs = options.gateway.jobs()
@@ -85,7 +85,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:
-    """Check everything that Mailroom needs; show what is missing and the command that fixes it."""
+    """Check everything that Mailroom needs. What is missing is shown with the command that fixes it."""
     from workers.cli.doctor import FAIL, examine
 
     options = shared(context)
@@ -116,7 +116,7 @@ def config_show(context: typer.Context, as_json: AsJson = False) -> None:
 
 @config_app.command("reference")
 def config_reference() -> None:
-    """Print every setting with its default and meaning, as Markdown: the source of workers/SETTINGS.md."""
+    """Print every setting with its meaning, as Markdown. It is the source of workers/SETTINGS.md."""
     from workers.settings import settings_reference
 
     print(settings_reference(), end="")

@@ -82,7 +82,7 @@ def retire(context: typer.Context, label: str, reason: Reason = "", as_json: AsJ
 
 @app.command()
 def undo(context: typer.Context, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Undo the latest operation that is not undone; a repeat undoes the one before."""
+    """Undo the latest operation that is not undone. A repeat undoes the one before."""
     _print(shared(context).gateway.undo_taxonomy(reason), as_json)
 
 
