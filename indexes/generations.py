@@ -116,7 +116,7 @@ def read_manifest(folder: Path, expected: str | None = None) -> Manifest:
 
 
 def newest_usable(root: Path, verified: VerifiedFiles) -> tuple[Path, Manifest] | None:
-    """Return the newest generation whose every file is right, with its manifest: for when CURRENT cannot be used."""
+    """Return the newest generation without an altered file, with its manifest: for when CURRENT cannot be used."""
     for folder in reversed(generations(root)):
         try:
             manifest = read_manifest(folder)

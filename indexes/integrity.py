@@ -33,7 +33,7 @@ def seal(file: Path) -> tuple[str, int]:
 
 
 class VerifiedFiles:
-    """The files whose digests were found right, each known by path, digest, device and inode.
+    """The files whose digests were verified, each known by path, digest, device and inode.
 
     Path and digest alone would not do: a writer that restarts links copies, and a copy has to be verified again.
     """
@@ -45,7 +45,8 @@ class VerifiedFiles:
         """Verify every file that was not verified before. Raises Misconfigured("bad-index"), OSError."""
         for path, (digest, size) in files.items():
             file = folder / path
-            if not _is_inside(path) or not file.is_file() or file.is_symlink() or (stat := file.stat()).st_size != size:
+            outside = Path(path).is_absolute() or ".." in Path(path).parts
+            if outside or not file.is_file() or file.is_symlink() or (stat := file.stat()).st_size != size:
                 raise Misconfigured("bad-index", f"Generation {folder.name}: {path} is missing or has the wrong size.")
             identity = path, digest, stat.st_dev, stat.st_ino
             if self._modified_at.get(identity) == stat.st_mtime_ns:
@@ -98,7 +99,3 @@ class VerifiedFiles:
                 continue
             verified = self._modified_at.get((path, digest, stat.st_dev, stat.st_ino))
             yield path, stat.st_mtime_ns if stat.st_size == size else -1, verified
-
-
-def _is_inside(path: str) -> bool:
-    return not Path(path).is_absolute() and ".." not in Path(path).parts

@@ -1,7 +1,7 @@
 """Where indexes are stored: generations in a folder, or collections of a Milvus server.
 
-One index serves; candidate indexes are built next to it. Each is known by its path: candidates by `index_folder`,
-whose folder holds what of them is stored on this disk.
+One index serves; candidate indexes are built next to it. A candidate is known by the path that `index_folder` returns;
+the folder there holds the part of it that is stored on this disk.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from indexes import generations as gen
@@ -73,7 +74,8 @@ class FolderReader:
         try:
             pointer = gen.read_pointer(self.root)
             if pointer is None:
-                self._nothing_published()
+                if self._snapshot is not EMPTY or gen.generations(self.root):
+                    self._fail(f"There is no CURRENT in {self.root}; the last generation that was opened is searched.")
                 return False
         except (Misconfigured, OSError) as error:
             self._fail(str(error))
@@ -114,26 +116,15 @@ class FolderReader:
             return
         self.problem, self._pause = None, FIRST_PAUSE
 
-    def _nothing_published(self) -> None:
-        """Handle a folder without CURRENT: before the first publication, or after somebody removed the folder."""
-        if self._snapshot is not EMPTY or gen.generations(self.root):
-            self._fail(f"There is no CURRENT in {self.root}; the last generation that was opened is searched.")
-
     def _fail(self, problem: str) -> None:
         """Record the problem, retry later, and at the start open an older generation: better than none."""
         self.problem = problem
         self._retry_at = time.monotonic() + self._pause
         self._pause = min(LAST_PAUSE, 2 * self._pause)
-        if self._snapshot is EMPTY:
-            any(self._opens(older) for older in reversed(gen.generations(self.root)))
-
-    def _opens(self, folder: Path) -> bool:
-        """Open a generation if it can be used; returns whether it was."""
-        try:
-            self._snapshot = self._open(folder, None)
-        except (Misconfigured, OSError, RuntimeError, ValueError):
-            return False
-        return True
+        for older in reversed(gen.generations(self.root)) if self._snapshot is EMPTY else ():
+            with suppress(Misconfigured, OSError, RuntimeError, ValueError):
+                self._snapshot = self._open(older, None)
+                break
 
     def _unverified_bytes(self, pointer: gen.Pointer) -> int:
         try:

@@ -262,7 +262,11 @@ class FolderWriter:
         self._verified.trust(self._published, manifest.files)
         self._verified.forget_except(manifest.files)
         vectors = self._published / "vectors"
-        self._segments = [self._mapped(segment, vectors) for segment in segments]
+        # A new segment is opened from its files, so that its rows leave this process's memory.
+        self._segments = [
+            s if s.name in self._folder_of else read_segment(s.name, s.kind, self.dimension, vectors, tuple(s.dropped))
+            for s in segments
+        ]
         self._folder_of = {segment.name: vectors for segment in segments}
         self._files, self._changed = dict(manifest.files), False
         self._pending, self._drops = {}, set()
@@ -272,12 +276,6 @@ class FolderWriter:
             if self.compacting and (chosen := choose(self._segments)):
                 self._compaction = Compaction(self.root, chosen, self.large)
         return manifest.generation
-
-    def _mapped(self, segment: Segment, vectors: Path) -> Segment:
-        """Open a new segment from its files, so that its rows leave this process's memory."""
-        if segment.name in self._folder_of:
-            return segment
-        return read_segment(segment.name, segment.kind, self.dimension, vectors, tuple(segment.dropped))
 
     def _stage_vectors(self, folder: Path) -> list[Segment]:
         drops = DocumentNumbers(self._drops)

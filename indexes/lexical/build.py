@@ -61,7 +61,9 @@ class TantivyQueryBuilder:
             if clause.sign == "" and not clause.required:
                 ranked = self._ranked(clause)
                 if misspelt_left and is_misspelt(clause, is_known):
-                    ranked += self._misspelt(clause.text)
+                    first = self._stems(clause.text)[:1]  # words nearly spelt like it, by their stems
+                    distance = default_distance(clause.text)
+                    ranked += [self._fuzzy("text", stems[0], distance) for stems in first if len(stems) == 1]
                     misspelt_left -= 1
                 parts += [(Occur.Should, q if times == 1 else Query.boost_query(q, times)) for q in ranked]
                 continue
@@ -140,11 +142,6 @@ class TantivyQueryBuilder:
         distance = clause.distance or default_distance(clause.text)
         return [self._fuzzy(field, folded(clause.text), distance) for field in WRITTEN[clause.field]]
 
-    def _misspelt(self, word: str) -> list[Query]:
-        """Return a query for words nearly spelt like this one, by their stems."""
-        variants = self._stems(word)[:1]
-        return [self._fuzzy("text", stems[0], default_distance(word)) for stems in variants if len(stems) == 1]
-
     def _fuzzy(self, field: str, word: str, distance: int) -> Query:
         return Query.const_score_query(
             Query.fuzzy_term_query(self._schema, field, word, distance, True, False), LIKE_SCORE
@@ -155,15 +152,13 @@ class TantivyQueryBuilder:
         occurs = self._occurs.get(word)
         if occurs is None:
             counts = [self._searcher.doc_freq(field, stems[0]) for stems in self._stems(word) for field in BOOSTS]
-            occurs = max(counts, default=0) > FREQUENT or (any(counts) and self._is_live(word))
+            occurs = any(counts)
+            if occurs and max(counts) <= FREQUENT:  # the counts include removed chunks
+                occurs = bool(self._searcher.search(self.with_word(word), 1, count=False).hits)
             if len(self._occurs) >= WORDS_KNOWN:
                 self._occurs.clear()
             self._occurs[word] = occurs
         return occurs
-
-    def _is_live(self, word: str) -> bool:
-        """Return True if the word occurs in a chunk that was not removed: Tantivy's counts include removed ones."""
-        return bool(self._searcher.search(self.with_word(word), 1, count=False).hits)
 
     def with_word(self, word: str) -> Query:
         """Return a query for the chunks in which a word of letters occurs that has a stem."""

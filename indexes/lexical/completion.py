@@ -84,16 +84,12 @@ def titled(builder: TantivyQueryBuilder, typed: str) -> Query | None:
     if not terms:
         return None
     complete = terms if typed[-1:].isspace() else terms[:-1]
-    parts = [builder.in_fields(word, ("title", "name")) for word in complete]
+    fields = ("title", "name")
+    parts = [builder.in_fields(word, fields) for word in complete]
     if len(complete) < len(terms):
-        parts.append(_starting_with(builder, terms[-1]))
+        queries = [builder.term(field, stem) for field in fields for stem in shorter_stems(terms[-1])]
+        queries += [query for field in fields for query in builder.starting_with(field, terms[-1])]
+        whole = builder.in_fields(terms[-1], fields)
+        parts.append(builder.any_of([*queries, *([whole] if whole is not None else [])]))
     needed = [(Occur.Must, part) for part in parts if part is not None]
     return Query.boolean_query(needed) if len(needed) == len(parts) else None
-
-
-def _starting_with(builder: TantivyQueryBuilder, start: str) -> Query | None:
-    queries = [builder.term(field, stem) for field in ("title", "name") for stem in shorter_stems(start)]
-    for field in ("title", "name"):
-        queries += builder.starting_with(field, start)
-    whole = builder.in_fields(start, ("title", "name"))
-    return builder.any_of([*queries, *([whole] if whole is not None else [])])

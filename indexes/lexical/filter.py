@@ -4,15 +4,14 @@ alone."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock
 
 import numpy as np
 import tantivy
 from tantivy import Occur, Query
 
+from indexes.filter_cache import FilterCache
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.questions import ORDINAL_BITS, Hits
 
@@ -20,8 +19,6 @@ from pipeline.questions import ORDINAL_BITS, Hits
 WIDE_SHARE = 0.25
 #: Hits read beyond the expected number, so that a second search is rare.
 MARGIN, SPARE = 1.2, 64
-#: Filters whose queries are kept.
-FILTERS_KEPT = 16
 #: Chunks that have a word, read until one is allowed; beyond them the filter becomes part of the query.
 WORD_HITS_READ = 512
 #: Words whose answer is kept for a filter.
@@ -50,15 +47,14 @@ class FilteredSearch:
     def __init__(self, searcher: tantivy.Searcher, schema: tantivy.Schema, present: DocumentNumbers) -> None:
         self._searcher, self._schema, self._present = searcher, schema, present
         self._size = int(searcher.num_docs)
-        self._restrictions: list[tuple[weakref.ref[DocumentNumbers], Restriction]] = []
-        self._lock = Lock()
+        self._restrictions: FilterCache[Restriction] = FilterCache()
 
     def best(self, query: Query, k: int, allowed: DocumentNumbers | None, wide: float = WIDE_SHARE) -> Hits:
         """Return the ``k`` best hits, best first.
 
         ``wide``: the share from which on hits are read and forbidden ones left out; a smaller one pays for few hits.
         """
-        restriction = self._restriction(allowed) if allowed is not None else None
+        restriction = self._restrictions.get(allowed, self._restriction) if allowed is not None else None
         if restriction is None or len(restriction.documents) == len(self._present):
             return self._run(query, k)
         if not len(restriction.documents):
@@ -73,7 +69,7 @@ class FilteredSearch:
 
     def has_word(self, word: str, chunks_with: Callable[[str], Query], allowed: DocumentNumbers | None) -> bool:
         """Return True if an allowed document has the word, whose chunks ``chunks_with`` matches. Kept for a filter."""
-        restriction = self._restriction(allowed) if allowed is not None else None
+        restriction = self._restrictions.get(allowed, self._restriction) if allowed is not None else None
         if restriction is None:
             return True
         answer = restriction.has_word.get(word)
@@ -94,7 +90,7 @@ class FilteredSearch:
 
     def only(self, allowed: DocumentNumbers | None) -> Query | None:
         """Return a query that matches the chunks of the allowed documents; None where that is all of them."""
-        restriction = self._restriction(allowed) if allowed is not None else None
+        restriction = self._restrictions.get(allowed, self._restriction) if allowed is not None else None
         if restriction is None or len(restriction.documents) == len(self._present):
             return None
         if restriction.share <= 0.5:
@@ -113,17 +109,9 @@ class FilteredSearch:
         return Hits(np.array(keys, np.int64), np.array([score for score, _ in rows], np.float64))
 
     def _restriction(self, allowed: DocumentNumbers) -> Restriction:
-        """Return what a filter means for this index, kept for as long as ``allowed`` lives."""
-        with self._lock:
-            for ref, restriction in self._restrictions:
-                if ref() is allowed:
-                    return restriction
+        """Derive what a filter means for this index."""
         documents = self._present & allowed
-        restriction = Restriction(documents, len(documents) / max(1, len(self._present)))
-        with self._lock:
-            alive = [entry for entry in self._restrictions if entry[0]() is not None]
-            self._restrictions = [(weakref.ref(allowed), restriction), *alive][:FILTERS_KEPT]
-        return restriction
+        return Restriction(documents, len(documents) / max(1, len(self._present)))
 
     def _and_members(self, query: Query, restriction: Restriction) -> Query:
         return Query.boolean_query([(Occur.Must, query), (Occur.Must, self._members(restriction))])

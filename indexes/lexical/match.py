@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -128,14 +129,12 @@ def admits(clauses: Sequence[Clause], text: str, title: str = "", name: str = ""
 def _matches(clause: Clause, text: str, title: str, name: str) -> bool:
     if clause.ranged:
         numbers, dates = numbers_and_dates(text)
-        return any(_is_in_range(clause, value) for value in (numbers if clause.kind == "number" else dates))
+        low = -math.inf if clause.low is None else clause.low
+        high = math.inf if clause.high is None else clause.high
+        return any(low <= value <= high for value in (numbers if clause.kind == "number" else dates))
     language = language_of(text)
     fields = {"title": (title,), "name": (name,)}.get(clause.field, (text, title, name))
     return any(_matches_field(clause, field, language) for field in fields if field)
-
-
-def _is_in_range(clause: Clause, value: float) -> bool:
-    return (clause.low is None or clause.low <= value) and (clause.high is None or value <= clause.high)
 
 
 def _matches_field(clause: Clause, field: str, language: str) -> bool:

@@ -8,13 +8,12 @@ again: the server may hold newer documents than the snapshot knows.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 
+from indexes.filter_cache import FilterCache
 from indexes.milvus.server import MAX_ROWS
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.questions import ORDINAL_BITS, Hits
@@ -25,8 +24,6 @@ MAX_RUNS = 4096
 WIDE_SHARE, FEW_RUNS = 0.25, 256
 #: Hits read beyond the expected number, so that the runs are rarely needed after all.
 MARGIN, SPARE = 1.2, 64
-#: Filters whose expressions are kept.
-FILTERS_KEPT = 16
 
 #: (expression, limit) -> hits, best first.
 Search = Callable[[str, int], Hits]
@@ -49,15 +46,14 @@ class DocumentFilter:
 
     def __init__(self, present: DocumentNumbers) -> None:
         self._present = present
-        self._recent: list[tuple[weakref.ref[DocumentNumbers], Runs]] = []
-        self._lock = Lock()
+        self._runs: FilterCache[Runs] = FilterCache()
 
     def best(self, search: Search, k: int, allowed: DocumentNumbers | None) -> Hits:
         """Return the ``k`` best hits among the allowed documents, best first."""
         k = min(k, MAX_ROWS)
         if allowed is None:
             return search("", k)
-        runs = self._runs(allowed)
+        runs = self._runs.get(allowed, lambda allowed: runs_of(allowed, self._present))
         if not runs.count:
             return Hits(np.zeros(0, np.int64), np.zeros(0))
         limit = int(k / runs.share * MARGIN) + SPARE
@@ -71,18 +67,6 @@ class DocumentFilter:
         scores = np.concatenate([part.scores for part in parts])
         order = np.lexsort((keys, -scores))[:k]
         return Hits(keys[order], scores[order])
-
-    def _runs(self, allowed: DocumentNumbers) -> Runs:
-        """Return the runs of a filter, kept for as long as ``allowed`` lives."""
-        with self._lock:
-            for ref, runs in self._recent:
-                if ref() is allowed:
-                    return runs
-        runs = runs_of(allowed, self._present)
-        with self._lock:
-            alive = [entry for entry in self._recent if entry[0]() is not None]
-            self._recent = [(weakref.ref(allowed), runs), *alive][:FILTERS_KEPT]
-        return runs
 
 
 def runs_of(allowed: DocumentNumbers, present: DocumentNumbers) -> Runs:

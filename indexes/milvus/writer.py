@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -199,19 +199,16 @@ class MilvusWriter:
         self._vocabulary.add(new_words)
         stored = (number for number, document in self._before.items() if document)
         for numbers in _batches(stored, DELETED_DOCUMENTS):
-            self._delete(numbers, new_words)
+            # The words go first: after a crash the rows still show which these were.
+            old_words = words_only_in(self._server, self._names[CHUNKS], numbers)
+            self._vocabulary.delete(old_words - new_words)
+            self._server.call("delete", self._names[CHUNKS], filter=f"document in {numbers}")
         for rows in _batches(chain.from_iterable(self._rows.values()), INSERTED_ROWS):
             self._server.call("insert", self._names[CHUNKS], rows)
         fault("index.manifest")
         state.write(self._server, self._names[DOCUMENTS], status, self._changed)
         self._status, self._rows, self._changed, self._before = status, {}, {}, {}
         return f"{status.serial:012d}"
-
-    def _delete(self, numbers: Sequence[int], new_words: Collection[str]) -> None:
-        """Delete documents. Their words go first: after a crash the rows still show which these were."""
-        chunks = self._names[CHUNKS]
-        self._vocabulary.delete(words_only_in(self._server, chunks, numbers).difference(new_words))
-        self._server.call("delete", chunks, filter=f"document in {list(numbers)}")
 
     def _next_status(self) -> Status:
         last = self._status

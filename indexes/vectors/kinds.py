@@ -40,10 +40,6 @@ def lists_for(rows: int) -> int:
     return 1 << int(np.log2(max(1, min(4 * sqrt(rows), rows / SAMPLE_PER_LIST))))
 
 
-def _rabitq(dimension: int, rows: int) -> faiss.Index:
-    return faiss.IndexIVFRaBitQ(faiss.IndexFlatIP(dimension), dimension, lists_for(rows), _INNER)
-
-
 def _scalar(quantiser: int) -> Callable[[int, int], faiss.Index]:
     def make(dimension: int, rows: int) -> faiss.Index:
         coarse = faiss.IndexFlatIP(dimension)
@@ -68,7 +64,9 @@ def _hnsw(dimension: int, rows: int) -> faiss.Index:
 
 #: name -> function of (dimension, rows) that makes an empty index for this many rows.
 KINDS: dict[str, Callable[[int, int], faiss.Index]] = {
-    "ivf-rabitq": _rabitq,
+    "ivf-rabitq": lambda dimension, rows: faiss.IndexIVFRaBitQ(
+        faiss.IndexFlatIP(dimension), dimension, lists_for(rows), _INNER
+    ),
     "ivf-sq8": _scalar(faiss.ScalarQuantizer.QT_8bit),
     "ivf-sq4": _scalar(faiss.ScalarQuantizer.QT_4bit),
     "ivf-pq": _product,

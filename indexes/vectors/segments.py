@@ -104,7 +104,13 @@ class Segment:
         if allowed.token in recent:
             return recent[allowed.token]
         previous = self._unaffected_origin(allowed, recent)
-        selection = self._select(allowed) if previous is None else recent[previous]
+        if previous is not None:
+            selection = recent[previous]
+        else:
+            mask = allowed.member(self.keys >> ORDINAL_BITS)
+            if self.live is not None:
+                mask &= self.live
+            selection = None if mask.all() else Selection.of(mask)
         with self._lock:
             alive = [entry for entry in self._selections if entry[0]() is not None]
             self._selections[:] = [(weakref.ref(allowed.token), selection), *alive][:FILTERS_KEPT]
@@ -120,12 +126,6 @@ class Segment:
             return None
         origin, difference = allowed.derived_from
         return origin if origin in recent and self.documents.isdisjoint(difference) else None
-
-    def _select(self, allowed: DocumentNumbers) -> Selection | None:
-        mask = allowed.member(self.keys >> ORDINAL_BITS)
-        if self.live is not None:
-            mask &= self.live
-        return None if mask.all() else Selection.of(mask)
 
     def search(self, query: np.ndarray, k: int, allowed: DocumentNumbers | None) -> tuple[np.ndarray, np.ndarray]:
         """Return (chunk keys, scores) of the best ``k`` allowed rows, in no order. ``query``: float32 (dimension,)."""

@@ -54,7 +54,7 @@ def test_before_the_first_generation_nothing_is_found(root: Path) -> None:
     assert (len(snapshot.vectors), snapshot.lexical.search(parse("word"), 5, None)) == (0, [])
 
 
-def test_a_reader_follows_and_a_held_snapshot_stays(root: Path) -> None:
+def test_a_reader_follows_and_an_open_snapshot_stays(root: Path) -> None:
     writer, reader = FolderWriter(root, "E", DIMENSION), FolderReader(root)
     add(writer, 1)
     writer.publish()
@@ -100,7 +100,7 @@ def test_a_second_writer_is_refused(root: Path) -> None:
     writer.close()
 
 
-def test_a_writer_goes_on_where_the_last_one_stopped(root: Path) -> None:
+def test_a_writer_resumes_where_the_last_one_stopped(root: Path) -> None:
     first = FolderWriter(root, "E", DIMENSION)
     add(first, 1)
     first.publish()
@@ -122,7 +122,7 @@ def test_another_embedding_model_asks_for_a_rebuild(root: Path) -> None:
 
 
 def test_any_damaged_file_is_detected_and_never_served(root: Path) -> None:
-    """Cut off anywhere, or one bit turned over: an older generation is searched, said to be stale, and gone on from."""
+    """Truncate a file or flip one bit: an older generation is searched, reported as stale, and resumed from."""
     writer = FolderWriter(root, "E", DIMENSION)
     add(writer, 1)
     writer.publish()
@@ -181,7 +181,7 @@ def test_every_bit_of_current_counts(root: Path) -> None:
         assert reader.snapshot().numbers == {1, 2, 3} and reader.stale
 
 
-def test_a_reader_that_goes_on_checks_the_copies_of_a_new_writer(root: Path) -> None:
+def test_an_open_reader_verifies_the_copies_of_a_new_writer(root: Path) -> None:
     first = FolderWriter(root, "E", DIMENSION)
     add(first, 1)
     first.publish()
@@ -202,7 +202,7 @@ def test_a_reader_that_goes_on_checks_the_copies_of_a_new_writer(root: Path) -> 
 
 @pytest.mark.parametrize("suffix", [".f32", ".npy", ".term"])
 @pytest.mark.parametrize("cut", [False, True])
-def test_a_file_written_to_while_it_is_open_is_served_no_more(
+def test_a_file_that_is_altered_while_open_is_no_longer_served(
     root: Path, suffix: str, cut: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Write in place: that alters it in every generation that links it, while reader and writer have it open."""
@@ -286,8 +286,8 @@ def test_a_document_without_vectors_is_found_by_its_words(root: Path) -> None:
     assert again.without_vectors == frozenset() and len(FolderReader(root).snapshot().vectors) == 2
 
 
-def test_segments_are_merged_beside_additions_and_removals(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a limit of 8 rows every merge is one of the background."""
+def test_segments_are_merged_during_additions_and_removals(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set a limit of 8 rows, so that every merge runs in the background."""
     monkeypatch.setattr(compaction, "EXACT_ROWS", 8)
     monkeypatch.setattr(segments, "kind_for", lambda rows, large: "exact" if rows <= 8 else "ivf-rabitq")
     writer, reader = FolderWriter(root, "E", DIMENSION), FolderReader(root)

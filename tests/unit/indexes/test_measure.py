@@ -24,7 +24,7 @@ def vectors() -> tuple[np.ndarray, np.ndarray]:
     return generate(6000, 64, 50)
 
 
-def test_stored_rows_are_compared_where_they_lie(vectors: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+def test_stored_rows_are_compared_without_a_copy(vectors: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     rows, (query, *_) = vectors[0].astype(np.float16), vectors[1]
     rows.tofile(tmp_path / "rows.f16")
     expected = np.sort(rows.astype(np.float32) @ query)[::-1][:10]
@@ -41,9 +41,7 @@ def test_nearest_is_what_sorting_all_scores_gives(vectors: tuple[np.ndarray, np.
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("ivf")])
-def test_a_built_index_looks_into_as_few_lists_as_find_enough(
-    vectors: tuple[np.ndarray, np.ndarray], kind: str
-) -> None:
+def test_an_index_probes_as_few_lists_as_find_enough(vectors: tuple[np.ndarray, np.ndarray], kind: str) -> None:
     chosen, index = measure.build_measured(kind, vectors[0])
     assert isinstance(index, faiss.IndexIVF)
     assert chosen == kind and 1 < kinds.probes(index) <= index.nlist
@@ -51,7 +49,7 @@ def test_a_built_index_looks_into_as_few_lists_as_find_enough(
     assert kinds.probes(again) == kinds.probes(index)
 
 
-def test_codes_that_find_too_little_give_way_to_better_ones(
+def test_codes_that_find_too_little_are_replaced_by_better_ones(
     vectors: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def coarse(dimension: int, rows: int) -> faiss.Index:
