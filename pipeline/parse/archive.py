@@ -17,8 +17,9 @@ from typing import BinaryIO
 from pipeline.errors import Rejected
 from pipeline.parse.limits import MIB, ParseLimits
 
-_END = struct.Struct("<4s4H2LH")
-_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_END = struct.Struct("<10xH2L2x")  # number of entries, size and offset of the directory
+#: Maker, flags, method, compressed size, size, lengths of name, extra field and comment, attributes, offset.
+_CENTRAL = struct.Struct("<4xH2x2H8x2L3H4x2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _END_SIGNATURE, _CENTRAL_SIGNATURE, _LOCAL_SIGNATURE = b"PK\x05\x06", b"PK\x01\x02", b"PK\x03\x04"
 _MAX_COMMENT = 65_535
@@ -49,7 +50,7 @@ def check_archive(file: BinaryIO, limits: ParseLimits, refuse_doctype: bool) -> 
     Raises Rejected: "damaged" (no directory), "encrypted", "unsafe" (names, links, overlaps, two directories, DOCTYPE),
     "expansion" (count, total, ratio, or a part that is larger than the directory declares).
     """
-    entries = list(_entries(file, limits))
+    entries = list(read_directory(file, limits))
     _check_names(entries)
     _check_sizes(entries, limits)
     for entry in entries:
@@ -57,51 +58,31 @@ def check_archive(file: BinaryIO, limits: ParseLimits, refuse_doctype: bool) -> 
     return entries
 
 
-def _entries(file: BinaryIO, limits: ParseLimits) -> Iterator[Entry]:
+def read_directory(file: BinaryIO, limits: ParseLimits) -> Iterator[Entry]:
+    """Yield the entries of the central directory. Raises Rejected("damaged" or "expansion")."""
     length = file.seek(0, 2)
     file.seek(max(0, length - _END.size - _MAX_COMMENT))
     tail = file.read()
     at = tail.rfind(_END_SIGNATURE)
     if at < 0 or len(tail) - at < _END.size:
         raise Rejected("damaged", "The archive has no directory: it is cut off. Send the file again.")
-    _, _, _, _, count, size, offset, _ = _END.unpack_from(tail, at)
-    if count == _ZIP64_COUNT or _ZIP64_SIZE in (size, offset):
+    count, directory_size, start = _END.unpack_from(tail, at)
+    if count == _ZIP64_COUNT or _ZIP64_SIZE in (directory_size, start):
         raise Rejected("expansion", "The archive uses the format for more than 4 GiB or 65,535 parts.")
     if count > limits.max_entries:
         raise Rejected("expansion", f"The archive has {count} parts; the limit is {limits.max_entries}.")
     end = length - len(tail) + at
-    shift = end - size - offset  # bytes in front of the archive
+    shift = end - directory_size - start  # bytes in front of the archive
     if shift < 0:
         raise Rejected("damaged", "The archive's directory does not fit its size: it is cut off. Send the file again.")
-    file.seek(end - size)
-    yield from _directory_lines(file.read(size), count, shift)
-
-
-def _directory_lines(directory: bytes, count: int, shift: int) -> Iterator[Entry]:
-    at = 0
+    file.seek(end - directory_size)
+    directory, at = file.read(directory_size), 0
     for _ in range(count):
         if at + _CENTRAL.size > len(directory) or not directory.startswith(_CENTRAL_SIGNATURE, at):
             raise Rejected("damaged", "The archive's directory is damaged; send the file again.")
-        fields = _CENTRAL.unpack_from(directory, at)
         (
-            _,
-            made_by,
-            _,
-            flags,
-            method,
-            _,
-            _,
-            _,
-            compressed,
-            size,
-            name_length,
-            extra,
-            comment,
-            _,
-            _,
-            attributes,
-            offset,
-        ) = fields
+            made_by, flags, method, compressed, size, name_length, extra, comment, attributes, offset,
+        ) = _CENTRAL.unpack_from(directory, at)  # fmt: skip
         raw = directory[at + _CENTRAL.size : at + _CENTRAL.size + name_length]
         name = raw.decode("utf-8" if flags & _UTF8_NAME else "cp437", "replace")
         mode = attributes >> 16 if made_by >> 8 == _MADE_BY_UNIX else 0

@@ -15,6 +15,7 @@ import errno
 import os
 import platform
 import resource
+import signal
 import socket
 import struct
 import sys
@@ -240,6 +241,20 @@ _LOAD, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _INSTRUCTION = struct.Struct("HBBI")
 
 
+def kill_descendants() -> None:
+    """Kill this process's children until there are none: as a subreaper it inherits what its children started."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    for _ in range(1000):
+        pids = children.read_text().split()
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+
+
 def deny_system_calls() -> bool:
     """Refuse ptrace, mount, keyrings, bpf, io_uring, namespaces, modules and every socket but a unix one.
 
@@ -249,14 +264,14 @@ def deny_system_calls() -> bool:
     if machine not in _AUDIT_ARCH or sys.maxsize < 2**32:
         return False
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    program = _seccomp_filter(machine)
+    program = seccomp_filter(machine)
     buffer = ctypes.create_string_buffer(program)
     header = struct.pack("HxxxxxxP", len(program) // _INSTRUCTION.size, ctypes.addressof(buffer))
     result: int = _libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), header, 0, 0)
     return result == 0
 
 
-def _seccomp_filter(machine: str) -> bytes:
+def seccomp_filter(machine: str) -> bytes:
     """Return the BPF program that the kernel runs at every system call of the process."""
     denied = [numbers[machine] for numbers in _DENIED_CALLS.values()]
     return b"".join([

@@ -17,16 +17,14 @@ from pipeline.parse.kinds import IMAGES, KINDS, SUFFIXES, TEXTUAL, ZIPPED
 # Not the library filetype: it takes texts that begin with "BM", "GIF" or "MZ" for images and programs, and does not
 # know BigTIFF, DjVu, EPUB or the members of OLE containers.
 _MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"\xff\xd8\xff", "jpg"),
-    (b"GIF87a", "gif"),
-    (b"GIF89a", "gif"),
-    (b"II*\0", "tiff"),
-    (b"MM\0*", "tiff"),
-    (b"II+\0", "tiff"),
-    (b"MM\0+", "tiff"),
-    (b"{\\rtf", "rtf"),
-    (b"%PDF-", "pdf"),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "png"),
+    (re.compile(rb"\xff\xd8\xff"), "jpg"),
+    (re.compile(rb"GIF8[79]a"), "gif"),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), "tiff"),
+    (re.compile(rb"RIFF.{4}WEBP", re.S), "webp"),
+    (re.compile(rb"BM.{4}\0{4}", re.S), "bmp"),
+    (re.compile(rb"\{\\rtf"), "rtf"),
+    (re.compile(rb"%PDF-"), "pdf"),
 )
 #: formats without a reader, named so that the error can say what the file is
 _UNSUPPORTED = (
@@ -90,7 +88,7 @@ def detect(file: BinaryIO, name: str) -> tuple[str, set[str]]:
     kind = _by_magic(file, head, by_name) or _by_text(head, by_name)
     both_plain = {by_name, kind} <= TEXTUAL - {"html", "xml", "eml"}
     agree = by_name in (None, kind) or both_plain or (by_name, kind) in _HARMLESS
-    return kind, set() if agree and not _is_polyglot(file, head, kind) else {"mismatch"}
+    return kind, set() if agree and not is_polyglot(file, head, kind) else {"mismatch"}
 
 
 def _by_magic(file: BinaryIO, head: bytes, by_name: str | None) -> str | None:
@@ -98,29 +96,18 @@ def _by_magic(file: BinaryIO, head: bytes, by_name: str | None) -> str | None:
         return _zip_kind(file, by_name)
     if head.startswith(_OLE):
         return _ole_kind(file)
-    for magic, kind in _MAGIC:
-        if head.startswith(magic):
+    for pattern, kind in _MAGIC:
+        if pattern.match(head):
             return kind
-    if (later := _by_later_magic(head)) is not None:
-        return later
+    if head[4:8] == b"ftyp":
+        raise _unsupported("a HEIF image or video")
+    if b"%PDF-" in head[:1024] and b"obj" in head:
+        return "pdf"  # readers accept a little rubbish before the header
     for magic, what in _UNSUPPORTED:
         if head.startswith(magic) and (len(magic) > 3 or b"\0" in head):
             raise _unsupported(what)
     # worksheets from before the OLE container have no magic bytes of their own
     return "xls" if by_name == "xls" and head[:1] == b"\x09" and head[1:2] in b"\0\2\4\x08" else None
-
-
-def _by_later_magic(head: bytes) -> str | None:
-    """Recognise magic bytes that are not at the very beginning."""
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
-        return "bmp"
-    if head[4:8] == b"ftyp":
-        raise _unsupported("a HEIF image or video")
-    if b"%PDF-" in head[:1024] and b"obj" in head:
-        return "pdf"  # readers accept a little rubbish before the header
-    return None
 
 
 def _by_text(head: bytes, by_name: str | None) -> str:
@@ -222,7 +209,7 @@ def _ole_kind(file: BinaryIO) -> str:
     raise _unsupported("an OLE container")
 
 
-def _is_polyglot(file: BinaryIO, head: bytes, kind: str) -> bool:
+def is_polyglot(file: BinaryIO, head: bytes, kind: str) -> bool:
     """Recognise two formats in one file: the header of one, the directory or header of another."""
     if kind in ZIPPED:
         return b"%PDF-" in head[:1024]

@@ -96,10 +96,10 @@ class SandboxedParser:
                 return to_parsed(untrusted, contents, self.limits)
         except Malformed as error:
             raise Rejected("crashed", "The parser's answer was malformed; look at the file by hand.") from error
-        raise _failure(child, folder, self.limits)
+        raise failure(child, folder, self.limits)
 
 
-def _failure(child: ChildExit | None, folder: Path, limits: ParseLimits) -> MailroomError:
+def failure(child: ChildExit | None, folder: Path, limits: ParseLimits) -> MailroomError:
     """Return the error that explains why a child ended without an answer."""
     if child is None:
         return MailroomError(

@@ -98,7 +98,7 @@ def _monitor(control: socket.socket, request: ParseRequest, handles: list[int], 
     os.close(output)
     _wait_and_report(child, report, request.limits.wall_seconds + _EXTRA_SECONDS)
     if not contained:
-        _kill_descendants()
+        confine.kill_descendants()
     os._exit(0)
 
 
@@ -118,20 +118,6 @@ def _wait_and_report(child: int, report: int, seconds: float) -> None:
     end = ChildExit(status, killed, usage.ru_maxrss, usage.ru_utime + usage.ru_stime)
     with contextlib.suppress(OSError):
         owner.send(json.dumps(dataclasses.asdict(end)).encode())
-
-
-def _kill_descendants() -> None:
-    """Kill what the child started; without a pid namespace it has become this process's children."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    for _ in range(1000):
-        pids = children.read_text().split()
-        if not pids:
-            return
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(-1, 0)
 
 
 # --- the child --------------------------------------------------------------------------------------------------------

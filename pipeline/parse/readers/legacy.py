@@ -92,15 +92,18 @@ def read_word(file: BinaryIO, findings: Findings) -> None:
             )
         table = container.openstream("1Table" if flags & _SECOND_TABLE else "0Table").read()
         at, length = struct.unpack_from("<LL", document, 0x01A2)
-        text = "".join(_pieces(document, table[at : at + length]))
+        text = "".join(text_pieces(document, table[at : at + length]))
         text = _FIELD_CODE.sub("", text).replace("\x07\x07", "\r").translate(_CONTROLS)
         for paragraph in text.split("\r"):
             if paragraph.strip(" |\n"):
                 findings.add(category(paragraph.strip(" |")), paragraph.strip(" |"))
 
 
-def _pieces(document: bytes, table: bytes) -> Iterator[str]:
-    """Yield the pieces of text in their order; a piece is either Windows-1252 or UTF-16."""
+def text_pieces(document: bytes, table: bytes) -> Iterator[str]:
+    """Yield the pieces of a Word document's text in their order; a piece is either Windows-1252 or UTF-16.
+
+    ``document`` is the stream "WordDocument", ``table`` the part of the table stream that locates the pieces.
+    """
     at = 0
     while at < len(table) and table[at] == 1:  # formatting, skipped
         at += 3 + struct.unpack_from("<H", table, at + 1)[0]
@@ -134,7 +137,7 @@ def read_powerpoint(file: BinaryIO, findings: Findings) -> None:
                 "encrypted", "The presentation is protected by a password; remove it and send the file again."
             )
         texts: dict[int, list[str]] = {}
-        for slide, text in _slide_texts(container.openstream("PowerPoint Document").read()):
+        for slide, text in slide_texts(container.openstream("PowerPoint Document").read()):
             if text not in texts.setdefault(slide, []):  # a file saved incrementally contains a slide twice
                 texts[slide].append(text)
         findings.pages = max(texts, default=0)
@@ -143,8 +146,8 @@ def read_powerpoint(file: BinaryIO, findings: Findings) -> None:
                 add_text(findings, text, slide)
 
 
-def _slide_texts(stream: bytes) -> Iterator[tuple[int, str]]:
-    """Yield (slide from 1, text), record by record; masters and handouts are left out."""
+def slide_texts(stream: bytes) -> Iterator[tuple[int, str]]:
+    """Yield (slide from 1, text) of the stream "PowerPoint Document"; masters and handouts are left out."""
     at = list_entries = slides = current = 0
     while at + 8 <= len(stream):
         header, kind, length = struct.unpack_from("<HHL", stream, at)

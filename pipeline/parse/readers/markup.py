@@ -50,7 +50,7 @@ def add_html(findings: Findings, text: str, page: int | None = None) -> None:
     if title and not findings.title:
         plain = html.unescape(re.sub(r"<[^>]{0,1000}>", " ", title[1]))
         findings.title = " ".join(plain.split())
-    _check_depth(text)
+    check_html_depth(text)
     text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text)  # a declared encoding of decoded text is refused by lxml
     add_elements(findings, partition_html(text=text, languages=[""]), page)
 
@@ -70,7 +70,8 @@ def add_elements(findings: Findings, elements: Iterable[Any], page: int | None =
         )
 
 
-def _check_depth(text: str) -> None:
+def check_html_depth(text: str) -> None:
+    """Raise Rejected("too-deep") if elements are nested more than `MAX_HTML_DEPTH` levels deep."""
     depth = deepest = 0
     parser = etree.HTMLPullParser(events=("start", "end"), huge_tree=True, no_network=True)
     for at in range(0, len(text), 1 << 20):

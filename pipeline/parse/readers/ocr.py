@@ -32,7 +32,7 @@ def read_image(image: Image, findings: Findings, page: int) -> bool:
     if seconds <= 1:
         findings.flags.add("truncated")
         return False
-    text = _tesseract(_png(image), findings, seconds)
+    text = _tesseract(to_png(image), findings, seconds)
     if not text.strip():
         return False
     findings.flags.add("ocr")
@@ -40,7 +40,7 @@ def read_image(image: Image, findings: Findings, page: int) -> bool:
     return True
 
 
-def _png(image: Image) -> bytes:
+def to_png(image: Image) -> bytes:
     """Convert the image to an upright grey PNG, not larger than useful."""
     from PIL import Image as PillowImage
     from PIL import ImageOps
@@ -58,7 +58,7 @@ def _png(image: Image) -> bytes:
 
 
 def _tesseract(png: bytes, findings: Findings, seconds: float) -> str:
-    installed = _installed_languages()
+    installed = installed_languages()
     languages = [code for code in findings.limits.ocr_languages.split("+") if code in installed] or ["eng"]
     automatic, without_orientation = "1", "3"  # tesseract's page segmentation modes
     mode = automatic if "osd" in installed else without_orientation
@@ -78,6 +78,7 @@ def _tesseract(png: bytes, findings: Findings, seconds: float) -> str:
 
 
 @functools.cache
-def _installed_languages() -> frozenset[str]:
+def installed_languages() -> frozenset[str]:
+    """Return the codes of tesseract's language data on this machine."""
     process = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=False)
     return frozenset(process.stdout.split()[-200:])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import math
 import re
-import statistics
 from importlib.metadata import version
 from typing import BinaryIO
 
@@ -20,10 +19,10 @@ from pipeline.parse.findings import Findings
 from pipeline.parse.readers import ocr
 from pipeline.parse.readers.pdf_layout import (
     BULLET,
-    TITLE_RATIO,
     Line,
     body_size,
     is_running,
+    is_title,
     join,
     paragraphs,
     running_heads,
@@ -82,7 +81,7 @@ def _add_properties(document: pdfium.PdfDocument, findings: Findings) -> None:
         author=properties.get("Author"),
         subject=properties.get("Subject"),
         keywords=properties.get("Keywords"),
-        created=_iso_date(properties.get("CreationDate", "")),
+        created=iso_date(properties.get("CreationDate", "")),
         producer=properties.get("Producer"),
     )
     has_xfa_form = document.get_formtype() in (raw.FORMTYPE_XFA_FULL, raw.FORMTYPE_XFA_FOREGROUND)
@@ -92,7 +91,7 @@ def _add_properties(document: pdfium.PdfDocument, findings: Findings) -> None:
         findings.flags.add("embedded-objects")
 
 
-def _iso_date(text: str) -> str:
+def iso_date(text: str) -> str:
     """Convert D:YYYYMMDDHHmmSS to ISO; other text is returned unchanged."""
     match = re.match(r"(?:D:)?(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?", text)
     if not match:
@@ -133,7 +132,7 @@ def _add_paragraph(paragraph: list[Line], body: float, running: frozenset[str], 
     text = join(paragraph)
     if is_running(first, running):
         name = "Footer" if first.bottom < _FOOTER_TOP else "Header"
-    elif _is_title(paragraph, text, body):
+    elif is_title(paragraph, text, body):
         name = "Title"
     elif BULLET.match(text):
         name = "ListItem"
@@ -141,16 +140,6 @@ def _add_paragraph(paragraph: list[Line], body: float, running: frozenset[str], 
         name = category(text)
         name = "UncategorizedText" if name == "Title" else name  # only size and weight make a title
     findings.add(name, text, first.page, 0 if name == "Title" else None)
-
-
-def _is_title(paragraph: list[Line], text: str, body: float) -> bool:
-    if len(text) > 200 or len(paragraph) > 3 or sum(c.isalpha() for c in text) < 3:
-        return False
-    size = statistics.median(line.size for line in paragraph)
-    if size >= TITLE_RATIO * body:
-        return True
-    heavy = all(line.bold for line in paragraph) or text.isupper()
-    return heavy and len(text) < 120 and not text.endswith((".", ",", ";"))
 
 
 def _add_fields(document: pdfium.PdfDocument, findings: Findings) -> None:

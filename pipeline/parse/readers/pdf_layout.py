@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 import re
+import statistics
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -127,6 +128,17 @@ def _key(line: Line) -> str:
 def is_running(line: Line, running: frozenset[str]) -> bool:
     """Return True for a line that `running_heads` has recognised."""
     return line.at_edge and _key(line) in running
+
+
+def is_title(paragraph: list[Line], text: str, body: float) -> bool:
+    """Return True for a short paragraph that is larger than the ``body`` (points), or heavier than prose."""
+    if len(text) > 200 or len(paragraph) > 3 or sum(c.isalpha() for c in text) < 3:
+        return False
+    size = statistics.median(line.size for line in paragraph)
+    if size >= TITLE_RATIO * body:
+        return True
+    heavy = all(line.bold for line in paragraph) or text.isupper()
+    return heavy and len(text) < 120 and not text.endswith((".", ",", ";"))
 
 
 def paragraphs(lines: list[Line], running: frozenset[str]) -> Iterator[list[Line]]:

@@ -67,7 +67,7 @@ def read_xlsx(file: BinaryIO, findings: Findings) -> None:
     """Read an XLSX workbook, by the sparse reader if a sheet's rectangle is very large. Raises Rejected."""
     read_properties(file, findings)
     findings.pages = 0
-    if _largest_rectangle(file) > _DENSE_CELLS:
+    if largest_rectangle(file) > _DENSE_CELLS:
         _read_sparse(file, findings)
     else:
         read_workbook(file, findings)
@@ -144,7 +144,7 @@ def add_rows(findings: Findings, rows: Iterable[Sequence[Any]], page: int | None
     block: list[list[str]] = []
     characters = cells = 0
     for row in rows:
-        values = [_cell(value) for value in row[:_MAX_COLUMNS]]
+        values = [cell_text(value) for value in row[:_MAX_COLUMNS]]
         while values and not values[-1]:
             values.pop()
         if not values:
@@ -161,7 +161,8 @@ def add_rows(findings: Findings, rows: Iterable[Sequence[Any]], page: int | None
     _add_table(findings, block, page)
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """Return a cell's value as text on one line: whole numbers without a point, dates in ISO form."""
     if isinstance(value, str):
         return " ".join(value[:_MAX_CELL].split())
     if isinstance(value, bool):
@@ -181,7 +182,7 @@ def _add_table(findings: Findings, block: list[list[str]], page: int | None) -> 
     findings.add("Table", text, page, None, f"<table>{body}</table>")
 
 
-def _largest_rectangle(file: BinaryIO) -> int:
+def largest_rectangle(file: BinaryIO) -> int:
     """Return rows times columns of the rectangle around the cells of the sheet where it is largest."""
     largest = 0
     with zipfile.ZipFile(file) as archive:

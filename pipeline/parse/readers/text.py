@@ -38,7 +38,7 @@ def add_text(findings: Findings, text: str, page: int | None = None, titles: boo
     Without ``titles`` a short line is not taken for a title: OCR yields too many of them.
     """
     for paragraph in _BLANK.split(text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")):
-        for part in _split_paragraph(paragraph.strip("\n")):
+        for part in split_paragraph(paragraph.strip("\n")):
             name = category(part)
             findings.add(name if titles or name != "Title" else "UncategorizedText", part, page)
 
@@ -63,10 +63,10 @@ def decode(data: bytes, declared: str | None = None) -> str:
                 return data.decode(name)
         except (LookupError, UnicodeDecodeError, ValueError):
             continue
-    return data.decode(_guess_encoding(head), "replace")
+    return data.decode(guess_encoding(head), "replace")
 
 
-def _guess_encoding(head: bytes) -> str:
+def guess_encoding(head: bytes) -> str:
     """Guess the encoding of bytes that are not valid UTF-8.
 
     Western text with a few accents is Windows-1252 far more often than anything else.
@@ -95,7 +95,7 @@ def category(text: str) -> str:
     return "Title" if "\n" not in text and is_possible_title(text) else "UncategorizedText"
 
 
-def _split_paragraph(paragraph: str) -> list[str]:
+def split_paragraph(paragraph: str) -> list[str]:
     """Split a list into its items, and a paragraph over the limit into slices, so that no step is quadratic."""
     if len(paragraph) > _MAX_PARAGRAPH:
         return [paragraph[i : i + _MAX_PARAGRAPH] for i in range(0, len(paragraph), _MAX_PARAGRAPH)]

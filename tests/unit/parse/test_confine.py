@@ -33,7 +33,7 @@ def decide(program: bytes, architecture: int, number: int, argument: int = 0) ->
 
 @pytest.mark.parametrize(("machine", "architecture"), [("x86_64", 0xC000003E), ("aarch64", 0xC00000B7)])
 def test_the_filter_denies_the_listed_calls_and_nothing_else(machine: str, architecture: int) -> None:
-    program = confine._seccomp_filter(machine)
+    program = confine.seccomp_filter(machine)
     denied = {number for number in range(600) if decide(program, architecture, number, socket.AF_UNIX) != ALLOWED}
     assert denied == {numbers[machine] for numbers in confine._DENIED_CALLS.values()}
     call = confine._SOCKET_CALL[machine]

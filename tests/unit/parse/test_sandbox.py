@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.parse import ParseLimits
 from pipeline.parse.protocol import ChildExit
-from pipeline.parse.sandbox import _failure
+from pipeline.parse.sandbox import failure
 
 LIMITS = ParseLimits(memory_mb=400, cpu_seconds=4)
 SMALL, LARGE = 100_000, 390_000  # KiB
@@ -31,9 +31,9 @@ SMALL, LARGE = 100_000, 390_000  # KiB
     ],
 )
 def test_the_reason_of_a_child_s_end(child: ChildExit | None, code: str, tmp_path: Path) -> None:
-    assert _failure(child, tmp_path, LIMITS).code == code
+    assert failure(child, tmp_path, LIMITS).code == code
 
 
 def test_a_message_about_memory_decides(tmp_path: Path) -> None:
     (tmp_path / "stderr").write_text("MemoryError")
-    assert _failure(ChildExit(70 << 8, False, SMALL, 1.0), tmp_path, LIMITS).code == "memory"
+    assert failure(ChildExit(70 << 8, False, SMALL, 1.0), tmp_path, LIMITS).code == "memory"
