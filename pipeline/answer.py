@@ -80,6 +80,13 @@ class Reranking:
     passages: int = 20
     by_default: bool = True
 
+    def apply(self, query: str, hits: list[ResolvedHit]) -> list[ResolvedHit]:
+        """Return the hits with the best ones reranked. The hit's score stays the fused one."""
+        head, tail = hits[: self.passages], hits[self.passages :]
+        scores = self.reranker.scores(query, [hit.chunk.text_with_heading for hit in head])
+        order = rerank_order([hit.hit.score for hit in head], scores.tolist())
+        return [replace(head[i], scores={**head[i].scores, "rerank": float(scores[i])}) for i in order] + tail
+
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
@@ -126,7 +133,7 @@ class Finder:
         # The ranking never depends on the requested page, or a passage would be on two pages or on none.
         depth = max(end, reranking.passages) if reranking else end
         is_complete = self._collect(collector, hits, parts, visibility.allowed, depth)
-        ranked = _reranked(reranking, request.query, collector.hits) if reranking else collector.hits
+        ranked = reranking.apply(request.query, collector.hits) if reranking else collector.hits
         passages = tuple(
             hit.passage(index.lexical.highlights(query, hit.chunk.text, visibility.readable))
             for hit in ranked[request.offset : end]
@@ -240,11 +247,3 @@ def check_quotes(quotes: Sequence[Quote], passages: Sequence[Passage]) -> tuple[
 def _is_verbatim(quote: Quote, passage: Passage) -> bool:
     start, end = quote.start - passage.start, quote.end - passage.start
     return 0 <= start < end <= len(passage.text) and passage.text[start:end] == quote.text
-
-
-def _reranked(reranking: Reranking, query: str, hits: list[ResolvedHit]) -> list[ResolvedHit]:
-    """Return the hits with the best ones reranked. The hit's score stays the fused one."""
-    head, tail = hits[: reranking.passages], hits[reranking.passages :]
-    scores = reranking.reranker.scores(query, [hit.chunk.text_with_heading for hit in head])
-    order = rerank_order([hit.hit.score for hit in head], scores.tolist())
-    return [replace(head[i], scores={**head[i].scores, "rerank": float(scores[i])}) for i in order] + tail

@@ -41,24 +41,14 @@ def chunk(parsed: Parsed, max_chars: int = 1200, min_chars: int = 300) -> tuple[
     for group in _groups(_pieces(parsed, text, max_chars), max_chars, min_chars):
         if group[0].title:
             heading = text[group[0].start : group[0].end]
-        chunks.append(_chunk(len(chunks), text, group, heading))
+        start, end = group[0].start, group[-1].end
+        pages = [piece.page for piece in group if piece.page is not None]
+        first, last = min(pages, default=None), max(pages, default=None)
+        short_heading = " ".join(heading.split())[:_MAX_HEADING] if heading else None
+        chunks.append(Chunk(len(chunks), text[start:end], start, end, first, last, short_heading))
         titles = [piece for piece in group if piece.title]
         heading = text[titles[-1].start : titles[-1].end] if titles else heading
     return tuple(chunks)
-
-
-def _chunk(ordinal: int, text: str, group: list[_Piece], heading: str | None) -> Chunk:
-    start, end = group[0].start, group[-1].end
-    pages = [piece.page for piece in group if piece.page is not None]
-    return Chunk(
-        ordinal=ordinal,
-        text=text[start:end],
-        start=start,
-        end=end,
-        page_first=min(pages, default=None),
-        page_last=max(pages, default=None),
-        heading=" ".join(heading.split())[:_MAX_HEADING] if heading else None,
-    )
 
 
 def _pieces(parsed: Parsed, text: str, max_chars: int) -> Iterator[_Piece]:

@@ -42,13 +42,10 @@ class OnnxEmbedder:
         """Return L2-normalised float32 vectors of shape (len(texts), dimension), in the order of ``texts``."""
         shortened = [text[: self._max_length * CHARACTERS_PER_TOKEN] for text in texts]
         encodings = self._model.tokenizer.encode_batch(shortened)
-        ids = [_shortened(encoding.ids, self._max_length) for encoding in encodings]
+        # A longer text keeps the closing token: the model was never trained without it.
+        last = self._max_length - 1
+        ids = [e.ids if len(e.ids) <= last + 1 else [*e.ids[:last], e.ids[-1]] for e in encodings]
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for batch in batches(ids, self._budget):
             vectors[list(batch.rows)] = self._model.run(batch)
         return vectors
-
-
-def _shortened(ids: list[int], length: int) -> list[int]:
-    """Return the first ``length`` ids with the closing token: the model was never trained without it."""
-    return ids if len(ids) <= length else [*ids[: length - 1], ids[-1]]

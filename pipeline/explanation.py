@@ -98,8 +98,9 @@ class Explanation:
 def influences(classifier: Probabilities, parsed: Parsed, label: str, max_passes: int) -> tuple[tuple[Span, ...], int]:
     """Return the spans that influence the prediction of ``label`` most, strongest first and those against it last; and
     the number of texts classified, at most ``max_passes`` (at least 2)."""
-    reader = _PartialReader(classifier, parsed.text, label)
-    pieces = _sentences_in(parsed.text, reader.window)
+    text = parsed.text
+    reader = _PartialReader(classifier, text, label)
+    pieces = _sentences_in(text, reader.window)
     if not pieces:
         return (), 0
     whole = reader.probabilities([()])[0]
@@ -107,8 +108,13 @@ def influences(classifier: Probabilities, parsed: Parsed, label: str, max_passes
         measured = list(zip(pieces, reader.probabilities([(piece,) for piece in pieces]), strict=True))
     else:
         measured = _coarse_to_fine(reader, pieces, whole, max_passes - 1)
-    spans = [_span(parsed, place, whole, without) for place, without in measured]
-    spans = sorted((s for s in spans if abs(s.influence) >= LEAST), key=lambda s: -s.influence)
+    spans = []
+    for (start, end), without in measured:
+        influence = _log_odds(whole) - _log_odds(without)
+        if abs(influence) >= LEAST:
+            page = parsed.page_at(start)
+            spans.append(Span(start, end, page, text[start:end], round(influence, 4), round(without, 4)))
+    spans.sort(key=lambda span: -span.influence)
     against = [s for s in spans if s.influence < 0][-AGAINST:]
     return (*[s for s in spans if s.influence > 0][:FOR], *against), reader.passes
 
@@ -175,12 +181,6 @@ def _runs(pieces: tuple[Place, ...], count: int) -> list[tuple[Place, ...]]:
     """Return at most ``count`` runs of about the same number of sentences."""
     size = -(-len(pieces) // count)
     return [pieces[at : at + size] for at in range(0, len(pieces), size)]
-
-
-def _span(parsed: Parsed, place: Place, whole: float, without: float) -> Span:
-    start, end = place
-    influence = _log_odds(whole) - _log_odds(without)
-    return Span(start, end, parsed.page_at(start), parsed.text[start:end], round(influence, 4), round(without, 4))
 
 
 def _log_odds(probability: float) -> float:

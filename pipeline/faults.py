@@ -25,6 +25,29 @@ class FaultOrder:
     about: str = ""
     once: str = ""
 
+    @classmethod
+    def parse(cls, text: str) -> FaultOrder:
+        """Parse ``POINT:ACTION[:ABOUT][@FILE]``. Raises ValueError if malformed."""
+        order, _, once = text.partition("@")
+        point, _, rest = order.partition(":")
+        action, _, about = rest.partition(":")
+        if action not in ("kill", "exit", "error", "eio") and not action.startswith("sleep="):
+            raise ValueError(f"{order!r} is not POINT:ACTION[:ABOUT][@FILE]")
+        return cls(point, action, about, once)
+
+    def execute(self) -> None:
+        """Kill, stop or delay this process, or raise an error."""
+        if self.action == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.action == "exit":
+            os._exit(1)
+        elif self.action == "eio":
+            raise OSError(errno.EIO, f"ordered at {self.point}")
+        elif self.action.startswith("sleep="):
+            time.sleep(float(self.action.removeprefix("sleep=")))
+        else:
+            raise RuntimeError(f"ordered at {self.point}")
+
 
 _orders: tuple[FaultOrder, ...] = ()
 
@@ -33,7 +56,7 @@ def arm(text: str) -> tuple[FaultOrder, ...]:
     """Replace the orders of this process and of those that it forks; an empty text removes them. Raises ValueError for
     a malformed text."""
     global _orders
-    _orders = tuple(_parse_order(part) for part in text.split(",") if part)
+    _orders = tuple(FaultOrder.parse(part) for part in text.split(",") if part)
     return _orders
 
 
@@ -41,16 +64,7 @@ def fault(point: str, about: str = "") -> None:
     """Do nothing, unless an order names this point and its subject contains the order's ``about``."""
     for order in _orders:
         if order.point == point and order.about in about and _is_first_time(order):
-            _execute(order)
-
-
-def _parse_order(text: str) -> FaultOrder:
-    text, _, once = text.partition("@")
-    point, _, rest = text.partition(":")
-    action, _, about = rest.partition(":")
-    if action not in ("kill", "exit", "error", "eio") and not action.startswith("sleep="):
-        raise ValueError(f"{text!r} is not POINT:ACTION[:ABOUT][@FILE]")
-    return FaultOrder(point, action, about, once)
+            order.execute()
 
 
 def _is_first_time(order: FaultOrder) -> bool:
@@ -61,16 +75,3 @@ def _is_first_time(order: FaultOrder) -> bool:
     except FileExistsError:
         return False
     return Path(order.once).exists()
-
-
-def _execute(order: FaultOrder) -> None:
-    if order.action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    elif order.action == "exit":
-        os._exit(1)
-    elif order.action == "eio":
-        raise OSError(errno.EIO, f"ordered at {order.point}")
-    elif order.action.startswith("sleep="):
-        time.sleep(float(order.action.removeprefix("sleep=")))
-    else:
-        raise RuntimeError(f"ordered at {order.point}")

@@ -379,25 +379,23 @@ def _prediction_columns(prediction: Prediction | None) -> Mapping[str, object]:
 
 def _children(context: StageContext) -> tuple[tuple[Child, ...], bool]:
     """Store the attachments' bytes; return the attachments as documents, and whether they are nested too deeply."""
-    depth = int(context.document.metadata.get("nesting", "0")) + 1
-    attachments = context.parsed.attachments
+    document, attachments = context.document, context.parsed.attachments
+    depth = int(document.metadata.get("nesting", "0")) + 1
     if depth > MAX_NESTING:
         return (), bool(attachments)
-    return tuple(_child(context, a.name, a.content, depth) for a in attachments), False
-
-
-def _child(context: StageContext, name: str, content: bytes, depth: int) -> Child:
-    document = context.document
-    content_hash, size = context.tools.blobs.put([content], context.tools.policy.max_attachment_bytes)
-    arrival = Arrival(
-        source=document.source,
-        path=f"{document.path}/{PurePosixPath(name).name or 'attachment'}",
-        arrived_at=document.received_at,
-        access=document.access,
-        labels=document.labels,
-        metadata={"attached_to": document.id, "nesting": str(depth)},
-    )
-    return Child(content_hash, size, arrival)
+    children = []
+    for attachment in attachments:
+        content_hash, size = context.tools.blobs.put([attachment.content], context.tools.policy.max_attachment_bytes)
+        arrival = Arrival(
+            source=document.source,
+            path=f"{document.path}/{PurePosixPath(attachment.name).name or 'attachment'}",
+            arrived_at=document.received_at,
+            access=document.access,
+            labels=document.labels,
+            metadata={"attached_to": document.id, "nesting": str(depth)},
+        )
+        children.append(Child(content_hash, size, arrival))
+    return tuple(children), False
 
 
 def _unreadable_detail(flags: tuple[str, ...]) -> str:

@@ -117,11 +117,15 @@ class OnnxModel:
     ) -> None:
         # The switches must be set before the runtime is imported, whoever imports this module first.
         go_offline(os.environ)
+        from tokenizers import Tokenizer
+
         self._output = output
         name = folder.manifest.model
         try:
             self._session = _session(folder.read(name), threads, providers)
-            self.tokenizer = _tokenizer(folder.read(folder.manifest.tokenizer))
+            self.tokenizer = Tokenizer.from_buffer(folder.read(folder.manifest.tokenizer))
+            self.tokenizer.no_padding()
+            self.tokenizer.no_truncation()
         except Misconfigured:
             raise
         except Exception as error:
@@ -163,26 +167,22 @@ def available_providers(folder: ModelFolder, requested: Sequence[str]) -> tuple[
 def batches(ids: Sequence[Sequence[int]], budget: int) -> Iterator[Batch]:
     """Yield batches of rows of similar length with at most ``budget`` tokens each, padding included; one row at
     least."""
+    import numpy as np
+
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     start = 0
     while start < len(order):
         end = start + 1
         while end < len(order) and len(ids[order[end]]) * (end + 1 - start) <= budget:
             end += 1
-        yield _padded(tuple(order[start:end]), ids)
+        rows = tuple(order[start:end])
+        input_ids = np.zeros((len(rows), len(ids[rows[-1]])), dtype=np.int64)  # the last row is the longest
+        mask = np.zeros_like(input_ids)
+        for position, row in enumerate(rows):
+            input_ids[position, : len(ids[row])] = ids[row]
+            mask[position, : len(ids[row])] = 1
+        yield Batch(rows, input_ids, mask)
         start = end
-
-
-def _padded(rows: tuple[int, ...], ids: Sequence[Sequence[int]]) -> Batch:
-    import numpy as np
-
-    width = max(len(ids[row]) for row in rows)
-    input_ids = np.zeros((len(rows), width), dtype=np.int64)
-    mask = np.zeros((len(rows), width), dtype=np.int64)
-    for place, row in enumerate(rows):
-        input_ids[place, : len(ids[row])] = ids[row]
-        mask[place, : len(ids[row])] = 1
-    return Batch(rows, input_ids, mask)
 
 
 def _session(content: bytes, threads: int, providers: Sequence[str]) -> Any:
@@ -195,12 +195,3 @@ def _session(content: bytes, threads: int, providers: Sequence[str]) -> Any:
     # A waiting worker must not burn a core that another one could use.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(content, sess_options=options, providers=list(providers))
-
-
-def _tokenizer(content: bytes) -> Any:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_buffer(content)
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer

@@ -32,6 +32,7 @@ MAX_CLAUSES = 400
 MAX_WIDE = 16
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_NOT_SPACE = re.compile(r"\S")
 _FIELD = re.compile(r"([a-z]{2,20}):(?=[^\s/:])")
 _PREFIX = re.compile(r"([^\W_][\w.\-/@+#&]*)\*")
 _LIKE = re.compile(r"([^\W\d_]{3,60})~([12]?)")
@@ -108,23 +109,18 @@ def parse(text: str, plain: bool = False) -> Query:
     """Parse a query; with ``plain`` every clause is a word. Raises Refused("bad-query")."""
     if len(text) > MAX_CHARS:
         raise Refused("bad-query", f"The query has {len(text):,} characters; the limit is {MAX_CHARS:,}.")
-    clauses = _clauses(_CONTROL.sub(" ", text), plain)
-    if not any(clause.sign != "-" for clause in clauses):
-        raise Refused("bad-query", "The query holds no word to look for.")
-    return Query(text, plain, clauses)
-
-
-def _clauses(text: str, plain: bool) -> tuple[Clause, ...]:
+    printable = _CONTROL.sub(" ", text)
     clauses: list[Clause] = []
     distinct: set[Clause] = set()
     at = 0
-    while (at := _skip_space(text, at)) < len(text):
-        start = at
-        clause, at = _word(text, at) if plain else _clause(text, at)
+    while start := _NOT_SPACE.search(printable, at):
+        clause, at = (_word if plain else _clause)(printable, start.start())
         clauses.append(clause)
         distinct.add(clause)
-        _check_limits(distinct, clause, start)
-    return tuple(clauses)
+        _check_limits(distinct, clause, start.start())
+    if not any(clause.sign != "-" for clause in clauses):
+        raise Refused("bad-query", "The query holds no word to look for.")
+    return Query(text, plain, tuple(clauses))
 
 
 def _check_limits(clauses: set[Clause], clause: Clause, start: int) -> None:
@@ -133,12 +129,6 @@ def _check_limits(clauses: set[Clause], clause: Clause, start: int) -> None:
         raise Refused("bad-query", f"{place}: the query has more than {MAX_CLAUSES} different words.")
     if clause.kind != "word" and sum(other.kind != "word" for other in clauses) > MAX_WIDE:
         raise Refused("bad-query", f"{place}: the query has more than {MAX_WIDE} prefixes, like words and ranges.")
-
-
-def _skip_space(text: str, at: int) -> int:
-    while at < len(text) and text[at].isspace():
-        at += 1
-    return at
 
 
 def _word(text: str, at: int) -> tuple[Clause, int]:

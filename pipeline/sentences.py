@@ -51,7 +51,10 @@ _NEXT_WORD = re.compile(r"[\s\"'“”„‚‘’«»‹›(\[¿¡]*([^\W_]+)([
 _OPENING_QUOTES = "\"'“”„‚‘’«‹"
 _ROMAN_NUMBER = re.compile(r"[IVX]+")
 _SHORT_DATE = re.compile(r"\d{1,2}\.\d{1,2}")
-_VOWEL = re.compile(r"[aeiouy]", re.IGNORECASE)
+#: Short parts with letters: z.B, a.m, EE.UU.
+_DOTTED = re.compile(r"(?:[^\W_]{1,2}\.)+[^\W\d_]{1,2}")
+#: Std, Hrn or bldg, but no acronym.
+_WITHOUT_VOWEL = re.compile(r"[B-DF-HJ-NP-TV-XZb-df-hj-np-tv-xz][b-df-hj-np-tv-xz]{1,4}")
 _ITEM = re.compile(r"\s*(?:[-*•|#]|\(?\w{1,3}[.)]\s|§)")
 
 
@@ -133,7 +136,7 @@ def _point_ends(word: str, before: str, following: str, language: str) -> bool:
     folded = word.lower()
     if is_after_number and (folded in UNITS or (len(word) == 1 and word.islower())):
         return not next_word[:1].isdigit()
-    if is_ordinal or (len(word) == 1 and word.isalpha()) or _is_dotted(word):
+    if is_ordinal or (len(word) == 1 and word.isalpha()) or _DOTTED.fullmatch(word):
         return begins_sentence
     if folded in TITLES and not is_after_number:
         return False
@@ -141,17 +144,7 @@ def _point_ends(word: str, before: str, following: str, language: str) -> bool:
         return not (next_word[:1].isdigit() or is_initial)
     if folded in AND_SO_ON:
         return True
-    return begins_sentence or not (folded in ABBREVIATIONS or _has_no_vowel(word))
-
-
-def _is_dotted(word: str) -> bool:
-    """Return True for short parts with letters: z.B, a.m, EE.UU."""
-    return "." in word and not word[-1].isdigit() and all(len(part) <= 2 for part in word.split("."))
-
-
-def _has_no_vowel(word: str) -> bool:
-    """Return True for an abbreviation such as Std, Hrn or bldg, but not for an acronym."""
-    return 2 <= len(word) <= 5 and word.isascii() and word.isalpha() and word[1:].islower() and not _VOWEL.search(word)
+    return begins_sentence or not (folded in ABBREVIATIONS or _WITHOUT_VOWEL.fullmatch(word))
 
 
 def _trimmed(text: str, start: int, end: int) -> list[Sentence]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: A threshold that no probability reaches: the label is proposed to a person, never filed automatically.
 NEVER = 2.0
 MAX_LABEL = 100
+#: The kind of operation that reverts a kind; "restore" is only used for this.
+_INVERSE = {"rename": "rename", "merge": "split", "split": "merge", "retire": "restore"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +179,10 @@ def _steps(operations: Sequence[Operation], since: str) -> list[Operation]:
         if operation.kind != "undo":
             steps += [operation] if operation.id not in undone else []
         elif operation.undoes in earlier:
-            steps.append(_inverse(earlier[operation.undoes], operation))
+            undone_operation = earlier[operation.undoes]
+            kind, labels, into = _INVERSE[undone_operation.kind], undone_operation.into, undone_operation.labels
+            steps.append(Operation(operation.id, operation.at, operation.who, kind, labels, into))
     return steps
-
-
-def _inverse(operation: Operation, undo: Operation) -> Operation:
-    kind = {"rename": "rename", "merge": "split", "split": "merge", "retire": "restore"}[operation.kind]
-    return Operation(undo.id, undo.at, undo.who, kind, operation.into, operation.labels)
 
 
 def _apply(parts: dict[str, _Part], operation: Operation) -> None:

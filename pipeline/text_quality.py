@@ -24,7 +24,10 @@ def text_quality(text: str) -> float:
     Nothing and garbage are 0, prose is near 1, a table of numbers above 0.6.
     """
     total = long = short = numbers = 0
-    for token in _sample(text).split():
+    if len(text) > SAMPLE:  # three pieces, so that a clean cover page does not hide a broken rest
+        third, middle = SAMPLE // 3, len(text) // 2
+        text = " ".join((text[:third], text[middle : middle + third], text[-third:]))
+    for token in text.split():
         core = _EDGE.sub("", token)
         total += len(token)
         if not core or not _is_plausible(core):
@@ -41,14 +44,6 @@ def text_quality(text: str) -> float:
     # Noise from a scanner is full of one- and two-letter "words"; in a language they never outweigh the others.
     good = long + numbers + min(short, long)
     return good / total * min(1.0, long / FEWEST_LETTERS)
-
-
-def _sample(text: str) -> str:
-    """Return three pieces of a long text, so that a clean cover page does not hide a broken rest."""
-    if len(text) <= SAMPLE:
-        return text
-    third, middle = SAMPLE // 3, len(text) // 2
-    return " ".join((text[:third], text[middle : middle + third], text[-third:]))
 
 
 def _is_plausible(core: str) -> bool:

@@ -19,10 +19,7 @@ ROOT = Path(__file__).parents[2]
 PRODUCT = ("pipeline", "indexes", "workers", "models")
 
 #: Folders and files that have not been read yet; the list shrinks to nothing.
-UNREAD = (
-    "pipeline/read.py",
-    "pipeline/sentences.py",
-)
+UNREAD = ()
 #: Folders of sample documents, which speak for themselves.
 SAMPLE_FOLDERS = {"samples", "texts"}
 #: Participles and pronouns that name nothing: hits, document, existing, message, request and label do.
