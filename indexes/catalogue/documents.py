@@ -62,15 +62,30 @@ class DocumentStore:
             return _one(connection, sa.and_(*conditions))
 
     def find(
-        self, caller: Caller, filters: Filters, limit: int = 50, offset: int = 0, newest_first: bool = True
+        self,
+        caller: Caller,
+        filters: Filters,
+        limit: int = 50,
+        offset: int = 0,
+        newest_first: bool = True,
+        after: str | None = None,
     ) -> tuple[list[Document], int]:
         """Return a page of the documents that the caller may read, in every state but deleted, and how many there are
-        in all. Raises Refused("bad-request") for a metadata field that none of the caller's documents has."""
-        conditions = _matching(caller, filters)
-        order = documents.c.number.desc() if newest_first else documents.c.number
+        in all. With the id ``after`` the page begins behind that document, whatever became of it meanwhile.
+
+        Raises Refused("bad-request") for a metadata field that none of the caller's documents has, and
+        Refused("not-found") if there was never a document ``after``.
+        """
+        c, conditions = documents.c, _matching(caller, filters)
         with self.database.read() as connection:
             _check_fields(connection, caller, filters)
             total = connection.scalar(sa.select(sa.func.count()).select_from(documents).where(*conditions))
+            if after is not None:
+                number = connection.scalar(sa.select(c.number).where(c.id == after, c.tenant == caller.tenant))
+                if number is None:
+                    raise Refused("not-found", "cursor: it leads nowhere; begin again without it.")
+                conditions.append(c.number < number if newest_first else c.number > number)
+            order = c.number.desc() if newest_first else c.number
             query = sa.select(documents).where(*conditions).order_by(order).limit(limit).offset(offset)
             return _documents(connection, connection.execute(query)), int(total or 0)
 

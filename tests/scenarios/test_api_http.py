@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -166,3 +167,49 @@ def test_readiness_is_apart_from_liveness(place: Place) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
     assert "broker: unavailable" in answer.json()["detail"]
     assert answer.headers["retry-after"]
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_list_by_cursor_has_each_document_once_while_others_come_and_go(
+    tmp_path: Path, order: str, seed: int
+) -> None:
+    rng, mailroom = random.Random(seed), make_mailroom(tmp_path)
+
+    def add(number: int) -> str:
+        content = f"{seed} {number}".encode()
+        return ann.post("/v1/documents", content=content, params={"name": f"{number}.txt"}).json()["id"]
+
+    with serving(mailroom) as url, client(url, mailroom, admin=True) as ann:
+        first = [add(number) for number in range(25)]
+        stay = set(rng.sample(first, 12))
+        rest, listed, page = [document for document in first if document not in stay], [], {"next_cursor": None}
+        while page["next_cursor"] or not listed:
+            cursor = {"cursor": page["next_cursor"]} if listed else {}
+            page = ann.get("/v1/documents", params={"limit": rng.randint(1, 4), "order": order, **cursor}).json()
+            listed += [item["id"] for item in page["items"]]
+            assert page["next_offset"] is None or not cursor
+            for _ in range(rng.randint(0, 2)):
+                add(rng.randint(100, 10**9))
+            for document in rng.sample(rest, min(len(rest), rng.randint(0, 2))):
+                ann.delete(f"/v1/documents/{document}")  # perhaps the one that the cursor names
+                rest.remove(document)
+            if len(listed) > 200:
+                break  # "oldest" never ends while more arrive than are listed
+        assert len(listed) == len(set(listed))
+        assert stay <= set(listed)
+    mailroom.close()
+
+
+def test_a_cursor_that_leads_nowhere_is_a_404(place: Place) -> None:
+    answer = place.ann.get("/v1/documents", params={"cursor": "0" * 32})
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+    assert "cursor" in answer.json()["detail"]
+
+
+def test_offsets_go_on_working(place: Place) -> None:
+    first = place.ann.get("/v1/documents", params={"limit": 2}).json()
+    second = place.ann.get("/v1/documents", params={"limit": 2, "offset": first["next_offset"]}).json()
+    by_cursor = place.ann.get("/v1/documents", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert second["items"] == by_cursor["items"]
+    assert first["total"] == second["total"] == by_cursor["total"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 from rich.console import Console
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # what takes long to import is imported by the commands that 
 
 #: Where documents are, as commands use it; both return the JSON of the REST API.
 Gateway: TypeAlias = "Local | Remote"
+#: Documents of one page where all are needed: the most that the API returns.
+PAGE = 500
 #: Results go to standard output, everything else to standard error. A program gets each row of a table on one line.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 err = Console(stderr=True, highlight=False)
@@ -112,3 +115,14 @@ class Context:
 def shared(context: typer.Context) -> Context:
     """Return the global options of a command."""
     return context.find_object(Context) or Context()
+
+
+def every_document(gateway: Gateway, filters: Mapping[str, Any], order: str = "newest") -> Iterator[dict[str, Any]]:
+    """Yield each document that matches the filters once, whatever arrives or goes meanwhile."""
+    page: dict[str, Any] = {"next_cursor": None}
+    while True:
+        cursor = {"cursor": page["next_cursor"]} if page["next_cursor"] else {}
+        page = gateway.documents(filters, limit=PAGE, order=order, **cursor)
+        yield from page["items"]
+        if not page["next_cursor"]:
+            return

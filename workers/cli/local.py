@@ -49,13 +49,13 @@ class Local:
         return _json(DocumentRecord.of(self._mailroom.documents.record(ADMINISTRATOR, document_id)))
 
     def documents(self, filters: Mapping[str, Any], **page: Any) -> Json:
-        """Return a page of documents. ``page``: limit, offset, order, facets."""
+        """Return a page of documents. ``page``: limit, offset, cursor, order, facets."""
         from workers.api.schemas.documents import DocumentPage, DocumentQuery
 
         query = DocumentQuery.model_validate({**filters, **page})
-        order, facets = query.order == "newest", (query.facets, query.facet_limit)
+        order, rest = query.order == "newest", (query.facets, query.facet_limit, query.cursor)
         find = self._mailroom.documents.find
-        return _json(DocumentPage.of(find(ADMINISTRATOR, query.filters(), query.limit, query.offset, order, *facets)))
+        return _json(DocumentPage.of(find(ADMINISTRATOR, query.filters(), query.limit, query.offset, order, *rest)))
 
     def search(self, query: str, filters: Mapping[str, Any], **options: Any) -> Json:
         """Return a page of passages. ``options`` as `POST /v1/search` takes them."""

@@ -37,7 +37,7 @@ class Remote:
         return self._send("GET", _path("documents", document_id, "record"))
 
     def documents(self, filters: Mapping[str, Any], **page: Any) -> Json:
-        """Return a page of documents. ``page``: limit, offset, order, facets."""
+        """Return a page of documents. ``page``: limit, offset, cursor, order, facets."""
         return self._send("GET", "/v1/documents", params={**filters, **page})
 
     def search(self, query: str, filters: Mapping[str, Any], **options: Any) -> Json:

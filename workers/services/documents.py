@@ -23,19 +23,25 @@ _DOCUMENT_ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class DocumentListing:
-    """One page of documents. ``total`` counts all that match; ``next_offset`` is None on the last page."""
+    """One page of documents. ``total`` counts all that match; ``cursor`` is the id of the document before the page."""
 
     documents: Sequence[Document]
     total: int
     limit: int
     offset: int
+    cursor: str | None
+    has_more: bool
     facets: Facets | None
 
     @property
     def next_offset(self) -> int | None:
-        """The offset of the next page, or None on the last one."""
-        after = self.offset + len(self.documents)
-        return after if self.documents and after < self.total else None
+        """The offset of the next page, or None on the last one and where a cursor leads on."""
+        return self.offset + len(self.documents) if self.has_more and self.cursor is None else None
+
+    @property
+    def next_cursor(self) -> str | None:
+        """The cursor of the next page, or None on the last one."""
+        return self.documents[-1].id if self.has_more else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +86,21 @@ class DocumentService:
         newest_first: bool = True,
         facets: Sequence[str] = (),
         facet_limit: int = 20,
+        cursor: str | None = None,
     ) -> DocumentListing:
         """Return one page of the documents that the caller may read, with the counts of ``facets`` over all that match.
 
-        Raises Refused("bad-request") for an unknown facet or field of metadata.
+        ``cursor`` is the `next_cursor` of the page before. With cursors each document that is there all the time comes
+        once, whatever arrives or goes meanwhile; with offsets some come twice or never. Raises Refused("bad-request")
+        for an unknown facet or field of metadata, Refused("not-found") for a cursor that leads nowhere.
         """
         check(facets, facet_limit)
         store = self._catalogue.documents
-        page, total = store.find(caller, filters, limit, offset, newest_first)
+        rows, total = store.find(caller, filters, limit + 1, offset, newest_first, cursor)
+        page, has_more = rows[:limit], len(rows) > limit
         counts = store.facets(caller, filters, facets, facet_limit) if facets else ()
-        return DocumentListing(page, total, limit, offset, Facets(counts, total, True) if counts else None)
+        facet_counts = Facets(counts, total, True) if counts else None
+        return DocumentListing(page, total, limit, offset, cursor, has_more, facet_counts)
 
     def text(self, caller: Caller, document_id: str) -> str:
         """Return the text as it was read, which quotes and passages point into; empty before the document is read."""

@@ -150,7 +150,7 @@ class _StoredUpload:
         return JSONResponse(receipt.model_dump(mode="json"), 202 if created else 200, {"Location": receipt.href})
 
 
-@router.get("", responses=responses())
+@router.get("", responses=responses(404))
 def list_documents(app: App, access: Reader, query: Annotated[DocumentQuery, Query()]) -> DocumentPage:
     """Return the documents that the key may read, newest first."""
     listing = app.mailroom.documents.find(
@@ -161,6 +161,7 @@ def list_documents(app: App, access: Reader, query: Annotated[DocumentQuery, Que
         query.order == "newest",
         query.facets,
         query.facet_limit,
+        query.cursor,
     )
     return DocumentPage.of(listing)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field
 
 from pipeline.documents import State
-from workers.api.schemas.common import Moment, NoneIfEmpty, Response
+from workers.api.schemas.common import DocumentId, Moment, NoneIfEmpty, Response
 from workers.api.schemas.filters import FacetLimit, FacetNames, FacetPage, FilterFields
 
 #: Metadata as strings, whatever the record holds.
@@ -48,13 +48,14 @@ class DocumentStatus(Response):
 
 
 class DocumentPage(Response):
-    """``next_offset`` is null on the last page."""
+    """``next_cursor`` is null on the last page, ``next_offset`` also where a cursor was sent."""
 
     items: list[DocumentStatus] = Field(validation_alias="documents")
     total: int
     limit: int
     offset: int
     next_offset: int | None
+    next_cursor: str | None
     facets: FacetPage | None = None
 
 
@@ -63,6 +64,9 @@ class DocumentQuery(FilterFields):
 
     limit: int = Field(50, ge=1, le=500)
     offset: int = Field(0, ge=0, le=10_000_000)
+    cursor: DocumentId | None = Field(
+        None, description="`next_cursor` of the page before, with the same filters and order: each document comes once"
+    )
     order: Literal["newest", "oldest"] = "newest"
     facets: FacetNames = []
     facet_limit: FacetLimit = 20

@@ -10,7 +10,7 @@ import typer
 
 from pipeline.errors import MailroomError, Unavailable
 from workers.cli import exits
-from workers.cli.context import Gateway, err, out, shared
+from workers.cli.context import Gateway, err, every_document, out, shared
 from workers.cli.files import find_files
 from workers.cli.options import AsJson, FacetNames, Yes, facet_names, with_filters
 from workers.cli.output import show
@@ -115,20 +115,11 @@ def retry(
     gateway = shared(context).gateway
     if failed == bool(document_id):
         raise typer.BadParameter("name a document or use --failed")
-    ids = [document_id] if document_id else _failed_ids(gateway)
+    unfinished = {"state": ["failed", "quarantined"]}
+    ids = [document_id] if document_id else [document["id"] for document in every_document(gateway, unfinished)]
     for document in ids:
         gateway.retry(document)
     out.print(f"{len(ids)} sent again")
-
-
-def _failed_ids(gateway: Gateway) -> list[str]:
-    ids: list[str] = []
-    offset: int | None = 0
-    while offset is not None:
-        page = gateway.documents({"state": ["failed", "quarantined"]}, limit=500, offset=offset)
-        ids += [document["id"] for document in page["items"]]
-        offset = page["next_offset"]
-    return ids
 
 
 def delete(context: typer.Context, document_id: str, yes: Yes = False) -> None:

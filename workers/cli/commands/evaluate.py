@@ -11,7 +11,7 @@ import typer
 
 from pipeline.errors import Refused
 from workers.cli.commands.questions import Mode, Rerank
-from workers.cli.context import Gateway, err, out, shared
+from workers.cli.context import Gateway, err, every_document, out, shared
 from workers.cli.files import lines_of
 from workers.cli.options import AsJson, with_filters
 from workers.cli.output import show
@@ -31,8 +31,6 @@ STRANGERS = (
 )
 NOTHING_JUDGED = "None of the queries has a judgement: do the ids of both files agree?"
 NOTHING_LEFT = "No judged document matches the filters: nothing is left to measure."
-#: Documents in one page of a list.
-LISTED = 500
 
 Judgements = Mapping[str, Mapping[str, int]]
 
@@ -109,12 +107,8 @@ def _feedback(gateway: Gateway) -> Iterator[Feedback]:
 
 def _matching(gateway: Gateway, filters: Mapping[str, Any], judgements: Judgements) -> Judgements:
     """Return the judgements of documents that match the filters."""
-    names: set[str] = set()
-    offset: int | None = 0
-    while offset is not None:
-        page = gateway.documents(filters, limit=LISTED, offset=offset)
-        names.update(item[name] for item in page["items"] for name in ("id", "path", "name"))
-        offset = page["next_offset"]
+    documents = every_document(gateway, filters)
+    names = {document[name] for document in documents for name in ("id", "path", "name")}
     return {query: {d: gain for d, gain in gains.items() if d in names} for query, gains in judgements.items()}
 
 

@@ -10,14 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.errors import Refused
-from workers.cli.context import Gateway, out, shared
+from workers.cli.context import Gateway, every_document, out, shared
 from workers.cli.options import AsJson
 from workers.cli.output import show
 
 app = typer.Typer(help="The labels: change them, see their history, undo.", no_args_is_help=True)
 Reason = Annotated[str, typer.Option(help="For the record.")]
-#: Documents in one page of a list.
-LISTED = 500
 
 
 @app.command("list")
@@ -129,12 +127,11 @@ def _write_documents(gateway: Gateway, label: str, file: Path) -> int:
     if file.exists():
         raise Refused("conflict", f"{file} is there already; choose another name.")
     filters = {"label": all_names(label, operations), "state": ["indexed", "review"]}
-    count, offset = 0, 0
+    count = 0
     with open_sheet(file, ("document", "label", "name")) as write:
-        while page := gateway.documents(filters, limit=LISTED, offset=offset, order="oldest")["items"]:
-            for document in page:
-                write((document["id"], "", document["name"]))
-            count, offset = count + len(page), offset + len(page)
+        for document in every_document(gateway, filters, order="oldest"):
+            write((document["id"], "", document["name"]))
+            count += 1
     return count
 
 
