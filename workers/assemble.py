@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from workers.services.documents import DocumentService
     from workers.services.explain import PredictionExplainer
     from workers.services.intake import Intake
+    from workers.services.keys import KeyService
     from workers.services.promotion import Promoter
     from workers.services.reclassify import ReclassificationService
     from workers.services.review import ReviewService
@@ -243,6 +244,13 @@ class Mailroom:
         from workers.services.documents import DocumentService
 
         return DocumentService(self.catalogue, self.intake, self.notifier)
+
+    @cached_property
+    def keys(self) -> KeyService:
+        """API keys."""
+        from workers.services.keys import KeyService
+
+        return KeyService(self.catalogue.keys)
 
     @cached_property
     def access(self) -> AccessService:

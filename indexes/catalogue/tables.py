@@ -241,9 +241,20 @@ keys = sa.Table(
     sa.Column("hash", sa.String(64), nullable=False),
     sa.Column("principals", sa.JSON, nullable=False),
     sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("sources", sa.JSON, nullable=False),
+    sa.Column("grants", sa.JSON, nullable=False),
     sa.Column("admin", sa.Boolean, nullable=False),
+    sa.Column("expires_at", sa.Float),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("created_by", Text, nullable=False),
+    sa.Column("last_used_at", sa.Float),
+    sa.Column("rotated_at", sa.Float),
+    sa.Column("rotated_by", Text),
+    sa.Column("previous_salt", sa.String(32)),
+    sa.Column("previous_hash", sa.String(64)),
+    sa.Column("overlap_until", sa.Float),
     sa.Column("revoked_at", sa.Float),
+    sa.Column("revoked_by", Text),
 )
 
 requests = sa.Table(

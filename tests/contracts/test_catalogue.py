@@ -36,6 +36,7 @@ from pipeline.documents import (
 )
 from pipeline.errors import Refused
 from pipeline.questions import ADMINISTRATOR, Caller, Filters, chunk_key
+from pipeline.rights import SCOPES, Access
 
 ROOT = Path(__file__).parents[2]
 EVERYONE = Caller(("*",))
@@ -354,14 +355,58 @@ def test_a_scan_yields_every_embedded_document_in_order(catalogue: Catalogue) ->
 
 
 def test_a_key_opens_until_it_is_revoked(catalogue: Catalogue) -> None:
-    key_id, secret = catalogue.keys.create("intranet", ["group:a"], ["read"])
-    caller, scopes = catalogue.keys.check(secret)
-    assert (caller.principals, caller.admin, scopes) == (("group:a",), False, {"read"})
+    access = Access(Caller(("group:a",)), frozenset({"read"}), ("scans/in",), ("group:b",))
+    key_id, secret = catalogue.keys.create("intranet", access, "ann")
+    assert catalogue.keys.check(secret) == replace(access, caller=replace(access.caller, key_id=key_id))
+    assert catalogue.keys.all() == [catalogue.keys.get(key_id)]
     assert secret not in str(catalogue.keys.all())
     for wrong in ("", "mr_", secret[:-1], secret + "0", secret.replace("mr_", "xx_"), f"mr_{key_id}_", "é" * 50):
         assert catalogue.keys.check(wrong) is None
-    assert catalogue.keys.revoke(key_id) and not catalogue.keys.revoke(key_id)
+    assert catalogue.keys.revoke(key_id, "ben") and not catalogue.keys.revoke(key_id, "eve")
     assert catalogue.keys.check(secret) is None
+    (key,) = catalogue.keys.all()
+    assert (key.created_by, key.revoked_by, key.access.grants) == ("ann", "ben", ("group:b",))
+    with pytest.raises(Refused, match=key_id):
+        catalogue.keys.get(key_id)
+
+
+def test_an_administrator_s_key_has_every_scope_there_is(catalogue: Catalogue) -> None:
+    _, secret = catalogue.keys.create("root", Access(Caller((), admin=True)))
+    assert catalogue.keys.check(secret).scopes == {*SCOPES}
+
+
+def test_a_rotated_key_is_the_same_key_and_its_last_secret_but_one_ends(catalogue: Catalogue) -> None:
+    key_id, first = catalogue.keys.create("scanner", Access(Caller(()), frozenset({"upload"})))
+    second = catalogue.keys.rotate(key_id, 3600.0, "ann")
+    assert catalogue.keys.check(first) == catalogue.keys.check(second)
+    assert catalogue.keys.check(first).caller.owner == f"key:{key_id}"
+    third = catalogue.keys.rotate(key_id, 0.4, "ann")
+    assert catalogue.keys.check(first) is None
+    assert catalogue.keys.check(second) == catalogue.keys.check(third)
+    time.sleep(0.5)
+    assert catalogue.keys.check(second) is None and catalogue.keys.check(third) is not None
+    fourth = catalogue.keys.rotate(key_id, 0, "ben", time.time() + 60)
+    assert catalogue.keys.check(third) is None
+    key = catalogue.keys.get(key_id)
+    assert (key.rotated_by, key.overlap_until, key.access.expires_at > time.time()) == ("ben", None, True)
+    assert catalogue.keys.revoke(key_id)
+    assert catalogue.keys.check(fourth) is None
+    with pytest.raises(Refused, match=key_id):
+        catalogue.keys.rotate(key_id, 3600.0)
+
+
+def test_a_key_that_has_expired_says_so_to_its_secret_only(catalogue: Catalogue) -> None:
+    _, secret = catalogue.keys.create("visitor", Access(Caller(()), frozenset({"read"}), expires_at=time.time() - 1))
+    with pytest.raises(Refused, match="expired on 20"):
+        catalogue.keys.check(secret)
+    assert catalogue.keys.check(secret[:-1] + ("0" if secret[-1] != "0" else "1")) is None
+
+
+def test_the_last_use_is_recorded_once_a_minute(catalogue: Catalogue) -> None:
+    key_id, _ = catalogue.keys.create("intranet", Access(Caller(()), frozenset({"read"})))
+    for at, recorded in ((1000.0, 1000.0), (1059.0, 1000.0), (1060.0, 1060.0), (900.0, 1060.0)):
+        catalogue.keys.record_use(key_id, at)
+        assert catalogue.keys.get(key_id).last_used_at == recorded
 
 
 # --- the whole ---------------------------------------------------------------------------------------------------

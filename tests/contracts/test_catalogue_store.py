@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,12 +16,14 @@ from alembic.migration import MigrationContext
 
 from indexes.catalogue.catalogue import Catalogue
 from indexes.catalogue.database import MIGRATIONS
+from indexes.catalogue.keys import digest
 from indexes.catalogue.tables import metadata
 from indexes.catalogue.verify import verify
 from indexes.open import open_blobs, open_catalogue
 from pipeline.documents import Arrival, Child, Chunk, Outcome, QueueName, Stage, State
 from pipeline.errors import Misconfigured
-from pipeline.questions import ADMINISTRATOR, Feedback, Filters
+from pipeline.questions import ADMINISTRATOR, Caller, Feedback, Filters
+from pipeline.rights import SCOPES, Access
 from tests.contracts.test_catalogue import arrive, claim, content_hash, finish
 from tests.support.filed import file_away
 
@@ -195,3 +198,55 @@ def test_the_field_s_terms_can_be_taken_back_and_everything_stays(url: str) -> N
     assert new.database.visibility() == visibility and new.documents.visible(ADMINISTRATOR, Filters()) == numbers
     assert len(arrive(new, 3).id) == 32  # the renamed tables still number their rows
     new.close()
+
+
+OLD_KEYS = "INSERT INTO keys (id, name, salt, hash, principals, scopes, admin, created_at) VALUES "
+OLD_KEYS += "(:id, 'old', 's', :hash, :principals, :scopes, :admin, 1.0)"
+
+
+@pytest.mark.parametrize(
+    ("old", "admin", "scopes", "places"),
+    [
+        (["read"], False, {"read"}, (("api",), ())),
+        (["read", "write"], False, {"read", "upload", "delete", "review"}, (("*",), ("*",))),
+        (["admin"], False, {"metrics", "taxonomy"}, (("api",), ())),
+        (["admin", "read", "write"], True, {*SCOPES}, (("*",), ("*",))),
+        ([], False, set(), (("api",), ())),
+    ],
+)
+def test_an_older_key_gains_no_right_and_loses_none_that_it_used(
+    url: str, old: list[str], admin: bool, scopes: set[str], places: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    """Given a key of the tables before 0009_keys, When they are upgraded and downgraded, Then it may do as much."""
+    catalogue = open_catalogue(url)
+    downgrade(catalogue, "0008")
+    row = {"id": "0a1b", "hash": digest("s", "secret"), "principals": '["user:ann"]', "admin": admin}
+    with catalogue.database.write() as connection:
+        connection.execute(sa.text(OLD_KEYS), row | {"scopes": json.dumps(old)})
+    catalogue.close()
+    catalogue = open_catalogue(url)
+    access = catalogue.keys.check("mr_0a1b_secret")
+    assert (access.caller.principals, access.caller.admin, access.scopes) == (("user:ann",), admin, scopes)
+    assert (access.sources, access.grants) == places
+    downgrade(catalogue, "0008")
+    with catalogue.database.read() as connection:
+        scopes_again = connection.scalar(sa.text("SELECT scopes FROM keys"))
+    assert (json.loads(scopes_again) if isinstance(scopes_again, str) else scopes_again) == old
+    catalogue.close()
+
+
+def test_a_downgrade_gives_a_limited_key_no_more_than_it_has(url: str) -> None:
+    """Downgrade past 0009_keys: the older version knows no places, no grants and no end."""
+    catalogue = open_catalogue(url)
+    caller, far = Caller(("user:ann",)), 1e11
+    write = frozenset({"read", "upload", "delete", "review"})
+    limited, _ = catalogue.keys.create("limited", Access(caller, write))
+    scanner, _ = catalogue.keys.create("scanner", Access(caller, frozenset({"upload"}), ("*",), ("*",)))
+    ending, _ = catalogue.keys.create("ending", Access(caller, write, ("*",), ("*",), far))
+    downgrade(catalogue, "0008")
+    with catalogue.database.read() as connection:
+        rows = {row.id: row for row in connection.execute(sa.text("SELECT id, scopes, revoked_at FROM keys"))}
+    assert "write" not in rows[limited].scopes and rows[limited].revoked_at is None
+    assert "write" not in rows[scanner].scopes
+    assert rows[ending].revoked_at is not None
+    catalogue.close()

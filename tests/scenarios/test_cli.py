@@ -98,9 +98,10 @@ def test_the_tables_show_what_json_has(shell: Shell, mailroom: Mailroom, files: 
 
 def test_keys(mailroom: Mailroom, capsys: pytest.CaptureFixture[str]) -> None:
     shell = Shell(["--data", str(mailroom.settings.home)], capsys)
-    key = shell.json("keys", "create", "ann", "--principal", "user:ann", "--scope", "read", "--scope", "write")
-    caller, scopes = mailroom.catalogue.keys.check(key["key"])
-    assert (caller.principals, scopes) == (("user:ann",), {"read", "write"})
+    key = shell.json("keys", "create", "ann", "--principal", "user:ann", "--scope", "read", "--scope", "upload")
+    access = mailroom.catalogue.keys.check(key["key"])
+    assert (access.caller.principals, access.scopes) == (("user:ann",), {"read", "upload"})
+    assert (access.sources, access.grants) == (("api",), ())
     listed = shell("keys", "list", "--json")[1]
     assert key["id"] in listed
     assert key["key"] not in listed

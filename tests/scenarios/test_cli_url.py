@@ -14,6 +14,7 @@ from tests.support.serving import make_mailroom, read_and_index, serving
 from workers.cli import exits
 from workers.cli.main import main
 from workers.services.first_key import first_key
+from workers.services.keys import access_for
 
 #: Ids, times and who did it differ between two installations.
 OWN = re.compile(
@@ -107,7 +108,7 @@ def test_a_command_prints_the_same_here_and_there(shells: tuple[Shell, Shell], t
 
 def test_a_key_without_the_right_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mailroom = make_mailroom(tmp_path / "data")
-    _, secret = mailroom.catalogue.keys.create("bob", ["user:bob"], ["read"], False)
+    _, secret = mailroom.catalogue.keys.create("bob", access_for(["user:bob"], ["read"]))
     with serving(mailroom) as url:
         for words in (["access", "list"], ["groups", "list"], ["taxonomy", "retire", "spam"]):
             assert main(["--url", url, "--key", secret, *words]) == exits.ERROR

@@ -13,6 +13,7 @@ from tests.support.serving import make_mailroom, read_and_index, serving
 from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
+from workers.services.keys import access_for
 
 TEXTS = {
     "lease.txt": "The notice period of the lease is three months.",
@@ -35,7 +36,7 @@ def url(mailroom: Mailroom) -> Iterator[str]:
 
 
 def client(mailroom: Mailroom, url: str, name: str, scopes: tuple[str, ...], admin: bool = False) -> httpx.Client:
-    _, secret = mailroom.catalogue.keys.create(name, [f"user:{name}"], scopes, admin)
+    _, secret = mailroom.catalogue.keys.create(name, access_for([f"user:{name}"], scopes, admin=admin))
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"})
 
 
@@ -43,7 +44,7 @@ def client(mailroom: Mailroom, url: str, name: str, scopes: tuple[str, ...], adm
 def ids(mailroom: Mailroom, url: str) -> dict[str, str]:
     """Ann's documents: name -> id."""
     ids = {}
-    with client(mailroom, url, "ann", ("read", "write")) as ann:
+    with client(mailroom, url, "ann", ("read", "upload")) as ann:
         for name, text in TEXTS.items():
             receipt = ann.post(
                 "/v1/documents", content=text.encode(), headers={"X-Filename": name}, params={"path": name}
@@ -56,7 +57,7 @@ def test_feedback_is_stored_listed_and_exported(
     mailroom: Mailroom, url: str, ids: dict[str, str], tmp_path: Path
 ) -> None:
     """Given clicks and votes, When they are exported, Then they are judgements that the search can be measured on."""
-    with client(mailroom, url, "ann", ("read",)) as ann, client(mailroom, url, "root", ("read", "admin"), True) as root:
+    with client(mailroom, url, "ann", ("read",)) as ann, client(mailroom, url, "root", (), True) as root:
         feedback = [
             {"query": "notice period", "document_id": ids["lease.txt"], "kind": "useful", "rank": 1},
             {"query": "Notice  period", "document_id": ids["memo.txt"], "kind": "not-useful"},
@@ -70,7 +71,7 @@ def test_feedback_is_stored_listed_and_exported(
         assert [(item["kind"], item["rank"]) for item in items] == [("useful", 1), ("not-useful", None), ("click", 2)]
         assert rest["next_after"] is None
         assert ann.get("/v1/feedback").status_code == 403
-        with client(mailroom, url, "meter", ("admin",)) as meter:  # may read no document, so no feedback on one
+        with client(mailroom, url, "meter", ("train",)) as meter:  # may read no document, so no feedback on one
             assert meter.get("/v1/feedback").json() == {"items": [], "next_after": None}
         remote = ["--url", url, "--key", root.headers["authorization"].split()[1]]
     for options in (["--data", str(mailroom.settings.home)], remote):

@@ -68,7 +68,10 @@ def test_over_rest_a_file_is_found_by_who_may_see_it_until_it_is_deleted(tmp_pat
     mailroom = make_mailroom(tmp_path / "data", **{"index.url": url})
     with serving(mailroom) as address:
         root = client(address, mailroom, admin=True)
-        ann, bob = (client(address, mailroom, [f"user:{name}"], ["read", "write"]) for name in ("ann", "bob"))
+        ann, bob = (
+            client(address, mailroom, [f"user:{name}"], ["read", "upload", "delete", "review"])
+            for name in ("ann", "bob")
+        )
         receipt = ann.post("/v1/documents", content=b"a lease", headers={"X-Filename": "lease.txt"}).json()
         read_and_index(mailroom, receipt["id"], "The notice period of lease PPR-9087 is three months.", "contract")
         queries = ("notice period", '"notice period" -pump', "PPR-9087", "noti*")

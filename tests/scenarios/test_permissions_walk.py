@@ -38,8 +38,9 @@ WORDS = sorted({*re.findall(r"[a-z]+", " ".join([*READABLE.values(), FORBIDDEN])
 #: Not compared, since they report to administrators how much there is to do, in numbers only. The sentinel must not
 #: occur in them either.
 COUNTS_OF_ALL = {
-    "/metrics": "an operator's figures: documents by state, jobs by queue; scope admin",
-    "/v1/jobs": "the same as JSON; scope admin",
+    "/metrics": "an operator's figures: documents by state, jobs by queue; scope metrics",
+    "/v1/jobs": "the same as JSON; scope metrics",
+    "/v1/keys": "the keys without their secrets; scope admin",
 }
 #: Fields that differ between two installations of the same documents: times, key ids and index generations; and scores,
 #: with the confidence of an answer that is based on them, since how rare a word is, is a property of the whole index

@@ -141,7 +141,7 @@ def test_a_repeated_name_and_invalid_ids(place: Place) -> None:
     for name in ("n", "%00", "0" * 33, "..%2f.."):
         assert place.ann.get(f"/v1/queries/{name}/results").status_code == 404
         assert place.ann.delete(f"/v1/queries/{name}").status_code == 404
-    writer = client(place.url, place.mailroom, ["user:ann"], ["write"])
+    writer = client(place.url, place.mailroom, ["user:ann"], ["upload"])
     assert writer.get("/v1/queries").status_code == 403
 
 

@@ -12,12 +12,14 @@ import uvicorn
 
 from pipeline.codec import encode_parsed
 from pipeline.documents import Chunk, Document, Element, Outcome, Parsed, QueueName, Stage, State
+from pipeline.rights import SCOPES
 from workers.api.app import create_app
 from workers.api.serve import bind, configuration, url_of
 from workers.assemble import Mailroom
+from workers.services.keys import access_for
 from workers.settings import load_settings
 
-ALL = ("read", "write", "admin")
+ALL = tuple(SCOPES)
 
 
 def make_mailroom(folder: Path, **overrides: str) -> Mailroom:
@@ -42,8 +44,9 @@ def serving(mailroom: Mailroom) -> Iterator[str]:
 def client(
     url: str, mailroom: Mailroom, principals: Sequence[str] = ("*",), scopes: Sequence[str] = ALL, admin: bool = False
 ) -> httpx.Client:
-    """Return a client with a new key."""
-    _, secret = mailroom.catalogue.keys.create("test", principals, scopes, admin)
+    """Return a client with a new key, which may write anywhere and name any principal."""
+    access = access_for(principals, scopes, ["*"], ["*"], admin)
+    _, secret = mailroom.catalogue.keys.create("test", access)
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}, timeout=30)
 
 

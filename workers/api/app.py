@@ -8,7 +8,8 @@ from importlib.metadata import version
 from threading import Thread
 from typing import Any
 
-from fastapi import FastAPI, Request
+import anyio
+from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry
@@ -17,11 +18,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import compile_path
 
 from workers.api import problems
+from workers.api.auth import Authenticator, check_scope
 from workers.api.health import HealthMonitor
+from workers.api.key_use import KeyUse
 from workers.api.limits import Limits
 from workers.api.metrics import MailroomCollector, Requests
 from workers.api.middleware import ApiMiddleware
-from workers.api.routes import access, discovery, documents, feedback, predictions, queries, questions, service
+from workers.api.routes import access, discovery, documents, feedback, keys, predictions, queries, questions, service
 from workers.api.routes.common import AppState
 from workers.assemble import Mailroom
 
@@ -43,17 +46,21 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     limits = Limits.of(mailroom.settings.api)
     state = AppState(mailroom, notifier, registry, Requests(registry), HealthMonitor(mailroom, notifier), limits)
 
+    use = KeyUse(mailroom.catalogue.keys)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if warm:
             Thread(target=state.health.warm, daemon=True, name="warm").start()
         yield
+        await anyio.to_thread.run_sync(use.close)
 
     # No page loads a script from elsewhere, so the interactive description is off; /openapi.json has all of it.
     app = FastAPI(
         title="Mailroom",
         version=version("mailroom-documents"),
         lifespan=lifespan,
+        dependencies=[Depends(check_scope)],
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -61,9 +68,10 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     app.state.app_state = state
     app.router.redirect_slashes = False
     problems.install(app)
-    for routes in (documents, questions, queries, discovery, feedback, access, service, predictions):
+    for routes in (documents, questions, queries, discovery, feedback, access, keys, service, predictions):
         app.include_router(routes.router)
-    app.add_middleware(ApiMiddleware, mailroom=mailroom, requests=state.requests, limits=limits)
+    authenticator = Authenticator(mailroom.catalogue.keys, use)
+    app.add_middleware(ApiMiddleware, authenticator=authenticator, requests=state.requests, limits=limits)
     if origins := mailroom.settings.api.cors_origins:
         # Outermost: a browser's preflight has no key. Keys come in headers, so cookies are not needed.
         app.add_middleware(

@@ -1,74 +1,110 @@
-"""Authentication by API key, and the scopes that a route requires. Deny by default: every path but the open ones needs
-a key before anything of the request is read. Every read of a document goes through `services.documents`."""
+"""Authentication by API key, and the scope that each route needs. Deny by default: every path but the open ones needs
+a key before anything of the request is read, and a route without a line in `ROUTES` answers nobody. Every read of a
+document goes through `services.documents`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 from starlette.types import Scope as Connection
 
 from pipeline.errors import Refused
-from pipeline.questions import Caller
+from pipeline.rights import Access
+from workers.api.key_use import KeyUse
 
 if TYPE_CHECKING:
     from indexes.catalogue.keys import KeyStore
 
 #: Paths that need no key: they say nothing about any document.
 OPEN = re.compile(r"/healthz|/readyz|/problems(/[a-z-]+)?")
+#: Any valid key, whatever its scopes.
+ANY_KEY = "any"
+#: method and route -> the scope that it needs. Every route that is not open stands here once.
+ROUTES: Mapping[str, str] = {
+    "POST /v1/documents": "upload",
+    "GET /v1/documents": "read",
+    "GET /v1/documents/{document_id}": "read",
+    "GET /v1/documents/{document_id}/content": "read",
+    "GET /v1/documents/{document_id}/text": "read",
+    "GET /v1/documents/{document_id}/record": "read",
+    "GET /v1/documents/{document_id}/why": "read",
+    "GET /v1/documents/{document_id}/similar": "read",
+    "POST /v1/documents/{document_id}/approve": "review",
+    "POST /v1/documents/{document_id}/retry": "review",
+    "DELETE /v1/documents/{document_id}": "delete",
+    "GET /v1/search": "read",
+    "POST /v1/search": "read",
+    "POST /v1/ask": "read",
+    "GET /v1/suggest": "read",
+    "GET /v1/queries": "read",
+    "POST /v1/queries": "read",
+    "GET /v1/queries/{query_id}/results": "read",
+    "DELETE /v1/queries/{query_id}": "read",
+    "POST /v1/feedback": "read",
+    "GET /v1/feedback": "train",
+    "GET /v1/taxonomy": "read",
+    "POST /v1/taxonomy": "taxonomy",
+    "POST /v1/taxonomy/undo": "taxonomy",
+    "GET /v1/access": "access",
+    "POST /v1/access": "access",
+    "DELETE /v1/access": "access",
+    "GET /v1/access/explain": "access",
+    "GET /v1/groups": "access",
+    "POST /v1/groups": "access",
+    "DELETE /v1/groups": "access",
+    "GET /v1/keys": "admin",
+    "POST /v1/keys": "admin",
+    "POST /v1/keys/{key_id}/rotate": "admin",
+    "DELETE /v1/keys/{key_id}": "admin",
+    "GET /metrics": "metrics",
+    "GET /v1/jobs": "metrics",
+    "GET /v1/me": ANY_KEY,
+    "GET /openapi.json": ANY_KEY,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """A valid key: the caller that it stands for, and its scopes."""
+class Authenticator:
+    """Checks the keys of requests. May be called by several threads at once."""
 
-    caller: Caller
-    scopes: frozenset[str]
+    def __init__(self, keys: KeyStore, use: KeyUse) -> None:
+        self._keys, self._use = keys, use
 
-
-def authenticate(scope: Connection, keys: KeyStore) -> Access:
-    """Return the access that the request's key gives. Raises Refused("unauthorized")."""
-    headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-api-key")}
-    secret = headers.get(b"x-api-key", b"").decode("latin-1")
-    kind, _, bearer = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-    if kind.lower() == "bearer":
-        secret = bearer.strip()
-    owner = keys.check(secret) if 0 < len(secret) <= 200 and secret.isascii() else None
-    if owner is None:
-        raise Refused("unauthorized", "Send a valid API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
-    return Access(*owner)
-
-
-def require(scope: str) -> Callable[[Request], Awaitable[Access]]:
-    """Return a dependency that gives the request's access, and raises Refused("forbidden") without the scope."""
-
-    async def check(request: Request) -> Access:
-        access: Access = request.scope["access"]
-        if scope not in access.scopes:
-            raise Refused(
-                "forbidden", f"This key does not have the scope {scope!r}; ask the operator for one that has."
-            )
+    def authenticate(self, scope: Connection) -> Access:
+        """Return the access that the request's key gives. Raises Refused("unauthorized")."""
+        secret = secret_of(scope)
+        access = self._keys.check(secret) if 0 < len(secret) <= 200 and secret.isascii() else None
+        if access is None:
+            raise Refused("unauthorized", "Send a valid API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+        self._use.record(access.caller.key_id)
         return access
 
-    return check
+
+def secret_of(scope: Connection) -> str:
+    """Return the key that a request carries, empty if there is none."""
+    headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-api-key")}
+    kind, _, bearer = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    if kind.lower() == "bearer":
+        return bearer.strip()
+    return headers.get(b"x-api-key", b"").decode("latin-1")
 
 
-Reader = Annotated[Access, Depends(require("read"))]
-Uploader = Annotated[Access, Depends(require("write"))]
-Administrator = Annotated[Access, Depends(require("admin"))]
+async def check_scope(request: Request) -> None:
+    """Raise Refused("forbidden") for a key without the scope that the route needs. Runs before every route."""
+    if OPEN.fullmatch(request.scope["path"]):
+        return
+    scope = ROUTES.get(f"{request.method} {request.scope['route'].path}")
+    if scope != ANY_KEY and scope not in request.scope["access"].scopes:
+        raise Refused("forbidden", f"This key does not have the scope {scope!r}; ask the operator for one that has.")
 
 
-async def require_granting(access: Administrator) -> Access:
-    """Return the request's access. Raises Refused("forbidden") for a key that is not an administrator's."""
-    if not access.caller.admin:
-        detail = "Access rules and groups need an administrator's key; `mailroom keys create NAME --admin` makes one."
-        raise Refused("forbidden", detail)
+async def key_access(request: Request) -> Access:
+    """Return the access that the request's key gives."""
+    access: Access = request.scope["access"]
     return access
 
 
-#: Granting rights needs an administrator's key; otherwise a key with only the scope `admin` could grant itself the
-#: right to read.
-GrantingAdministrator = Annotated[Access, Depends(require_granting)]
+#: The access of a request's key, for a route. Whether the key has the route's scope is checked before.
+KeyAccess = Annotated[Access, Depends(key_access)]

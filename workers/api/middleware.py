@@ -12,11 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.errors import MailroomError, Refused
 from workers.api import problems
-from workers.api.auth import OPEN, authenticate
+from workers.api.auth import OPEN, Authenticator
 from workers.api.connections import PAUSE_SECONDS, transfer_seconds
 from workers.api.limits import Limits
 from workers.api.metrics import Requests
-from workers.assemble import Mailroom
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +36,8 @@ HEADERS = {
 class ApiMiddleware:
     """The outermost layer: authenticates, limits the body, adds headers, counts, and turns errors into problems."""
 
-    def __init__(self, app: ASGIApp, mailroom: Mailroom, requests: Requests, limits: Limits) -> None:
-        self.app, self._mailroom, self._requests, self._limits = app, mailroom, requests, limits
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, requests: Requests, limits: Limits) -> None:
+        self.app, self._authenticator, self._requests, self._limits = app, authenticator, requests, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -63,9 +62,8 @@ class ApiMiddleware:
         if OPEN.fullmatch(scope["path"]):
             await self.app(scope, limited(scope, receive), send)
             return
-        access = await anyio.to_thread.run_sync(
-            authenticate, scope, self._mailroom.catalogue.keys, limiter=self._limits.key_checks
-        )
+        authenticate = self._authenticator.authenticate
+        access = await anyio.to_thread.run_sync(authenticate, scope, limiter=self._limits.key_checks)
         refuse_encoded_body(scope)
         scope["access"] = access
         with self._limits.keys.request(access.caller.key_id):

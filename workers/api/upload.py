@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Annotated, Any, TypeVar
@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from pipeline.documents import Arrival
 from pipeline.errors import Refused
-from pipeline.questions import Caller
+from pipeline.rights import Access
 from workers.api.schemas.common import PathText, ShortText, ShortTexts
 
 T = TypeVar("T")
@@ -77,8 +77,13 @@ class UploadFields(BaseModel):
     ] = {}
 
 
-def arrival_of(form: UploadForm, caller: Caller, reserved_sources: frozenset[str]) -> Arrival:
-    """Return the arrival that the form describes. Raises Refused("bad-request") naming the field."""
+def arrival_of(form: UploadForm, sender: Access, reserved_sources: frozenset[str]) -> Arrival:
+    """Return the arrival that the form describes.
+
+    Raises Refused("bad-request") naming the field, and Refused("forbidden") for a place that the sender may not write
+    to, or a principal that it may not name.
+    """
+    caller = sender.caller
     fields = dict(form.fields)
     name = fields.pop("name", [""])[-1] or form.file_name
     fields["path"] = [fields.get("path", [""])[-1] or re.split(r"[/\\]", name)[-1]]
@@ -95,7 +100,19 @@ def arrival_of(form: UploadForm, caller: Caller, reserved_sources: frozenset[str
     # Without a list the document is for the key's own principals; with an administrator's key, for everyone.
     own = ["*"] if caller.admin else list(caller.principals)
     access = own if upload.access is None else upload.access
+    _check_rights(sender, upload, access)
     return Arrival(upload.source, upload.path, time.time(), tuple(access), tuple(upload.labels), upload.metadata)
+
+
+def _check_rights(sender: Access, upload: UploadFields, access: Sequence[str]) -> None:
+    if not sender.may_write_file(upload.source, upload.path):
+        places = ", ".join(sender.sources[:20]) or "no source"
+        text = f"This key may send documents to {places}, not to {upload.source}/{upload.path}: choose another source"
+        raise Refused("forbidden", f"{text} or path, or ask the operator for a key with this one.")
+    if others := [principal for principal in access if not sender.may_name(principal)]:
+        names = ", ".join([*sender.caller.principals, *sender.grants][:20]) or "nobody"
+        text = f"access: this key may name {names}, not {', '.join(others[:5])}"
+        raise Refused("forbidden", f"{text}; leave them out, or ask the operator for a key that may name them.")
 
 
 def _reason(error: Any) -> str:

@@ -191,6 +191,35 @@ class Local:
         query = GroupMembers(name=group, member=list(members))
         return {"members": self._mailroom.access.remove_members(query.name, query.member)}
 
+    def keys(self) -> Json:
+        """Return every key without its secret."""
+        from workers.api.schemas.keys import KeyItem, KeyPage
+
+        return _json(KeyPage(items=[KeyItem.of(key) for key in self._mailroom.keys.find_all()]))
+
+    def create_key(self, key: Mapping[str, Any]) -> Json:
+        """Make a key; return it with its secret."""
+        from workers.api.schemas.keys import KeyBody, NewKey
+        from workers.services.keys import OPERATOR
+
+        body = KeyBody.model_validate(key)
+        return _json(NewKey.of_pair(*self._mailroom.keys.create(body.name, body.access(), OPERATOR, current_user())))
+
+    def rotate_key(self, key_id: str, rotation: Mapping[str, str]) -> Json:
+        """Give a key another secret; return it with that."""
+        from workers.api.schemas.keys import NewKey, Rotation
+        from workers.services.keys import OPERATOR
+
+        body = Rotation.model_validate(rotation)
+        rotate = self._mailroom.keys.rotate
+        return _json(NewKey.of_pair(*rotate(key_id, body.overlap, body.expires or "", OPERATOR, current_user())))
+
+    def revoke_key(self, key_id: str) -> None:
+        """End a key."""
+        from workers.services.keys import OPERATOR
+
+        self._mailroom.keys.revoke(key_id, OPERATOR, current_user())
+
     def taxonomy(self) -> Json:
         """Return the current labels and all operations."""
         from workers.api.schemas.predictions import Taxonomy, TaxonomyOperation

@@ -126,6 +126,22 @@ class Remote:
         """Remove members from a group; return how many were in it."""
         return self._send("DELETE", "/v1/groups", params={"name": group, "member": members})
 
+    def keys(self) -> Json:
+        """Return every key without its secret."""
+        return self._send("GET", "/v1/keys")
+
+    def create_key(self, key: Mapping[str, Any]) -> Json:
+        """Make a key; return it with its secret."""
+        return self._send("POST", "/v1/keys", json=key)
+
+    def rotate_key(self, key_id: str, rotation: Mapping[str, str]) -> Json:
+        """Give a key another secret; return it with that."""
+        return self._send("POST", _path("keys", key_id, "rotate"), json=rotation)
+
+    def revoke_key(self, key_id: str) -> None:
+        """End a key."""
+        self._send("DELETE", _path("keys", key_id))
+
     def taxonomy(self) -> Json:
         """Return the current labels and all operations."""
         return self._send("GET", "/v1/taxonomy")

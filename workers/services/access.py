@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.access import AccessRule, Decision, Effect, Origin, Scope, clean_folder, decide
 from pipeline.errors import Refused
+from pipeline.rights import Access
 from workers.settings import SubFolder, TrayFolder, TraySettings
 
 if TYPE_CHECKING:
@@ -25,7 +26,30 @@ class AccessService:
     """Reads and changes access rules and groups, of one tenant at a time. A change holds from the next query on."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._rules, self._groups = catalogue.rules, catalogue.groups
+        self._rules, self._groups, self._documents = catalogue.rules, catalogue.groups, catalogue.documents
+
+    def check_rights(self, access: Access, principals: Sequence[str], scope: Scope | None = None) -> None:
+        """Check that a key may change or see what concerns these principals, on this scope.
+
+        Raises Refused("forbidden") for a principal that it may not name and for a source or folder that it may not
+        write to, and Refused("not-found") for a document that is not in such a folder.
+        """
+        if others := [principal for principal in principals if not access.may_name(principal)]:
+            names = ", ".join([*access.caller.principals, *access.grants][:20]) or "nobody"
+            raise Refused("forbidden", f"This key may name {names}, not {', '.join(others[:5])}.")
+        if scope is None or self.may_change(access, scope):
+            return
+        if scope.document_id:
+            raise Refused("not-found", "There is no such document, or this key may not see it.")
+        places = ", ".join(access.sources[:20]) or "no source"
+        raise Refused("forbidden", f"This key may change the access to {places}, not to {scope}.")
+
+    def may_change(self, access: Access, scope: Scope) -> bool:
+        """Return True if a key may change who reads a scope: it may write to it, or wherever the document arrived."""
+        if not scope.document_id or access.caller.admin:
+            return access.may_write(scope)
+        arrivals = self._documents.history(scope.document_id)[0]
+        return bool(arrivals) and all(access.may_write_file(arrival.source, arrival.path) for arrival in arrivals)
 
     def rules(self, scope: Scope | None = None, tenant: str = "default") -> list[AccessRule]:
         """Return the rules of one scope (for a document with the list that it arrived with), or all but such lists."""

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from pipeline.errors import Refused
 from pipeline.questions import Caller
+from pipeline.rights import Access
 from workers.api.upload import MultipartReader, UploadForm, arrival_of, boundary_of
 
-ANN = Caller(("user:ann",))
+ANN = Access(Caller(("user:ann",)))
 
 
 def body(content: bytes, fields: dict[str, str], file_name: str = "a.txt") -> bytes:

@@ -13,8 +13,9 @@ from fastapi.responses import JSONResponse
 
 from pipeline.documents import Arrival, Document, State
 from pipeline.errors import Refused, Unavailable
+from pipeline.rights import Access
 from workers.api import upload
-from workers.api.auth import Access, Reader, Uploader
+from workers.api.auth import KeyAccess
 from workers.api.download import download
 from workers.api.problems import responses
 from workers.api.routes.common import App, AppState
@@ -71,7 +72,7 @@ _UPLOAD: dict[str, Any] = {
 async def send_document(
     request: Request,
     app: App,
-    access: Uploader,
+    access: KeyAccess,
     idempotency_key: Annotated[str | None, Header(max_length=255, pattern=r"^[\x20-\x7e]+$")] = None,
     x_filename: Annotated[
         str | None, Header(max_length=1000, description="name of a raw body: UTF-8, perhaps percent-encoded")
@@ -86,7 +87,7 @@ async def send_document(
     boundary = upload.boundary_of(request.headers.get("content-type", ""))
     form = upload.UploadForm() if boundary else upload.raw_form(request)
     trays = frozenset(folder.source for folder in mailroom.settings.tray.folders)
-    arrival = None if boundary else upload.arrival_of(form, access.caller, trays)
+    arrival = None if boundary else upload.arrival_of(form, access, trays)
     reader = upload.MultipartReader(boundary, form) if boundary else None
     limit, length = mailroom.settings.api.upload_max_bytes, request.headers.get("content-length", "")
     # Refused before the first byte; a form may be a little larger than its file.
@@ -95,7 +96,7 @@ async def send_document(
     put = partial(mailroom.blobs.put, limit=limit)
     content_hash, size = await upload.consume_in_thread(put, upload.file_pieces(request, reader), app.uploads)
     try:
-        arrival = arrival or upload.arrival_of(form, access.caller, trays)
+        arrival = arrival or upload.arrival_of(form, access, trays)
         stored = _StoredUpload(app, access, content_hash, size, arrival, idempotency_key)
         return await anyio.to_thread.run_sync(stored.record)
     except Refused:
@@ -151,7 +152,7 @@ class _StoredUpload:
 
 
 @router.get("", responses=responses(404))
-def list_documents(app: App, access: Reader, query: Annotated[DocumentQuery, Query()]) -> DocumentPage:
+def list_documents(app: App, access: KeyAccess, query: Annotated[DocumentQuery, Query()]) -> DocumentPage:
     """Return the documents that the key may read, newest first."""
     listing = app.mailroom.documents.find(
         access.caller,
@@ -167,7 +168,7 @@ def list_documents(app: App, access: Reader, query: Annotated[DocumentQuery, Que
 
 
 @router.get("/{document_id}", responses=responses(404))
-def document_status(document_id: str, app: App, access: Reader) -> DocumentStatus:
+def document_status(document_id: str, app: App, access: KeyAccess) -> DocumentStatus:
     """Return a document and how far it is."""
     return DocumentStatus.of(app.mailroom.documents.read(access.caller, document_id))
 
@@ -182,7 +183,7 @@ def document_status(document_id: str, app: App, access: Reader) -> DocumentStatu
         **responses(404, 416),
     },
 )
-def document_content(document_id: str, request: Request, app: App, access: Reader) -> Response:
+def document_content(document_id: str, request: Request, app: App, access: KeyAccess) -> Response:
     """Return the original bytes, as an attachment that a browser neither opens nor runs.
 
     `If-None-Match`, `Range` with one part and `If-Range` are understood.
@@ -204,7 +205,7 @@ def document_content(document_id: str, request: Request, app: App, access: Reade
 def document_text(
     document_id: str,
     app: App,
-    access: Reader,
+    access: KeyAccess,
     start: Annotated[int, Query(ge=0, le=2**31)] = 0,
     end: Annotated[int | None, Query(ge=0, le=2**31)] = None,
 ) -> DocumentText:
@@ -217,19 +218,19 @@ def document_text(
 
 
 @router.get("/{document_id}/record", responses=responses(404))
-def document_record(document_id: str, app: App, access: Reader) -> DocumentRecord:
+def document_record(document_id: str, app: App, access: KeyAccess) -> DocumentRecord:
     """Return every arrival that the key may see, and every decision, with the versions that made it."""
     return DocumentRecord.of(app.mailroom.documents.record(access.caller, document_id))
 
 
 @router.post("/{document_id}/retry", status_code=202, responses=responses(404, 409))
-def retry_document(document_id: str, app: App, access: Uploader) -> DocumentStatus:
+def retry_document(document_id: str, app: App, access: KeyAccess) -> DocumentStatus:
     """Send a failed, quarantined or reviewed document through the path again."""
     return DocumentStatus.of(app.mailroom.documents.retry(access.caller, document_id))
 
 
 @router.delete("/{document_id}", status_code=204, responses=responses(404))
-def delete_document(document_id: str, app: App, access: Uploader) -> Response:
+def delete_document(document_id: str, app: App, access: KeyAccess) -> Response:
     """Erase a document: hidden at once, its texts, vectors and bytes forgotten."""
     app.mailroom.documents.erase(access.caller, document_id)
     return Response(status_code=204)

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from pipeline.questions import Feedback
-from workers.api.auth import Administrator, Reader
+from workers.api.auth import KeyAccess
 from workers.api.problems import responses
 from workers.api.routes.common import App
 from workers.api.schemas.search import FeedbackBody, FeedbackEntry, FeedbackPage
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["feedback"])
 
 
 @router.post("/feedback", status_code=204, responses=responses(404))
-def record_feedback(body: FeedbackBody, app: App, access: Reader) -> None:
+def record_feedback(body: FeedbackBody, app: App, access: KeyAccess) -> None:
     """Record a click on a hit, or a vote on it, of a document that the key may read."""
     caller = access.caller
     document = app.mailroom.documents.read(caller, body.document_id)
@@ -28,7 +28,7 @@ def record_feedback(body: FeedbackBody, app: App, access: Reader) -> None:
 @router.get("/feedback", responses=responses())
 def list_feedback(
     app: App,
-    access: Administrator,
+    access: KeyAccess,
     after: Annotated[int, Query(ge=0, le=2**53, description="`next_after` of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
 ) -> FeedbackPage:

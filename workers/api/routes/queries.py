@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from workers.api import saved
-from workers.api.auth import Reader
+from workers.api.auth import KeyAccess
 from workers.api.problems import responses
 from workers.api.routes.common import App
 from workers.api.schemas.queries import SavedQueryBody, SavedQueryItem, SavedQueryPage
@@ -17,13 +17,13 @@ router = APIRouter(prefix="/v1/queries", tags=["queries"])
 
 
 @router.post("", status_code=201, responses=responses(409))
-def create_query(body: SavedQueryBody, app: App, access: Reader) -> SavedQueryItem:
+def create_query(body: SavedQueryBody, app: App, access: KeyAccess) -> SavedQueryItem:
     """Save a search under a name. It belongs to the user that the key stands for, otherwise to the key."""
     return saved.create(app.mailroom, access.caller, body)
 
 
 @router.get("", responses=responses())
-def list_queries(app: App, access: Reader) -> SavedQueryPage:
+def list_queries(app: App, access: KeyAccess) -> SavedQueryPage:
     """Return the caller's saved queries, by name."""
     return saved.find_all(app.mailroom, access.caller)
 
@@ -32,7 +32,7 @@ def list_queries(app: App, access: Reader) -> SavedQueryPage:
 def run_query(
     query_id: str,
     app: App,
-    access: Reader,
+    access: KeyAccess,
     k: Annotated[K | None, Query(description="in place of the saved one")] = None,
     offset: Annotated[Offset | None, Query(description="in place of the saved one")] = None,
 ) -> SearchPage:
@@ -41,6 +41,6 @@ def run_query(
 
 
 @router.delete("/{query_id}", status_code=204, responses=responses(404))
-def delete_query(query_id: str, app: App, access: Reader) -> None:
+def delete_query(query_id: str, app: App, access: KeyAccess) -> None:
     """Delete a saved query."""
     saved.delete(app.mailroom, access.caller, query_id)

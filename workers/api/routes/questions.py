@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from workers.api.auth import Reader
+from workers.api.auth import KeyAccess
 from workers.api.limits import EXPENSIVE
 from workers.api.problems import responses
 from workers.api.routes.common import App
@@ -17,18 +17,18 @@ router = APIRouter(prefix="/v1", tags=["questions"])
 
 
 @router.post("/search", responses=responses())
-def search(body: SearchBody, app: App, access: Reader) -> SearchPage:
+def search(body: SearchBody, app: App, access: KeyAccess) -> SearchPage:
     """Return the passages that match best, of documents that the key may read. Filters apply before the search."""
     return run_search(app.mailroom.search, access.caller, body)
 
 
 @router.get("/search", responses=responses())
-def search_by_link(app: App, access: Reader, query: Annotated[SearchLink, Query()]) -> SearchPage:
+def search_by_link(app: App, access: KeyAccess, query: Annotated[SearchLink, Query()]) -> SearchPage:
     """Search with query parameters, as a link."""
     return run_search(app.mailroom.search, access.caller, query)
 
 
 @router.post("/ask", dependencies=[EXPENSIVE], responses=responses())
-def ask(body: QuestionBody, app: App, access: Reader) -> AnswerPage:
+def ask(body: QuestionBody, app: App, access: KeyAccess) -> AnswerPage:
     """Return an answer of verbatim quotes with their places, or `answered: false` with the nearest passages."""
     return AnswerPage.of(app.mailroom.search.ask(access.caller, body.question, body.filters.filters(), body.k))

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pipeline.errors import CODES, Refused
-from workers.api.auth import Access, Administrator
+from workers.api.auth import KeyAccess
 from workers.api.problems import problem, responses
 from workers.api.routes.common import App
 from workers.api.schemas.service import HealthReport, JobCounts, KeyOwner, ProblemKind
@@ -44,24 +44,29 @@ async def readiness(app: App) -> HealthReport | JSONResponse:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **responses()},
 )
-def metrics(app: App, _: Administrator) -> Response:
+def metrics(app: App) -> Response:
     """Return metrics in Prometheus' text format."""
     return Response(generate_latest(app.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/jobs", responses=responses())
-def jobs(app: App, _: Administrator) -> JobCounts:
-    """Return what is waiting, in work, and given up. For administrators, since it counts all documents."""
+def jobs(app: App) -> JobCounts:
+    """Return what is waiting, in work, and given up. It counts all documents, also those that the key may not see."""
     return JobCounts.of(workload(app.mailroom.catalogue, app.notifier))
 
 
 @router.get("/v1/me", responses=responses())
-async def key_owner(request: Request) -> KeyOwner:
+async def key_owner(access: KeyAccess) -> KeyOwner:
     """Return what the key stands for."""
-    access: Access = request.scope["access"]
     caller = access.caller
     return KeyOwner(
-        key_id=caller.key_id, principals=list(caller.principals), scopes=sorted(access.scopes), admin=caller.admin
+        key_id=caller.key_id,
+        principals=list(caller.principals),
+        scopes=sorted(access.scopes),
+        sources=list(access.sources),
+        grants=list(access.grants),
+        admin=caller.admin,
+        expires_at=access.expires_at,
     )
 
 

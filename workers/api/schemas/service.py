@@ -74,4 +74,7 @@ class KeyOwner(BaseModel):
     key_id: str
     principals: list[str]
     scopes: list[str]
+    sources: list[str] = Field(description="the sources, or SOURCE/FOLDER, that it may write to; * is any")
+    grants: list[str] = Field(description="the principals that it may name beside its own")
     admin: bool
+    expires_at: Moment | None
