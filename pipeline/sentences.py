@@ -19,8 +19,8 @@ TITLES = frozenset(
 )
 #: Abbreviations before a number or a letter: "no. 5", "art. L. 145-1". Elsewhere they are words like others.
 REFERENCES = frozenset(
-    "abb abs afb anl anm apdo art arts aufl cap caps ch chap doc ed eq fig figs kap lid lit no nos num núm núms pag pág "
-    "págs par para paragr pos sec sect tab vol zif ziff".split()
+    "abb abs afb anl anm apdo art arts aufl cap caps ch chap doc ed eq fig figs kap lid lit no nos num núm núms pag "
+    "pág págs par para paragr pos sec sect tab vol zif ziff".split()
 )
 #: At the end of an enumeration: they end a sentence before any capital letter.
 AND_SO_ON = frozenset("enz etc usw".split())
