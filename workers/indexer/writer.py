@@ -210,6 +210,7 @@ class Indexer:
         chunks, vectors = self._catalogue.chunks.of_document(document.number, self._writer.embedder)
         if not chunks or document.state is State.DELETED:
             return False
+        self._compared = None  # it may have been deleted since: see `_compare`
         self._writer.add(document.number, chunks, vectors, document.title, document.name)
         return True
 
@@ -229,7 +230,8 @@ class Indexer:
         """Remove what was deleted, and add what is missing.
 
         Search hides a deleted document at once; here its chunks leave the next generation. Nothing is compared while
-        the catalogue returns the same object, which it does until somebody changes what can be seen.
+        the catalogue returns the same object and the index is as it was compared. Both are needed: what can be seen is
+        the same object again after a document has come and gone, and the index has it since it came.
         """
         if time.monotonic() - self._compared_at < COMPARE_SECONDS:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,43 @@ def test_deleted_documents_leave_the_next_generation(mailroom: Mailroom) -> None
     mailroom.catalogue.documents.delete(one)
     compare_now(writer)
     assert numbers(mailroom) == {mailroom.catalogue.documents.get(two).number}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_the_order_of_indexing_and_deletion_no_deleted_document_stays(mailroom: Mailroom, seed: int) -> None:
+    chance, writer = random.Random(seed), mailroom.indexer()
+    catalogue, present = mailroom.catalogue.documents, list[str]()
+    for number in range(1, 25):
+        action = chance.choice(["receive", "receive", "step", "delete", "compare"])
+        if action == "receive":
+            present.append(embedded(mailroom, number))
+        elif action == "delete" and present:
+            catalogue.delete(present.pop(chance.randrange(len(present))))
+        elif action == "step":
+            writer.step()
+        elif action == "compare":
+            compare_now(writer)
+    for _ in range(2):  # the first indexes what is waiting, the second compares that, too
+        compare_now(writer)
+    assert numbers(mailroom) == {catalogue.get(document_id).number for document_id in present}
+
+
+@pytest.mark.parametrize("moment", ["after its publication", "while it is added"])
+def test_a_document_that_comes_and_goes_between_two_comparisons_leaves_the_index(
+    mailroom: Mailroom, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, writer = embedded(mailroom, 1), mailroom.indexer()
+    compare_now(writer)
+    second, catalogue = embedded(mailroom, 2), mailroom.catalogue.documents
+    if moment == "while it is added":
+        monkeypatch.setattr(
+            "workers.indexer.writer.fault", lambda name: name == "writer.added" and catalogue.delete(second)
+        )
+    writer.step()
+    catalogue.delete(second)
+    monkeypatch.undo()
+    compare_now(writer)
+    assert numbers(mailroom) == {catalogue.get(first).number}
 
 
 def test_an_older_index_is_completed_from_the_catalogue(mailroom: Mailroom, home: Path) -> None:
