@@ -114,11 +114,7 @@ def _programs(settings: Settings) -> Iterator[Check]:
     tesseract = shutil.which("tesseract")
     if tesseract is None:
         yield Check("OCR", WARN, "no tesseract: scans go to review", "apt-get install tesseract-ocr")
-    else:
-        yield from _languages(settings, tesseract)
-
-
-def _languages(settings: Settings, tesseract: str) -> Iterator[Check]:
+        return
     listing = subprocess.run([tesseract, "--list-langs"], capture_output=True, text=True, timeout=20, check=False)
     missing = sorted(set(settings.parse.ocr_languages.split("+")) - set(listing.stdout.split()))
     fix = f"apt-get install {' '.join(f'tesseract-ocr-{name}' for name in missing)}" if missing else ""

@@ -47,18 +47,15 @@ def with_filters(command: Callable[..., None]) -> Callable[..., None]:
         command(**arguments, filters={name: value for name, value in filters.items() if value})
 
     signature = inspect.signature(command, eval_str=True)
+    keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
     parameters = []
     for name, parameter in signature.parameters.items():
         if name == "filters":
-            parameters += [_keyword(field, option) for field, option in FILTERS.items()]
+            parameters += [keyword(field, default=None, annotation=option) for field, option in FILTERS.items()]
         else:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # as inspect documents it
     return run
-
-
-def _keyword(name: str, annotation: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def facet_names(facets: str | None) -> list[str]:

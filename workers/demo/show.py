@@ -63,6 +63,15 @@ class SampleOutcome:
         return ", ".join(Path(receipt).parent.as_posix() for receipt in self.receipts)
 
     @property
+    def seconds(self) -> str:
+        """The seconds from arrival to the end, empty before the end."""
+        if self.document is None or not self.document["finished_at"]:
+            return ""
+        times = (datetime.datetime.fromisoformat(self.document[name]) for name in ("received_at", "finished_at"))
+        received, finished = times
+        return f"{(finished - received).total_seconds():.1f}"
+
+    @property
     def reason(self) -> str:
         """The sentence behind `place`; empty if there is nothing to explain."""
         if self.document is None:
@@ -101,15 +110,8 @@ def _cells(outcome: SampleOutcome, name_width: int) -> list[Text]:
         Text(outcome.place, style="" if document["state"] == "indexed" else STATE_COLOURS[document["state"]]),
         Text(str(document["pages"] or "")),
         Text(str(document["passages"] or "")),
-        Text(_seconds(document)),
+        Text(outcome.seconds),
     ]
-
-
-def _seconds(document: Json) -> str:
-    if not document.get("finished_at"):
-        return ""
-    received, finished = (datetime.datetime.fromisoformat(document[name]) for name in ("received_at", "finished_at"))
-    return f"{(finished - received).total_seconds():.1f}"
 
 
 def _reasons(console: Console, outcomes: Sequence[SampleOutcome]) -> None:

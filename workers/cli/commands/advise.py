@@ -15,7 +15,6 @@ from workers.cli.output import show
 if TYPE_CHECKING:
     import numpy as np
 
-    from indexes.vectors.advise import Measurement
     from indexes.vectors.faiss import FaissVectors
 
 #: With fewer vectors, kinds that are meant for many show little.
@@ -58,16 +57,21 @@ def advise(
         kinds = [asdict(kind) for kind in measurements]
         show.print_json({**advice, "reason": reason, "active": active, "kinds": kinds})
         return
-    show.table(COLUMNS, map(_cells, measurements), f"{len(rows):,} {origin} vectors of {rows.shape[1]} dimensions")
+    cells = (
+        (
+            kind.kind if kind.kind == kind.requested else f"{kind.requested} (replaced by {kind.kind})",
+            f"{kind.recall:.4f}",
+            f"{kind.p50_ms:.2f}",
+            f"{kind.index_bytes:,.0f}",
+            f"{kind.disk_bytes:,.0f}",
+            f"{kind.build_s:.1f}",
+        )
+        for kind in measurements
+    )
+    show.table(COLUMNS, cells, f"{len(rows):,} {origin} vectors of {rows.shape[1]} dimensions")
     out.print(f"\nFor {total:,} vectors: {recommended}. Reason: {reason}.", soft_wrap=True)
     change = f"; to change it: --set index.kind={recommended}, then `mailroom index rebuild`"
     out.print(f"Active: {active}{'' if recommended == active else change}.", soft_wrap=True)
-
-
-def _cells(line: Measurement) -> tuple[str, ...]:
-    kind = line.kind if line.kind == line.requested else f"{line.requested} (replaced by {line.kind})"
-    sizes = f"{line.index_bytes:,.0f}", f"{line.disk_bytes:,.0f}"
-    return kind, f"{line.recall:.4f}", f"{line.p50_ms:.2f}", *sizes, f"{line.build_s:.1f}"
 
 
 def _vectors(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,6 @@ from workers.cli.output import show
 
 if TYPE_CHECKING:
     from pipeline.evaluate import Evaluation
-    from pipeline.questions import Feedback
 
 app = typer.Typer(help="Measure the search on judged queries; export clicks and votes.", no_args_is_help=True)
 Queries = Annotated[Path, typer.Option("--queries", help="`id TAB text`, one a line.")]
@@ -90,19 +89,15 @@ def export(
 ) -> None:
     """Write clicks and votes as queries and judgements. Useful is 2, a click 1, not useful 0."""
     from pipeline.evaluate import from_feedback
+    from pipeline.questions import Feedback
 
-    texts, judgements = from_feedback(_feedback(shared(context).gateway))
+    entries = shared(context).gateway.feedback()
+    feedback = (Feedback(entry["query"], entry["document_id"], entry["kind"], 0.0) for entry in entries)
+    texts, judgements = from_feedback(feedback)
     queries.write_text("".join(f"{name}\t{text}\n" for name, text in texts.items()), encoding="utf-8")
     rows = (f"{name} 0 {document} {gain}\n" for name, gains in judgements.items() for document, gain in gains.items())
     qrels.write_text("".join(rows), encoding="utf-8")
     out.print(f"{len(texts)} queries, {sum(map(len, judgements.values()))} judgements")
-
-
-def _feedback(gateway: Gateway) -> Iterator[Feedback]:
-    from pipeline.questions import Feedback
-
-    for entry in gateway.feedback():
-        yield Feedback(entry["query"], entry["document_id"], entry["kind"], 0.0)
 
 
 def _matching(gateway: Gateway, filters: Mapping[str, Any], judgements: Judgements) -> Judgements:

@@ -75,7 +75,7 @@ def compare(
         raise typer.BadParameter("use --queries FILE or --saved")
     mailroom = shared(context).mailroom
     candidate = mailroom.embedders.describe(name)
-    requests = _saved(mailroom) if queries is None else _requests(queries, mode)
+    requests = _requests(mailroom, queries, mode)
     result = mailroom.comparison.compare(candidate, requests, k)
     if as_json:
         show.print_json(result.as_json())
@@ -141,19 +141,19 @@ def _resumable() -> Iterator[None]:
         raise
 
 
-def _saved(mailroom: Mailroom) -> list[SearchRequest]:
+def _requests(mailroom: Mailroom, file: Path | None, mode: str) -> list[SearchRequest]:
+    """Return the queries of a file, otherwise everyone's saved ones. Raises Refused if there are none."""
+    from pipeline.questions import SearchRequest
     from workers.api.schemas.search import SearchBody
 
-    queries = mailroom.catalogue.queries.of_tenant()
-    if not queries:
-        raise Refused("bad-request", "No query is saved; `mailroom queries create` saves one, --queries takes a file.")
-    return [SearchBody.model_validate(query.search).request() for query in queries]
-
-
-def _requests(file: Path, mode: str) -> list[SearchRequest]:
-    from pipeline.questions import SearchRequest
-
-    texts = [text for line in lines_of(file) if (text := line.rpartition("\t")[2].strip())]
-    if not texts:
-        raise Refused("bad-request", f"{file} holds no query.")
-    return [SearchRequest(text, mode=mode, plain=True) for text in texts]
+    if file:
+        texts = [text for line in lines_of(file) if (text := line.rpartition("\t")[2].strip())]
+        requests = [SearchRequest(text, mode=mode, plain=True) for text in texts]
+        detail = f"{file} holds no query."
+    else:
+        queries = mailroom.catalogue.queries.of_tenant()
+        requests = [SearchBody.model_validate(query.search).request() for query in queries]
+        detail = "No query is saved; `mailroom queries create` saves one, --queries takes a file."
+    if not requests:
+        raise Refused("bad-request", detail)
+    return requests

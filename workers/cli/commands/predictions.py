@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,11 +29,19 @@ def why(context: typer.Context, document_id: str, as_json: AsJson = False) -> No
         }
     )
     out.print()
-    show.table(("influence", "p without", "page", "place", "text"), map(_span_row, explanation["spans"]))
+    spans = (
+        (f"{s['influence']:+.2f}", f"{s['without']:.3f}", s["page"], f"{s['start']}-{s['end']}", show.line(s["text"]))
+        for s in explanation["spans"]
+    )
+    show.table(("influence", "p without", "page", "place", "text"), spans)
     if explanation["examples"]:
         out.print("\nNearest documents that people labelled:")
         columns = ("similarity", "label", "document", "name", "passage")
-        show.table(columns, map(_example_row, explanation["examples"]))
+        examples = (
+            (f"{e['similarity']:.2f}", e["label"], e["document_id"], e["document_name"], show.line(e["text"]))
+            for e in explanation["examples"]
+        )
+        show.table(columns, examples)
     else:
         err.print("No other document near it has a label that a person assigned; see `mailroom approve`.")
 
@@ -55,13 +63,3 @@ def approve(
         return
     labels = " and ".join([document["label"], *(label or [])[1:]])
     out.print(show.plain(f"{document['name']} is {labels}, {document['state']}"))
-
-
-def _span_row(span: dict[str, Any]) -> tuple[object, ...]:
-    place = f"{span['start']}-{span['end']}"
-    return f"{span['influence']:+.2f}", f"{span['without']:.3f}", span["page"], place, show.line(span["text"])
-
-
-def _example_row(example: dict[str, Any]) -> tuple[object, ...]:
-    names = (example["label"], example["document_id"], example["document_name"])
-    return f"{example['similarity']:.2f}", *names, show.line(example["text"])

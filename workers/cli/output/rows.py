@@ -130,11 +130,9 @@ def _row(columns: Sequence[str], line: int, cells: Sequence[str], error: str) ->
         return QueryRow(line, query, error=f"bad-request: {counts}; put a cell with a separator in it between quotes")
     if not query:
         return QueryRow(line, query, error="bad-request: the query is empty")
-    filters = {FILTERS[name]: _alternatives(name, value) for name, value in values.items() if value}
+    filters = {
+        FILTERS[name]: value if name in SINGLE else [part.strip() for part in value.split("|") if part.strip()]
+        for name, value in values.items()
+        if value
+    }
     return QueryRow(line, query, filters)
-
-
-def _alternatives(name: str, value: str) -> str | list[str]:
-    if name in SINGLE:
-        return value
-    return [part.strip() for part in value.split("|") if part.strip()]
