@@ -82,7 +82,7 @@ class NearDuplicates(Generic[Name]):
         """Return the name of an earlier text that this one repeats, by Jaccard similarity of five-word sequences;
         otherwise return None and store the text under ``name``."""
         words = _WORD.findall(text.lower())
-        sequences = _sequences(words)
+        sequences = word_sequences(words)
         # Too few sequences in common with all earlier texts together rules out each of them; this is the usual case.
         if len(sequences & self._all_sequences) >= NEAR_DUPLICATE_SHARE * len(sequences):
             duplicate = self._most_similar(words, sequences)
@@ -106,7 +106,7 @@ def _numbers(words: Sequence[str]) -> frozenset[str]:
     return frozenset(word for word in words if not word.isalpha() and any(map(str.isdigit, word)))
 
 
-def _sequences(words: Sequence[str]) -> set[int]:
+def word_sequences(words: Sequence[str]) -> set[int]:
     """Return the hash of every five-word sequence; a shorter text is one sequence. Hashes, since that many tuples would
     trigger the garbage collector."""
     if len(words) < _SEQUENCE:

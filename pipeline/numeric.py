@@ -88,7 +88,7 @@ def numbers_and_dates(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
         return (), ()
     day_numbers: dict[int, None] = {}
     numbers: dict[float, None] = {}
-    for date in _dates(text):
+    for date in dates_in(text):
         day_numbers[day(date)] = None
         numbers[float(date.year)] = None
     rest = _DATE.sub(" ", text)
@@ -101,7 +101,8 @@ def numbers_and_dates(text: str) -> tuple[tuple[float, ...], tuple[int, ...]]:
     return tuple(numbers)[:MAX_VALUES], tuple(day_numbers)[:MAX_VALUES]
 
 
-def _dates(text: str) -> Iterator[datetime.date]:
+def dates_in(text: str) -> Iterator[datetime.date]:
+    """Yield the dates in a text; an impossible one is left out."""
     for match in _DATE.finditer(text):
         form = next(digit for digit in "1234" if match[f"y{digit}"])
         year, month, date = (match[f"{part}{form}"].lower() for part in "ymd")

@@ -24,7 +24,7 @@ class DocumentValues:
             "label": (prediction.label, *prediction.also) if prediction else ("",),
             "path": (document.path,),
             "source": (document.source,),
-            "sender": _sender_names(metadata.get("from", "")),
+            "sender": sender_names(metadata.get("from", "")),
             "media_type": (document.media_type or "",),
             "flag": document.flags,
         }
@@ -80,7 +80,7 @@ def _all_hold(conditions: Conditions, values: DocumentValues) -> bool:
     )
 
 
-def _sender_names(header: str) -> tuple[str, ...]:
+def sender_names(header: str) -> tuple[str, ...]:
     """Return what a sender's glob may match: the address, its domain and the domains above it."""
     address = parseaddr(header)[1] or header.strip()
     parts = address.rpartition("@")[2].split(".") if "@" in address else []

@@ -201,23 +201,18 @@ def _destination(place: str, text: str) -> Destination:
     kind, _, target = text.partition(":")
     if kind not in KINDS or not target:
         raise Misconfigured("bad-rules", f"{place}: destination {text!r}; write folder:TEMPLATE or webhook:ENDPOINT.")
-    if kind == "folder":
-        _check_template(place, target)
-    return Destination(kind, target)
-
-
-def _check_template(place: str, template: str) -> None:
     try:
-        parts = list(string.Formatter().parse(template))
+        parts = list(string.Formatter().parse(target)) if kind == "folder" else []
     except ValueError as error:
-        raise Misconfigured("bad-rules", f"{place}: template {template!r}: {error}.") from error
+        raise Misconfigured("bad-rules", f"{place}: template {target!r}: {error}.") from error
     unknown = {name for _, name, _, _ in parts if name is not None} - set(TEMPLATE_FIELDS)
     if any(spec or conversion for _, name, spec, conversion in parts if name is not None):
-        raise Misconfigured("bad-rules", f"{place}: template {template!r} formats a field; only {{field}} is allowed.")
+        raise Misconfigured("bad-rules", f"{place}: template {target!r} formats a field; only {{field}} is allowed.")
     if unknown:
         raise Misconfigured(
             "bad-rules", f"{place}: template names {sorted(unknown)}; there are: {', '.join(TEMPLATE_FIELDS)}."
         )
+    return Destination(kind, target)
 
 
 def _check_keys(place: str, values: Any, keys: tuple[str, ...]) -> None:
