@@ -33,7 +33,7 @@ def has_external_data(content: bytes) -> bool:
 
 def _search(message: memoryview, kind: str) -> bool:
     children = _CHILDREN.get(kind, {})
-    for number, value in _fields(message):
+    for number, value in message_fields(message):
         if kind == "tensor" and (number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value == 1)):
             return True
         if number in children and isinstance(value, memoryview) and _search(value, children[number]):
@@ -41,7 +41,7 @@ def _search(message: memoryview, kind: str) -> bool:
     return False
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview | None]]:
+def message_fields(message: memoryview) -> Iterator[tuple[int, int | memoryview | None]]:
     """Yield (field number, varint or bytes) of one message; None for values of fixed width, which are skipped."""
     place = 0
     while place < len(message):

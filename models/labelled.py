@@ -108,7 +108,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     encoding = "utf-16" if utf16 else "utf-8-sig"
     try:
         with translated(path), path.open(encoding=encoding, newline="") as lines:
-            yield from (_json_rows if path.suffix in (".jsonl", ".ndjson") else _csv_rows)(path, lines)
+            yield from (json_rows if path.suffix in (".jsonl", ".ndjson") else csv_rows)(path, lines)
     except UnicodeError as error:
         problem = ": not UTF-16, although it begins so" if utf16 else _undecodable_line(path)
         raise Refused("bad-request", f"{path}{problem}; save the list as UTF-8.") from error
@@ -125,7 +125,8 @@ def _undecodable_line(path: Path) -> str:
     return ": not UTF-8"
 
 
-def _csv_rows(path: Path, lines: TextIO) -> Iterator[tuple[int, Mapping[str, object]]]:
+def csv_rows(path: Path, lines: TextIO) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """Yield (number of its line, row) of every row of a CSV list. Raises Refused("bad-request")."""
     csv.field_size_limit(MAX_TEXT)
     header = lines.readline()
     lines.seek(0)
@@ -145,7 +146,8 @@ def _csv_rows(path: Path, lines: TextIO) -> Iterator[tuple[int, Mapping[str, obj
         raise Refused("bad-request", f"{path}, line {reader.line_num}: {error}.") from error
 
 
-def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, object]]]:
+def json_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """Yield (number of its line, row) of every row of a list of JSON lines. Raises Refused("bad-request")."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -128,14 +128,15 @@ def from_feedback(feedback: Iterable[Feedback]) -> tuple[dict[str, str], dict[st
     queries: dict[str, str] = {}
     judgements: dict[str, dict[str, int]] = {}
     for folded, documents in votes.items():
-        gains = {d: gain for d, counts in documents.items() if (gain := _gain(counts)) is not None}
+        gains = {d: gain for d, counts in documents.items() if (gain := gain_of(counts)) is not None}
         if gains:
             name = str(len(queries) + 1)
             queries[name], judgements[name] = texts[folded], gains
     return queries, judgements
 
 
-def _gain(counts: Mapping[str, int]) -> int | None:
+def gain_of(counts: Mapping[str, int]) -> int | None:
+    """Return the gain that the feedback on one document adds up to; None if it says nothing."""
     useful, not_useful = counts["useful"], counts["not-useful"]
     if useful != not_useful:
         return USEFUL if useful > not_useful else NOT_USEFUL

@@ -132,12 +132,12 @@ class _PartialReader:
         """Return the label's probability for the text, once for each tuple of places to omit."""
         self.passes += len(omissions)
         texts = [
-            "\n".join(_without(self._text, start, end, places) for start, end in self.window) for places in omissions
+            "\n".join(omit_places(self._text, start, end, places) for start, end in self.window) for places in omissions
         ]
         return [float(p) for p in self._classifier.probabilities(texts)[:, self._column]]
 
 
-def _without(text: str, start: int, end: int, places: tuple[Place, ...]) -> str:
+def omit_places(text: str, start: int, end: int, places: tuple[Place, ...]) -> str:
     """Return the text from ``start`` to ``end`` without the places."""
     remaining, at = [], start
     for first, last in sorted(places):

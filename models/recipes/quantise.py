@@ -65,7 +65,7 @@ def dequantised(content: bytes) -> dict[str, np.ndarray]:
     for node in graph.node:
         if node.op_type == "MatMulNBits":
             # The quantiser appends its parameters to the weight's name.
-            weights[re.sub(r"_Q\d+(G\d+)?$", "", node.input[1])] = _block_matrix(node, stored)
+            weights[re.sub(r"_Q\d+(G\d+)?$", "", node.input[1])] = block_matrix(node, stored)
         elif node.op_type == "DequantizeLinear" or (node.op_type == "Gather" and node.input[0].endswith("_quantized")):
             name = node.input[0].removesuffix("_quantized")
             if f"{name}_scale" in stored and f"{name}_quantized" in stored:
@@ -76,7 +76,7 @@ def dequantised(content: bytes) -> dict[str, np.ndarray]:
     return weights
 
 
-def _block_matrix(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> np.ndarray:
+def block_matrix(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> np.ndarray:
     """Return the (out, in) matrix of a block-wise 8-bit product: symmetric, so its zero point is 128."""
     sizes = {attribute.name: attribute.i for attribute in node.attribute}
     packed = numpy_helper.to_array(stored[node.input[1]]).reshape(sizes["N"], -1, sizes["block_size"])

@@ -81,14 +81,15 @@ class TrainingLoop:
         losses = []
         with tqdm(initial=initial, total=steps, desc=label, unit="step", mininterval=5) as bar:
             for batch in batches:
-                losses.append(self._update(batch))
+                losses.append(self.train_batch(batch))
                 bar.set_postfix({name: f"{mean:.3f}" for name, mean in self.means.items()}, refresh=False)
                 bar.update()
                 if after_step is not None:
                     after_step()
         return sum(losses) / max(1, len(losses))
 
-    def _update(self, batch: Any) -> float:
+    def train_batch(self, batch: Any) -> float:
+        """Take one step on a batch and return its loss; `means` follow."""
         share = self.schedule(self)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * share

@@ -138,7 +138,7 @@ def _check_content(file: BinaryIO, entry: Entry, refuse_doctype: bool) -> None:
     if entry.method not in (_STORED, _DEFLATED):
         raise Rejected("unsupported", "The archive uses a compression that Office programs do not write.")
     head, size = b"", 0
-    for block in _unpack(file, entry):
+    for block in unpacked_blocks(file, entry):
         head = head or block[:_BLOCK]
         size += len(block)
         if size > entry.size:
@@ -149,7 +149,8 @@ def _check_content(file: BinaryIO, entry: Entry, refuse_doctype: bool) -> None:
         raise Rejected("unsafe", "The file holds an XML document type declaration, which Office programs never write.")
 
 
-def _unpack(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
+def unpacked_blocks(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
+    """Yield the content of one part, from where the file is, in blocks. Raises Rejected("damaged")."""
     inflater = zlib.decompressobj(-15) if entry.method == _DEFLATED else None
     remaining = entry.compressed_size
     try:

@@ -93,9 +93,9 @@ def detect(file: BinaryIO, name: str) -> tuple[str, set[str]]:
 
 def _by_magic(file: BinaryIO, head: bytes, by_name: str | None) -> str | None:
     if head.startswith(_ZIP):
-        return _zip_kind(file, by_name)
+        return zip_kind(file, by_name)
     if head.startswith(_OLE):
-        return _ole_kind(file)
+        return ole_kind(file)
     for pattern, kind in _MAGIC:
         if pattern.match(head):
             return kind
@@ -158,12 +158,13 @@ def looks_like_text(head: bytes) -> bool:
     return control <= len(head) * 0.02
 
 
-def _zip_kind(file: BinaryIO, by_name: str | None) -> str:
+def zip_kind(file: BinaryIO, by_name: str | None) -> str:
+    """Return the kind of a ZIP file by its parts. Raises Rejected("damaged" or "unsupported")."""
     try:
         file.seek(0)
         with zipfile.ZipFile(file) as archive:
             names = set(archive.namelist())
-            media_type = _declared_media_type(archive)
+            media_type = declared_media_type(archive)
     except Exception as error:
         text = "The file is a cut-off or damaged archive (an Office document, most likely); send it again."
         raise Rejected("damaged", text) from error
@@ -182,7 +183,7 @@ def _zip_kind(file: BinaryIO, by_name: str | None) -> str:
     raise _unsupported("a ZIP archive", "unpack it and send the files that are in it")
 
 
-def _declared_media_type(archive: zipfile.ZipFile) -> str:
+def declared_media_type(archive: zipfile.ZipFile) -> str:
     """Return the media type that OpenDocument and EPUB store in a part of its own; empty in other archives."""
     entry = archive.NameToInfo.get("mimetype")
     if entry is None or entry.file_size >= 1000:
@@ -190,7 +191,8 @@ def _declared_media_type(archive: zipfile.ZipFile) -> str:
     return archive.read(entry)[:200].decode("ascii", "replace").strip().removesuffix("-template")
 
 
-def _ole_kind(file: BinaryIO) -> str:
+def ole_kind(file: BinaryIO) -> str:
+    """Return the kind of an OLE container by its streams. Raises Rejected("damaged", "encrypted" or "unsupported")."""
     import olefile
 
     try:

@@ -47,7 +47,7 @@ class Classifiers:
         with self._lock:
             root, name = self._settings.models_root, self._settings.models.classifier
             pointer = () if "/" in name or "@" in name else (pointer_path(root, name),)
-            signature = tuple(_identity(path) for path in (root / FILE, *pointer))
+            signature = tuple(file_identity(path) for path in (root / FILE, *pointer))
             if signature != self._signature or time.monotonic() > self._retry_at > 0:
                 self._follow()
                 # Taken before the files were read: what changed meanwhile is noticed at the next call.
@@ -79,7 +79,8 @@ class Classifiers:
         return OnnxClassifier(folder, threads=models.threads, providers=models.providers, operations=operations)
 
 
-def _identity(path: Path) -> tuple[int, int, int] | None:
+def file_identity(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is replaced: inode, time and size; None if it cannot be read."""
     try:
         stat = path.stat()
     except OSError:

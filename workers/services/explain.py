@@ -44,7 +44,7 @@ class PredictionExplainer:
         if parsed is None or not parsed.text.strip():
             raise Refused("conflict", f"Document {document.id} has no stored text; there is no prediction to explain.")
         with self._lock:
-            classifier = self._classifier(document)
+            classifier = self.classifier_of(document)
             (prediction,) = classifier.classify([parsed.text])
             spans, passes = influences(classifier, parsed, prediction.label, self._passes)
         return Explanation(
@@ -87,7 +87,7 @@ class PredictionExplainer:
             if d is not None and c is not None
         )
 
-    def _classifier(self, document: Document) -> OnnxClassifier:
+    def classifier_of(self, document: Document) -> OnnxClassifier:
         """Return the version that classified the document if it is still installed, otherwise the active one."""
         current = self._classifiers.current()
         if document.model and "@" in document.model and (current is None or document.model != current.name):

@@ -72,7 +72,7 @@ class Suggestions:
             if key in chunks and (number := key >> ORDINAL_BITS) in documents and number in allowed
         ]
         ranked: dict[str, tuple[int, Suggestion]] = {}
-        for suggestion in _titles_of(pairs):
+        for suggestion in titles_of(pairs):
             position = continues(typed, suggestion.text)
             if position is not None:
                 ranked.setdefault(" ".join(words(suggestion.text)), (min(position, 1), suggestion))
@@ -90,7 +90,8 @@ class Suggestions:
                 yield Suggestion(before + counts.most_common(1)[0][0], "word", None)
 
 
-def _titles_of(pairs: Iterable[tuple[Document, Chunk]]) -> Iterator[Suggestion]:
+def titles_of(pairs: Iterable[tuple[Document, Chunk]]) -> Iterator[Suggestion]:
+    """Yield the title, the heading and the name of each pair that has them."""
     for document, chunk in pairs:
         titles: tuple[tuple[str | None, Literal["title", "heading", "name"]], ...] = (
             (document.title, "title"),

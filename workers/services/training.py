@@ -67,14 +67,14 @@ class Trainer:
         Nothing is changed then.
         """
         check_name(order.name)
-        python = self._python()
+        python = self.trainer_python()
         work = self._settings.home / "training" / order.name
         with translated(work):
             work.mkdir(parents=True, exist_ok=True)
         with ProcessLock(work / "lock", f"A training of {order.name}"):  # two would write over each other's checkpoints
             examples = work / "examples.jsonl"
             notes = self._write(order, examples, progress)
-            return self._run([python, "-m", RECIPE, *self._arguments(order, examples, work, notes)])
+            return self.run_recipe([python, "-m", RECIPE, *self._arguments(order, examples, work, notes)])
 
     def _write(self, order: TrainingOrder, file: Path, progress: Progress) -> list[str]:
         """Write the examples with their current labels; return a note on each label that has changed."""
@@ -133,7 +133,8 @@ class Trainer:
             *resume,
         ]
 
-    def _python(self) -> str:
+    def trainer_python(self) -> str:
+        """Return the Python that has the packages to train with. Raises Misconfigured("bad-settings")."""
         python = self._settings.models.trainer or sys.executable
         # The packages are located and not imported: on a busy machine their import takes minutes.
         probe = f"import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, {PACKAGES})))"
@@ -147,7 +148,8 @@ class Trainer:
             ) from error
         return python
 
-    def _run(self, command: list[str]) -> dict[str, Any]:
+    def run_recipe(self, command: list[str]) -> dict[str, Any]:
+        """Run the recipe and return its report. Raises Misconfigured or Refused with the recipe's own error."""
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
         # If this process is killed, the training ends, too: otherwise it would block the next one unseen.
         process = subprocess.run(

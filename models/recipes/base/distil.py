@@ -171,10 +171,10 @@ def losses(network: Distillation, teacher: BertModel, ids: torch.Tensor, mask: t
     pairs = [(state[real].float(), target[real].float()) for state, target in zip(states, targets, strict=True)]
     errors = [(state - target).pow(2).mean() / target.var(0).mean() for state, target in pairs]
     own, other = (functional.normalize(mean_state(last.float(), mask), dim=-1) for last in (states[-1], targets[-1]))
-    return Losses(torch.stack(errors).mean(), 1.0 - (own * other).sum(-1).mean(), _relation_error(own, other))
+    return Losses(torch.stack(errors).mean(), 1.0 - (own * other).sum(-1).mean(), relation_error(own, other))
 
 
-def _relation_error(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+def relation_error(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Compare the cosines of every two texts, given embeddings of length one (texts, width); 0 with too few texts."""
     if len(student) < 3:
         return student.new_zeros(())

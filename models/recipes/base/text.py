@@ -29,7 +29,7 @@ def documents(folders: Iterable[Path], characters: int, seed: int) -> Iterator[s
     """
     for folder in folders:
         for file in tqdm(sorted(f for f in folder.rglob("*") if f.is_file()), desc=folder.name, unit="file"):
-            texts = list(_texts(file))
+            texts = list(read_texts(file))
             random.Random(f"{seed} {file.name}").shuffle(texts)
             total = 0
             for text in texts:
@@ -39,7 +39,8 @@ def documents(folders: Iterable[Path], characters: int, seed: int) -> Iterator[s
                 yield text
 
 
-def _texts(file: Path) -> Iterator[str]:
+def read_texts(file: Path) -> Iterator[str]:
+    """Yield the texts of one file: of each JSON line, or a whole text file; none of any other file."""
     if file.name.endswith((".jsonl", ".jsonl.xz")):
         with (lzma.open if file.suffix == ".xz" else open)(file, "rt", encoding="utf-8") as lines:
             yield from (json.loads(line)["text"] for line in lines)

@@ -54,7 +54,7 @@ def transplant(teacher: BertModel, student: MistralModel, sample: TokenSample) -
     student's normalised state to the teacher's. Raises SystemExit where the student's shape does not fit the teacher's.
     """
     check_fit(teacher.config, student.config)
-    trace = _trace(teacher, sample)
+    trace = Trace.record(teacher, sample)
     stream = _embeddings(teacher, student, sample)
     projections = []
     for place, layer in enumerate(student.layers):
@@ -98,17 +98,18 @@ class Trace:
     states: list[torch.Tensor]
     middles: list[torch.Tensor]
 
-
-def _trace(teacher: BertModel, sample: TokenSample) -> Trace:
-    middles: list[torch.Tensor] = []
-    hooks = [
-        layer.attention.register_forward_hook(lambda _module, inputs, outputs: middles.append(outputs[0]))
-        for layer in teacher.encoder.layer
-    ]
-    out = teacher(sample.ids, attention_mask=sample.mask, output_hidden_states=True)
-    for hook in hooks:
-        hook.remove()
-    return Trace(list(out.hidden_states), middles)
+    @classmethod
+    def record(cls, teacher: BertModel, sample: TokenSample) -> Trace:
+        """Run the teacher on the sample and return its states."""
+        middles: list[torch.Tensor] = []
+        hooks = [
+            layer.attention.register_forward_hook(lambda _module, inputs, outputs: middles.append(outputs[0]))
+            for layer in teacher.encoder.layer
+        ]
+        out = teacher(sample.ids, attention_mask=sample.mask, output_hidden_states=True)
+        for hook in hooks:
+            hook.remove()
+        return cls(list(out.hidden_states), middles)
 
 
 def norm_input(states: torch.Tensor, norm: torch.nn.LayerNorm) -> torch.Tensor:

@@ -106,7 +106,7 @@ def _slot(content: str, lists: Lists, values: Mapping[str, str], rng: random.Ran
     if len(choices) > 1:
         return _fill(rng.choice(choices), lists, values, rng)
     if bounds := _RANGE.fullmatch(content):
-        return _number(bounds[1], bounds[2], rng)
+        return random_number(bounds[1], bounds[2], rng)
     if pick := _PICK.fullmatch(content):
         return _picked(pick, lists, values, rng)
     name, *changes = content.split(":")
@@ -140,7 +140,7 @@ def _drawn(name: str, lists: Lists, rng: random.Random) -> str:
     return lists[name] if isinstance(lists[name], str) else rng.choice(lists[name])
 
 
-def _number(low: str, high: str, rng: random.Random) -> str:
+def random_number(low: str, high: str, rng: random.Random) -> str:
     """Draw a number between two bounds and write it like them."""
     decimals = len(high.partition(".")[2])
     width = len(low) if low.startswith("0") and low.isdigit() else 0

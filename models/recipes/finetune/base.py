@@ -102,7 +102,7 @@ class Base:
 def open_base(folder: Path) -> Base:
     """Check a directory and open its tokenizer; raises Misconfigured("bad-model") with what is wrong with it."""
     config = check_directory(folder)
-    tokenizer = _tokenizer(folder / "tokenizer.json")
+    tokenizer = open_tokenizer(folder / "tokenizer.json")
     if tokenizer.get_vocab_size() > config.vocab_size:
         text = (
             f"{folder}: tokenizer.json has more tokens than config.json's {config.vocab_size}; they are of two models."
@@ -144,7 +144,7 @@ def check_directory(folder: Path) -> PretrainedConfig:
         check_content(file)
     for file in folder.glob("*.safetensors.index.json"):
         _check_index(file)
-    config = _config(folder / "config.json")
+    config = read_config(folder / "config.json")
     _check_depth(folder, config)
     return config
 
@@ -178,7 +178,8 @@ def _check_index(file: Path) -> None:
             raise Misconfigured("bad-model", text)
 
 
-def _config(file: Path) -> PretrainedConfig:
+def read_config(file: Path) -> PretrainedConfig:
+    """Return the configuration of a supported architecture. Raises Misconfigured("bad-model")."""
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
         kind = config["model_type"]
@@ -192,7 +193,8 @@ def _config(file: Path) -> PretrainedConfig:
         raise Misconfigured("bad-model", f"{file} is not a valid configuration: {type(error).__name__}.") from error
 
 
-def _tokenizer(file: Path) -> Tokenizer:
+def open_tokenizer(file: Path) -> Tokenizer:
+    """Open a tokenizer that neither truncates nor pads. Raises Misconfigured("bad-model")."""
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:

@@ -57,13 +57,13 @@ def calibrate(logits: np.ndarray, targets: np.ndarray, precision: float = PRECIS
     """
     multi = targets.ndim > 1
     grid = np.exp(np.linspace(np.log(0.1), np.log(100.0), 500))
-    best = int(np.argmin([_doubted_loss(logits / temperature, targets) for temperature in grid]))
+    best = int(np.argmin([doubted_loss(logits / temperature, targets) for temperature in grid]))
     temperature = round(float(grid[best]), 4)
     probabilities = Calibration(temperature, (), multi).probabilities(logits)
     return Calibration(temperature, thresholds(probabilities, targets, precision), multi)
 
 
-def _doubted_loss(logits: np.ndarray, targets: np.ndarray) -> float:
+def doubted_loss(logits: np.ndarray, targets: np.ndarray) -> float:
     """Return the mean log loss of n texts, each taken as right with probability (n + 1) / (n + 2) only.
 
     The doubt (Platt, "Probabilistic Outputs for Support Vector Machines", 1999) keeps a split without a mistake from

@@ -89,19 +89,19 @@ def dataset(examples: Iterable[LabelledExample], seed: int, notes: Sequence[str]
     on.
     """
     examples = list(examples)
-    unique, conflicts = _unique(examples)
+    unique, conflicts = unique_examples(examples)
     warnings = [*notes, *conflicts]
     multi = any(len(example.labels) > 1 for example in unique)
     labels = tuple(sorted({label for example in unique for label in example.labels}))
     _check(unique, labels, " ".join(["", *warnings]))
-    splits = _split(unique, seed)
+    splits = split_examples(unique, seed)
     for name in SPLITS:
         if not splits[name]:
             raise Refused("bad-labels", f"The {name} split is empty; add examples, or some of split {name!r}.")
     tested = {label for example in splits["test"] for label in example.labels}
     if untested := sorted(set(labels) - tested):
         warnings.append(f"No test example of: {', '.join(untested)}; their metrics are unknown.")
-    warnings += _leaks(unique, labels)
+    warnings += leak_warnings(unique, labels)
     return Dataset(
         labels,
         multi,
@@ -113,7 +113,7 @@ def dataset(examples: Iterable[LabelledExample], seed: int, notes: Sequence[str]
     )
 
 
-def _unique(examples: list[LabelledExample]) -> tuple[list[LabelledExample], list[str]]:
+def unique_examples(examples: list[LabelledExample]) -> tuple[list[LabelledExample], list[str]]:
     """Return the first example of each text, and warnings.
 
     Where repetitions disagree about the label, all of them go: one of them is wrong.
@@ -154,7 +154,7 @@ def _check(examples: list[LabelledExample], labels: tuple[str, ...], warnings: s
         raise Refused("bad-labels", text + warnings)
 
 
-def _split(examples: list[LabelledExample], seed: int) -> dict[str, list[LabelledExample]]:
+def split_examples(examples: list[LabelledExample], seed: int) -> dict[str, list[LabelledExample]]:
     """Return the examples by split: given splits stand, the others are dealt out by class in the shares.
 
     The text's hash fixes the order, so that adding examples later moves no old one from test to train unless its
@@ -177,7 +177,7 @@ def _split(examples: list[LabelledExample], seed: int) -> dict[str, list[Labelle
     return splits
 
 
-def _leaks(examples: list[LabelledExample], labels: tuple[str, ...]) -> list[str]:
+def leak_warnings(examples: list[LabelledExample], labels: tuple[str, ...]) -> list[str]:
     """Warn of classes whose name is in nearly all of their own texts and in hardly any other."""
     sample = examples if len(examples) <= LEAK_TEXTS else random.Random(0).sample(examples, LEAK_TEXTS)
     lowered = [(example.text.lower(), example.labels) for example in sample]

@@ -209,7 +209,7 @@ def _report(
         "title": f"{job.name}@{job.version}",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "command": job.command,
-        "warnings": [*data.warnings, *_unproved(job, data)],
+        "warnings": [*data.warnings, *calibration_warnings(job, data)],
         "metrics": measure.metrics(probabilities, targets, calibration),
         "parts": parts,
         "baselines": {},
@@ -236,7 +236,7 @@ def _report(
     }
 
 
-def _unproved(job: TrainingJob, data: Dataset) -> list[str]:
+def calibration_warnings(job: TrainingJob, data: Dataset) -> list[str]:
     """Warn where there are too few calibration texts (one in seven labelled texts) for a prediction above threshold."""
     count, needed = len(data.calibration), fewest(job.precision)
     if count >= needed:

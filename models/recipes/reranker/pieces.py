@@ -33,11 +33,11 @@ def reduce_vocabulary(tokenizer: Tokenizer, texts: Iterable[str], count: int) ->
     description["model"]["vocab"] = ids
     for token in description["added_tokens"]:
         token["id"] = ids[token["content"]]
-    description["post_processor"] = _template({name: ids[name] for name in ("[CLS]", "[SEP]")})
+    description["post_processor"] = pair_template({name: ids[name] for name in ("[CLS]", "[SEP]")})
     return Tokenizer.from_str(json.dumps(description)), pieces
 
 
-def _template(ids: dict[str, int]) -> dict:
+def pair_template(ids: dict[str, int]) -> dict:
     """Return the post-processor that frames both texts: ``[CLS] question [SEP] [CLS] passage [SEP]``."""
 
     def text(which: str) -> list[dict]:

@@ -74,7 +74,7 @@ def handbook(file: Path, limit: int, rng: random.Random) -> Pool:
     passages: list[str] = []
     questions: list[AnsweredQuestion] = []
     for heading, section in rng.sample(pairs, min(limit, len(pairs))):
-        sentence, rest = _without_a_sentence(section, rng)
+        sentence, rest = take_sentence(section, rng)
         if frequency[heading.lower()] == 1:
             questions.append(AnsweredQuestion(heading, len(passages), heading))
         if sentence:
@@ -96,7 +96,7 @@ def sections(file: Path) -> Iterator[tuple[str, str]]:
                     yield cut[1].strip(), section
 
 
-def _without_a_sentence(section: str, rng: random.Random) -> tuple[str, str]:
+def take_sentence(section: str, rng: random.Random) -> tuple[str, str]:
     """Return (a sentence of the section, the section without it); an empty sentence where too little would be left."""
     sentences = [s.strip() for s in _SENTENCE_END.split(section)]
     long_enough = [s for s in sentences if SENTENCE[0] <= len(s) <= SENTENCE[1] and "\n" not in s]

@@ -82,7 +82,7 @@ def _collect(part: email.message.Message, findings: Findings, bodies: list[tuple
     if depth > findings.limits.max_depth:
         raise Rejected("too-deep", f"The mail is nested more than {findings.limits.max_depth} levels deep.")
     kind = part.get_content_type()
-    name = _file_name(part)
+    name = decoded_name(part)
     if part.get_content_maintype() == "multipart" and part.is_multipart():
         for child in _children(part):
             _collect(child, findings, bodies, depth + 1)
@@ -90,7 +90,7 @@ def _collect(part: email.message.Message, findings: Findings, bodies: list[tuple
         _attach_messages(part, findings, name)
     elif kind in ("text/plain", "text/html") and not name and part.get_content_disposition() != "attachment":
         bodies.append((kind, decode(_payload(part), part.get_content_charset())))
-    elif not _is_decoration(part, name):
+    elif not is_decoration(part, name):
         attach(findings, name or f"part{mimetypes.guess_extension(kind) or '.bin'}", kind, _payload(part))
 
 
@@ -108,7 +108,8 @@ def _payload(part: email.message.Message) -> bytes:
     return payload if isinstance(payload, bytes) else b""
 
 
-def _file_name(part: email.message.Message) -> str:
+def decoded_name(part: email.message.Message) -> str:
+    """Return a part's file name on one line; empty if it has none or an unreadable one."""
     try:
         raw = part.get_filename() or ""
         raw = str(email.header.make_header(email.header.decode_header(raw)))
@@ -117,7 +118,7 @@ def _file_name(part: email.message.Message) -> str:
     return " ".join(raw.split())
 
 
-def _is_decoration(part: email.message.Message, name: str) -> bool:
+def is_decoration(part: email.message.Message, name: str) -> bool:
     """Return True for a picture in the HTML body (mostly a logo) or a signature: not documents of their own."""
     if part.get_content_type() in _SIGNATURES:
         return True

@@ -74,7 +74,7 @@ class _Walk:
             if child.tag in (_TEXT + "p", _TEXT + "h"):
                 self._add_paragraph(child)
             elif child.tag == _TABLE + "table":
-                add_rows(self._findings, _rows(child), self._page)
+                add_rows(self._findings, table_rows(child), self._page)
             elif child.tag == _TEXT + "list":
                 self._list_depth += 1
                 self.add_children(child, depth + 1)
@@ -115,7 +115,8 @@ def inline(node: Any) -> str:
     return "".join(parts)
 
 
-def _rows(table: Any) -> list[list[str]]:
+def table_rows(table: Any) -> list[list[str]]:
+    """Return the cells' texts of a table, row by row; repeated cells are repeated."""
     rows = []
     for row in table.iter(_TABLE + "table-row"):
         cells: list[str] = []

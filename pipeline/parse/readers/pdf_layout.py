@@ -65,7 +65,7 @@ def _line(textpage: pdfium.PdfTextPage, text: str, start: int, count: int, numbe
     last = _character_index(textpage, start + len(text.rstrip(_BLANKS)) - 1, count)
     left, bottom, right, top = textpage.get_charbox(first, loose=True)
     left2, bottom2, right2, top2 = textpage.get_charbox(last, loose=True)
-    size, bold = _font(textpage, (first + last) // 2)
+    size, bold = font_of(textpage, (first + last) // 2)
     line = Line(
         text=text.strip(" \t\r\n"),
         left=min(left, left2),
@@ -86,7 +86,7 @@ def _character_index(textpage: pdfium.PdfTextPage, offset: int, count: int) -> i
     return min(max(index if index >= 0 else offset, 0), count - 1)
 
 
-def _font(textpage: pdfium.PdfTextPage, index: int) -> tuple[float, bool]:
+def font_of(textpage: pdfium.PdfTextPage, index: int) -> tuple[float, bool]:
     """Return the size of a character's font, in points as the text matrix scales it, and whether it is bold."""
     matrix = raw.FS_MATRIX()
     has_matrix = raw.FPDFText_GetMatrix(textpage, index, ctypes.byref(matrix))
@@ -145,7 +145,7 @@ def paragraphs(lines: list[Line], running: frozenset[str]) -> Iterator[list[Line
     """Group the lines of a page into paragraphs; every running head is one of its own."""
     paragraph: list[Line] = []
     for line in lines:
-        if paragraph and not _continues(paragraph, line, running):
+        if paragraph and not continues(paragraph, line, running):
             yield paragraph
             paragraph = []
         paragraph.append(line)
@@ -153,7 +153,7 @@ def paragraphs(lines: list[Line], running: frozenset[str]) -> Iterator[list[Line
         yield paragraph
 
 
-def _continues(paragraph: list[Line], line: Line, running: frozenset[str]) -> bool:
+def continues(paragraph: list[Line], line: Line, running: frozenset[str]) -> bool:
     """Return True if a line belongs to the paragraph before it."""
     last = paragraph[-1]
     if is_running(last, running) or is_running(line, running):
