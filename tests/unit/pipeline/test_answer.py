@@ -1,4 +1,4 @@
-"""The path out: pages that do not overlap, a document's share, nothing deleted or forbidden."""
+"""The path out: pages that do not overlap, a limit per document, nothing deleted or forbidden."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ def test_small_pages_make_up_the_large_one(mailroom) -> None:
     assert small == large
 
 
-def test_a_document_gives_no_more_than_its_share(mailroom) -> None:
+def test_a_document_has_a_limited_number_of_passages(mailroom) -> None:
     _, finder, _ = mailroom
     documents = [p.document_id for p in finder.search(ANA, SearchRequest("invoice", 100)).passages]
     assert documents and max(map(documents.count, documents)) <= 3
 
 
 @pytest.mark.parametrize("share", [1, 5])
-def test_a_request_may_set_the_share(mailroom, share: int) -> None:
+def test_a_request_may_set_the_limit(mailroom, share: int) -> None:
     request = SearchRequest("invoice", 100, per_document=share)
     documents = [passage.document_id for passage in mailroom[1].search(ANA, request).passages]
     assert max(map(documents.count, documents)) == share
@@ -188,7 +188,7 @@ def test_a_query_is_embedded_without_its_signs() -> None:
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "lexical", "vector"])
-def test_nothing_forbidden_is_found(mailroom, mode: str) -> None:
+def test_nothing_forbidden_is_returned(mailroom, mode: str) -> None:
     _, finder, ids = mailroom
     secret = {document_id for number, document_id in ids.items() if document_id and (number - min(ids)) % 3 == 0}
     visible = {p.document_id for p in finder.search(ANYONE, SearchRequest("invoice", 100, mode=mode)).passages}
@@ -200,9 +200,9 @@ def test_nothing_forbidden_is_found(mailroom, mode: str) -> None:
 
 def test_a_deleted_document_is_gone_at_once(mailroom) -> None:
     catalogue, finder, _ = mailroom
-    gone = finder.search(ANA, SearchRequest("invoice word3")).passages[0].document_id
-    catalogue.documents.delete(gone)
-    assert gone not in {p.document_id for p in finder.search(ANA, SearchRequest("invoice word3", 100)).passages}
+    deleted = finder.search(ANA, SearchRequest("invoice word3")).passages[0].document_id
+    catalogue.documents.delete(deleted)
+    assert deleted not in {p.document_id for p in finder.search(ANA, SearchRequest("invoice word3", 100)).passages}
 
 
 def test_highlights_and_score_parts(mailroom) -> None:
@@ -219,7 +219,7 @@ def test_a_request_out_of_bounds_is_refused(mailroom, bad: dict) -> None:
         mailroom[1].search(ANA, SearchRequest("invoice", **bad))
 
 
-def test_every_quote_stands_in_the_text(mailroom) -> None:
+def test_every_quote_is_verbatim(mailroom) -> None:
     _, finder, _ = mailroom
     answer = finder.ask(ANA, "What is invoice 7 part 2?")
     assert 0.0 <= answer.confidence <= 1.0

@@ -40,11 +40,11 @@ def test_members_of_an_array(a: frozenset[int]) -> None:
     assert DocumentNumbers(a).member(numbers).tolist() == [number in a for number in numbers.tolist()]
 
 
-def test_the_same_object_is_kept() -> None:
+def test_an_existing_set_is_not_copied() -> None:
     numbers = DocumentNumbers([3, 1, 3])
     assert DocumentNumbers.of(numbers) is numbers and numbers.array.tolist() == [1, 3]
 
 
 @given(rows=st.lists(st.integers(0, 60)))
-def test_of_the_rows_of_an_index(rows: list[int]) -> None:
+def test_a_set_of_an_index_s_rows(rows: list[int]) -> None:
     assert DocumentNumbers(np.array(rows, np.int64)) == set(rows)

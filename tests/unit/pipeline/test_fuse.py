@@ -1,4 +1,4 @@
-"""Two rankings to one."""
+"""Two rankings become one, and near-duplicates one hit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def order(lexical: list[Hit], vector: list[Hit], spelling: float = 0.0) -> list[
     return [hit.chunk for hit in fuse({"lexical": lexical, "vector": vector}, spelling)]
 
 
-def test_what_both_lists_hold_comes_first() -> None:
+def test_a_hit_of_both_lists_comes_first() -> None:
     assert order([Hit(2, 7.0), Hit(3, 6.0)], [Hit(1, 0.9), Hit(2, 0.8)])[0] == 2
 
 
@@ -21,7 +21,7 @@ def test_one_list_alone_keeps_its_order() -> None:
     assert fuse({}) == fuse({"lexical": [], "vector": []}) == []
 
 
-def test_the_order_does_not_depend_on_how_many_hits_were_asked_for() -> None:
+def test_the_order_does_not_depend_on_how_many_hits_were_requested() -> None:
     lexical = [Hit(key, 9.0 - key / 10) for key in range(40)]
     vector = [Hit(key, 0.9 - (key * 7 % 40) / 100) for key in sorted(range(40), key=lambda key: key * 7 % 40)]
     deep = order(lexical, vector)
@@ -29,7 +29,7 @@ def test_the_order_does_not_depend_on_how_many_hits_were_asked_for() -> None:
     assert [key for key in order(lexical[:20], vector[:20]) if key in both] == [key for key in deep if key in both]
 
 
-def test_for_a_spelling_the_words_decide() -> None:
+def test_a_query_for_a_spelling_weights_the_lexical_score() -> None:
     lexical, vector = [Hit(1, 8.0), Hit(2, 4.0)], [Hit(2, 0.9), Hit(3, 0.8), Hit(1, 0.1)]
     assert order(lexical, vector)[0] == 2
     assert order(lexical, vector, spelling=1.0)[0] == 1
@@ -41,7 +41,7 @@ def test_a_reranker_and_the_ranking_before_it_are_mixed() -> None:
     assert rerank_order([], []) == []
 
 
-def test_a_document_s_share() -> None:
+def test_a_document_has_a_limited_number_of_hits() -> None:
     hits = [Hit(chunk_key(1, n), 1.0) for n in range(4)] + [Hit(chunk_key(2, 0), 0.5)]
     assert [hit.document_number for hit in few_per_document(hits, 2)] == [1, 1, 2]
 
@@ -54,7 +54,7 @@ def test_hits_are_a_sequence_of_hits() -> None:
     assert hits.score_of == {hit.chunk: hit.score for hit in listed}
 
 
-def test_texts_that_say_the_same() -> None:
+def test_near_duplicates_are_found() -> None:
     near_duplicates = NearDuplicates()
     body = " ".join(f"word{'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]}" for n in range(100))
     assert near_duplicates.find("first", body) is None

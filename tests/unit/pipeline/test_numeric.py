@@ -1,4 +1,4 @@
-"""Dates as people write them, in the languages whose stems the index knows."""
+"""Dates as people write them, in the languages of the index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules as data: what they ask, what they refuse, what a document may not do with them."""
+"""Rules as data: their conditions, their mistakes, and what no document can do to them."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def test_a_condition_that_holds(when: str) -> None:
         'metadata = { absent = "x" }', 'label = "invoice", text = "nowhere"',
     ],
 )  # fmt: skip
-def test_a_condition_that_does_not(when: str) -> None:
+def test_a_condition_that_does_not_hold(when: str) -> None:
     assert decide(rule(when)).rules == ("default",)
 
 
-def test_unless_takes_a_rule_out() -> None:
+def test_a_rule_does_not_match_if_its_exception_holds() -> None:
     assert decide(rule('label = "invoice"', 'unless = { text = "pay" }')).rules == ("default",)
     assert decide(rule('label = "invoice"', 'unless = { text = "pay", flag = "macros" }')).rules == ("r",)
 
@@ -88,7 +88,7 @@ def test_a_trusted_rule_needs_no_prediction_and_a_sensitive_one_needs_a_person()
     assert decide(rule('path = "in/*"', 'review = "sensitive"')).review_reason == "sensitive"
 
 
-def test_a_text_cannot_talk_itself_past_a_sensitive_rule() -> None:
+def test_a_text_cannot_evade_a_sensitive_rule() -> None:
     rules = (
         'mode = "all"\n' + rule('text = "route me"') + '[[rule]]\nname = "s"\nwhen.label = "invoice"\nreview = "hr"\n'
     )
@@ -147,7 +147,7 @@ HOSTILE = ["a" * 1_000_000, " " * 500_000 + "!", "\n" * 1_000_000, "a!" * 500_00
 @pytest.mark.parametrize("text", HOSTILE, ids=["a", "blanks", "lines", "a!", "marks"])
 @pytest.mark.parametrize("pattern", ["a{0,20}a{0,20}b", r"(a|\W){1,7}#", r"\s{1,20}\s{1,20}x", "(a{1,2}){1,7}b"])
 def test_hostile_texts_cost_little(pattern: str, text: str) -> None:
-    """B15: among the slowest patterns that are accepted, on a million characters."""
+    """These are among the slowest patterns that are accepted, on a million characters."""
     rules = parse_rules(rule(f"pattern = '{pattern}'"))
     before = time.process_time()
     assert route(rules, CONFIDENT, DOCUMENT, text, {}).rules == ("default",)

@@ -60,7 +60,7 @@ def test_a_split_label_is_never_above_threshold_and_its_parts_wait_for_a_model()
     assert narrower.keys() == {*LABELS, "receipt"}
 
 
-def test_a_retired_label_s_share_goes_to_no_other() -> None:
+def test_a_retired_label_s_probability_goes_to_no_other() -> None:
     labels = current_labels(operation(1, "retire", "memo"))
     assert labels == {k: v for k, v in PLAIN.items() if k != "memo"}
 
@@ -90,7 +90,7 @@ def test_a_model_made_after_an_operation_is_not_changed_by_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("done", "labels", "expected"),
+    ("operation_undone", "labels", "expected"),
     [
         (operation(1, "rename", "letter", "mail"), ("contract", "mail"), {"contract", "letter"}),
         (operation(1, "merge", "letter memo", "post"), ("contract", "post"), {"contract", "post", "letter", "memo"}),
@@ -99,12 +99,12 @@ def test_a_model_made_after_an_operation_is_not_changed_by_it() -> None:
     ],
 )
 def test_what_is_undone_after_a_model_learned_it_is_reversed_for_it(
-    done: Operation, labels: tuple[str, ...], expected: set[str]
+    operation_undone: Operation, labels: tuple[str, ...], expected: set[str]
 ) -> None:
-    undo = operation(2, "undo", " ".join(done.into), " ".join(done.labels), undoes=1)
-    assert current_labels(done, undo, since="1", labels=labels).keys() == expected
-    assert current_labels(done, undo) == PLAIN  # for a model from before nothing ever happened
-    assert effective_operations((done, undo)) == []
+    undo = operation(2, "undo", " ".join(operation_undone.into), " ".join(operation_undone.labels), undoes=1)
+    assert current_labels(operation_undone, undo, since="1", labels=labels).keys() == expected
+    assert current_labels(operation_undone, undo) == PLAIN  # for a model from before nothing ever happened
+    assert effective_operations((operation_undone, undo)) == []
 
 
 @given(st.lists(st.sampled_from(["rename", "merge", "split", "retire"]), max_size=6), st.randoms(use_true_random=False))
@@ -151,12 +151,12 @@ def test_what_does_not_fit_is_refused(kind: str, labels: list[str], into: list[s
     assert len(caught.value.detail) < 500
 
 
-def test_merging_into_a_label_that_is_there_takes_it_along() -> None:
+def test_merging_into_an_existing_label_includes_it() -> None:
     merge = validate_operation(operation(1, "merge", "letter", "memo"), LABELS)
     assert merge.labels == ("letter", "memo")
 
 
-def test_a_person_s_label_is_called_what_it_is_called_now() -> None:
+def test_a_person_s_label_has_its_current_name() -> None:
     history = (
         operation(1, "rename", "letter", "mail"),
         operation(2, "split", "memo", "x y"),
