@@ -92,12 +92,13 @@ def measure_kinds(
     keys = np.arange(len(rows), dtype=np.int64)
     for kind in kinds:
         with tempfile.TemporaryDirectory() as folder:
-            yield _measure(kind, keys, rows, queries, exact, Path(folder))
+            yield measure_kind(kind, keys, rows, queries, exact, Path(folder))
 
 
-def _measure(
+def measure_kind(
     kind: str, keys: np.ndarray, rows: np.ndarray, queries: np.ndarray, exact: np.ndarray, folder: Path
 ) -> Measurement:
+    """Build a segment of one kind in ``folder``, and measure its size, its times and its recall of ``exact``."""
     started = time.perf_counter()
     built = make_segment("measured", keys, rows, kind)
     seconds = time.perf_counter() - started

@@ -80,15 +80,16 @@ def tune(index: faiss.IndexIVF, rows: np.ndarray, seed: int = 5) -> float:
     measured = 0.0
     for lists in [*(n for n in LADDER if n < index.nlist), index.nlist]:
         index.nprobe = lists
-        measured = _measure(index, rows, chosen, queries, exact)
+        measured = recall_of(index, rows, chosen, queries, exact)
         if measured >= TARGET_RECALL:
             break
     return measured
 
 
-def _measure(
+def recall_of(
     index: faiss.IndexIVF, rows: np.ndarray, chosen: np.ndarray, queries: np.ndarray, exact: np.ndarray
 ) -> float:
+    """Return the share of the best rows, whose scores are ``exact``, that the index finds for the ``chosen`` rows."""
     if not exact.size:
         return 1.0
     parameters = search_parameters(index, probes(index))
