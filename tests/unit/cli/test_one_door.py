@@ -69,7 +69,7 @@ def test_the_walk_covers_the_commands() -> None:
 
 
 def test_the_refusal_says_what_to_do(tmp_path: Path, capsys: Any) -> None:
-    words = ["--url", "http://127.0.0.1:1", "--data", str(tmp_path / "new"), "keys", "list"]
+    words = ["--url", "http://127.0.0.1:1", "--data", str(tmp_path / "new"), "models", "list"]
     assert main(words) == exits.USAGE
     message = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert "run it on the server's machine" in message and "http://127.0.0.1:1" in message
