@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.documents import Chunk, Parsed
+from pipeline.sentences import LOOK, split_sentences
 
 _SEPARATOR = "\n\n"  # as in Parsed.text
-#: Places to cut a long element, each better than the one before: after a word, a line, a sentence.
-_CUTS = (re.compile(r"\s+"), re.compile(r"\n"), re.compile(r"(?<=[.!?。！？])\s+"))
+#: Places to cut a long element, the best first: after a sentence, a line, a word.
+_CUTS = (re.compile(r"(?<=[.!?。！？])\s+"), re.compile(r"\n"), re.compile(r"\s+"))
 _MAX_HEADING = 200
 
 
@@ -85,13 +86,12 @@ def _place_to_cut(text: str, start: int, limit: int) -> tuple[int, int]:
     """Return the end of this slice and the start of the next: at the best kind of place in the second half, otherwise
     at the limit."""
     half = start + (limit - start) // 2
-    for pattern in reversed(_CUTS):
-        last = None
-        for match in pattern.finditer(text, half, limit):
-            last = match
-        if last is not None and last.start() > start:
-            return last.start(), last.end()
-    return limit, limit
+    sentence_ends = {start + sentence.end for sentence in split_sentences(text[start : limit + LOOK])}
+    places = [m for pattern in _CUTS for m in reversed(list(pattern.finditer(text, half, limit))) if m.start() > start]
+    # Not after the point of "1. January", if there is any other place.
+    whole = (m for m in places if text[m.start() - 1] not in ".!?" or m.start() in sentence_ends)
+    best = next(whole, places[0] if places else None)
+    return best.span() if best else (limit, limit)
 
 
 def _groups(pieces: Iterable[_Piece], max_chars: int, min_chars: int) -> Iterator[list[_Piece]]:

@@ -93,6 +93,12 @@ def test_sentences_are_not_cut_where_it_can_be_helped() -> None:
     assert all(p.text.endswith(".") for p in passages)
 
 
+def test_a_point_inside_a_sentence_is_not_a_place_to_cut() -> None:
+    text = " ".join(f"Mietvertrag {n} beginnt am 1. Januar und endet am 31. Dezember." for n in range(100))
+    passages = chunk(parsed(Element("NarrativeText", text)))
+    assert len(passages) > 3 and all(p.text.endswith("Dezember.") for p in passages)
+
+
 def test_an_empty_document_has_no_passages() -> None:
     assert chunk(parsed()) == ()
     assert chunk(parsed(Element("NarrativeText", "  \n "))) == ()
