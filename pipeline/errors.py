@@ -69,8 +69,10 @@ class MailroomError(Exception):
     """Base of all errors of the project.
 
     ``code`` is a key of ``CODES``; ``detail`` says what happened, to which document, and what to do next, in plain text
-    without document content.
+    without document content. ``retry_after`` is the seconds after which it is worth trying again, None if unknown.
     """
+
+    retry_after: int | None = None
 
     def __init__(self, code: str, detail: str = "") -> None:
         if code not in CODES:

@@ -193,6 +193,9 @@ class ApiSettings(Section):
     cors_origins: tuple[Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/?#\s,]+)$")], ...] = Field(
         (), description='web pages that may call it from a browser, such as ["https://intranet.example"]; * for all'
     )
+    wrong_keys_per_minute: int = Field(
+        20, ge=0, description="wrong keys of one address (IPv6: of one /64 network) a minute; then 429; 0: no limit"
+    )
     max_requests_per_key: int = Field(32, ge=1, description="requests of one key at a time; a further one gets 429")
     requests_per_second_per_key: float = Field(
         300.0, ge=0, description="requests of one key a second, of which it may save up two seconds; 429; 0: no limit"

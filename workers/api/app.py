@@ -26,6 +26,7 @@ from workers.api.metrics import MailroomCollector, Requests
 from workers.api.middleware import ApiMiddleware
 from workers.api.routes import access, discovery, documents, feedback, keys, predictions, queries, questions, service
 from workers.api.routes.common import AppState
+from workers.api.wrong_keys import WrongKeys
 from workers.assemble import Mailroom
 
 #: Headers that a page of another origin may send, and those that it may read, beyond those that browsers allow anyway.
@@ -47,6 +48,8 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     state = AppState(mailroom, notifier, registry, Requests(registry), HealthMonitor(mailroom, notifier), limits)
 
     use = KeyUse(mailroom.catalogue.keys)
+    wrong_keys = WrongKeys.of(mailroom.settings.api.wrong_keys_per_minute, registry)
+    authenticator = Authenticator(mailroom.catalogue.keys, use, wrong_keys)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -70,7 +73,6 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     problems.install(app)
     for routes in (documents, questions, queries, discovery, feedback, access, keys, service, predictions):
         app.include_router(routes.router)
-    authenticator = Authenticator(mailroom.catalogue.keys, use)
     app.add_middleware(ApiMiddleware, authenticator=authenticator, requests=state.requests, limits=limits)
     if origins := mailroom.settings.api.cors_origins:
         # Outermost: a browser's preflight has no key. Keys come in headers, so cookies are not needed.

@@ -13,7 +13,9 @@ from starlette.types import Scope as Connection
 
 from pipeline.errors import Refused
 from pipeline.rights import Access
+from workers.api.connections import network_of
 from workers.api.key_use import KeyUse
+from workers.api.wrong_keys import WrongKeys
 
 if TYPE_CHECKING:
     from indexes.catalogue.keys import KeyStore
@@ -69,15 +71,23 @@ ROUTES: Mapping[str, str] = {
 class Authenticator:
     """Checks the keys of requests. May be called by several threads at once."""
 
-    def __init__(self, keys: KeyStore, use: KeyUse) -> None:
-        self._keys, self._use = keys, use
+    def __init__(self, keys: KeyStore, use: KeyUse, wrong_keys: WrongKeys) -> None:
+        self._keys, self._use, self._wrong_keys = keys, use, wrong_keys
 
     def authenticate(self, scope: Connection) -> Access:
-        """Return the access that the request's key gives. Raises Refused("unauthorized")."""
-        secret = secret_of(scope)
-        access = self._keys.check(secret) if 0 < len(secret) <= 200 and secret.isascii() else None
+        """Return the access that the request's key gives.
+
+        Raises Refused("unauthorized"), and Refused("too-many-requests") for an address with many wrong keys.
+        """
+        refusal = Refused("unauthorized", "Send a valid API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+        if not (secret := secret_of(scope)):
+            raise refusal
+        address = network_of(scope["client"][0]) if scope.get("client") else ""
+        self._wrong_keys.check(address, secret)
+        access = self._keys.check(secret) if len(secret) <= 200 and secret.isascii() else None
+        self._wrong_keys.count(address, secret, access is not None)
         if access is None:
-            raise Refused("unauthorized", "Send a valid API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+            raise refusal
         self._use.record(access.caller.key_id)
         return access
 

@@ -62,7 +62,7 @@ def problem(
     if status == 401:
         all_headers["WWW-Authenticate"] = "Bearer"
     if status in (429, 503):
-        all_headers["Retry-After"] = RETRY_AFTER
+        all_headers.setdefault("Retry-After", RETRY_AFTER)
     if status == 415:
         all_headers["Accept-Encoding"] = "identity"
     if status == 408:  # the rest of the request may come at any time
@@ -80,7 +80,8 @@ def from_error(error: MailroomError, instance: str) -> JSONResponse:
         detail = CODES[error.code] + (
             " Try again." if isinstance(error, Unavailable) else " `mailroom doctor` shows the operator more."
         )
-    return problem(error.code, status_of(error), detail, instance)
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
+    return problem(error.code, status_of(error), detail, instance, headers=headers)
 
 
 def unexpected(instance: str) -> JSONResponse:
