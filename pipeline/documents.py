@@ -1,8 +1,9 @@
 """The records of ingestion, all frozen. They import no other module of the project and hold no client and no lock.
 
-Vocabulary: a *document* is a tenant's content (one content hash, however often it arrived); an *arrival* is one
-delivery of it; a *content hash* is the SHA-256 of the bytes in lower-case hex; *elements* and *chunks* are as in
-unstructured. All times are UTC epoch seconds (float). All offsets are counted in characters, half open.
+Vocabulary: a *document* is one content at one place (source and path) of one owner, however often it arrived there; an
+*arrival* is one delivery of it; a *revision* is an older or newer content at the same place; a *content hash* is the
+SHA-256 of the bytes in lower-case hex; *elements* and *chunks* are as in unstructured. All times are UTC epoch seconds
+(float). All offsets are counted in characters, half open.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Arrival:
 
     ``source`` is a configured name ("tray", "api", a sub-folder's source); ``path`` the place inside it (a POSIX
     relative path for trays, the client's file name for uploads); ``access`` the principals that may read the document
-    ("*" means every key); ``labels`` free words from the tray's configuration; ``metadata`` short strings by name.
+    ("*" means every key); ``labels`` free words from the tray's configuration; ``metadata`` short strings by name;
+    ``owner`` who sent it, as `questions.Caller.owner`, or empty for what the source itself took in, as a tray does.
     """
 
     source: str
@@ -58,6 +60,7 @@ class Arrival:
     access: tuple[str, ...] = ("*",)
     labels: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
 
     @property
     def name(self) -> str:
@@ -217,7 +220,8 @@ class Document:
     """A document as stored in the catalogue.
 
     ``id`` is an opaque string for people and the API; ``number`` a positive 31-bit integer for the indexes, never
-    reused. ``reason`` is an error code or a review reason, ``detail`` its sentence.
+    reused. ``reason`` is an error code or a review reason, ``detail`` its sentence. ``owner`` is as in `Arrival`;
+    ``superseded_by`` the id of the newest revision, if this document is an older one.
     """
 
     id: str
@@ -248,6 +252,8 @@ class Document:
     detail: str | None = None
     parent: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    superseded_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class StageContext:
         self.document = document
         self.new_chunks: tuple[Chunk, ...] | None = None
         suffix = PurePosixPath(document.name).suffix.lower()
-        self.parse_key = cache_key(document.content_hash, Stage.PARSE, tools.parser.digest, suffix)
+        self.parse_key = cache_key(document.id, document.content_hash, Stage.PARSE, tools.parser.digest, suffix)
 
     @cached_property
     def parsed(self) -> Parsed:
@@ -393,6 +393,7 @@ def _children(context: StageContext) -> tuple[tuple[Child, ...], bool]:
             access=document.access,
             labels=document.labels,
             metadata={"attached_to": document.id, "nesting": str(depth)},
+            owner=document.owner,
         )
         children.append(Child(content_hash, size, arrival))
     return tuple(children), False

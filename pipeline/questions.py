@@ -10,13 +10,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+#: Which contents of a place a search looks through: the one that stands for it, or older ones as well.
+NEWEST, ALL = "newest", "all"
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """The limits of a search. An empty field does not limit; several values of one field are alternatives.
 
     ``received_from`` and ``received_to`` are epoch seconds, half open; ``folder`` is a path prefix inside the source;
     ``owners`` are as in `facets.attributes`; ``metadata`` are pairs of a field and its alternatives, all of which must
-    match.
+    match. ``revisions`` is NEWEST or ALL: without superseded documents, or with them.
     """
 
     labels: tuple[str, ...] = ()
@@ -29,6 +33,7 @@ class Filters:
     languages: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    revisions: str = NEWEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class Caller:
 
     @property
     def owner(self) -> str:
-        """The owner of the caller's saved queries: the key's user, who may have several keys, otherwise the key."""
+        """The owner of the caller's documents and saved queries: the key's user, who may have several keys, or the
+        key."""
         users = sorted(principal for principal in self.principals if principal.startswith(USER))
         return users[0] if users else f"key:{self.key_id}"
 

@@ -36,10 +36,9 @@ class FolderBlobs:
         return digest, size
 
     def _publish(self, temporary: Path, digest: str) -> None:
-        """Give a complete file its final name, durably."""
+        """Give a complete file its final name, durably. One that is there is replaced: otherwise the time would show
+        whether the content was known."""
         final = self._path(digest)
-        if final.exists():
-            return
         new_folder = not final.parent.exists()
         final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary.rename(final)

@@ -11,13 +11,14 @@ import sqlalchemy as sa
 
 from indexes.catalogue import attributes
 from indexes.catalogue.database import Database, VisibilityVersion
+from indexes.catalogue.revisions import lock_place, settle
 from indexes.catalogue.rows import NUMBERS, access_lists, add_event, batches, forget, receive, to_document, to_numbers
 from indexes.catalogue.rule import readable
 from indexes.catalogue.tables import arrivals, documents, events
 from pipeline.documents import Arrival, Document, Event, State
 from pipeline.errors import Refused
 from pipeline.facets import Facet
-from pipeline.questions import Caller, Filters
+from pipeline.questions import NEWEST, Caller, Filters
 
 if TYPE_CHECKING:
     from pipeline.document_numbers import DocumentNumbers
@@ -42,9 +43,10 @@ class DocumentStore:
     def receive(self, content_hash: str, size: int, arrival: Arrival, tenant: str = "default") -> tuple[Document, bool]:
         """Record an arrival of ``size`` bytes; return the document and whether it is new.
 
-        New content becomes a document with an ingest job at stage PARSE, in the same transaction; content of a document
-        that is not deleted only gains an arrival, and the document's access list is widened. Safe under concurrency:
-        the unique index on (tenant, content hash) decides.
+        Content that is new at this place of this owner becomes a document with an ingest job at stage PARSE, in the
+        same transaction, whether or not it exists elsewhere. An undeleted document only gains an arrival; its access
+        list is widened, and it is the newest revision again. Safe under concurrency: the unique index on (tenant,
+        place, content hash) decides.
         """
         with self.database.write() as connection:
             number, created = receive(connection, content_hash, size, arrival, tenant)
@@ -150,16 +152,44 @@ class DocumentStore:
                 by_number |= {document.number: document for document in _documents(connection, result)}
         return by_number
 
-    def delete(self, document_id: str) -> Document:
-        """Hide a document at once and delete its texts, vectors and cached results; return it as it was. The caller
-        deletes the blob. Idempotent. Raises Refused("not-found") for an unknown id."""
+    def delete(self, document_id: str) -> list[Document]:
+        """Hide a document and all that is attached to it at once, and delete their texts, vectors and cached results;
+        return them as they were, the document first. The revision before it stands again. The caller deletes the blobs.
+        Idempotent. Raises Refused("not-found") for an unknown id."""
+        c = documents.c
+        query = sa.select(c.tenant, c.place).where(c.id == document_id)
         with self.database.write() as connection:
+            tenant, place = connection.execute(query).one_or_none() or ("", "")
             # Locked, so that an arrival of the same content comes either before and is deleted too, or after as new.
-            connection.execute(sa.select(documents.c.number).where(documents.c.id == document_id).with_for_update())
-            document = _one(connection, documents.c.id == document_id)
-            if document.state is not State.DELETED:
-                forget(connection, document)
-            return document
+            lock_place(connection, tenant, place)
+            document = _one(connection, c.id == document_id)
+            if document.state is State.DELETED:
+                return [document]
+            erased = [document, *_attached(connection, document)]
+            for one in erased:
+                forget(connection, one)
+            settle(connection, tenant, place)
+            return erased
+
+    def revisions(self, caller: Caller, document: Document) -> list[Document]:
+        """Return the other undeleted contents at the document's place that the caller may read, oldest first."""
+        c = documents.c
+        place = sa.select(c.place).where(c.number == document.number).scalar_subquery()
+        others = (c.place == place, c.place != "", c.number != document.number, c.state != State.DELETED)
+        query = sa.select(documents).where(*others, *readable(caller)).order_by(c.number)
+        with self.database.read() as connection:
+            return _documents(connection, connection.execute(query)) if document.parent is None else []
+
+    def readable_family(self, caller: Caller, document_id: str) -> set[str]:
+        """Return the ids of the document and all that is attached to it, as far as the caller may read them."""
+        c, level = documents.c, [document_id]
+        family: set[str] = set()
+        with self.database.read() as connection:
+            while level:
+                conditions = (c.id.in_(level), *readable(caller))
+                family |= set(connection.scalars(sa.select(c.id).where(*conditions)))
+                level = list(connection.scalars(sa.select(c.id).where(c.parent.in_(level), c.state != State.DELETED)))
+        return family
 
     def has_content(self, content_hash: str) -> bool:
         """Return True if an undeleted document of any tenant has this content."""
@@ -172,9 +202,9 @@ class DocumentStore:
         arrival_query = sa.select(arrivals).where(arrivals.c.document_id == document_id).order_by(arrivals.c.id)
         event_query = sa.select(events).where(events.c.document_id == document_id).order_by(events.c.id)
         with self.database.read() as connection:
-            _one(connection, documents.c.id == document_id)
+            owner = _one(connection, documents.c.id == document_id).owner
             return [
-                Arrival(row.source, row.path, row.arrived_at, tuple(row.access), tuple(row.labels), row.metadata)
+                Arrival(row.source, row.path, row.arrived_at, tuple(row.access), tuple(row.labels), row.metadata, owner)
                 for row in connection.execute(arrival_query)
             ], [
                 Event(row.document_id, row.at, row.stage, row.event, row.data)
@@ -198,6 +228,20 @@ def _one(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Docume
     if not matches:
         raise Refused("not-found", "There is no such document.")
     return matches[0]
+
+
+def _attached(connection: sa.Connection, document: Document) -> list[Document]:
+    """Return the undeleted documents that are attached to a document, however deeply, locked."""
+    attached: list[Document] = []
+    level = [document.id]
+    # Locked level by level: an attachment that arrives meanwhile comes either before, or its parent is gone.
+    while level:
+        conditions = (documents.c.parent.in_(level), documents.c.state != State.DELETED)
+        query = sa.select(documents).where(*conditions).order_by(documents.c.number).with_for_update()
+        children = _documents(connection, connection.execute(query))
+        attached += children
+        level = [child.id for child in children]
+    return attached
 
 
 def _documents(connection: sa.Connection, result: sa.CursorResult[Any]) -> list[Document]:
@@ -229,6 +273,8 @@ def _matching(caller: Caller, filters: Filters) -> list[sa.ColumnElement[bool]]:
     """Return the conditions under which an undeleted document is the caller's to read and passes the filters."""
     c = documents.c
     conditions = [c.state != State.DELETED, *readable(caller)]
+    if filters.revisions == NEWEST:
+        conditions.append(c.superseded_by.is_(None))
     for column, values in (
         (c.label, filters.labels),
         (c.media_type, filters.media_types),

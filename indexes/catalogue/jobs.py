@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from indexes.catalogue import attributes
 from indexes.catalogue.database import Database, bump_visibility, now
+from indexes.catalogue.revisions import lock_place, settle
 from indexes.catalogue.rows import add_event, enqueue, enqueue_delivery, receive_attachment, to_document
 from indexes.catalogue.scopes import insert_new
 from indexes.catalogue.tables import chunks, documents, embeddings, jobs, results
@@ -58,8 +59,13 @@ class JobStore:
         with self.database.write() as connection:
             time_now = now(connection)
             # The document is locked before the job, as in `delete`, so that two at once never wait for each other.
-            query = sa.select(documents).where(documents.c.id == job.subject).with_for_update()
-            row = connection.execute(query).mappings().one()
+            query = sa.select(documents).where(documents.c.id == job.subject)
+            if outcome.state:
+                lock_place(
+                    connection,
+                    *connection.execute(query.with_only_columns(documents.c.tenant, documents.c.place)).one(),
+                )
+            row = connection.execute(query.with_for_update()).mappings().one()
             moved = _moved(job, outcome, keep, time_now + seconds)
             if not _update(connection, job, **_columns_after(moved, outcome, keep, time_now)):
                 return None
@@ -71,6 +77,8 @@ class JobStore:
             for child in outcome.children:
                 receive_attachment(connection, document, child)
             _record(connection, document.id, outcome, time_now)
+            if outcome.state and document.parent is None:
+                settle(connection, row["tenant"], row["place"])
             if outcome.state or outcome.vectors is not None or row["embedder"] is not None:
                 bump_visibility(connection, documents.c.number == document.number)
             if outcome.state:

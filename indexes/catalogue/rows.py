@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from indexes.catalogue import attributes
 from indexes.catalogue.database import bump_visibility, new_id, now
+from indexes.catalogue.revisions import lock_place, place_of, settle
 from indexes.catalogue.scopes import forget_scopes, insert_new, link_attachment, link_folder
 from indexes.catalogue.tables import access, arrivals, chunks, documents, embeddings, events, feedback, jobs, results
 from pipeline.documents import Arrival, Child, Destination, Document, Event, QueueName, Stage, State
@@ -57,10 +58,10 @@ def receive(
     size: int,
     arrival: Arrival,
     tenant: str,
-    parent: str | None = None,
+    parent: Document | None = None,
 ) -> tuple[int, bool]:
     """Record an arrival, as `DocumentStore.receive` does; return the document's number and whether it is new.
-    ``parent`` is the id of the document that a new one is attached to."""
+    ``parent`` is the document that it is attached to."""
     number, document_id, created = _find_or_insert(connection, content_hash, size, arrival, tenant, parent)
     row = {
         "document_id": document_id,
@@ -72,8 +73,11 @@ def receive(
         "metadata": dict(arrival.metadata),
     }
     connection.execute(sa.insert(arrivals).values(row))
-    moved = link_folder(connection, number, arrival.source, arrival.path)
-    if _widen(connection, number, arrival.access) or (moved and not created):
+    if created:
+        link_folder(connection, number, arrival.source, arrival.path)
+    else:
+        settle(connection, tenant, place_of(arrival, parent.id if parent else None))
+    if _widen(connection, number, arrival.access):
         bump_visibility(connection, documents.c.number == number)
     data = {"source": arrival.source, "path": arrival.path, "content_hash": content_hash, "size": size, "new": created}
     add_event(connection, Event(document_id, now(connection), Stage.RECEIVE, "received", data))
@@ -82,23 +86,21 @@ def receive(
 
 def receive_attachment(connection: sa.Connection, parent: Document, child: Child) -> int:
     """Record the arrival of what is attached to ``parent``, under the parent's scopes; return its number."""
-    number, created = receive(connection, child.content_hash, child.size, child.arrival, parent.tenant, parent.id)
+    number, created = receive(connection, child.content_hash, child.size, child.arrival, parent.tenant, parent)
     if created:
         link_attachment(connection, number, parent.number)
     return number
 
 
 def _find_or_insert(
-    connection: sa.Connection, content_hash: str, size: int, arrival: Arrival, tenant: str, parent: str | None
+    connection: sa.Connection, content_hash: str, size: int, arrival: Arrival, tenant: str, parent: Document | None
 ) -> tuple[int, str, bool]:
-    """Return number and id of the content's document, locked during the transaction, and whether it is new."""
-    c = documents.c
-    same = (c.tenant == tenant, c.content_hash == content_hash, c.state != State.DELETED)
+    """Return number and id of the document, locked during the transaction, and whether it is new."""
+    place = place_of(arrival, parent.id if parent else None)
     # Two may arrive at once: the unique index decides, and the loser finds the winner's row in the next round.
     while True:
-        existing = connection.execute(sa.select(c.number, c.id).where(*same).with_for_update()).first()
-        if existing:
-            return existing.number, existing.id, False
+        if existing := lock_place(connection, tenant, place).get(content_hash):
+            return *existing, False
         document_id = new_id()
         row = {
             "id": document_id,
@@ -113,9 +115,12 @@ def _find_or_insert(
             "stage": Stage.PARSE,
             "received_at": arrival.arrived_at,
             "metadata": dict(arrival.metadata),
-            "parent": parent,
+            "parent": parent and parent.id,
+            "owner": arrival.owner,
+            "place": place,
+            "superseded_by": parent and parent.superseded_by,
         }
-        number = connection.scalar(insert_new(connection, documents).values(row).returning(c.number))
+        number = connection.scalar(insert_new(connection, documents).values(row).returning(documents.c.number))
         if number is not None:
             attributes.store(connection, number, (), arrival.metadata)
             enqueue(connection, QueueName.INGEST, document_id, Stage.PARSE)
@@ -197,7 +202,7 @@ def forget(connection: sa.Connection, document: Document) -> None:
     connection.execute(sa.delete(jobs).where(jobs.c.subject == document.id))
     connection.execute(sa.delete(chunks).where(chunks.c.number == document.number))
     connection.execute(sa.delete(embeddings).where(embeddings.c.number == document.number))
-    _forget_results(connection, document)
+    connection.execute(sa.delete(results).where(results.c.document_id == document.id))
     connection.execute(sa.delete(access).where(access.c.number == document.number))
     attributes.forget(connection, document.number)
     forget_scopes(connection, document.number)
@@ -208,23 +213,13 @@ def forget(connection: sa.Connection, document: Document) -> None:
         "metadata": {},
         "embedder": None,
         "parsed_key": None,
+        "place": "",
+        "superseded_by": None,
         "finished_at": time.time(),
     }
     connection.execute(sa.update(documents).where(documents.c.number == document.number).values(values))
     add_event(connection, Event(document.id, now(connection), "delete", "deleted", {}))
     bump_visibility(connection, documents.c.number == document.number)
-
-
-def _forget_results(connection: sa.Connection, document: Document) -> None:
-    """Delete the stage results of a document, or hand them to another tenant's document of the same content, since they
-    follow from the content alone."""
-    same = (documents.c.content_hash == document.content_hash, documents.c.state != State.DELETED)
-    heir = connection.scalar(sa.select(documents.c.id).where(*same, documents.c.id != document.id).limit(1))
-    own = results.c.document_id == document.id
-    if heir:
-        connection.execute(sa.update(results).where(own).values(document_id=heir))
-    else:
-        connection.execute(sa.delete(results).where(own))
 
 
 def to_numbers(values: Iterable[int]) -> DocumentNumbers:

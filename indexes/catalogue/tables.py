@@ -61,21 +61,30 @@ documents = sa.Table(
     sa.Column("parent", sa.String(32), index=True),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("parsed_key", sa.String(64)),
+    #: who sent it, as `pipeline.questions.Caller.owner` returns it; empty for what the source itself took in (a tray)
+    sa.Column("owner", Text, nullable=False, server_default=""),
+    #: `revisions.place_of` its arrivals; empty once it is deleted
+    sa.Column("place", sa.String(64), nullable=False, server_default=""),
+    #: id of the newest searchable document at the same place, if that is another one and arrived later
+    sa.Column("superseded_by", sa.String(32)),
     #: digest of the model that made this document's vectors; null until it is embedded
     sa.Column("embedder", sa.String(64)),
     #: the last change (`visibility_version`) of who may see it, or of what filters read
     sa.Column("changed", sa.BigInteger, nullable=False, server_default="0", index=True),
     sqlite_autoincrement=True,  # numbers of deleted documents are never used again
 )
-# One content of a tenant is one document; the content of a deleted one may come back as a new document.
+# One content at one place of one owner is one document; after it is deleted, the content may come back as a new one.
 sa.Index(
-    "documents_one_per_content",
+    "documents_one_per_place",
     documents.c.tenant,
+    documents.c.place,
     documents.c.content_hash,
     unique=True,
     sqlite_where=documents.c.state != "deleted",
     postgresql_where=documents.c.state != "deleted",
 )
+
+sa.Index("documents_by_content", documents.c.content_hash)
 
 access = sa.Table(
     "document_access",

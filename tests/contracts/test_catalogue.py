@@ -82,14 +82,27 @@ def test_an_arrival_is_a_document_with_a_job(catalogue: Catalogue) -> None:
     assert claim(catalogue).subject == document.id
 
 
-def test_the_same_content_is_the_same_document_and_widens_its_access(catalogue: Catalogue) -> None:
+def test_the_same_content_at_the_same_place_is_the_same_document_and_widens_its_access(catalogue: Catalogue) -> None:
     first = arrive(catalogue, 1, ("group:a",))
-    second, created = catalogue.documents.receive(content_hash(1), 10, Arrival("api", "x.txt", 5.0, ("group:b",)))
+    again = Arrival(first.source, first.path, 5.0, ("group:b",))
+    second, created = catalogue.documents.receive(content_hash(1), 10, again)
     assert not created and second.id == first.id
     assert second.access == ("group:a", "group:b")
     arrivals, events = catalogue.documents.history(first.id)
-    assert [s.source for s in arrivals] == ["tray", "api"]
+    assert [arrival.arrived_at for arrival in arrivals] == [1001.0, 5.0]
     assert [e.data["new"] for e in events] == [True, False]
+
+
+@pytest.mark.parametrize("other", [{"source": "api"}, {"path": "in/2.txt"}, {"owner": "user:ann"}])
+def test_the_same_content_at_another_place_is_another_document(catalogue: Catalogue, other: dict[str, str]) -> None:
+    first = finish(catalogue, 1, ("group:a",))
+    arrival = replace(Arrival(first.source, first.path, 5.0, ("group:b",)), **other)
+    second, created = catalogue.documents.receive(content_hash(1), 10, arrival)
+    assert created and second.state is State.PROCESSING and second.access == ("group:b",)
+    assert catalogue.documents.get(first.id) == first
+    assert len(catalogue.documents.history(first.id)[0]) == 1
+    catalogue.documents.delete(second.id)
+    assert catalogue.documents.get(first.id) == first and catalogue.documents.has_content(content_hash(1))
 
 
 def test_eight_arrivals_at_once_are_one_document(catalogue: Catalogue) -> None:

@@ -78,12 +78,19 @@ class TestUpload:
         status = place.ann.get(receipt["href"]).json()
         assert (status["name"], status["state"], status["access"]) == ("räw.txt", "processing", ["user:ann"])
 
-    def test_the_same_content_is_one_document(self, place: Place) -> None:
-        first, again = send(place.ann, b"twice", "1.txt"), send(place.ann, b"twice", "2.txt")
+    def test_the_same_content_at_the_same_place_of_the_same_owner_is_one_document(self, place: Place) -> None:
+        first, again = (send(place.ann, b"twice", "1.txt", metadata=f'{{"round": "{n}"}}') for n in (1, 2))
         assert (first.status_code, again.status_code) == (202, 200)
         assert first.json()["id"] == again.json()["id"]
         record = place.ann.get(f"{first.json()['href']}/record").json()
-        assert [arrival["path"] for arrival in record["arrivals"]] == ["1.txt", "2.txt"]
+        assert [arrival["metadata"]["round"] for arrival in record["arrivals"]] == ["1", "2"]
+        assert record["document"]["sent_by"] == "user:ann"
+
+    def test_the_same_content_elsewhere_or_of_somebody_else_is_another_document(self, place: Place) -> None:
+        answers = [send(place.ann, b"thrice", "1.txt"), send(place.ann, b"thrice", "2.txt")]
+        answers += [send(place.ann, b"thrice", "1.txt", source="mail"), send(place.bob, b"thrice", "1.txt")]
+        assert [answer.status_code for answer in answers] == [202] * 4
+        assert len({answer.json()["id"] for answer in answers}) == 4
 
     def test_twenty_at_once_are_one_document(self, place: Place) -> None:
         answers: list[httpx.Response] = []
@@ -201,7 +208,8 @@ class TestReading:
         receipt = send(place.ann, b"to erase").json()
         read_and_index(place.mailroom, receipt["id"], "The xylophone is to be erased.")
         assert place.ann.get("/v1/search", params={"query": "xylophone"}).json()["items"]
-        assert place.ann.delete(receipt["href"]).status_code == 204
+        answer = place.ann.delete(receipt["href"])
+        assert (answer.status_code, answer.json()) == (200, {"id": receipt["id"], "attachments": []})
         hits = place.root.get("/v1/search", params={"query": "xylophone", "mode": "lexical"}).json()
         assert (hits["items"], hits["total"]) == ([], 0)
         problem(place.ann.get(receipt["href"]), 404, "not-found")
@@ -270,13 +278,30 @@ class TestAccess:
         assert not answer.json()["answered"]
         assert "three months" not in answer.text
 
-    def test_sending_another_s_content_does_not_reveal_that_it_is_stored(self, place: Place) -> None:
-        send(place.ann, b"secret of ann", "ann-only-name.txt", path="ann/ann-only-name.txt")
-        answer = send(place.bob, b"secret of ann", "bob.txt")
-        assert (answer.status_code, answer.json()["created"]) == (202, True)
-        record = place.bob.get(f"{answer.json()['href']}/record").json()
-        assert [arrival["path"] for arrival in record["arrivals"]] == ["bob.txt"]
-        assert "ann/ann-only-name.txt" not in str(record["events"])
+    @pytest.mark.parametrize("access", ["user:ann", "*"])
+    def test_sending_another_s_content_shows_nothing_of_it_and_changes_nothing(self, place: Place, access: str) -> None:
+        text = f"secret of ann for {access}"
+        fields = {"path": "ann/ann-only-name.txt", "access": access, "metadata": '{"project": "Falcon"}'}
+        hers = send(place.ann, text.encode(), "ann-only-name.txt", **fields).json()
+        read_and_index(place.mailroom, hers["id"], text)
+        before = place.ann.get(f"{hers['href']}/record").json()
+        answer = send(place.bob, text.encode(), "bob.txt")
+        receipt, new = answer.json(), send(place.bob, f"{access} is new".encode(), "new.txt").json()
+        assert (answer.status_code, receipt["id"] != hers["id"]) == (202, True)
+        own = dict.fromkeys(("id", "href", "content_hash", "size"))
+        assert {**receipt, **own} == {**new, **own}
+        record = place.bob.get(f"{receipt['href']}/record").json()
+        assert not any(word in str(record) for word in ("ann-only-name", "Falcon", "user:ann", hers["id"]))
+        assert place.bob.delete(receipt["href"]).status_code == 200
+        assert place.ann.get(f"{hers['href']}/record").json() == before
+        assert place.ann.get(f"{hers['href']}/content").text == text
+
+    def test_only_its_owner_or_an_administrator_erases_a_document(self, place: Place) -> None:
+        receipts = [send(place.ann, f"for all {n}".encode(), f"{n}.txt", access="*").json() for n in range(2)]
+        problem(place.bob.delete(receipts[0]["href"]), 403, "forbidden")
+        assert place.ann.get(receipts[0]["href"]).status_code == 200
+        assert place.ann.delete(receipts[0]["href"]).status_code == 200
+        assert place.root.delete(receipts[1]["href"]).status_code == 200
 
 
 class TestBadRequests:

@@ -1,7 +1,7 @@
 """Ten thousand random users, access lists and queries through search, compared with the specification.
 
-Nothing forbidden is ever returned and nothing allowed is missing, while rules, groups, lists, labels and documents
-change.
+Nothing forbidden is ever returned and nothing allowed is missing, while rules, groups, lists and labels change, and
+while people send contents again (to other places, as other owners, as new revisions) and erase documents.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from indexes.lexical.match import is_near
 from pipeline.access import AccessRule, Effect, Scope
 from pipeline.documents import Arrival
 from pipeline.errors import Refused
-from pipeline.questions import ADMINISTRATOR, Caller, Filters, SearchRequest
+from pipeline.questions import ADMINISTRATOR, ALL, NEWEST, Caller, Filters, SearchRequest
 from pipeline.reclassify import approval, person_prediction
 from pipeline.route import route
 from pipeline.rules import load_rules
@@ -76,11 +76,14 @@ class Crowd:
             self._regroup,
             self._unlist,
             self._arrive,
+            self._arrive,
+            self._revise,
             self._relabel,
             self._erase,
+            self._erase_as_somebody,
         ]
         if self.rng.random() < 0.5:  # changes of single documents, after which only those are checked again
-            kinds = [self._arrive, self._arrive, self._relabel, self._erase]
+            kinds = [self._arrive, self._arrive, self._revise, self._relabel, self._erase, self._erase_as_somebody]
         for kind in self.rng.sample(kinds, self.rng.randint(1, min(5, len(kinds)))):
             kind()
 
@@ -110,10 +113,26 @@ class Crowd:
             self.rights.unlist(document_id, principal)
 
     def _arrive(self) -> None:
-        document_id = self._document()
-        access = self.rng.choice([(), (self._someone(),)])
-        path = f"{self.rng.choice(FOLDERS)}/again.txt".lstrip("/")
-        self.rights.arrive_again(document_id, Arrival(self.rng.choice("st"), path, 2.0, access))
+        """Receive a stored content again: at its own place, at another one, or from somebody else."""
+        specified = self.rights.specified[self._document()]
+        document, access = specified.document, self.rng.choice([(), (self._someone(),)])
+        source, path, owner = document.source, document.path, document.owner
+        if self.rng.random() < 0.8:
+            path = f"{self.rng.choice(FOLDERS)}/again-{self.rng.randint(1, 3)}.txt".lstrip("/")
+            source, owner = self.rng.choice("st"), self.rng.choice(["", *PEOPLE[:3]])
+        arrival = Arrival(source, path, 2.0, access, owner=owner)
+        self.rights.arrive(document.content_hash, specified.words, arrival, self.rng.choice(LABELS))
+        self.rights.mailroom.writer.publish()
+
+    def _revise(self) -> None:
+        """Receive a new content at the place of another one."""
+        document = self.rights.specified[self._document()].document
+        words = tuple(self.rng.sample(self.words, 4))
+        access = tuple(self.rng.sample([*PEOPLE, *TEAMS, "*"], 1))
+        arrival = Arrival(document.source, document.path, 2.0, access, owner=document.owner)
+        content_hash = f"{self.rng.getrandbits(256):064x}"
+        self.rights.arrive(content_hash, words, arrival, self.rng.choice(LABELS))
+        self.rights.mailroom.writer.publish()
 
     def _relabel(self) -> None:
         catalogue, document_id = self.rights.mailroom.catalogue, self._document()
@@ -125,9 +144,27 @@ class Crowd:
     def _erase(self) -> None:
         self.rights.erase(self._document())
 
+    def _erase_as_somebody(self) -> None:
+        """Erase by the service: only what the caller sent goes, and what he may not read is not found."""
+        caller = self.rng.choice(CALLERS)
+        own = [i for i, specified in self.rights.specified.items() if specified.document.owner == caller.owner]
+        document_id = self.rng.choice(own) if own and self.rng.random() < 0.5 else self._document()
+        readable, expected = document_id in self.rights.allowed(caller), "not-found"
+        if readable:
+            may = caller.admin or self.rights.specified[document_id].document.owner == caller.owner
+            expected = "erased" if may else "forbidden"
+        try:
+            self.rights.mailroom.documents.erase(caller, document_id)
+            result = "erased"
+            self.rights.forget(document_id)
+        except Refused as error:
+            result = error.code
+        if result != expected:
+            self.errors.append(f"{caller} erases {document_id}: {result}, not {expected}")
+
     # --- queries
 
-    def query(self, caller: Caller, allowed: set[str]) -> None:
+    def query(self, caller: Caller, readable: set[str]) -> None:
         """Run one random query of one of the kinds, most of them searches by words."""
         kinds = [
             self._words,
@@ -138,9 +175,43 @@ class Crowd:
             self._suggest,
             self._ask,
             self._similar,
+            self._once,
+            self._place,
         ]
-        (kind,) = self.rng.choices(kinds, [85, 4, 4, 1.5, 2, 2, 0.5, 1])
-        kind(caller, allowed)
+        (kind,) = self.rng.choices(kinds, [75, 4, 4, 1.5, 2, 2, 0.5, 1, 6, 4])
+        kind(caller, self.rights.newest(readable))
+
+    def _once(self, caller: Caller, allowed: set[str]) -> None:
+        """Expect each content once, and the other documents with it as its duplicates."""
+        word = self.rng.choice(self.words)
+        expected = allowed & self._having(word)
+        result = self.rights.mailroom.search.search(caller, SearchRequest(word, 100, 0, "lexical"))
+        hits = [passage.document_id for passage in result.passages]
+        answer = {*hits}.union(*(passage.duplicates for passage in result.passages))
+        self._compare(caller, f"once {word}", answer, expected, expected)
+        contents = [self.rights.specified[hit].document.content_hash for hit in hits if hit in expected]
+        if len(set(contents)) != len(contents):
+            self.errors.append(f"{caller} sees a content twice by {word}: {hits}")
+
+    def _place(self, caller: Caller, allowed: set[str]) -> None:
+        """Expect each document by its own source, folder and name, of the newest contents or of all."""
+        revisions = self.rng.choice([NEWEST, ALL])
+        filters = Filters(sources=(self.rng.choice("st"),), folder=self.rng.choice(FOLDERS), revisions=revisions)
+        prefix = f"{filters.folder}/" if filters.folder else ""
+        readable = allowed if revisions == NEWEST else self.rights.allowed(caller)
+        expected = {
+            document_id
+            for document_id in readable
+            if (document := self.rights.specified[document_id].document).source in filters.sources
+            and document.path.startswith(prefix)
+        }
+        listing = self.rights.mailroom.documents.find(caller, filters, 500, 0)
+        self._compare(caller, f"list {filters}", {d.id for d in listing.documents}, expected, expected)
+        name = f"again-{self.rng.randint(1, 3)}.txt"
+        having = {i for i in expected if self.rights.specified[i].document.path.rsplit("/", 1)[-1] == name}
+        request = SearchRequest(f'name:"{name}"', 100, 0, "lexical", filters, collapse=False)
+        result = self.rights.mailroom.search.search(caller, request)
+        self._compare(caller, f"{request}", {p.document_id for p in result.passages}, having, expected)
 
     def _compare(
         self, caller: Caller, what: str, answer: set[str], expected: set[str] | None, allowed: set[str]
@@ -194,10 +265,11 @@ class Crowd:
             self.errors.append(f"{caller} counts {total} of {len(allowed)}: {facet}, not {labels}")
         document_id = self._document()
         try:
-            readable = {documents.read(caller, document_id).id}
+            answer_ids = {documents.read(caller, document_id).id}
         except Refused:
-            readable = set()
-        self._compare(caller, f"read {document_id}", readable, allowed & {document_id}, allowed)
+            answer_ids = set()
+        readable = self.rights.allowed(caller)  # with older revisions
+        self._compare(caller, f"read {document_id}", answer_ids, readable & {document_id}, readable)
 
     def _facets(self, caller: Caller, allowed: set[str]) -> None:
         request, word, matching = self._request("lexical", 10)

@@ -46,7 +46,7 @@ COUNTS_OF_ALL = {
 #: with the confidence of an answer that is based on them, since how rare a word is, is a property of the whole index
 #: (docs/permissions.md).
 DIFFERING = {"received_at", "finished_at", "arrived_at", "created_at", "at", "seconds", "key_id", "generation"}
-DIFFERING |= {"score", "explain", "confidence"}
+DIFFERING |= {"score", "explain", "confidence", "sent_by"}
 #: The values that are sent for a parameter of this name. "ID" stands for the forbidden document.
 VALUES: dict[str, list[Any]] = {
     "document_id": ["ID"],
@@ -83,9 +83,10 @@ VALUES: dict[str, list[Any]] = {
     "per_document": ["1"],
     "facet_limit": ["1"],
     "order": ["oldest"],
+    "revisions": ["all"],
 }
 #: Bounds of pages and the like reveal nothing that their defaults do not.
-LEFT_OUT = {"k", "limit", "offset", "after", "start", "end", "rerank"}
+LEFT_OUT = {"k", "cursor", "limit", "offset", "after", "start", "end", "rerank"}
 
 
 @dataclass

@@ -101,7 +101,8 @@ def arrival_of(form: UploadForm, sender: Access, reserved_sources: frozenset[str
     own = ["*"] if caller.admin else list(caller.principals)
     access = own if upload.access is None else upload.access
     _check_rights(sender, upload, access)
-    return Arrival(upload.source, upload.path, time.time(), tuple(access), tuple(upload.labels), upload.metadata)
+    labels, owner = tuple(upload.labels), sender.caller.owner
+    return Arrival(upload.source, upload.path, time.time(), tuple(access), labels, upload.metadata, owner)
 
 
 def _check_rights(sender: Access, upload: UploadFields, access: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ FILTERS = {
     "state": _repeatable("--state", "Only in this state."),
     "source": _repeatable("--source", "Only from this source."),
     "folder": _single("--folder", "Only under this folder of the source."),
+    "revisions": _single("--revisions", "newest, or all: older contents of the same place as well."),
     "received_from": _single("--since", "Received at or after (2026-11-24 or with a time)."),
     "received_to": _single("--until", "Received before."),
     "language": _repeatable("--language", "Only in this language."),

@@ -9,7 +9,6 @@ With ``--once`` it stops after the table; the exit status is 0 only if every sam
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +106,14 @@ class Demo:
         return content
 
     def documents(self) -> dict[str, Json]:
-        """Return all documents by content hash."""
-        return {document["content_hash"]: document for document in self.get("/v1/documents", limit=500)["items"]}
+        """Return all documents by path."""
+        return {document["path"]: document for document in self.get("/v1/documents", limit=500)["items"]}
 
     def drop(self, samples: Sequence[Sample]) -> int:
         """Copy the samples that are not stored yet into the tray, in their folders; return how many."""
         tray = self.settings.tray_path(self.settings.tray.folders[0])
         stored = self.documents()
-        new = [sample for sample in samples if content_hash_of(sample) not in stored]
+        new = [sample for sample in samples if sample.path not in stored]
         for sample in new:
             target = tray / sample.path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -123,18 +121,18 @@ class Demo:
         return len(new)
 
     def wait_until_terminal(self, samples: Sequence[Sample]) -> dict[str, Json]:
-        """Show a progress bar until every sample and attachment has ended; return the documents by content hash."""
-        hashes = {content_hash_of(sample) for sample in samples}
+        """Show a progress bar until every sample and attachment has ended; return the documents by path."""
+        paths = {sample.path for sample in samples}
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         deadline = time.monotonic() + WORK_SECONDS
         with Progress(*columns, console=console) as progress:
-            task = progress.add_task("working", total=len(hashes))
+            task = progress.add_task("working", total=len(paths))
             while True:
                 documents = self.documents()
-                ended = sum(documents.get(content_hash, {}).get("state") in TERMINAL for content_hash in hashes)
+                ended = sum(documents.get(path, {}).get("state") in TERMINAL for path in paths)
                 progress.update(task, completed=ended)
                 processing = any(document["state"] == "processing" for document in documents.values())
-                if (ended == len(hashes) and not processing) or time.monotonic() > deadline or not self.alive:
+                if (ended == len(paths) and not processing) or time.monotonic() > deadline or not self.alive:
                     return documents
                 time.sleep(POLL_SECONDS)
 
@@ -148,7 +146,7 @@ class Demo:
 
     def outcomes(self, samples: Sequence[Sample], documents: Mapping[str, Json]) -> list[show.SampleOutcome]:
         """Return what became of each sample."""
-        pairs = ((sample, documents.get(content_hash_of(sample))) for sample in samples)
+        pairs = ((sample, documents.get(sample.path)) for sample in samples)
         return [show.SampleOutcome(sample, document, self._receipts(document)) for sample, document in pairs]
 
     def _receipts(self, document: Json | None) -> list[str]:
@@ -158,12 +156,6 @@ class Demo:
         events = self.get(f"/v1/documents/{document['id']}/record")["events"]
         deliveries = [event["data"] for event in events if (event["stage"], event["event"]) == ("deliver", "done")]
         return [data["receipt"] for data in deliveries if data.get("receipt")]
-
-
-@cache
-def content_hash_of(sample: Sample) -> str:
-    """Return the SHA-256 of the sample's file."""
-    return hashlib.sha256((SAMPLES / sample.path).read_bytes()).hexdigest()
 
 
 def run(demo: Demo, manifest: SamplesManifest, once: bool, picture: Path | None = None) -> int:

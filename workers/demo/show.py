@@ -58,8 +58,6 @@ class SampleOutcome:
             return "not received"
         if self.document["state"] != "indexed":
             return f"{self.document['state']}: {self.document['reason']}"
-        if self.sample.duplicate_of:
-            return "stored before"
         return ", ".join(Path(receipt).parent.as_posix() for receipt in self.receipts)
 
     @property
@@ -77,7 +75,11 @@ class SampleOutcome:
         if self.document is None:
             return ""
         if self.document["state"] == "indexed":
-            return f"The same content as {self.sample.duplicate_of}." if self.sample.duplicate_of else ""
+            return (
+                f"The same content as {self.sample.duplicate_of}; a search shows it once."
+                if self.sample.duplicate_of
+                else ""
+            )
         return LOW_CONFIDENCE if self.document["reason"] == "low-confidence" else str(self.document["detail"])
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from indexes.open import open_indexes
 from pipeline.documents import EmbeddingModel
 from pipeline.errors import Misconfigured, Refused, Unavailable
-from pipeline.questions import ADMINISTRATOR, Filters
+from pipeline.questions import ADMINISTRATOR, ALL, Filters
 from workers.indexer.writer import CLOCK_SECONDS, REQUEST, SLICE_SECONDS
 from workers.services.active_embedder import Embedders
 from workers.services.rebuild import Rebuild, candidate_folder, is_ready
@@ -104,7 +104,8 @@ class IndexMaintenance:
     def _verified(self, target: Indexes, started_at: float) -> tuple[int, int]:
         """Return how many documents and chunks a copy holds; those finished after its start may be missing."""
         documents = self._catalogue.documents
-        expected = documents.visible(ADMINISTRATOR, Filters()) - documents.finished_since(started_at - CLOCK_SECONDS)
+        all_revisions = documents.visible(ADMINISTRATOR, Filters(revisions=ALL))
+        expected = all_revisions - documents.finished_since(started_at - CLOCK_SECONDS)
         snapshot = target.reader().snapshot()
         missing = expected - snapshot.numbers
         stored, searchable = target.counts(), (len(snapshot.numbers), len(snapshot.lexical))

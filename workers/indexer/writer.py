@@ -15,7 +15,7 @@ from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import TERMINAL, Document, Job, Outcome, QueueName, Stage, State
 from pipeline.errors import MailroomError, Misconfigured, Unavailable
 from pipeline.faults import fault
-from pipeline.questions import ADMINISTRATOR, Filters
+from pipeline.questions import ADMINISTRATOR, ALL, Filters
 from workers.indexer.candidate import CandidateIndexBuilder
 from workers.queue.lease import owner
 from workers.queue.process import StopSignal
@@ -236,7 +236,7 @@ class Indexer:
         if time.monotonic() - self._compared_at < COMPARE_SECONDS:
             return
         self._compared_at = time.monotonic()
-        expected = self._catalogue.documents.visible(ADMINISTRATOR, Filters())
+        expected = self._catalogue.documents.visible(ADMINISTRATOR, Filters(revisions=ALL))
         if expected is self._compared:
             return
         indexed, documents = self._writer.numbers, self._catalogue.documents

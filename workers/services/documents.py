@@ -146,6 +146,15 @@ class DocumentService:
         self._notifier.notify(self._catalogue.jobs, QueueName.INGEST)
         return self._catalogue.documents.get(document_id)
 
-    def erase(self, caller: Caller, document_id: str) -> Document:
-        """Hide the document at once and forget its texts, vectors and bytes; return it as it was."""
-        return self._intake.erase(self.read(caller, document_id).id)
+    def erase(self, caller: Caller, document_id: str) -> list[Document]:
+        """Hide the document and what is attached to it at once, and forget their texts, vectors and bytes; return those
+        that the caller could read, as they were, the document first.
+
+        Raises Refused("forbidden") if it is somebody else's: only its owner or an administrator's key erases it.
+        """
+        document = self.read(caller, document_id)
+        if not caller.admin and document.owner != caller.owner:
+            detail = "This key may read the document but did not send it; its owner or an administrator can erase it."
+            raise Refused("forbidden", detail)
+        readable = self._catalogue.documents.readable_family(caller, document.id)
+        return [erased for erased in self._intake.erase(document.id) if erased.id in readable]

@@ -52,17 +52,19 @@ class Intake:
             self._notifier.notify(self._catalogue.jobs, QueueName.INGEST)
         return document, created
 
-    def erase(self, document_id: str) -> Document:
-        """Hide the document at once, delete what was derived from it, and its bytes unless another document has the
-        same.
+    def erase(self, document_id: str) -> list[Document]:
+        """Hide the document and all that is attached to it at once, delete what was derived from them, and their bytes
+        unless another document has the same.
 
-        Return it as it was. The index writer removes its chunks afterwards; search does not show them meanwhile.
+        Return them as they were, the document first. The index writer removes their chunks afterwards; search does not
+        show them meanwhile.
         """
         with locked(self._lock):
-            document = self._catalogue.documents.delete(document_id)
-            if not self._catalogue.documents.has_content(document.content_hash):
-                self._blobs.delete(document.content_hash)
-        return document
+            erased = self._catalogue.documents.delete(document_id)
+            for content_hash in {document.content_hash for document in erased}:
+                if not self._catalogue.documents.has_content(content_hash):
+                    self._blobs.delete(content_hash)
+        return erased
 
     def drop_unused(self, content_hash: str) -> None:
         """Unlink bytes that were stored for an upload which was then refused."""

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import State
-from pipeline.questions import ADMINISTRATOR, Filters
+from pipeline.questions import ADMINISTRATOR, ALL, Filters
 
 if TYPE_CHECKING:
     from indexes.catalogue.documents import DocumentStore
     from pipeline.ports import IndexReader
 
-_SEARCHABLE = Filters(states=(State.INDEXED,))
+_SEARCHABLE = Filters(states=(State.INDEXED,), revisions=ALL)
 
 
 def missing_from_index(documents: DocumentStore, reader: IndexReader) -> DocumentNumbers:

@@ -23,7 +23,7 @@ from pipeline.documents import Document, Job, Parsed, Prediction, QueueName, Sta
 from pipeline.errors import MailroomError, Misconfigured, Refused, Unavailable
 from pipeline.ingest import backoff
 from pipeline.ports import Classifier
-from pipeline.questions import ADMINISTRATOR, Filters
+from pipeline.questions import ADMINISTRATOR, ALL, Filters
 from pipeline.reclassify import delivered_to, difference, eligible, has_person_label, person_decision
 from pipeline.route import route
 from pipeline.rules import BUILT_IN, parse_rules
@@ -69,8 +69,10 @@ class ReclassificationService:
         text = rules_text(rules or self._settings.rules_path)
         digest = parse_rules(text).digest
         store = self._catalogue.documents
-        numbers = store.visible(ADMINISTRATOR, filters)
-        if ids is not None:
+        if ids is None:
+            numbers = store.visible(ADMINISTRATOR, filters)
+        else:  # a document that is named may be an older revision
+            numbers = store.visible(ADMINISTRATOR, replace(filters, revisions=ALL))
             numbers &= {store.get(document_id).number for document_id in ids}
         documents = sorted(document.id for document in store.by_number(numbers).values())
         selection = {

@@ -12,7 +12,7 @@ from models import taxonomy
 from models.registry import open_version
 from pipeline.documents import Document
 from pipeline.errors import MailroomError
-from pipeline.questions import ADMINISTRATOR, Filters
+from pipeline.questions import ADMINISTRATOR, ALL, Filters
 from pipeline.reclassify import current_labels
 from pipeline.rules import Rules
 from pipeline.taxonomy import Operation, current_name, effective_operations, labelling
@@ -98,7 +98,8 @@ class TaxonomyService:
         old_labels = tuple(name for label in old for name in all_names(label, before))
         count = 0
         if old_labels:
-            count = self._catalogue.documents.find(ADMINISTRATOR, Filters(labels=old_labels), limit=1)[1]
+            filters = Filters(labels=old_labels, revisions=ALL)
+            count = self._catalogue.documents.find(ADMINISTRATOR, filters, limit=1)[1]
         return RecordedChange(operation, count, old_labels, _rules_to_change(rules, old, operation.into))
 
 

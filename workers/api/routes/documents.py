@@ -25,6 +25,7 @@ from workers.api.schemas.documents import (
     DocumentRecord,
     DocumentStatus,
     DocumentText,
+    ErasureReceipt,
     UploadReceipt,
 )
 
@@ -65,7 +66,7 @@ _UPLOAD: dict[str, Any] = {
     response_model=UploadReceipt,
     openapi_extra=_UPLOAD,
     responses={
-        200: {"model": UploadReceipt, "description": "The key could see this content before."},
+        200: {"model": UploadReceipt, "description": "The key's owner sent this content to this place before."},
         **responses(409, 413, 507),
     },
 )
@@ -81,7 +82,9 @@ async def send_document(
     """Store a document. The response comes once its bytes and its row are on the disk; the rest happens afterwards.
 
     The body is the file itself (fields as query parameters) or a multipart form with one part named `file`.
-    The same content is one document however often it is sent. A repeated `Idempotency-Key` with other content is 409.
+    A document is one content at one place (source and path) of one owner: sent again there it stays the same document,
+    elsewhere or by somebody else it is another one. Other content at the same place is a new revision. A repeated
+    `Idempotency-Key` with other content is 409.
     """
     mailroom = app.mailroom
     boundary = upload.boundary_of(request.headers.get("content-type", ""))
@@ -130,12 +133,6 @@ class _StoredUpload:
         if key:
             mailroom.catalogue.requests.remember(caller.key_id, key, self.content_hash, document.id)
         self.app.requests.uploaded(self.size)
-        if not created:
-            # The receipt does not reveal a document that the caller could not see before.
-            before = mailroom.catalogue.documents.history(document.id)[0][:-1]
-            documents = mailroom.documents
-            was_visible = documents.may_read(caller, document.id)
-            created = not (was_visible and documents.visible_arrivals(caller, document.id, before))
         return self._receipt(document, created)
 
     def _receipt(self, document: Document, created: bool) -> JSONResponse:
@@ -229,8 +226,9 @@ def retry_document(document_id: str, app: App, access: KeyAccess) -> DocumentSta
     return DocumentStatus.of(app.mailroom.documents.retry(access.caller, document_id))
 
 
-@router.delete("/{document_id}", status_code=204, responses=responses(404))
-def delete_document(document_id: str, app: App, access: KeyAccess) -> Response:
-    """Erase a document: hidden at once, its texts, vectors and bytes forgotten."""
-    app.mailroom.documents.erase(access.caller, document_id)
-    return Response(status_code=204)
+@router.delete("/{document_id}", responses=responses(403, 404))
+def delete_document(document_id: str, app: App, access: KeyAccess) -> ErasureReceipt:
+    """Erase a document of the key's own and all that is attached to it: hidden at once, texts, vectors and bytes
+    forgotten. An administrator's key erases any document. The revision before it, if there is one, stands again."""
+    erased, *attached = app.mailroom.documents.erase(access.caller, document_id)
+    return ErasureReceipt(id=erased.id, attachments=[document.id for document in attached])

@@ -42,6 +42,12 @@ class DocumentStatus(Response):
     reason: str | None
     detail: str | None
     parent: str | None
+    superseded: Annotated[bool, BeforeValidator(bool)] = Field(
+        validation_alias="superseded_by", description="true for an older revision: a newer content stands at its place"
+    )
+    sent_by: str = Field(
+        validation_alias="owner", description="the user or key that sent it; empty for what a tray took in"
+    )
     metadata: Metadata
     received_at: Moment
     finished_at: Annotated[Moment | None, NoneIfEmpty]
@@ -73,7 +79,8 @@ class DocumentQuery(FilterFields):
 
 
 class UploadReceipt(BaseModel):
-    """The bytes and their row are on the disk. ``created`` is False if the key could see this content before."""
+    """The bytes and their row are on the disk. ``created`` is False if the key's owner sent this content to this place
+    before."""
 
     id: str
     href: str = Field(examples=["/v1/documents/019d3c5d2f00c0ffee00c0ffee00c0ff"])
@@ -81,6 +88,13 @@ class UploadReceipt(BaseModel):
     state: State
     content_hash: str = Field(description="SHA-256 of the bytes")
     size: int
+
+
+class ErasureReceipt(BaseModel):
+    """What was erased: the document, and the documents that were attached to it, such as those in a mail."""
+
+    id: str
+    attachments: list[str]
 
 
 class DocumentText(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasPath,
@@ -67,6 +67,9 @@ class FilterFields(Request):
     )
     state: Annotated[list[State], Field(max_length=10)] = Field(default_factory=list)
     folder: PathText | None = Field(None, description="a path prefix inside the source")
+    revisions: Literal["newest", "all"] = Field(
+        "newest", description="of contents sent to one place by one owner the newest, or older ones as well"
+    )
     received_from: datetime.datetime | None = Field(None, description="at or after; UTC where no zone is given")
     received_to: datetime.datetime | None = Field(None, description="before; UTC where no zone is given")
 
@@ -96,6 +99,7 @@ class FilterFields(Request):
             states=tuple(self.state),
             languages=tuple(self.language),
             owners=tuple(self.owner),
+            revisions=self.revisions,
             metadata=tuple((name, tuple(values)) for name, values in metadata.items()),
         )
 

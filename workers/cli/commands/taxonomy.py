@@ -126,7 +126,7 @@ def _write_documents(gateway: Gateway, label: str, file: Path) -> int:
     operations = [Operation(**operation) for operation in gateway.taxonomy()["operations"]]
     if file.exists():
         raise Refused("conflict", f"{file} is there already; choose another name.")
-    filters = {"label": all_names(label, operations), "state": ["indexed", "review"]}
+    filters = {"label": all_names(label, operations), "state": ["indexed", "review"], "revisions": "all"}
     count = 0
     with open_sheet(file, ("document", "label", "name")) as write:
         for document in every_document(gateway, filters, order="oldest"):
