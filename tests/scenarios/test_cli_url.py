@@ -49,7 +49,9 @@ def shells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[tuple
         file.parent.mkdir()
         file.write_text("The notice period is three months.")
         for mailroom, run in ((local, by_folder), (remote, by_url)):
-            added = json.loads(run("add", str(file.parent), "--access", "user:ann", "--json")[1])["added"]
+            added = json.loads(run("add", str(file.parent), "--source", "cli", "--access", "user:ann", "--json")[1])[
+                "added"
+            ]
             read_and_index(mailroom, added[0]["id"], file.read_text(), "contract")
         yield by_folder, by_url
 

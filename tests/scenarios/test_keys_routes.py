@@ -147,3 +147,27 @@ def test_the_last_use_of_a_key_is_listed(place: Place) -> None:
     assert before <= last_used_at <= time.time()
     (listed,) = [key for key in root.get("/v1/keys").json()["items"] if key["id"] == key_id]
     assert datetime.fromisoformat(listed["last_used_at"]).timestamp() == pytest.approx(last_used_at, abs=1e-3)
+
+
+def test_the_description_names_the_scope_of_each_operation(place: Place) -> None:
+    paths = place.clients["no scope"].get("/openapi.json").json()["paths"]
+    for name, scope in ROUTES.items():
+        method, path = name.split()
+        if scope != ANY_KEY:
+            assert f"Needs the scope `{scope}`." in paths[path][method.lower()]["description"]
+
+
+def test_a_locked_catalogue_delays_no_check_of_a_key(tmp_path: Path) -> None:
+    """The last use waits for a writer; the request that is recorded does not."""
+    mailroom = make_mailroom(tmp_path)
+    with serving(mailroom) as url:
+        who = client(url, mailroom)
+        with mailroom.catalogue.database.write():
+            started = time.monotonic()
+            key_id = who.get("/v1/me").json()["key_id"]
+            assert time.monotonic() - started < 5
+            assert mailroom.catalogue.keys.get(key_id).last_used_at is None
+        while mailroom.catalogue.keys.get(key_id).last_used_at is None:
+            assert time.monotonic() - started < 20
+            time.sleep(0.05)
+    mailroom.close()

@@ -63,6 +63,7 @@ VALUES: dict[str, list[Any]] = {
         " ".join(NEAR),
         "pump lease",
     ],
+    "cursor": ["ID"],
     "prefix": [SENTINEL[:3], SENTINEL, f"pump {SENTINEL[:3]}", "pu", "paymo", "99"],
     "mode": ["lexical", "vector", "hybrid"],
     "label": ["contract", "invoice"],

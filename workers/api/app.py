@@ -18,7 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import compile_path
 
 from workers.api import problems
-from workers.api.auth import Authenticator, check_scope
+from workers.api.auth import ANY_KEY, ROUTES, Authenticator, check_scope
 from workers.api.health import HealthMonitor
 from workers.api.key_use import KeyUse
 from workers.api.limits import Limits
@@ -115,7 +115,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
     schema["security"] = [{"bearer": []}, {"header": []}]
-    for operation in (operation for path in schema["paths"].values() for operation in path.values()):
+    operations = {f"{verb.upper()} {path}": o for path, verbs in schema["paths"].items() for verb, o in verbs.items()}
+    for name, operation in operations.items():
+        if (scope := ROUTES.get(name, ANY_KEY)) != ANY_KEY:
+            operation["description"] += f"\n\nNeeds the scope `{scope}`."
         operation["responses"].pop("422", None)  # FastAPI's own status; ours is 400
         for content in (r.get("content", {}) for status, r in operation["responses"].items() if status >= "400"):
             model = content.pop("application/json", {}).get("schema", {"$ref": "#/components/schemas/Problem"})

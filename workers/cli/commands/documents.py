@@ -24,7 +24,9 @@ POLL_SECONDS = 0.3
 def add(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders to search through.")],
-    source: Annotated[str, typer.Option(help="The source that the documents are stored under.")] = "cli",
+    source: Annotated[
+        str | None, typer.Option(help="The source that they are stored under. Default: cli; with --url: api.")
+    ] = None,
     access: Annotated[list[str] | None, typer.Option(help="Who may read them. Repeatable. Default: everyone.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="A word to attach. Repeatable.")] = None,
     wait: Annotated[bool, typer.Option(help="Wait until each has ended; fail if one failed.")] = False,
@@ -32,7 +34,7 @@ def add(
 ) -> None:
     """Store files; the running Mailroom processes them."""
     gateway = shared(context).gateway
-    fields = {"source": source, "access": access, "labels": label or []}
+    fields = {"access": access, "labels": label or []} | ({"source": source} if source else {})
     added: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
     with show.progress() as bar:
