@@ -135,6 +135,29 @@ def write_durably(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def set_mode(path: Path, mode: int) -> bool:
+    """Set the permissions of a file or folder, but not through a link. Return False if it is not ours to change."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.fchmod(descriptor, mode)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def make_folders(path: Path, mode: int) -> None:
+    """Create a folder, and those above it that are missing, with these permissions whatever the umask."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        set_mode(folder, mode)
+
+
 def link_new(source: Path, target: Path) -> bool:
     """Give a file another name, or a new one where the file system has no hard links.
 

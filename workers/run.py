@@ -18,6 +18,7 @@ from pipeline.documents import QueueName
 from pipeline.errors import MailroomError, Misconfigured
 from pipeline.faults import arm
 from pipeline.offline import go_offline
+from workers.private_files import restrict_data_folder, restrict_new_files
 from workers.queue.process import EXIT_MISCONFIGURED, StopSignal, die_with_parent
 from workers.settings import Settings, load_settings
 
@@ -33,6 +34,7 @@ VERBOSE = ("celery", "watchfiles", "faiss", "alembic")
 def main(arguments: list[str] | None = None) -> int:
     """Run one role until it is stopped. Return 0, or 78 for a mistake in the settings, or 1 for other errors."""
     go_offline(os.environ)
+    restrict_new_files()
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in VERBOSE:
@@ -44,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings(overrides, site=options.config).settings
         if options.supervised:
             die_with_parent(parent=options.supervised)
+        else:  # one role goes through the whole folder, which can take seconds
+            restrict_data_folder(settings, deep=options.role == "writer")
         for failpoint in arm(os.environ.get("MAILROOM_FAULT", "")):
             logging.getLogger(__name__).warning("a failpoint of a test is armed: %s", failpoint)
         ROLES[options.role](settings, options)

@@ -139,6 +139,10 @@ class FolderSettings(Section):
     """Folder destinations."""
 
     root: str = Field("", description="where folder destinations are filed; empty: filed/ in the data folder")
+    group_readable: bool = Field(
+        False,
+        description="the group of folders.root, which then lies outside of the data folder, may read what is filed",
+    )
 
 
 class SubFolder(Section):
@@ -173,6 +177,10 @@ class TraySettings(Section):
     stable_seconds: float = Field(1.0, ge=0, description="size, time and inode must not change for this long")
     scan_seconds: float = Field(5.0, gt=0, description="every folder is scanned this often, events or not")
     patience_seconds: float = Field(600.0, ge=0, description="an incomplete file is taken as it is after this long")
+    group_writable: bool = Field(
+        False,
+        description="the group of a tray, which then lies outside of the data folder, may drop files and see failed/",
+    )
 
 
 class WorkerSettings(Section):
@@ -293,6 +301,16 @@ class Settings(Section):
         return Path(folder.path or self.home / "tray").absolute()
 
     @property
+    def filed_modes(self) -> tuple[int, int]:
+        """The permissions of a folder and of a file that is filed."""
+        return (0o2750, 0o640) if self.folders.group_readable else (0o700, 0o600)
+
+    @property
+    def tray_modes(self) -> tuple[int, int]:
+        """The permissions of a tray's folders and of the files in failed/."""
+        return (0o2770, 0o660) if self.tray.group_writable else (0o700, 0o600)
+
+    @property
     def run_path(self) -> Path:
         """The folder of sockets, PID files and the API's address."""
         return self.home / "run"
@@ -346,13 +364,28 @@ def load_settings(
             tree.setdefault(section, {})[name] = value
             origins[key] = layer
     try:
-        return LoadedSettings(Settings.model_validate(tree), origins)
+        settings = Settings.model_validate(tree)
+        _check_groups(settings)
+        return LoadedSettings(settings, origins)
     except ValidationError as error:
         reasons = []
         for line in error.errors():
             place = [str(part) for part in line["loc"]]
             reasons.append(f"{'.'.join(place)} (set by {origins.get('.'.join(place[:2]), 'default')}): {line['msg']}")
         raise Misconfigured("bad-settings", "; ".join(reasons)) from error
+
+
+def _check_groups(settings: Settings) -> None:
+    """Raise Misconfigured("bad-settings") for a folder that is for a group, but inside of the data folder."""
+    filed = [settings.folders_root] if settings.folders.group_readable else []
+    trays = map(settings.tray_path, settings.tray.folders) if settings.tray.group_writable else []
+    for setting, place in (
+        *(("folders.group_readable: folders.root", folder) for folder in filed),
+        *(("tray.group_writable: tray.folders", folder) for folder in trays),
+    ):
+        if place.is_relative_to(settings.home):
+            text = f"{setting} {place} is in the data folder, which only its owner can open; give one outside of it."
+            raise Misconfigured("bad-settings", text)
 
 
 def _from_toml(path: Path, required: bool) -> dict[str, Any]:

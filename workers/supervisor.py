@@ -19,7 +19,8 @@ from threading import Thread
 
 from pipeline.disk import ProcessLock
 from pipeline.errors import Misconfigured, Unavailable
-from workers.queue.broker import back_up_damaged
+from workers.private_files import restrict_data_folder, restrict_new_files
+from workers.queue.broker import back_up_damaged, written_by_another
 from workers.queue.notify import connect
 from workers.queue.process import EXIT_MISCONFIGURED, StopSignal
 from workers.settings import Settings
@@ -44,6 +45,10 @@ BROKER_SECONDS = 60.0
 #: Seconds before a role that died is started again: doubled each time, back to the first once it has run for a while.
 FIRST_PAUSE, LONGEST_PAUSE, HEALTHY_SECONDS = 0.2, 10.0, 10.0
 LOG_BYTES, LOG_FILES = 5_000_000, 3
+#: Seconds for a log's thread to write the last lines of a process that ended.
+LOG_SECONDS = 0.2
+#: Lines of the broker's log that belong to its last start.
+BROKER_LINES = 20
 
 
 @dataclass
@@ -77,9 +82,11 @@ class Supervisor:
         reports that before all are ready; nothing is left running then.
         """
         stopping = stopping or StopSignal()
+        restrict_new_files()
         for folder in (self._settings.home, self._settings.run_path, self._settings.logs_path):
             folder.mkdir(parents=True, exist_ok=True)
         with ProcessLock(self._settings.run_path / "up.lock", "Mailroom"):
+            restrict_data_folder(self._settings, deep=True)
             try:
                 for role in ROLES:
                     if role != "broker":
@@ -112,7 +119,10 @@ class Supervisor:
         return RoleProcess(role, process, time.monotonic())
 
     def _await_broker(self) -> None:
-        """Wait until the broker answers. If it cannot read its files, they are renamed, and it starts without them."""
+        """Wait until the broker answers. If its files are damaged, they are renamed, and it starts without them.
+
+        Raises Misconfigured("bad-store") if another version of the server wrote them.
+        """
         deadline = time.monotonic() + BROKER_SECONDS
         backed_up = False
         while time.monotonic() < deadline:
@@ -122,11 +132,19 @@ class Supervisor:
             if self._children["broker"].process.poll() is not None:
                 if backed_up:
                     break
+                self._refuse_other_version()
                 backed_up = True
                 log.warning("the broker does not start; its files were moved to %s", back_up_damaged(self._settings))
                 self._children["broker"] = self._start("broker")
             time.sleep(0.05)
         raise Unavailable("broker-unavailable", f"The broker did not start; see {self._log('broker')}.")
+
+    def _refuse_other_version(self) -> None:
+        time.sleep(LOG_SECONDS)
+        with contextlib.suppress(OSError):
+            lines = self._log("broker").read_text(errors="replace").splitlines()[-BROKER_LINES:]
+            if advice := written_by_another(self._settings, lines):
+                raise Misconfigured("bad-store", advice)
 
     def _watch(self) -> None:
         now = time.monotonic()
@@ -152,7 +170,7 @@ class Supervisor:
             log.warning("the broker keeps ending; its files were moved to %s", back_up_damaged(self._settings))
 
     def _last_log_line(self, role: str) -> str:
-        time.sleep(0.2)  # the log's thread may still be writing
+        time.sleep(LOG_SECONDS)
         with contextlib.suppress(OSError, IndexError):
             return f"{role}: {self._log(role).read_text(errors='replace').strip().splitlines()[-1]}"
         return f"{role} did not start; see {self._log(role)}"

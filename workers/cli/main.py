@@ -19,6 +19,7 @@ from pipeline.errors import MailroomError
 from pipeline.offline import go_offline
 from workers.cli import exits
 from workers.cli.context import Context
+from workers.private_files import restrict_new_files
 
 #: Each command or group of commands, and where it is: a module of workers.cli.commands, a name in it.
 COMMANDS = {
@@ -126,6 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line; return the exit code (see exits.py)."""
     gc.set_threshold(GC_THRESHOLD)
     go_offline(os.environ)
+    restrict_new_files()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     try:
         result = app(args=arguments, prog_name="mailroom", standalone_mode=False)

@@ -26,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from workers.demo import show
 from workers.demo.samples_manifest import SAMPLES, Sample, SamplesManifest, load_manifest
+from workers.private_files import restrict_new_files
 from workers.settings import load_settings
 
 START_SECONDS, WORK_SECONDS, DELIVERY_SECONDS, STOP_SECONDS = 120.0, 900.0, 30.0, 30.0
@@ -217,6 +218,7 @@ def main() -> int:
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="save a part of the output as a picture")
     arguments = parser.parse_args()
+    restrict_new_files()
     demo = Demo(arguments.data)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

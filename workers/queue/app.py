@@ -10,6 +10,7 @@ from typing import Any
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
+from workers.queue import transport
 from workers.queue.broker import PREFIX, QUEUES, WORKER_TIMEOUT, broker_url
 from workers.settings import Settings
 
@@ -24,6 +25,7 @@ def make_app(settings: Settings, timeout: float = WORKER_TIMEOUT, sender: bool =
         timeout: seconds that it waits for the broker's answer.
         sender: it only publishes. A broker that does not answer is then an error at once, and is not waited for.
     """
+    transport.install()
     app = Celery("mailroom", broker=broker_url(settings))
     app.conf.update(
         task_ignore_result=True,

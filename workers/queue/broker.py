@@ -6,10 +6,13 @@ can read; another one, such as the system's, is started only if `broker.program`
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import re
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,6 +25,13 @@ SOCKET = "broker.sock"
 QUEUES = ("ingest", "deliver", "reclassify")
 #: What a queue's key on the server begins with.
 PREFIX = "mailroom:"
+#: How a server reports files that are whole, but of a version or another server that it cannot read.
+_OTHER_VERSION = re.compile(
+    r"Can't handle .*RDB format version \d+|Unknown command '[^']*' reading the append only file", re.IGNORECASE
+)
+#: What it reports of a base file, damaged or of another server, and how each server's base file begins.
+_BAD_BASE = re.compile(r"Bad file format reading the append only file (\S+\.base\.rdb)")
+_SIGNATURE = re.compile(rb"[A-Z]{5,6}\d{3,4}")
 #: Seconds that a worker, and a sender of wake-ups, waits for the broker's answer.
 WORKER_TIMEOUT, SENDER_TIMEOUT = 30.0, 1.0
 
@@ -86,6 +96,27 @@ def server_command(settings: Settings) -> list[str]:
         "databases": "1",
     }
     return [server_program(settings), *(part for key, value in options.items() for part in (f"--{key}", value))]
+
+
+def written_by_another(settings: Settings, lines: Sequence[str]) -> str:
+    """Return what to do if a server, by the last lines of its log, found files of another version; "" otherwise."""
+    text, folder = "\n".join(lines), settings.home / "broker"
+    fault = _OTHER_VERSION.search(text)
+    if fault is None and (bad := _BAD_BASE.search(text)):
+        fault = bad if _has_signature(next(folder.rglob(bad[1]), None)) else None
+    if fault is None:
+        return ""
+    return (
+        f"The broker's files in {folder} were written by another version than {server_program(settings)} "
+        f"({fault[0]}). Name the server that wrote them in broker.program, or move the folder "
+        f"away: mv {folder} {folder}-old. It holds wake-ups only, which are sent again."
+    )
+
+
+def _has_signature(base: Path | None) -> bool:
+    with contextlib.suppress(OSError):
+        return base is not None and _SIGNATURE.match(base.read_bytes()[:10]) is not None
+    return False
 
 
 def back_up_damaged(settings: Settings) -> Path | None:

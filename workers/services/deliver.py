@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import filecmp
 import logging
+import os
 import random
 import shutil
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.disk import link_new, new_file, sync_folder
+from pipeline.disk import link_new, make_folders, new_file, sync_folder
 from pipeline.documents import Document, Job, State
 from pipeline.errors import Misconfigured, Refused, Rejected, Unavailable
 from pipeline.names import fill_template
@@ -64,8 +65,9 @@ class DeliveryService:
         finds its own copy."""
         root = self._settings.folders_root
         path = root / fill_template(template, document)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = self._copy(job, document, path.parent)
+        folder_mode, file_mode = self._settings.filed_modes
+        make_folders(path.parent, folder_mode)
+        content = self._copy(job, document, path.parent, file_mode)
         try:
             numbered = path.with_name(f"{path.stem}-{document.content_hash[:8]}{path.suffix}")
             for candidate in (path, numbered):
@@ -87,13 +89,14 @@ class DeliveryService:
         if folder is None:
             raise Misconfigured("bad-settings", f"There is no tray with source {source!r} any more.")
         root = self._settings.tray_path(folder)
-        (root / FAILED).mkdir(parents=True, exist_ok=True)
-        content = self._copy(job, document, root / FAILED)
+        folder_mode, file_mode = self._settings.tray_modes
+        make_folders(root / FAILED, folder_mode)
+        content = self._copy(job, document, root / FAILED, file_mode)
         error = Rejected(job.payload["reason"], job.payload["detail"] or "")
-        return put_failed(root, document.path, content, error, document.id).name
+        return put_failed(root, document.path, content, error, document.id, file_mode).name
 
-    def _copy(self, job: Job, document: Document, folder: Path) -> Path:
-        """Write the document's bytes durably to a hidden file of ``folder``; return its path.
+    def _copy(self, job: Job, document: Document, folder: Path, mode: int) -> Path:
+        """Write the document's bytes durably to a hidden file of ``folder`` with permissions ``mode``; return its path.
 
         Files of an earlier attempt that was killed are removed.
         """
@@ -102,6 +105,7 @@ class DeliveryService:
         path = folder / f".{job.id}.{uuid.uuid4().hex}"
         try:
             with self._blobs.open(document.content_hash) as source, new_file(path) as copy:
+                os.fchmod(copy.fileno(), mode)  # whatever the umask
                 shutil.copyfileobj(source, copy, 1 << 20)
         except KeyError as error:
             raise Rejected("damaged", f"The content of document {document.id} is no longer stored.") from error

@@ -6,6 +6,7 @@ import filecmp
 import time
 from pathlib import Path, PurePosixPath
 
+from pipeline.disk import set_mode
 from pipeline.errors import MailroomError
 from pipeline.names import safe_part
 
@@ -14,8 +15,11 @@ FAILED = "failed"
 MAX_NAME_BYTES = 200
 
 
-def put_failed(root: Path, path: str, file: Path, error: MailroomError, document_id: str) -> Path:
-    """Move ``file``, once at ``path`` in the tray, to failed/ with a reason file beside it; return its new path."""
+def put_failed(root: Path, path: str, file: Path, error: MailroomError, document_id: str, mode: int) -> Path:
+    """Move ``file``, once at ``path`` in the tray, to failed/ with a reason file beside it; return its new path.
+
+    Both get the permissions ``mode``.
+    """
     name = safe_part(PurePosixPath(path).name, MAX_NAME_BYTES)
     target = root / FAILED / name
     if target.exists() and not filecmp.cmp(file, target, shallow=False):
@@ -30,4 +34,6 @@ def put_failed(root: Path, path: str, file: Path, error: MailroomError, document
         "This folder is not watched.\n"
     )
     reason.write_text(text, encoding="utf-8")
+    for item in (target, reason):
+        set_mode(item, mode)
     return target

@@ -1,7 +1,8 @@
 """The tray: a watched folder. A complete file is claimed by a rename, received, and only then deleted.
 
 check    regular file; size, time and inode unchanged for a while; not open for writing; complete by its format
-claim    rename to .claim/ID, after its path was written to .claim/ID.path: two watchers never take one file
+claim    rename to .claim/ID, after its path was written to .claim/ID.path: two watchers never take one file;
+         a hard link is replaced by a copy, since its other name stays in somebody else's hands
 receive  bytes into the blob store (fsync), row into the catalogue (commit), wake-up
 drop     unlink the claim; after a crash the remaining claims are received again, which changes nothing
 """
@@ -11,12 +12,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import time
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from pipeline.disk import link_new, new_file
+from pipeline.disk import link_new, make_folders, new_file
 from pipeline.documents import Arrival, QueueName, State
 from pipeline.errors import MailroomError, Rejected
 from pipeline.faults import fault
@@ -58,8 +60,10 @@ class Tray:
         self._claims = self.root / CLAIMS
         self._pending: dict[Path, PendingFile] = {}
         self._retry_at = 0.0
-        for path in (self.root, self._claims, self.root / FAILED):
-            path.mkdir(parents=True, exist_ok=True)
+        folder_mode, self._file_mode = settings.tray_modes
+        for path in (self.root, self.root / FAILED):
+            make_folders(path, folder_mode)
+        make_folders(self._claims, 0o700)
 
     @property
     def has_pending(self) -> bool:
@@ -115,8 +119,10 @@ class Tray:
         return self._receive(claim)
 
     def _receive(self, claim: Path) -> bool:
-        path, before = self._original_path(claim), stat_of(claim)
+        path = self._original_path(claim)
         try:
+            self._unlink_others(claim)
+            before = stat_of(claim)
             with open_regular(claim) as file:
                 limit = self._settings.api.upload_max_bytes
                 content_hash, size = self._blobs.put(iter(lambda: file.read(CHUNK_BYTES), b""), limit)
@@ -148,8 +154,18 @@ class Tray:
             log.warning("a claimed file waits: %s", error)
             self._retry_at = time.monotonic() + RETRY_SECONDS
             return
-        put_failed(self.root, path, claim, reason, "not received")
+        put_failed(self.root, path, claim, reason, "not received", self._file_mode)
         self._drop(claim)
+
+    def _unlink_others(self, claim: Path) -> None:
+        """Replace a claim that has other names, which may lie anywhere, by a copy that has none."""
+        if claim.lstat().st_nlink < 2:
+            return
+        copy = claim.with_name(f".{claim.name}")
+        copy.unlink(missing_ok=True)  # of an attempt that was killed
+        with open_regular(claim) as linked, new_file(copy, 0o600) as file:
+            shutil.copyfileobj(linked, file, CHUNK_BYTES)
+        copy.replace(claim)
 
     def _return(self, claim: Path) -> None:
         """Return a file that changed after it was claimed to its path, or beside it if a new file is there already."""

@@ -239,3 +239,29 @@ def test_the_kernel_reports_a_writer(tmp_path: Path) -> None:
 
 def test_a_local_folder_needs_no_polling(tmp_path: Path) -> None:
     assert needs_polling(tmp_path) is False
+
+
+@pytest.mark.parametrize("size", [1, 200_000], ids=["received", "too large"])
+def test_a_hard_link_is_copied(mailroom: Mailroom, tray: Tray, tmp_path: Path, size: int) -> None:
+    other = tmp_path / "other.txt"
+    other.write_bytes(TEXT * (size // len(TEXT) + 1))
+    other.chmod(0o644)
+    (tray.root / "linked.txt").hardlink_to(other)
+    scan_twice(tray)
+    assert not (tray.root / "linked.txt").exists()
+    assert (other.stat().st_nlink, other.stat().st_mode & 0o777) == (1, 0o644)
+    assert ("linked.txt" in arrived(mailroom)) == (size == 1)
+    if size > 1:
+        assert (tray.root / "failed" / "linked.txt").stat().st_ino != other.stat().st_ino
+
+
+def test_a_copy_of_a_hard_link_is_made_again_after_a_crash(mailroom: Mailroom, tray: Tray, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_bytes(TEXT)
+    claim = tray.root / CLAIMS / "abc"
+    claim.hardlink_to(other)
+    claim.with_suffix(".path").write_text("hr/linked.txt")
+    claim.with_name(".abc").write_bytes(b"half of")
+    assert tray.recover() == 1
+    assert "hr/linked.txt" in arrived(mailroom)
+    assert list((tray.root / CLAIMS).iterdir()) == []

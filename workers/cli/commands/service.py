@@ -42,12 +42,14 @@ def up(
 
 def _announce(options: Context, created: bool) -> None:
     """Print the address once the API answers; the supervisor goes on watching meanwhile."""
+    from workers.services.first_key import KEY_FILE
+
     while not _health(options.running_at):
         time.sleep(0.1)
     out.print(show.plain(f"Mailroom serves at {options.running_at}"))
     if created:
-        key = (options.settings.run_path / "admin.key").read_text().strip()
-        out.print(show.plain(f"API key, shown this once: {key}"), soft_wrap=True)
+        file = options.settings.run_path / KEY_FILE
+        out.print(show.plain(f"The administrator's API key is in {file}"), soft_wrap=True)
     out.print(show.plain(f"Drop files into {options.settings.tray_path(options.settings.tray.folders[0])}"))
 
 
