@@ -1,7 +1,8 @@
 """Search and question answering: the path of a query, readable from top to bottom.
 
 search: who may see what (from the catalogue, before retrieval, deny by default) -> vector hits + lexical hits from one
-immutable snapshot -> fusion -> passages whose texts come from the catalogue -> rerank, if a reranker is configured.
+immutable snapshot -> fusion -> passages whose texts come from the catalogue, each content once -> rerank, if a reranker
+is configured.
 ask: search -> read (quote only) -> check every quote -> an answer, or "not found" with the nearest passages.
 """
 
@@ -11,6 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
+
+import numpy as np
 
 from pipeline import facets
 from pipeline.document_numbers import DocumentNumbers
@@ -38,6 +41,8 @@ from pipeline.read import FLOOR, read
 MODES = ("hybrid", "lexical", "vector")
 MAX_K = 100
 MAX_DEPTH = 1000
+#: Retrievals of one search at most.
+MAX_ROUNDS = 10
 #: Facets are counted over this many of the best passages: up to this number the counts are exact.
 FACET_DEPTH = 50_000
 #: Texts fetched at a time while a page fills, at least and at most; between these, 1.5 times the missing number.
@@ -53,6 +58,9 @@ class ReadableDocuments(Protocol):
 
     def visible(self, caller: Caller, filters: Filters) -> DocumentNumbers:
         """Return the numbers of the searchable documents that the caller may read and that pass the filters."""
+
+    def same_content(self, numbers: Collection[int]) -> DocumentNumbers:
+        """Return the numbers of all other documents with the content of one of these."""
 
     def facets(
         self,
@@ -124,21 +132,18 @@ class Finder:
         query = parse(request.query, request.plain)
         index = self._reader.snapshot()
         visibility = self._visibility(caller, request.filters)
-        parts = self._retrieve(index, request, query, visibility) if visibility.allowed else {}
-        hits = fuse(parts, query.spelling)
         end = request.offset + request.k
         collector = HitCollector(request, query, None if request.plain or not query.strict else index.lexical)
         # A query of codes and phrases asks for a spelling; a reranker would judge the meaning.
         reranking = self._reranking_for(request) if query.spelling < 1.0 else None
         # The ranking never depends on the requested page, or a passage would be on two pages or on none.
         depth = max(end, reranking.passages) if reranking else end
-        is_complete = self._collect(collector, hits, parts, visibility.allowed, depth)
+        is_exact = self._fill(collector, index, request, query, visibility, depth)
         ranked = reranking.apply(request.query, collector.hits) if reranking else collector.hits
         passages = tuple(
             hit.passage(index.lexical.highlights(query, hit.chunk.text, visibility.readable))
             for hit in ranked[request.offset : end]
         )
-        is_exact = is_complete and all(len(hits) < MAX_DEPTH for hits in parts.values())
         return SearchResult(passages, len(ranked), is_exact, index.generation, self._reader.stale)
 
     def validate(self, caller: Caller, request: SearchRequest, names: Sequence[str] = (), limit: int = 20) -> None:
@@ -193,6 +198,35 @@ class Finder:
             vector = embedder.embed([query.meaning])[0]
             parts["vector"] = index.vectors.search(vector, MAX_DEPTH, visibility.allowed)
         return parts
+
+    def _fill(
+        self,
+        collector: HitCollector,
+        index: Snapshot,
+        request: SearchRequest,
+        query: Query,
+        visibility: Visibility,
+        depth: int,
+    ) -> bool:
+        """Collect up to ``depth`` hits or some more; return True if these are all that there are.
+
+        Where one content is in more places than an index returns, its copies would leave no room for other hits: then
+        the rest is retrieved without the copies of what is collected already, and follows it.
+        """
+        read = np.zeros(0, np.int64)
+        for _ in range(MAX_ROUNDS):
+            parts = self._retrieve(index, request, query, visibility) if visibility.allowed else {}
+            hits = fuse(parts, query.spelling)
+            is_complete = self._collect(collector, hits[~np.isin(hits.keys, read)], parts, visibility.allowed, depth)
+            is_cut_off = any(len(hits) >= MAX_DEPTH for hits in parts.values())
+            if not (is_cut_off and collector.representatives and len(collector.hits) < depth):
+                return is_complete and not is_cut_off
+            read = np.concatenate([read, hits.keys])
+            copies = self._documents.same_content(collector.representatives) & visibility.allowed
+            if not copies:
+                break
+            visibility = Visibility(visibility.readable, visibility.allowed - copies)
+        return False
 
     def _collect(
         self,

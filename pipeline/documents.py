@@ -262,6 +262,7 @@ class Head:
 
     id: str
     number: int
+    content_hash: str
     name: str
     title: str | None
     label: str | None

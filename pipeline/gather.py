@@ -17,7 +17,8 @@ from pipeline.questions import Hit, Passage, SearchRequest
 class ResolvedHit:
     """A hit with its chunk and document from the catalogue.
 
-    ``scores`` are the parts of its score; ``duplicates`` the ids of other documents with a nearly equal passage.
+    ``scores`` are the parts of its score; ``duplicates`` the ids of other documents with the same content or a nearly
+    equal passage.
     """
 
     hit: Hit
@@ -62,23 +63,36 @@ class HitCollector:
         self._request, self._query, self._lexical = request, query, lexical
         self._count_by_document: Counter[int] = Counter()
         self._near_duplicates: NearDuplicates[int] = NearDuplicates()
+        self._first_by_content: dict[str, ResolvedHit] = {}
+        #: numbers of the documents that stand for others of the same content
+        self.representatives: set[int] = set()
 
     def worth_reading(self, hits: Iterable[Hit]) -> Iterator[Hit]:
         """Yield the hits whose texts are needed: without a check, those beyond a document's limit are not."""
         return few_per_document(hits, self._request.per_document) if self._lexical is None else iter(hits)
 
     def add(self, hit: ResolvedHit) -> None:
-        """Collect a hit, unless its document has enough, the query excludes it, or it repeats a better one."""
+        """Collect a hit, unless its document has enough, the query excludes it, it repeats a better one, or another
+        document with the same content is shown."""
         number = hit.document.number
         if self._count_by_document[number] >= self._request.per_document or not self._is_admitted(hit):
             return
-        if self._request.collapse and (place := self._near_duplicates.find(len(self.hits), hit.chunk.text)) is not None:
-            better = self.hits[place]
+        if self._request.collapse and (better := self._better(hit)) is not None:
             if hit.document.id not in (better.document.id, *better.duplicates):
                 better.duplicates = (*better.duplicates, hit.document.id)
             return
+        self._first_by_content.setdefault(hit.document.content_hash, hit)
         self._count_by_document[number] += 1
         self.hits.append(hit)
+
+    def _better(self, hit: ResolvedHit) -> ResolvedHit | None:
+        """Return the collected hit that stands for this one, if there is one."""
+        first = self._first_by_content.get(hit.document.content_hash)
+        if first is not None and first.document.number != hit.document.number:
+            self.representatives.add(first.document.number)
+            return first
+        place = self._near_duplicates.find(len(self.hits), hit.chunk.text)
+        return None if place is None else self.hits[place]
 
     def _is_admitted(self, hit: ResolvedHit) -> bool:
         if self._lexical is None or "lexical" in hit.scores:

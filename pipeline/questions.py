@@ -64,9 +64,9 @@ USER = "user:"
 class SearchRequest:
     """A search: ``k`` passages from ``offset`` on, at most ``per_document`` of one document.
 
-    ``mode`` is "hybrid", "lexical" or "vector". ``collapse`` leaves out passages that nearly repeat a better one. In a
-    ``plain`` query nothing is syntax. ``rerank`` requests reranking of the best passages, or forbids it; None leaves it
-    to the installation.
+    ``mode`` is "hybrid", "lexical" or "vector". ``collapse`` shows each content once, without passages that nearly
+    repeat a better one. In a ``plain`` query nothing is syntax. ``rerank`` requests reranking of the best passages, or
+    forbids it; None leaves it to the installation.
     """
 
     query: str
@@ -178,7 +178,7 @@ class Passage:
 
     ``highlights`` are (start, end) offsets into ``text``; ``start`` and ``end`` are offsets into the document's text.
     ``scores`` are the parts of the score ("vector", "lexical", "fused", "rerank"); ``duplicates`` are ids of other
-    documents with a nearly equal passage.
+    documents with the same content or a nearly equal passage.
     """
 
     document_id: str

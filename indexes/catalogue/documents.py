@@ -171,6 +171,20 @@ class DocumentStore:
             settle(connection, tenant, place)
             return erased
 
+    def same_content(self, numbers: Collection[int]) -> DocumentNumbers:
+        """Return the numbers of the other undeleted documents with the content of one of these."""
+        others: list[int] = []
+        first, other = documents.alias("first"), documents.alias("other")
+        same = first.join(
+            other, sa.and_(other.c.content_hash == first.c.content_hash, other.c.tenant == first.c.tenant)
+        )
+        with self.database.read() as connection:
+            for batch in batches(sorted(numbers)):
+                query = sa.select(other.c.number).select_from(same)
+                conditions = (first.c.number.in_(batch), other.c.state != State.DELETED)
+                others += connection.scalars(query.where(*conditions)).all()
+        return to_numbers(others) - to_numbers(numbers)
+
     def revisions(self, caller: Caller, document: Document) -> list[Document]:
         """Return the other undeleted contents at the document's place that the caller may read, oldest first."""
         c = documents.c

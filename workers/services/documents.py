@@ -46,11 +46,12 @@ class DocumentListing:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """A document with the arrivals and events that its reader may see, oldest first."""
+    """A document with the arrivals, events and other revisions that its reader may see, oldest first."""
 
     document: Document
     arrivals: Sequence[Arrival]
     events: Sequence[Event]
+    revisions: Sequence[Document]
 
 
 class DocumentService:
@@ -114,11 +115,10 @@ class DocumentService:
         visible = self.visible_arrivals(caller, document_id, arrivals)
         places = {(arrival.source, arrival.path) for arrival in visible}
         own = [e for e in events if e.event != "received" or (e.data.get("source"), e.data.get("path")) in places]
-        return DecisionRecord(document, visible, own)
+        return DecisionRecord(document, visible, own, self._catalogue.documents.revisions(caller, document))
 
     def visible_arrivals(self, caller: Caller, document_id: str, arrivals: Sequence[Arrival]) -> list[Arrival]:
-        """Return the arrivals that the caller may know of: one that was for others stays hidden, though its content is
-        shared."""
+        """Return the arrivals that the caller may know of: one that was for others stays hidden."""
         if caller.admin:
             return list(arrivals)
         principals = self._catalogue.groups.principals(caller.principals, caller.tenant)

@@ -12,7 +12,7 @@ from pipeline.answer import MAX_DEPTH, Finder, Reranking
 from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage, State
 from pipeline.errors import Refused
 from pipeline.ports import Snapshot
-from pipeline.questions import Caller, Hit, SearchRequest, chunk_key
+from pipeline.questions import Caller, Filters, Hit, SearchRequest, chunk_key
 from tests.support.memory_index import MemoryLexical, MemoryVectors
 from tests.unit.pipeline.test_read import Hashed
 
@@ -229,3 +229,78 @@ def test_every_quote_is_verbatim(mailroom) -> None:
 def text_of_name(name: str, start: int, end: int, quoted: str) -> bool:
     number = int(name.removesuffix(".txt"))
     return any(text_of(number, ordinal)[start:end] == quoted for ordinal in range(CHUNKS))
+
+
+# --- one content in many places
+
+PLACES, OTHERS = 40, 12
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory):
+    """Make a catalogue with one content in many folders, every second for Ana alone, and a few other documents."""
+    catalogue = open_catalogue(f"sqlite:///{tmp_path_factory.mktemp('copies') / 'catalogue.db'}")
+    texts: dict[int, str] = {}
+    for n in range(PLACES + OTHERS):
+        content, access = (0, ("user:ana",) if n % 2 else ("*",)) if n < PLACES else (n, ("*",))
+        arrival = Arrival("test", f"folder {n}/form {n}.txt", 1.0, access, owner=f"user:{n}")
+        document, _ = catalogue.documents.receive(f"{content:064x}", 1, arrival)
+        document_texts = [f"pump pump pump {part}" if content == 0 else f"pump of station {n} {part}" for part in "ab"]
+        chunks = tuple(Chunk(i, text, 0, len(text)) for i, text in enumerate(document_texts))
+        vectors = Hashed().embed(document_texts)
+        outcome = Outcome("embed", chunks=chunks, vectors=vectors, embedder="hashed", state=State.INDEXED)
+        assert catalogue.jobs.commit(catalogue.jobs.claim(QueueName.INGEST, "test", 60)[0], outcome)
+        texts |= {chunk_key(document.number, i): text for i, text in enumerate(document_texts)}
+    keys = np.array(list(texts), np.int64)
+    numbers = frozenset(int(key) >> 20 for key in keys)
+    snapshot = Snapshot(
+        "1", "hashed", MemoryVectors(keys, Hashed().embed(list(texts.values()))), MemoryLexical(texts), numbers
+    )
+    yield catalogue, Finder(catalogue.documents, catalogue.chunks, FixedReader(snapshot), Hashed())
+    catalogue.close()
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "lexical", "vector"])
+@pytest.mark.parametrize("depth", [10, 100, 1000])
+@pytest.mark.parametrize("caller", [ANA, ANYONE])
+def test_a_content_in_many_places_is_shown_once_and_leaves_room(
+    copies, monkeypatch: pytest.MonkeyPatch, mode: str, depth: int, caller: Caller
+) -> None:
+    catalogue, finder = copies
+    monkeypatch.setattr("pipeline.answer.MAX_DEPTH", depth)
+    request = SearchRequest("pump", min(100, depth), mode=mode, per_document=2)
+    passages = finder.search(caller, request).passages
+    assert len(passages) == min(2 * (OTHERS + 1), request.k)
+    ids = {passage.document_id for passage in passages}
+    assert len({catalogue.documents.get(document_id).content_hash for document_id in ids}) == len(ids)
+    first = next(passage for passage in passages if passage.duplicates)
+    visible = [d.id for d in catalogue.documents.find(caller, Filters(), 1000)[0] if int(d.content_hash, 16) == 0]
+    assert first.document_id in visible and set(first.duplicates) <= set(visible)
+    if depth == 1000:
+        assert {first.document_id, *first.duplicates} == set(visible)
+
+
+def test_the_pages_of_a_content_in_many_places_do_not_overlap(copies, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, finder = copies
+    monkeypatch.setattr("pipeline.answer.MAX_DEPTH", 20)
+    pages = [finder.search(ANYONE, SearchRequest("pump", 3, at, per_document=2)).passages for at in range(0, 18, 3)]
+    small = [passage.chunk for page in pages for passage in page]
+    large = [p.chunk for p in finder.search(ANYONE, SearchRequest("pump", 18, per_document=2)).passages]
+    assert small == large and len(set(small)) == 18
+
+
+def test_a_content_in_many_places_is_found_under_each_of_them(copies) -> None:
+    _, finder = copies
+    for n in (2, 17, 38):
+        (passage,) = finder.search(
+            ANA, SearchRequest("pump", filters=Filters(folder=f"folder {n}"), per_document=1)
+        ).passages
+        assert (passage.document_name, passage.duplicates) == (f"form {n}.txt", ())
+    hidden = finder.search(ANYONE, SearchRequest("pump", filters=Filters(folder="folder 17"))).passages
+    assert hidden == ()
+
+
+def test_without_collapsing_every_place_is_shown(copies) -> None:
+    _, finder = copies
+    passages = finder.search(ANYONE, SearchRequest("pump", 100, per_document=1, collapse=False)).passages
+    assert len({passage.document_id for passage in passages}) == PLACES // 2 + OTHERS

@@ -14,6 +14,13 @@ from workers.api.schemas.filters import FacetLimit, FacetNames, FacetPage, Filte
 Metadata = Annotated[
     dict[str, str], BeforeValidator(lambda values: {name: str(value) for name, value in values.items()})
 ]
+Superseded = Annotated[
+    bool,
+    BeforeValidator(bool),
+    Field(
+        validation_alias="superseded_by", description="true for an older revision: a newer content stands at its place"
+    ),
+]
 
 
 class DocumentStatus(Response):
@@ -42,9 +49,7 @@ class DocumentStatus(Response):
     reason: str | None
     detail: str | None
     parent: str | None
-    superseded: Annotated[bool, BeforeValidator(bool)] = Field(
-        validation_alias="superseded_by", description="true for an older revision: a newer content stands at its place"
-    )
+    superseded: Superseded
     sent_by: str = Field(
         validation_alias="owner", description="the user or key that sent it; empty for what a tray took in"
     )
@@ -127,9 +132,24 @@ class DecisionEntry(Response):
     data: dict[str, Any]
 
 
+class RevisionEntry(Response):
+    """Another content at the document's place; it is older or newer."""
+
+    id: str
+    content_hash: str
+    size: int
+    received_at: Moment
+    state: str
+    superseded: Superseded
+
+
 class DocumentRecord(Response):
-    """The decision record: every arrival and every decision, with the versions that made it, oldest first."""
+    """The decision record: every arrival and every decision, with the versions that made it, oldest first.
+
+    ``revisions`` are the other contents at its place that the key may read.
+    """
 
     document: DocumentStatus
     arrivals: list[ArrivalEntry]
     events: list[DecisionEntry]
+    revisions: list[RevisionEntry]

@@ -26,7 +26,9 @@ class SearchFields(Request):
     offset: Offset = 0
     mode: Literal["hybrid", "lexical", "vector"] = "hybrid"
     per_document: int = Field(3, ge=1, le=100, description="passages of one document at most; 1 groups by document")
-    collapse: bool = Field(True, description="leave out passages that say nearly the same as a better one")
+    collapse: bool = Field(
+        True, description="each content once, and no passage that says nearly the same as a better one"
+    )
     plain: bool = Field(False, description="the query is plain text: nothing in it is syntax")
     rerank: bool | None = Field(None, description="rerank the best passages; absent: as the installation is configured")
     explain: bool = Field(False, description="return the parts of each score")
@@ -59,7 +61,7 @@ class SearchLink(FilterFields, SearchFields):
 
 class PassageItem(Response):
     """A passage; ``highlights`` are offsets into ``text``, ``start`` and ``end`` into the document's text;
-    ``duplicates`` are ids of other documents with a passage that says nearly the same."""
+    ``duplicates`` are ids of other documents with the same content or a passage that says nearly the same."""
 
     document_id: str
     document_name: str

@@ -103,6 +103,10 @@ def show_(context: typer.Context, document_id: str, as_json: AsJson = False) -> 
     out.print()
     show.table(("arrived", "source", "path"), ((a["arrived_at"], a["source"], a["path"]) for a in record["arrivals"]))
     out.print()
+    if record["revisions"]:
+        rows = ((r["id"], r["received_at"], r["state"], r["superseded"]) for r in record["revisions"])
+        show.table(("other revision", "received", "state", "superseded"), rows)
+        out.print()
     for event in record["events"]:
         out.print(show.plain(f"{event['at']}  {event['stage']}  {event['event']}"), style="bold")
         show.fields(event["data"])

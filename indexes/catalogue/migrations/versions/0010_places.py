@@ -169,13 +169,13 @@ def _make_document(
 
 
 def _record(connection: sa.Connection, row: Row, values: Mapping[str, Any]) -> None:
-    """Enqueue the new document, and note on it where it comes from."""
+    """Enqueue the new document and begin its decision record."""
     now, document_id = time.time(), values["id"]
     job = {"id": f"{int(now * 1000):012x}{secrets.token_hex(10)}", "queue": "ingest", "subject": document_id}
     job |= {"stage": "parse", "payload": {}, "dead": False, "attempts": 0, "lease_until": 0.0}
     connection.execute(sa.insert(jobs).values({**job, "run_after": now, "created_at": now}))
     data = {"source": values["source"], "path": values["path"], "content_hash": row.content_hash, "size": row.size}
-    data |= {"new": True, "part_of": row.id}
+    data |= {"new": True}
     event = {"document_id": document_id, "at": now, "stage": "receive", "event": "received", "data": data}
     connection.execute(sa.insert(events).values(event))
 
