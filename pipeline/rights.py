@@ -18,7 +18,7 @@ SCOPES: Mapping[str, str] = {
     "taxonomy": "change labels, and approve under new ones",
     "access": "access rules and groups",
     "metrics": "counts of documents, jobs and requests",
-    "admin": "keys",
+    "admin": "keys, and reading the audit",
 }
 #: Every place, or every principal.
 ANY = "*"

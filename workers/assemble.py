@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from workers.services.access import AccessService
     from workers.services.active_classifier import Classifiers
     from workers.services.active_embedder import Embedders
+    from workers.services.audit import AuditAnchor
+    from workers.services.audit_log import AuditLog
     from workers.services.comparison import EmbedderComparison
     from workers.services.deliver import DeliveryService
     from workers.services.documents import DocumentService
@@ -177,7 +179,7 @@ class Mailroom:
         """What compares, promotes and rolls back classifiers."""
         from workers.services.promotion import Promoter
 
-        return Promoter(self.catalogue.chunks, self.parser, self.classifiers, self.taxonomy, self.settings)
+        return Promoter(self.catalogue, self.parser, self.classifiers, self.taxonomy, self.settings)
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -251,6 +253,20 @@ class Mailroom:
         from workers.services.keys import KeyService
 
         return KeyService(self.catalogue.keys)
+
+    @cached_property
+    def audit_anchor(self) -> AuditAnchor:
+        """The check of the audit, and its anchor in the data folder."""
+        from workers.services.audit import AuditAnchor
+
+        return AuditAnchor(self.catalogue.audit, self.settings.home)
+
+    @cached_property
+    def audit_log(self) -> AuditLog:
+        """What records the reads and searches of this process."""
+        from workers.services.audit_log import AuditLog
+
+        return AuditLog(self.catalogue.audit, self.settings.audit, self.settings.run_path)
 
     @cached_property
     def access(self) -> AccessService:
@@ -333,6 +349,6 @@ class Mailroom:
 
     def close(self) -> None:
         """Close what was opened: the parser's child, the index, the catalogue's connections."""
-        for part in ("parser", "writer", "catalogue"):
+        for part in ("parser", "writer", "audit_log", "catalogue"):
             if part in self.__dict__:
                 self.__dict__[part].close()

@@ -153,12 +153,14 @@ def run_sweeper(settings: Settings, options: argparse.Namespace) -> None:
     from indexes.open import open_catalogue
     from workers.celery_worker.sweep import Sweeper
     from workers.queue.notify import Notifier
+    from workers.services.audit import AuditAnchor
 
     # Two of them would do no harm, but each wake-up would be sent twice.
     with ProcessLock(settings.run_path / "sweeper.lock", "The sweeper"):
-        # No Mailroom but the job store alone: this process runs all the time and should be small.
-        jobs = open_catalogue(settings.catalogue_url).jobs
-        sweeper = Sweeper(jobs, Notifier(settings), settings.workers.sweep_seconds)
+        # No Mailroom but the catalogue alone: this process runs all the time and should be small.
+        catalogue = open_catalogue(settings.catalogue_url)
+        anchor = AuditAnchor(catalogue.audit, settings.home)
+        sweeper = Sweeper(catalogue.jobs, Notifier(settings), settings.workers.sweep_seconds, anchor)
         _report_ready(options)
         sweeper.run(StopSignal())
 

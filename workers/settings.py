@@ -228,6 +228,17 @@ class Endpoint(Section):
     allow: tuple[str, ...] = Field((), description="networks (CIDR) that this endpoint may resolve to although private")
 
 
+class AuditSettings(Section):
+    """What the audit records besides changes, which it always does."""
+
+    reads: Literal["off", "downloads", "all"] = Field(
+        "downloads", description="reads of documents: none, those that give out a whole file or text, or every one"
+    )
+    searches: Literal["off", "hashed", "text"] = Field(
+        "hashed", description="searches and questions: none, by a keyed hash of their words, or as they are"
+    )
+
+
 class WebhookSettings(Section):
     """The receivers of webhooks."""
 
@@ -251,6 +262,7 @@ class Settings(Section):
     tray: TraySettings = TraySettings()
     workers: WorkerSettings = WorkerSettings()
     api: ApiSettings = ApiSettings()
+    audit: AuditSettings = AuditSettings()
     webhooks: WebhookSettings = WebhookSettings()
 
     @property

@@ -7,10 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from indexes.catalogue import audit
 from indexes.catalogue.database import Database, bump_visibility
 from indexes.catalogue.scopes import ensure, find, insert_new, link_document
 from indexes.catalogue.tables import access, access_rules, document_scopes, documents, group_members, scopes
 from pipeline.access import EVERYONE, AccessRule, Effect, Origin, Scope, groups_of
+from pipeline.audit import entry
 from pipeline.documents import State
 from pipeline.errors import Refused
 
@@ -37,6 +39,8 @@ class RuleStore:
                 scope = ensure(connection, rule.scope)
             added = _insert_rule(connection, scope, rule, tenant)
             bump_visibility(connection)
+            if added:
+                _audit_rule(connection, "access.add", rule.scope, rule.principal, rule.effect)
         return added
 
     def remove(self, scope: Scope, principal: str, effect: Effect, tenant: str = "default") -> bool:
@@ -58,6 +62,8 @@ class RuleStore:
             if not count and connection.scalar(sa.select(rule.id).where(*same)):
                 raise Refused("conflict", "This rule comes from the settings (tray.folders); remove it there.")
             bump_visibility(connection)
+            if count:
+                _audit_rule(connection, "access.remove", scope, principal, effect)
         return count > 0
 
     def replace_configured(
@@ -68,10 +74,14 @@ class RuleStore:
         c = access_rules.c
         with self.database.write() as connection:
             stale = (c.scope.in_(scopes_of_sources), c.origin == Origin.SETTINGS, c.tenant == tenant)
+            before = {_text(rule) for rule in _rules(connection, list(stale))}
             connection.execute(sa.delete(access_rules).where(*stale))
             for rule in rules:
                 _insert_rule(connection, ensure(connection, rule.scope), rule, tenant)
             bump_visibility(connection)
+            if before != (after := {_text(rule) for rule in rules}):
+                change = {"removed": sorted(before - after), "added": sorted(after - before)}
+                audit.add(connection, entry("access.configure", "settings:tray.folders", change))
 
     def find(self, scope: Scope | None = None, tenant: str = "default") -> list[AccessRule]:
         """Return the rules of one scope (for a document with the list that it arrived with), or without ``scope`` all
@@ -120,6 +130,7 @@ class GroupStore:
             new = [row for row in rows if row["member"] not in groups.get(group, ())]
             if new:
                 connection.execute(sa.insert(group_members), new)
+                audit.add(connection, entry("group.add", group, {"members": [row["member"] for row in new]}))
         return len(new)
 
     def remove(self, group: str, members: Collection[str], tenant: str = "default") -> int:
@@ -129,6 +140,8 @@ class GroupStore:
         with self.database.write() as connection:
             count = connection.execute(sa.delete(group_members).where(*conditions)).rowcount
             bump_visibility(connection)
+            if count:
+                audit.add(connection, entry("group.remove", group, {"members": sorted(members)}))
         return count
 
     def put(self, group: str, members: Collection[str], tenant: str = "default") -> None:
@@ -142,6 +155,7 @@ class GroupStore:
             connection.execute(sa.delete(group_members).where(c.tenant == tenant, c.group == group))
             if rows:
                 connection.execute(sa.insert(group_members), rows)
+            audit.add(connection, entry("group.replace", group, {"members": sorted(set(members))}))
 
     def principals(self, own: Collection[str], tenant: str = "default") -> frozenset[str]:
         """Return all principals that a key with the principals ``own`` stands for: these, the groups that contain one
@@ -156,6 +170,15 @@ def valid_principal(principal: str) -> str:
         text = f"{name} is not a valid principal: use 1 to {MAX_PRINCIPAL} printable characters, such as user:ann."
         raise Refused("bad-request", text)
     return principal
+
+
+def _audit_rule(connection: sa.Connection, action: str, scope: Scope, principal: str, effect: Effect) -> None:
+    resource = f"document:{scope.document_id}" if scope.document_id else f"folder:{scope.source}/{scope.folder}"
+    audit.add(connection, entry(action, resource, {"principal": principal, "effect": effect}))
+
+
+def _text(rule: AccessRule) -> str:
+    return f"{rule.effect} {rule.principal} on {rule.scope.source}/{rule.scope.folder}"
 
 
 def _lock(connection: sa.Connection) -> None:

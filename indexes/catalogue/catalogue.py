@@ -1,10 +1,11 @@
-"""The catalogue: twelve stores over one SQL database."""
+"""The catalogue: fourteen stores over one SQL database."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
 from indexes.catalogue.access import GroupStore, RuleStore
+from indexes.catalogue.audit_store import AuditStore
 from indexes.catalogue.chunks import ChunkStore
 from indexes.catalogue.database import Database
 from indexes.catalogue.documents import DocumentStore
@@ -37,6 +38,7 @@ class Catalogue:
         self.rules = RuleStore(self.database)
         self.groups = GroupStore(self.database)
         self.queries = QueryStore(self.database)
+        self.audit = AuditStore(self.database)
 
     def check(self) -> None:
         """Check the database: SQLite's integrity check, or that PostgreSQL answers. Raises Misconfigured("bad-store")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from indexes.catalogue import audit
 from indexes.catalogue.tables import documents, visibility_version
 from pipeline.errors import Misconfigured, Unavailable
 
@@ -70,15 +71,18 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Open one transaction, committed at the end of the block, rolled back on an exception. On SQLite it takes the
-        write lock at once, so that it cannot fail half-way for want of it."""
+        """Open one transaction, committed at the end of the block, rolled back on an exception; what it
+        adds to the audit is in it. On SQLite it takes the write lock at once, so that it cannot fail half-way for want
+        of it."""
         with (
             self._connection_lock,
             translated(),
             self.engine.connect().execution_options(writes=True) as connection,
             connection.begin(),
         ):
+            audit.begin(connection)
             yield connection
+            audit.seal(connection, time.time())
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one reading statement on the driver itself and return its rows. Every search reads this way, since it

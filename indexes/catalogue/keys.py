@@ -10,8 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from indexes.catalogue import audit
 from indexes.catalogue.database import Database
 from indexes.catalogue.tables import keys
+from pipeline.audit import entry
 from pipeline.errors import Refused
 from pipeline.questions import Caller
 from pipeline.rights import SCOPES, Access, Key
@@ -45,6 +47,8 @@ class KeyStore:
         hashed, secret = _new_secret(key_id)
         with self.database.write() as connection:
             connection.execute(sa.insert(keys).values(row | hashed))
+            names = ("name", "principals", "scopes", "sources", "grants", "admin", "expires_at")
+            audit.add(connection, entry("key.create", f"key:{key_id}", {name: row[name] for name in names}))
         return key_id, secret
 
     def check(self, secret: str) -> Access | None:
@@ -85,6 +89,7 @@ class KeyStore:
         with self.database.write() as connection:
             if connection.execute(update).rowcount != 1:
                 raise _unknown(key_id)
+            audit.add(connection, entry("key.rotate", f"key:{key_id}", {"overlap": overlap, "expires_at": expires_at}))
         return secret
 
     def revoke(self, key_id: str, by: str = "") -> bool:
@@ -92,7 +97,10 @@ class KeyStore:
         conditions = (keys.c.id == key_id, keys.c.revoked_at.is_(None))
         values = {"revoked_at": time.time(), "revoked_by": by, **_NO_PREVIOUS}
         with self.database.write() as connection:
-            return connection.execute(sa.update(keys).where(*conditions).values(values)).rowcount == 1
+            revoked = connection.execute(sa.update(keys).where(*conditions).values(values)).rowcount == 1
+            if revoked:
+                audit.add(connection, entry("key.revoke", f"key:{key_id}"))
+            return revoked
 
     def record_use(self, key_id: str, at: float) -> None:
         """Record that a key was used at ``at``, unless a use less than `USE_SECONDS` before is recorded."""

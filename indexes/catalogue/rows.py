@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from indexes.catalogue import attributes
+from indexes.catalogue import attributes, audit
 from indexes.catalogue.database import bump_visibility, new_id, now
 from indexes.catalogue.revisions import lock_place, place_of, settle
 from indexes.catalogue.scopes import forget_scopes, insert_new, link_attachment, link_folder
@@ -186,7 +186,8 @@ def enqueue_delivery(
 
 
 def add_event(connection: sa.Connection, event: Event) -> None:
-    """Add an entry to the decision record of a document."""
+    """Add an entry to the decision record of a document, and to the audit if it is of the kind that belongs there."""
+    audit.add_of(connection, event)
     row = {
         "document_id": event.document_id,
         "at": event.at,

@@ -328,6 +328,26 @@ plan_items = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
 )
 
+#: Entries of `pipeline.audit`, its fields in its order. The database refuses to change or delete one.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("action", sa.String(64), nullable=False, index=True),
+    sa.Column("resource", sa.Text, nullable=False, index=True),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("actor", sa.Text, nullable=False, index=True),
+    sa.Column("key_id", sa.String(16), nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    #: epoch milliseconds
+    sa.Column("time", sa.BigInteger, nullable=False, index=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+
 #: One row that counts the changes of what callers may see, so that readers know when to read again. ``last_global``:
 #: the last change that named no documents; ``attributed``: how many changes named the documents that they affect.
 visibility_version = sa.Table(

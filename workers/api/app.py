@@ -24,14 +24,26 @@ from workers.api.key_use import KeyUse
 from workers.api.limits import Limits
 from workers.api.metrics import MailroomCollector, Requests
 from workers.api.middleware import ApiMiddleware
-from workers.api.routes import access, discovery, documents, feedback, keys, predictions, queries, questions, service
+from workers.api.routes import (
+    access,
+    audit,
+    discovery,
+    documents,
+    feedback,
+    keys,
+    predictions,
+    queries,
+    questions,
+    service,
+)
 from workers.api.routes.common import AppState
 from workers.api.wrong_keys import WrongKeys
 from workers.assemble import Mailroom
+from workers.services.audit_log import AuditLog
 
 #: Headers that a page of another origin may send, and those that it may read, beyond those that browsers allow anyway.
 ALLOWED_HEADERS = "Authorization X-API-Key Content-Type Idempotency-Key X-Filename Range If-None-Match If-Range".split()
-EXPOSED_HEADERS = "ETag Location Retry-After Content-Range Accept-Ranges Content-Disposition Allow".split()
+EXPOSED_HEADERS = "ETag Location Retry-After Content-Range Accept-Ranges Content-Disposition Allow X-Request-Id".split()
 DESCRIPTION = """Sort, route, file and find documents. Every route but `/healthz`, `/readyz` and
 `/problems` needs an API key.
 Errors are RFC 9457 problem details; their `code` is stable. Times are ISO 8601 in UTC."""
@@ -45,8 +57,9 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     registry, notifier = CollectorRegistry(), mailroom.notifier
     registry.register(MailroomCollector(mailroom, notifier))
     limits = Limits.of(mailroom.settings.api)
-    state = AppState(mailroom, notifier, registry, Requests(registry), HealthMonitor(mailroom, notifier), limits)
-
+    audit_log = AuditLog(mailroom.catalogue.audit, mailroom.settings.audit, mailroom.settings.run_path)
+    health = HealthMonitor(mailroom, notifier)
+    state = AppState(mailroom, notifier, registry, Requests(registry), health, limits, audit_log)
     use = KeyUse(mailroom.catalogue.keys)
     wrong_keys = WrongKeys.of(mailroom.settings.api.wrong_keys_per_minute, registry)
     authenticator = Authenticator(mailroom.catalogue.keys, use, wrong_keys)
@@ -57,6 +70,7 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
             Thread(target=state.health.warm, daemon=True, name="warm").start()
         yield
         await anyio.to_thread.run_sync(use.close)
+        await anyio.to_thread.run_sync(audit_log.close)
 
     # No page loads a script from elsewhere, so the interactive description is off; /openapi.json has all of it.
     app = FastAPI(
@@ -71,9 +85,11 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     app.state.app_state = state
     app.router.redirect_slashes = False
     problems.install(app)
-    for routes in (documents, questions, queries, discovery, feedback, access, keys, service, predictions):
+    for routes in (documents, questions, queries, discovery, feedback, access, keys, audit, service, predictions):
         app.include_router(routes.router)
-    app.add_middleware(ApiMiddleware, authenticator=authenticator, requests=state.requests, limits=limits)
+    app.add_middleware(
+        ApiMiddleware, authenticator=authenticator, requests=state.requests, limits=limits, audit_log=audit_log
+    )
     if origins := mailroom.settings.api.cors_origins:
         # Outermost: a browser's preflight has no key. Keys come in headers, so cookies are not needed.
         app.add_middleware(

@@ -61,6 +61,7 @@ ROUTES: Mapping[str, str] = {
     "POST /v1/keys": "admin",
     "POST /v1/keys/{key_id}/rotate": "admin",
     "DELETE /v1/keys/{key_id}": "admin",
+    "GET /v1/audit": "admin",
     "GET /metrics": "metrics",
     "GET /v1/jobs": "metrics",
     "GET /v1/me": ANY_KEY,

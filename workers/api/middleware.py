@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import time
 
 import anyio
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.audit import AuditOrigin, acting
 from pipeline.errors import MailroomError, Refused
+from pipeline.rights import Access
 from workers.api import problems
 from workers.api.auth import OPEN, Authenticator
 from workers.api.connections import PAUSE_SECONDS, transfer_seconds
 from workers.api.limits import Limits
 from workers.api.metrics import Requests
+from workers.services.audit_log import AuditLog
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +27,8 @@ log = logging.getLogger(__name__)
 #: values is refused with the name of its field.
 MAX_BODY = 2 * 1024 * 1024
 UPLOAD_PATH = "/v1/documents"
+_DOCUMENT_ID = re.compile(r"[0-9a-f]{32}")
+_REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
@@ -36,20 +42,24 @@ HEADERS = {
 class ApiMiddleware:
     """The outermost layer: authenticates, limits the body, adds headers, counts, and turns errors into problems."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, requests: Requests, limits: Limits) -> None:
+    def __init__(
+        self, app: ASGIApp, authenticator: Authenticator, requests: Requests, limits: Limits, audit_log: AuditLog
+    ) -> None:
         self.app, self._authenticator, self._requests, self._limits = app, authenticator, requests, limits
+        self._audit_log = audit_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, sender, method = time.perf_counter(), _ResponseSender(send), scope["method"]
+        request_id = request_id_of(scope)
+        started, sender, method = time.perf_counter(), _ResponseSender(send, request_id), scope["method"]
         if method == "HEAD":  # the server sends no body, whatever the route sends
             scope = {**scope, "method": "GET", "is_head": True}
         try:
             refuse_ambiguous_length(scope, sender)
-            await self._handle(scope, receive, sender.send)
+            await self._handle(scope, receive, sender.send, request_id)
         except MailroomError as error:
             await sender.send_problem(problems.from_error(error, scope["path"]), scope, receive)
         except Exception:
@@ -57,8 +67,9 @@ class ApiMiddleware:
             await sender.send_problem(problems.unexpected(scope["path"]), scope, receive)
         finally:
             self._requests.count(method, route_of(scope), sender.status, time.perf_counter() - started)
+            self._record(scope, sender.status)
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         if OPEN.fullmatch(scope["path"]):
             await self.app(scope, limited(scope, receive), send)
             return
@@ -66,8 +77,39 @@ class ApiMiddleware:
         access = await anyio.to_thread.run_sync(authenticate, scope, limiter=self._limits.key_checks)
         refuse_encoded_body(scope)
         scope["access"] = access
-        with self._limits.keys.request(access.caller.key_id):
+        scope["origin"] = origin_of(scope, access, request_id)
+        self._audit_log.check_room()
+        with self._limits.keys.request(access.caller.key_id), acting(scope["origin"]):
             await self.app(scope, limited(scope, receive), send)
+
+    def _record(self, scope: Scope, status: int) -> None:
+        """Add to the audit that a key or a request was refused, or that a document was read."""
+        if status == 401 or (status == 429 and "access" not in scope):  # refused, or not even looked at
+            self._audit_log.refused_key(address_of(scope))
+        elif (origin := scope.get("origin")) is not None:
+            with acting(origin):
+                document_id, route = scope.get("path_params", {}).get("document_id"), f"GET {route_of(scope)}"
+                if status == 403:
+                    self._audit_log.refused_route(f"{scope['method']} {route_of(scope)}")
+                elif document_id and scope["method"] == "GET" and _DOCUMENT_ID.fullmatch(document_id):
+                    self._audit_log.read(route, document_id, status)
+
+
+def origin_of(scope: Scope, access: Access, request_id: str) -> AuditOrigin:
+    """Return who a request acts for, for the audit."""
+    caller = access.caller
+    return AuditOrigin(caller.owner, caller.key_id, "rest", request_id, address_of(scope), caller.tenant)
+
+
+def address_of(scope: Scope) -> str:
+    """Return the address of the other end: the client's, or that of a proxy before this server."""
+    return str((scope.get("client") or ("",))[0])
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the id that the client or a proxy gave the request, or a new one."""
+    sent = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    return sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
 
 
 def route_of(scope: Scope) -> str:
@@ -79,8 +121,8 @@ def route_of(scope: Scope) -> str:
 class _ResponseSender:
     """Sends a response with the safe headers, and remembers its status."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id = send, request_id.encode()
         self.status = 500
         self.closes = False
         self._started = False
@@ -91,6 +133,7 @@ class _ResponseSender:
             self._started, self.status = True, message["status"]
             names = {name.lower() for name, _ in message["headers"]}
             missing = [(name, value) for name, value in HEADERS.items() if name not in names]
+            missing.append((b"x-request-id", self._request_id))
             if self.closes:
                 missing.append((b"connection", b"close"))
             message = {**message, "headers": [*message["headers"], *missing]}

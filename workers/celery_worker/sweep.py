@@ -10,6 +10,7 @@ from pipeline.documents import QueueName
 from pipeline.errors import MailroomError
 from workers.queue.notify import Notifier
 from workers.queue.process import StopSignal
+from workers.services.audit import AuditAnchor
 
 if TYPE_CHECKING:
     from indexes.catalogue.jobs import JobStore
@@ -24,10 +25,11 @@ REMEMBER_SECONDS = 10.0
 
 
 class Sweeper:
-    """Sends wake-ups for due jobs every ``seconds``."""
+    """Sends wake-ups for due jobs every ``seconds``, and keeps the anchor of the audit."""
 
-    def __init__(self, jobs: JobStore, notifier: Notifier, seconds: float) -> None:
-        self._jobs, self._notifier, self._seconds = jobs, notifier, seconds
+    def __init__(self, jobs: JobStore, notifier: Notifier, seconds: float, anchor: AuditAnchor) -> None:
+        self._jobs, self._notifier, self._seconds, self._anchor = jobs, notifier, seconds, anchor
+        self._audit_is_whole = True
         self._sent_at: dict[str, float] = {}
 
     def run(self, stopping: StopSignal) -> None:
@@ -35,8 +37,15 @@ class Sweeper:
         while not stopping.wait(self._seconds):
             try:
                 self.sweep()
+                self.anchor()
             except MailroomError as error:
                 log.warning("sweep: %s", error)
+
+    def anchor(self) -> None:
+        """Move the anchor of the audit forward, or report once that the audit is not what it was."""
+        if (is_whole := self._anchor.advance()) != self._audit_is_whole and not is_whole:
+            log.error("the audit was changed or cut off since %s was written: mailroom audit verify", self._anchor.path)
+        self._audit_is_whole = is_whole
 
     def sweep(self) -> int:
         """Send wake-ups for due jobs; return how many were sent."""

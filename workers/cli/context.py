@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import typer
 from rich.console import Console
 
+from pipeline.audit import AuditOrigin, acting
 from pipeline.errors import Misconfigured
+from workers.services.operator import current_user
 
 if TYPE_CHECKING:  # what takes long to import is imported by the commands that need it
     from workers.assemble import Mailroom
@@ -40,6 +43,8 @@ class Context:
     sets: list[str] = field(default_factory=list)
     url: str | None = None
     key: str | None = None
+    #: what this process does is done by the person at this machine
+    _acting: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
     def loaded(self) -> LoadedSettings:
@@ -75,6 +80,7 @@ class Context:
         """The parts of the installation in the data folder. Raises as `loaded` does."""
         from workers.assemble import Mailroom
 
+        self._acting.enter_context(acting(AuditOrigin(f"user:{current_user()}", source="command-line")))
         return Mailroom(self.settings)
 
     @cached_property
@@ -110,6 +116,7 @@ class Context:
         for name in ("gateway", "mailroom"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+        self._acting.close()
 
 
 def shared(context: typer.Context) -> Context:

@@ -40,6 +40,7 @@ class Local:
         """Return a document."""
         from workers.api.schemas.documents import DocumentStatus
 
+        self._mailroom.audit_log.read("GET /v1/documents/{document_id}", document_id, 200)
         return _json(DocumentStatus.of(self._mailroom.documents.read(ADMINISTRATOR, document_id)))
 
     def record(self, document_id: str) -> Json:
@@ -63,6 +64,7 @@ class Local:
         from workers.api.searching import run_search
 
         body = SearchBody.model_validate({"query": query, "filters": filters, **options})
+        self._mailroom.audit_log.search("search.run", body.query)
         return _json(run_search(self._mailroom.search, ADMINISTRATOR, body))
 
     def ask(self, question: str, filters: Mapping[str, Any]) -> Json:
@@ -70,6 +72,7 @@ class Local:
         from workers.api.schemas.search import AnswerPage, QuestionBody
 
         body = QuestionBody.model_validate({"question": question, "filters": filters})
+        self._mailroom.audit_log.search("search.ask", body.question)
         answer = self._mailroom.search.ask(ADMINISTRATOR, body.question, body.filters.filters(), body.k)
         return _json(AnswerPage.of(answer))
 
@@ -190,6 +193,13 @@ class Local:
 
         query = GroupMembers(name=group, member=list(members))
         return {"members": self._mailroom.access.remove_members(query.name, query.member)}
+
+    def audit(self, **query: Any) -> Json:
+        """Return a page of the audit, newest first. ``query`` as `GET /v1/audit` takes it."""
+        from workers.api.schemas.audit import AuditPage, AuditQuery
+
+        parameters = AuditQuery.model_validate(query)
+        return _json(AuditPage.of_query(parameters, self._mailroom.catalogue.audit, ADMINISTRATOR.tenant))
 
     def keys(self) -> Json:
         """Return every key without its secret."""

@@ -40,6 +40,7 @@ COMMANDS = {
     "approve": "predictions:approve",
     "config": "service:config_app",
     "keys": "keys:app",
+    "audit": "audit:app",
     "eval": "evaluate:app",
     "index": "index:app",
     "access": "access:app",

@@ -126,6 +126,10 @@ class Remote:
         """Remove members from a group; return how many were in it."""
         return self._send("DELETE", "/v1/groups", params={"name": group, "member": members})
 
+    def audit(self, **query: Any) -> Json:
+        """Return a page of the audit, newest first. ``query`` as `GET /v1/audit` takes it."""
+        return self._send("GET", "/v1/audit", params=query)
+
     def keys(self) -> Json:
         """Return every key without its secret."""
         return self._send("GET", "/v1/keys")

@@ -13,6 +13,7 @@ from models.active import VersionChange, move_pointer, read_pointer
 from models.compare import ClassifierComparison, compare, measure, worse
 from models.labelled import LabelledText, TextReaders, read_labelled
 from models.registry import active_version, open_version
+from pipeline.audit import entry
 from pipeline.documents import Prediction
 from pipeline.errors import MailroomError, Misconfigured, Refused
 from pipeline.onnx import ModelFolder
@@ -23,7 +24,7 @@ from workers.services.taxonomy import TaxonomyService
 from workers.settings import Settings
 
 if TYPE_CHECKING:
-    from indexes.catalogue.chunks import ChunkStore
+    from indexes.catalogue.catalogue import Catalogue
 
 #: The file of a version with the texts that its training did not learn from.
 OWN_GOLDEN = "golden.jsonl"
@@ -46,13 +47,14 @@ class Promoter:
 
     def __init__(
         self,
-        chunks: ChunkStore,
+        catalogue: Catalogue,
         parser: Parser,
         classifiers: Classifiers,
         taxonomy: TaxonomyService,
         settings: Settings,
     ) -> None:
-        self._chunks, self._parser, self._classifiers, self._taxonomy = chunks, parser, classifiers, taxonomy
+        self._chunks, self._audit = catalogue.chunks, catalogue.audit
+        self._parser, self._classifiers, self._taxonomy = parser, classifiers, taxonomy
         self._models, self._root = settings.models, settings.models_root
 
     def compare(self, one: str, two: str, labels: Path) -> ClassifierComparison:
@@ -92,7 +94,7 @@ class Promoter:
             reason,
             {**metrics, "margin": allowed},
         )
-        move_pointer(self._root, name, change)
+        self._move(name, change)
         return Promotion(change, comparison)
 
     def rollback(self, name: str, to: str | None = None, reason: str = "") -> VersionChange:
@@ -106,8 +108,14 @@ class Promoter:
             raise Refused("conflict", text)
         open_version(self._root, name, target)  # raises if it is damaged; the present one then stays
         change = VersionChange(time.time(), current_user(), "rollback", pointer.version, target, reason=reason)
-        move_pointer(self._root, name, change)
+        self._move(name, change)
         return change
+
+    def _move(self, name: str, change: VersionChange) -> None:
+        """Move the pointer, and record that in the audit."""
+        move_pointer(self._root, name, change)
+        data = {"from": change.before, "to": change.after, "forced": change.forced, "reason": change.reason}
+        self._audit.append([entry(f"model.{change.action}", f"model:{name}", data)])
 
     def _active_version(self, name: str) -> str | None:
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from models import taxonomy
 from models.registry import open_version
+from pipeline.audit import entry
 from pipeline.documents import Document
 from pipeline.errors import MailroomError
 from pipeline.questions import ADMINISTRATOR, ALL, Filters
@@ -76,12 +77,19 @@ class TaxonomyService:
         rules = self._rules()  # a mistake in them is raised before anything is recorded
         before = self.operations()
         operation = taxonomy.change(self._root, self._labels, kind, labels, into, who, reason)
+        self._record(operation)
         return self._effects(operation, rules, before)
 
     def undo(self, who: str, reason: str = "") -> RecordedChange:
         """Undo the latest operation that is in effect. Raises Refused("conflict") if there is none."""
         rules, before = self._rules(), self.operations()
-        return self._effects(taxonomy.undo(self._root, who, reason), rules, before)
+        operation = taxonomy.undo(self._root, who, reason)
+        self._record(operation)
+        return self._effects(operation, rules, before)
+
+    def _record(self, operation: Operation) -> None:
+        data = {"by": operation.who, "labels": operation.labels, "into": operation.into, "reason": operation.reason}
+        self._catalogue.audit.append([entry(f"taxonomy.{operation.kind}", f"taxonomy:{operation.id}", data)])
 
     def _labels(self, operations: Sequence[Operation]) -> list[str]:
         added = sorted(self._catalogue.reviews.labels())

@@ -23,6 +23,7 @@ from workers.celery_worker.watchdog import IDLE_SECONDS, Watchdog
 from workers.queue.broker import broker_url, server_command, server_program, socket_path
 from workers.queue.lease import heartbeat
 from workers.queue.notify import Notifier, connect
+from workers.services.audit import AuditAnchor
 from workers.settings import Settings, load_settings
 
 
@@ -110,7 +111,8 @@ def test_the_sweeper_wakes_all_without_a_flood_and_again_after_a_loss(
     settings: Settings, broker: subprocess.Popen[bytes]
 ) -> None:
     receive(settings, QUEUE_CAP + 10)
-    sweeper = Sweeper(open_catalogue(settings.catalogue_url).jobs, Notifier(settings), 0.5)
+    catalogue = open_catalogue(settings.catalogue_url)
+    sweeper = Sweeper(catalogue.jobs, Notifier(settings), 0.5, AuditAnchor(catalogue.audit, settings.home))
     assert sweeper.sweep() == QUEUE_CAP
     assert sweeper.sweep() == 0
     connect(settings).flushall()

@@ -14,6 +14,7 @@ from workers.api.limits import Limits
 from workers.api.metrics import Requests
 from workers.assemble import Mailroom
 from workers.queue.notify import Notifier
+from workers.services.audit_log import AuditLog
 
 #: Concurrent uploads; each occupies a thread while its bytes arrive, and no other route waits for them.
 UPLOADS = 16
@@ -29,6 +30,7 @@ class AppState:
     requests: Requests
     health: HealthMonitor
     limits: Limits
+    audit_log: AuditLog
     uploads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(UPLOADS))
 
 

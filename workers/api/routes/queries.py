@@ -37,6 +37,7 @@ def run_query(
     offset: Annotated[Offset | None, Query(description="in place of the saved one")] = None,
 ) -> SearchPage:
     """Run the search again, over the documents that the key may read now."""
+    app.audit_log.search("search.saved", query_id)
     return saved.run(app.mailroom, access.caller, query_id, k, offset)
 
 

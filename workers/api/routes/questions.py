@@ -19,16 +19,19 @@ router = APIRouter(prefix="/v1", tags=["questions"])
 @router.post("/search", responses=responses())
 def search(body: SearchBody, app: App, access: KeyAccess) -> SearchPage:
     """Return the passages that match best, of documents that the key may read. Filters apply before the search."""
+    app.audit_log.search("search.run", body.query)
     return run_search(app.mailroom.search, access.caller, body)
 
 
 @router.get("/search", responses=responses())
 def search_by_link(app: App, access: KeyAccess, query: Annotated[SearchLink, Query()]) -> SearchPage:
     """Search with query parameters, as a link."""
+    app.audit_log.search("search.run", query.query)
     return run_search(app.mailroom.search, access.caller, query)
 
 
 @router.post("/ask", dependencies=[EXPENSIVE], responses=responses())
 def ask(body: QuestionBody, app: App, access: KeyAccess) -> AnswerPage:
     """Return an answer of verbatim quotes with their places, or `answered: false` with the nearest passages."""
+    app.audit_log.search("search.ask", body.question)
     return AnswerPage.of(app.mailroom.search.ask(access.caller, body.question, body.filters.filters(), body.k))
