@@ -253,10 +253,12 @@ class Finder:
         return next(worth_reading, None) is None
 
     def _reranking_for(self, request: SearchRequest) -> Reranking | None:
-        """Return the reranking for this request, if any. Raises Refused("bad-request") if the request requires one and
-        none is configured."""
+        """Return the reranking for this request, if any.
+
+        Raises Refused("contradictory") if the request requires one and none is configured.
+        """
         if request.rerank and self._reranking is None:
-            raise Refused("bad-request", "rerank: no reranker serves here; the setting models.reranker names one.")
+            raise Refused("contradictory", "rerank: no reranker serves here; the setting models.reranker names one.")
         if self._reranking is None:
             return None
         enabled = self._reranking.by_default if request.rerank is None else request.rerank

@@ -48,6 +48,7 @@ CODES: dict[str, str] = {
     "forbidden": "The key does not allow this.",
     "not-found": "There is no such thing, or it is not visible to this key.",
     "conflict": "The request contradicts the present state.",
+    "contradictory": "The parts of the request do not fit together.",
     "upload-too-large": "The upload exceeds the size limit.",
     "unsupported-encoding": "The body is compressed or encoded; send it as it is.",
     "request-timeout": "The request did not arrive in time.",

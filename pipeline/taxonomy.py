@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Refused
+from pipeline.printable import is_printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +144,7 @@ def validate_operation(operation: Operation, labels: Sequence[str]) -> Operation
     """Return the completed operation if the current ``labels`` allow it. Raises Refused with the label that does not
     fit."""
     for label in (*operation.labels, *operation.into):
-        if not label.strip() or label != label.strip() or len(label) > MAX_LABEL or not label.isprintable():
+        if len(label) > MAX_LABEL or not is_printable(label):
             raise Refused("bad-request", f"A label is 1 to {MAX_LABEL} printable characters without space around them.")
     if missing := [label for label in operation.labels if label not in labels]:
         raise Refused("not-found", f"There is no label {missing[0]!r}; there are: {', '.join(sorted(labels))}.")
@@ -160,9 +161,9 @@ def validate_operation(operation: Operation, labels: Sequence[str]) -> Operation
 
 def _check_counts(operation: Operation, labels: Sequence[str]) -> None:
     if operation.kind == "rename" and operation.labels == operation.into:
-        raise Refused("bad-request", "The new name is the old one.")
+        raise Refused("contradictory", "The new name is the old one.")
     if operation.kind == "merge" and len(operation.labels) < 2:
-        raise Refused("bad-request", "A merge needs two labels; to give one another name, rename it.")
+        raise Refused("contradictory", "A merge needs two labels; to give one another name, rename it.")
     if len(set(labels) - set(operation.labels)) + len(operation.into) < 2:
         raise Refused("conflict", "Fewer than two labels would be left; a classifier needs at least two.")
 

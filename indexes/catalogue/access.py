@@ -15,6 +15,7 @@ from pipeline.access import EVERYONE, AccessRule, Effect, Origin, Scope, groups_
 from pipeline.audit import entry
 from pipeline.documents import State
 from pipeline.errors import Refused
+from pipeline.printable import is_printable
 
 #: Characters of a principal's name at most.
 MAX_PRINCIPAL = 200
@@ -165,7 +166,7 @@ class GroupStore:
 
 def valid_principal(principal: str) -> str:
     """Return the principal. Raises Refused("bad-request") if it is not a valid one."""
-    if not 0 < len(principal) <= MAX_PRINCIPAL or principal != principal.strip() or not principal.isprintable():
+    if len(principal) > MAX_PRINCIPAL or not is_printable(principal):
         name = f"{principal[:40]!r}"
         text = f"{name} is not a valid principal: use 1 to {MAX_PRINCIPAL} printable characters, such as user:ann."
         raise Refused("bad-request", text)
@@ -188,7 +189,7 @@ def _lock(connection: sa.Connection) -> None:
 
 def _member_rows(group: str, members: Collection[str], tenant: str) -> list[dict[str, str]]:
     if valid_principal(group) == EVERYONE:
-        raise Refused("bad-request", "* is everyone and cannot be a group; name the group, such as group:hr.")
+        raise Refused("contradictory", "* is everyone and cannot be a group; name the group, such as group:hr.")
     return [{"tenant": tenant, "group": group, "member": valid_principal(member)} for member in sorted(set(members))]
 
 

@@ -75,8 +75,8 @@ class DocumentStore:
         """Return a page of the documents that the caller may read, in every state but deleted, and how many there are
         in all. With the id ``after`` the page begins behind that document, whatever became of it meanwhile.
 
-        Raises Refused("bad-request") for a metadata field that none of the caller's documents has, and
-        Refused("not-found") if there was never a document ``after``.
+        Raises Refused("not-found") for a metadata field that none of the caller's documents has, and if there was never
+        a document ``after``.
         """
         c, conditions = documents.c, _matching(caller, filters)
         with self.database.read() as connection:
@@ -309,9 +309,9 @@ def _matching(caller: Caller, filters: Filters) -> list[sa.ColumnElement[bool]]:
 
 
 def _check_fields(connection: sa.Connection, caller: Caller, filters: Filters) -> None:
-    """Raise Refused("bad-request") for a metadata field that no document has which the caller may read."""
+    """Raise Refused("not-found") for a metadata field that no document has which the caller may read."""
     names = [name for name, _ in filters.metadata]
     if unknown := attributes.unknown_fields(connection, names, readable(caller)):
         fields = ", ".join(attributes.known_fields(connection, readable(caller))) or "none yet"
         detail = f"metadata: no document has the field {unknown[0][:80]!r}; known are: {fields}."
-        raise Refused("bad-request", detail)
+        raise Refused("not-found", detail)

@@ -153,7 +153,7 @@ class TestReading:
         page = place.ann.get("/v1/search", params={"query": "notice period", "explain": "true"}).json()
         without = {"query": "notice period", "explain": "true", "rerank": "false"}
         assert place.ann.get("/v1/search", params=without).json() == page
-        refused = problem(place.ann.post("/v1/search", json={"query": "notice", "rerank": True}), 400, "bad-request")
+        refused = problem(place.ann.post("/v1/search", json={"query": "notice", "rerank": True}), 409, "contradictory")
         assert "models.reranker" in refused["detail"]
         (hit,) = [item for item in page["items"] if item["document_id"] == lease.id]
         assert {hit["text"][start:end].lower() for start, end in hit["highlights"]} >= {"notice", "period"}

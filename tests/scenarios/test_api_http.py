@@ -160,6 +160,26 @@ def test_a_file_name_is_read_as_it_was_sent(place: Place, raw: bytes, name: str)
     assert place.ann.get(href).json()["name"] == name
 
 
+def test_documents_without_a_name_do_not_take_each_other_s_place(place: Place) -> None:
+    names = set()
+    for content in (b"first unnamed", b"second unnamed"):
+        href = place.ann.post("/v1/documents", content=content, headers={"Content-Type": "text/plain"}).json()["href"]
+        names.add(place.ann.get(href).json()["name"])
+    assert len(names) == 2
+    assert all(name.startswith("unnamed-") for name in names)
+
+
+def test_a_form_s_fields_come_before_those_of_the_query(place: Place) -> None:
+    fields = {"labels": "a,b", "path": "form.txt"}
+    params = {"labels": "c", "metadata": '{"department": "hr"}', "path": "query.txt"}
+    files = {"file": ("x.txt", b"form and query")}
+    receipt = place.ann.post("/v1/documents", data=fields, params=params, files=files).json()
+    status = place.ann.get(receipt["href"]).json()
+    assert (status["labels"], status["path"], status["metadata"]) == (["a", "b"], "form.txt", {"department": "hr"})
+    bad = place.ann.post("/v1/documents", data=fields, params={"source": "a\nb"}, files=files)
+    assert bad.status_code == 400
+
+
 def test_readiness_is_apart_from_liveness(place: Place) -> None:
     """This installation has no broker."""
     assert httpx.get(f"{place.url}/healthz").status_code == 200

@@ -123,7 +123,7 @@ def test_an_unknown_field_is_refused_with_the_known_ones(place: Place) -> None:
         assert "label" in error["detail"] and "owner" in error["detail"]
     for name in ("colour", "secrecy"):  # the second is there, in a document that is not the clerk's
         answer = place.clerk.post("/v1/search", json={"query": "pump", "filters": {"metadata": [f"{name}=x"]}})
-        assert answer.status_code == 400
+        assert answer.status_code == 404
         assert "author, department, owner" in answer.json()["detail"]
         assert answer.json()["detail"].count("secrecy") == (name == "secrecy")
     answer = place.clerk.get("/v1/search", params={"query": "pump", "facets": "colour"})

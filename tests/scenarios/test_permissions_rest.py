@@ -97,13 +97,13 @@ def test_groups(place: Place) -> None:
 @pytest.mark.parametrize(
     ("verb", "path", "fields", "status"),
     [
-        ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob"}, 400),
-        ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob", "folder": "hr"}, 400),
+        ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob"}, 409),
+        ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob", "folder": "hr"}, 409),
         (
             "POST",
             "/v1/access",
             {"effect": "allow", "principal": "user:bob", "source": "s", "document_id": "0" * 32},
-            400,
+            409,
         ),
         ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob", "document_id": "0" * 32}, 404),
         ("POST", "/v1/access", {"effect": "allow", "principal": "user:bob", "document_id": "x"}, 400),
@@ -114,7 +114,7 @@ def test_groups(place: Place) -> None:
         ("GET", "/v1/access", {"document_id": "0" * 32}, 404),
         ("GET", "/v1/access/explain", {"document_id": "0" * 32, "principal": "user:bob"}, 404),
         ("GET", "/v1/access/explain", {"document_id": "0" * 32}, 400),
-        ("POST", "/v1/groups", {"name": "*", "members": ["user:bob"]}, 400),
+        ("POST", "/v1/groups", {"name": "*", "members": ["user:bob"]}, 409),
         ("POST", "/v1/groups", {"name": "group:hr", "members": []}, 400),
         ("DELETE", "/v1/groups", {"name": "group:none", "member": "user:bob"}, 404),
     ],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from indexes.catalogue.keys import KeyStore
 
 #: Paths that need no key: they say nothing about any document.
-OPEN = re.compile(r"/healthz|/readyz|/problems(/[a-z-]+)?")
+OPEN = re.compile(r"/healthz|/readyz|/problems(/[^/]*)?")
 #: Any valid key, whatever its scopes.
 ANY_KEY = "any"
 #: method and route -> the scope that it needs. Every route that is not open stands here once.

@@ -26,6 +26,7 @@ STATUS = {
     "not-found": 404,
     "request-timeout": 408,
     "conflict": 409,
+    "contradictory": 409,
     "unsupported-encoding": 415,
     "upload-too-large": 413,
     "too-many-requests": 429,

@@ -27,22 +27,26 @@ T = TypeVar("T")
 
 #: Bytes of all fields beside the file, and their number.
 MAX_FIELDS_BYTES, MAX_PARTS = 64 * 1024, 64
+#: The name of a document that comes without one; its content follows, so that no other unnamed one takes its place.
+UNNAMED = "unnamed"
 #: Metadata that the path in sets itself.
 RESERVED = {"attached_to", "nesting"}
 
 
 @dataclass
 class UploadForm:
-    """The fields received so far, by name, and the file's name."""
+    """The fields received so far, by name, those of the query, which they replace, and the file's name."""
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     file_name: str = ""
     has_file: bool = False
+    query: dict[str, list[str]] = field(default_factory=dict)
 
 
 def _json(text: str) -> object:
+    """Decode JSON; a field that a form sends empty is an empty object."""
     try:
-        return json.loads(text)
+        return json.loads(text or "{}")
     except (ValueError, RecursionError):
         raise PydanticCustomError("bad_json", "this is not JSON") from None
 
@@ -77,22 +81,28 @@ class UploadFields(BaseModel):
     ] = {}
 
 
+def valid_fields(form: UploadForm) -> UploadFields:
+    """Return the fields received so far, those of the form before those of the query.
+
+    Raises Refused("bad-request") naming the field.
+    """
+    fields = {**form.query, **form.fields}
+    name = fields.pop("name", [""])[-1] or form.file_name
+    last = re.split(r"[/\\]", name)[-1]
+    fields["path"] = [fields.get("path", [""])[-1] or (UNNAMED if last in ("", ".", "..") else last)]
+    try:
+        return UploadFields.model_validate(fields)
+    except ValidationError as error:
+        raise Refused("bad-request", "; ".join(_reason(line) for line in error.errors()[:3])) from None
+
+
 def arrival_of(form: UploadForm, sender: Access, reserved_sources: frozenset[str]) -> Arrival:
     """Return the arrival that the form describes.
 
     Raises Refused("bad-request") naming the field, and Refused("forbidden") for a place that the sender may not write
     to, or a principal that it may not name.
     """
-    caller = sender.caller
-    fields = dict(form.fields)
-    name = fields.pop("name", [""])[-1] or form.file_name
-    fields["path"] = [fields.get("path", [""])[-1] or re.split(r"[/\\]", name)[-1]]
-    if not fields["path"][0]:
-        raise Refused("bad-request", "name: give the file's name, by X-Filename, ?name=, ?path= or in the form.")
-    try:
-        upload = UploadFields.model_validate(fields)
-    except ValidationError as error:
-        raise Refused("bad-request", "; ".join(_reason(line) for line in error.errors()[:3])) from None
+    caller, upload = sender.caller, valid_fields(form)
     if upload.source in reserved_sources:
         raise Refused("bad-request", f"source: {upload.source!r} is the name of a tray; choose another one.")
     if RESERVED & set(upload.metadata):
@@ -123,13 +133,13 @@ def _reason(error: Any) -> str:
     return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
 
 
-def raw_form(request: Request) -> UploadForm:
-    """Return the form of a body that is the file itself: fields are query parameters, the name may be a header."""
-    fields = {name: request.query_params.getlist(name) for name in request.query_params}
+def form_of(request: Request) -> UploadForm:
+    """Return the fields that are query parameters, and the file's name, which may be a header."""
+    query = {name: request.query_params.getlist(name) for name in request.query_params}
     message = Message()
     message["content-disposition"] = header_text(request, "content-disposition")[:2000]
     name = unquote(header_text(request, "x-filename")) or message.get_filename("")  # also the form of RFC 6266
-    return UploadForm(fields, name, has_file=True)
+    return UploadForm(query=query, file_name=name)
 
 
 def header_text(request: Request, name: str) -> str:
@@ -203,7 +213,7 @@ class MultipartReader:
         if self._is_file and self.form.has_file:
             raise Refused("bad-request", "file: send one file in one request.")
         if self._is_file:
-            self.form.has_file, self.form.file_name = True, message.get_filename() or ""
+            self.form.has_file, self.form.file_name = True, message.get_filename() or self.form.file_name
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         """Pass a piece of the file on, or collect a field's value."""

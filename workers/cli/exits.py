@@ -34,7 +34,7 @@ def exit_code(error: MailroomError) -> int:
     """Return the exit code for an error."""
     if error.code == "not-found":
         return NOT_FOUND
-    if error.code in ("bad-request", "bad-query"):
+    if error.code in ("bad-request", "bad-query", "contradictory"):
         return USAGE
     if isinstance(error, Unavailable) and not isinstance(error, Refused):
         return UNAVAILABLE

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def scope_of(source: str, folder: str, document_id: str) -> Scope:
-    """Return the scope of a document, or of a source with or without a folder. Raises Refused("bad-request") for any
+    """Return the scope of a document, or of a source with or without a folder. Raises Refused("contradictory") for any
     other combination."""
     if bool(source) == bool(document_id) or (folder and not source):
-        raise Refused("bad-request", "Name one document, or one source with or without a folder of it.")
+        raise Refused("contradictory", "Name one document, or one source with or without a folder of it.")
     return Scope(source, clean_folder(folder), document_id)
 
 

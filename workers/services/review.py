@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from models.taxonomy import read_operations
 from pipeline.documents import Document, QueueName
 from pipeline.errors import Refused
+from pipeline.printable import is_printable
 from pipeline.reclassify import approval, delivered_to, document_labels, person_prediction
 from pipeline.route import route
 from pipeline.rules import Rules
@@ -59,7 +60,9 @@ class ReviewService:
 
     def _valid_label(self, document: Document, label: str, new: bool) -> str:
         label = label.strip()
-        if not label or len(label) > MAX_LABEL or not label.isprintable():
+        if not label:
+            raise Refused("contradictory", f"Document {document.id} has no label of its own to approve; name one.")
+        if len(label) > MAX_LABEL or not is_printable(label):
             text = f"Give document {document.id} a label of 1 to {MAX_LABEL} printable characters."
             raise Refused("bad-request", text)
         existing = self._taxonomy.labels()
@@ -67,7 +70,7 @@ class ReviewService:
             text = (
                 f"There is no label {label!r}; there are: {', '.join(existing)}. A new one has to be asked for as new."
             )
-            raise Refused("bad-request", text)
+            raise Refused("not-found", text)
         if label not in existing and self._taxonomy.current_name(label) != label:
             text = (
                 f"{label!r} was a label until it was renamed, merged, split or retired; "

@@ -31,7 +31,7 @@ from workers.api.schemas.access import (
 router = APIRouter(prefix="/v1", tags=["access"])
 
 
-@router.get("/access", responses=responses(404))
+@router.get("/access", responses=responses(404, 409))
 def list_rules(app: App, access: KeyAccess, place: Annotated[AccessPlace, Query()]) -> AccessRules:
     """Return the rules, all or those of one place; of a document also the list that it arrived with."""
     service, scope = app.mailroom.access, place.scope_or_none()
@@ -43,7 +43,7 @@ def list_rules(app: App, access: KeyAccess, place: Annotated[AccessPlace, Query(
 @router.post(
     "/access",
     status_code=201,
-    responses={200: {"model": RuleReceipt, "description": "The rule held already."}, **responses(404)},
+    responses={200: {"model": RuleReceipt, "description": "The rule held already."}, **responses(404, 409)},
 )
 def add_rule(body: AccessRuleBody, app: App, access: KeyAccess, response: Response) -> RuleReceipt:
     """Add a rule; it holds from the next query on, everywhere. Deny wins, on whatever place it stands."""

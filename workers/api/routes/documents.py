@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -31,32 +31,51 @@ from workers.api.schemas.documents import (
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 _BYTES = {"type": "string", "format": "binary"}
-_FORM: dict[str, dict[str, Any]] = {
-    "file": {"type": "string", "format": "binary"},
-    "source": {"type": "string", "default": "api"},
-    "path": {"type": "string", "description": "the document's place inside its source; by default the file's name"},
-    "access": {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "principals that may read it; * is everyone",
-    },
-    "labels": {"type": "array", "items": {"type": "string"}},
-    "metadata": {"type": "string", "description": "a JSON object of strings"},
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[^\x00-\x1f\x7f]+$"}
+#: Items may also be joined by commas or be a JSON list, so that these cannot be part of one; empty ones do not count.
+_ITEM = r"^[^\x00-\x20\x7f,\[]*$"
+_ITEMS: dict[str, Any] = {
+    "type": "array",
+    "maxItems": 50,
+    "items": {"type": "string", "maxLength": 200, "pattern": _ITEM},
 }
-_NAME = {"type": "string", "description": "the file's name"}
+_ONE_OR_MORE = {"anyOf": [_ITEMS, _ITEMS["items"]]}
+_PATH = {"type": "string", "maxLength": 1000, "pattern": r"^(?!/)(?!(.*/)?\.\.(/|$))[^\x00-\x1f\x7f]*$"}
+_METADATA = {"type": "object", "maxProperties": 50, "propertyNames": _TEXT, "additionalProperties": _TEXT}
+_FORM: dict[str, dict[str, Any]] = {
+    "source": {**_TEXT, "default": "api"},
+    "path": {**_PATH, "description": "the document's place inside its source; by default the file's name"},
+    "access": {**_ITEMS, "description": "principals that may read it; * is everyone"},
+    "labels": _ITEMS,
+    "metadata": {**_METADATA, "description": "a JSON object of strings"},
+}
+_NAME = {"type": "string", "maxLength": 1000, "pattern": r"^[^\x00-\x1f\x7f]*$", "description": "the file's name"}
+
+
+def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    is_json = schema.get("type") == "object"
+    value = {"content": {"application/json": {"schema": schema}}} if is_json else {"schema": schema}
+    return {"name": name, "in": "query", "required": False, **value}
+
+
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "multipart/form-data": {"schema": {"type": "object", "required": ["file"], "properties": _FORM}},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    # A part of a form is a text, so that a list is one item or many.
+                    "properties": {"file": _BYTES, **_FORM, "access": _ONE_OR_MORE, "labels": _ONE_OR_MORE},
+                    "additionalProperties": False,
+                },
+                "encoding": {"metadata": {"contentType": "application/json"}},
+            },
+            "application/octet-stream": {"schema": _BYTES},
         },
     },
-    "parameters": [
-        {"name": name, "in": "query", "required": False, "schema": dict(schema)}
-        for name, schema in {**_FORM, "name": _NAME}.items()
-        if name != "file"
-    ],
+    "parameters": [_parameter(name, schema) for name, schema in {**_FORM, "name": _NAME}.items()],
 }
 
 
@@ -81,15 +100,17 @@ async def send_document(
 ) -> JSONResponse:
     """Store a document. The response comes once its bytes and its row are on the disk; the rest happens afterwards.
 
-    The body is the file itself (fields as query parameters) or a multipart form with one part named `file`.
+    The body is the file itself or a multipart form with one part named `file`. Fields are query parameters, or parts of
+    the form, which replace them.
     A document is one content at one place (source and path) of one owner: sent again there it stays the same document,
     elsewhere or by somebody else it is another one. Other content at the same place is a new revision. A repeated
     `Idempotency-Key` with other content is 409.
     """
     mailroom = app.mailroom
     boundary = upload.boundary_of(request.headers.get("content-type", ""))
-    form = upload.UploadForm() if boundary else upload.raw_form(request)
+    form = upload.form_of(request)
     trays = frozenset(folder.source for folder in mailroom.settings.tray.folders)
+    upload.valid_fields(form)  # before the first byte is stored; a form's own fields come with them
     arrival = None if boundary else upload.arrival_of(form, access, trays)
     reader = upload.MultipartReader(boundary, form) if boundary else None
     limit, length = mailroom.settings.api.upload_max_bytes, request.headers.get("content-length", "")
@@ -100,6 +121,8 @@ async def send_document(
     content_hash, size = await upload.consume_in_thread(put, upload.file_pieces(request, reader), app.uploads)
     try:
         arrival = arrival or upload.arrival_of(form, access, trays)
+        if arrival.path == upload.UNNAMED:
+            arrival = replace(arrival, path=f"{upload.UNNAMED}-{content_hash[:12]}")
         stored = _StoredUpload(app, access, content_hash, size, arrival, idempotency_key)
         return await anyio.to_thread.run_sync(stored.record)
     except Refused:

@@ -16,7 +16,7 @@ from workers.api.schemas.search import K, Offset, SearchPage
 router = APIRouter(prefix="/v1/queries", tags=["queries"])
 
 
-@router.post("", status_code=201, responses=responses(409))
+@router.post("", status_code=201, responses=responses(404, 409))
 def create_query(body: SavedQueryBody, app: App, access: KeyAccess) -> SavedQueryItem:
     """Save a search under a name. It belongs to the user that the key stands for, otherwise to the key."""
     return saved.create(app.mailroom, access.caller, body)
@@ -28,7 +28,7 @@ def list_queries(app: App, access: KeyAccess) -> SavedQueryPage:
     return saved.find_all(app.mailroom, access.caller)
 
 
-@router.get("/{query_id}/results", responses=responses(404))
+@router.get("/{query_id}/results", responses=responses(404, 409))
 def run_query(
     query_id: str,
     app: App,

@@ -5,15 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 
-from pydantic import AliasPath, BaseModel, Field
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
+from indexes.catalogue.access import MAX_PRINCIPAL
 from pipeline import access
 from pipeline.access import Effect, Origin
-from workers.api.schemas.common import DocumentId, Moment, NoneIfEmpty, PathText, Request, Response, ShortText
+from pipeline.printable import PATTERN
+from workers.api.schemas.common import (
+    DocumentId,
+    Moment,
+    NoneIfEmpty,
+    PathText,
+    Request,
+    Response,
+    ShortText,
+    with_message,
+)
 from workers.services.access import scope_of
 
-Principal = Annotated[ShortText, Field(description="user:ann, group:hr; * is everyone", examples=["group:hr"])]
+Principal = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_PRINCIPAL, pattern=PATTERN),
+    with_message(f"use 1 to {MAX_PRINCIPAL} printable characters, such as user:ann"),
+    Field(description="user:ann, group:hr; * is everyone", examples=["group:hr"]),
+]
 Principals = Annotated[list[Principal], Field(min_length=1, max_length=500)]
+
+
+_TEXT: JsonDict = {"type": "string"}
+_NOTHING: JsonDict = {"type": "null"}
+#: The two kinds of places, for a body's schema; a schema of query parameters cannot say it.
+_DOCUMENT: JsonDict = {
+    "properties": {"document_id": _TEXT, "source": _NOTHING, "folder": _NOTHING},
+    "required": ["document_id"],
+}
+_SOURCE: JsonDict = {"properties": {"source": _TEXT, "document_id": _NOTHING}, "required": ["source"]}
 
 
 class AccessPlace(Request):
@@ -24,17 +51,19 @@ class AccessPlace(Request):
     document_id: DocumentId | None = Field(None, description="this document, with what was attached to it")
 
     def scope(self) -> access.Scope:
-        """Return the scope. Raises Refused("bad-request") for no place, or two."""
+        """Return the scope. Raises Refused("contradictory") for no place, or two."""
         return scope_of(self.source or "", self.folder or "", self.document_id or "")
 
     def scope_or_none(self) -> access.Scope | None:
-        """Return the scope, None if no place is named. Raises Refused("bad-request") for two places."""
+        """Return the scope, None if no place is named. Raises Refused("contradictory") for two places."""
         return self.scope() if self.source or self.folder or self.document_id else None
 
 
 class AccessRuleBody(AccessPlace):
     """allow: let the principal read it. deny: hide it, whatever else allows it. only: let the principal read it, and
     hide it from everyone whom no `only` of the same place names."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [_DOCUMENT, _SOURCE]})
 
     effect: Effect
     principal: Principal

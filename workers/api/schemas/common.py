@@ -46,6 +46,24 @@ QueryText = Annotated[
     StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$"),
     with_message("there is nothing to look for in a blank text, or in one with a NUL character"),
 ]
+
+
+def _no_number(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise PydanticCustomError(UNFIT, "give true or false")
+    return value
+
+
+def _no_flag(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError(UNFIT, "give a number")
+    return value
+
+
+#: true or false, also as the text of a query parameter; not 0 and 1.
+Flag = Annotated[bool, BeforeValidator(_no_number)]
+#: Refuses true and false as a number. It stands behind the bounds: before them it would hide them from the schema.
+NO_FLAG = BeforeValidator(_no_flag)
 DocumentId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 

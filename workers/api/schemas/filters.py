@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -13,6 +14,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -20,7 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pipeline.documents import State
 from pipeline.facets import CUSTOM, FIELDS, MAX_FACETS
 from pipeline.questions import Filters
-from workers.api.schemas.common import UNFIT, PathText, Request, Response, ShortText, with_message
+from workers.api.schemas.common import NO_FLAG, UNFIT, PathText, Request, Response, ShortText, with_message
 
 #: Alternatives of one filter.
 Alternatives = Annotated[list[ShortText], Field(max_length=500)]
@@ -32,23 +34,34 @@ FieldValue = Annotated[
 ]
 
 
+def _iso(value: Any) -> Any:
+    """Refuse numbers, which would be read as seconds of an era."""
+    if isinstance(value, datetime.datetime) or (isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value)):
+        return value
+    raise PydanticCustomError(UNFIT, "give a date or time of ISO 8601, such as 2026-03-31T12:00:00Z")
+
+
+Instant = Annotated[datetime.datetime, BeforeValidator(_iso)]
+
+
 def _split(value: Any) -> Any:
     """Split a text, or the texts of a list, at commas; leave anything else to the validation."""
     texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+    if not isinstance(texts, list) or len(texts) > MAX_FACETS or not all(isinstance(text, str) for text in texts):
         return value
     return [word.strip() for text in texts for word in text.split(",") if word.strip()]
 
 
+_FACET = f"({'|'.join(FIELDS)}|{re.escape(CUSTOM)}[^,\\x00-\\x1f\\x7f]{{1,180}})"
 FacetNames = Annotated[
-    list[ShortText],
+    list[Annotated[ShortText, WithJsonSchema({"type": "string", "pattern": f"^{_FACET}?$"})]],
     BeforeValidator(_split),
     Field(
         max_length=MAX_FACETS,
         description=f"fields to count documents by: {', '.join(FIELDS)}, {CUSTOM}FIELD; commas between them",
     ),
 ]
-FacetLimit = Annotated[int, Field(ge=1, le=200, description="values of each facet")]
+FacetLimit = Annotated[int, Field(ge=1, le=200, description="values of each facet"), NO_FLAG]
 
 
 class FilterFields(Request):
@@ -70,8 +83,8 @@ class FilterFields(Request):
     revisions: Literal["newest", "all"] = Field(
         "newest", description="of contents sent to one place by one owner the newest, or older ones as well"
     )
-    received_from: datetime.datetime | None = Field(None, description="at or after; UTC where no zone is given")
-    received_to: datetime.datetime | None = Field(None, description="before; UTC where no zone is given")
+    received_from: Instant | None = Field(None, description="at or after; UTC where no zone is given")
+    received_to: Instant | None = Field(None, description="before; UTC where no zone is given")
 
     @model_validator(mode="wrap")
     @classmethod

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AliasPath, BaseModel, BeforeValidator, Field
+from pydantic import AliasPath, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from pipeline.rights import SCOPES, Access, Key
 from workers.api.schemas.access import Principal
-from workers.api.schemas.common import Moment, PathText, Request, Response, ShortText
+from workers.api.schemas.common import Flag, Moment, PathText, Request, Response, ShortText
 from workers.services.keys import access_for
 
-Duration = Annotated[ShortText, Field(description="30m, 24h, 90d or 2w", examples=["90d"])]
+
+def _text(pattern: str, description: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": pattern, "description": description}
+
+
+# The patterns stand in the description only: the service says in words what is wrong.
+Duration = Annotated[ShortText, WithJsonSchema(_text("^(0|[0-9]{1,9}[mhdw])$", "30m, 24h, 90d or 2w; 0 is none"))]
+Lifetime = Annotated[ShortText, WithJsonSchema(_text("^[1-9][0-9]{0,8}[mhdw]$", "30m, 24h, 90d or 2w"))]
+_PLACE = r"^[^/\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,999}$"
+Source = Annotated[PathText, WithJsonSchema(_text(_PLACE, "SOURCE or SOURCE/FOLDER"))]
+KeyScope = Annotated[ShortText, WithJsonSchema({"type": "string", "enum": list(SCOPES)})]
 Names = Annotated[list[Principal], Field(max_length=100)]
 _EACH = "; ".join(f"{scope}: {text}" for scope, text in SCOPES.items())
 
@@ -21,15 +31,15 @@ class KeyBody(Request):
 
     name: ShortText = Field(description="what the key is for")
     principals: Names = Field([], description="whom it stands for")
-    scopes: list[ShortText] = Field(["read"], max_length=20, description=_EACH)
-    sources: list[PathText] = Field(
+    scopes: list[KeyScope] = Field(["read"], max_length=20, description=_EACH, json_schema_extra={"minItems": 1})
+    sources: list[Source] = Field(
         [], max_length=100, description="SOURCE or SOURCE/FOLDER that it may write to, * for any; by default api"
     )
     grants: Names = Field(
         [], description="principals that it may name beside its own; user:* for all that begin so, * for all"
     )
-    admin: bool = False
-    expires: Duration | None = None
+    admin: Flag = False
+    expires: Lifetime | None = None
 
     def access(self) -> Access:
         """Return the access that the key is to give. Raises Refused("bad-request")."""
@@ -41,7 +51,7 @@ class Rotation(Request):
     """``overlap``: how long the secret before stays valid, 0 to end it at once. ``expires`` replaces the key's end."""
 
     overlap: Duration = "24h"
-    expires: Duration | None = None
+    expires: Lifetime | None = None
 
 
 class KeyItem(Response):

@@ -9,11 +9,11 @@ from pydantic import BaseModel, Field, computed_field
 
 from pipeline.facets import Facets
 from pipeline.questions import Filters, Passage, SearchRequest, SearchResult
-from workers.api.schemas.common import DocumentId, Moment, QueryText, Request, Response
+from workers.api.schemas.common import NO_FLAG, DocumentId, Flag, Moment, QueryText, Request, Response
 from workers.api.schemas.filters import FacetLimit, FacetNames, FacetPage, FilterFields
 
-K = Annotated[int, Field(ge=1, le=100, description="passages to return")]
-Offset = Annotated[int, Field(ge=0, le=900, description="passages to skip")]
+K = Annotated[int, Field(ge=1, le=100, description="passages to return"), NO_FLAG]
+Offset = Annotated[int, Field(ge=0, le=900, description="passages to skip"), NO_FLAG]
 #: The fields of `SearchRequest` that have the same name here.
 _REQUEST_FIELDS = {field.name for field in fields(SearchRequest)} - {"filters"}
 
@@ -25,13 +25,15 @@ class SearchFields(Request):
     k: K = 10
     offset: Offset = 0
     mode: Literal["hybrid", "lexical", "vector"] = "hybrid"
-    per_document: int = Field(3, ge=1, le=100, description="passages of one document at most; 1 groups by document")
-    collapse: bool = Field(
+    per_document: Annotated[
+        int, Field(ge=1, le=100, description="passages of one document at most; 1 groups by document"), NO_FLAG
+    ] = 3
+    collapse: Flag = Field(
         True, description="each content once, and no passage that says nearly the same as a better one"
     )
-    plain: bool = Field(False, description="the query is plain text: nothing in it is syntax")
-    rerank: bool | None = Field(None, description="rerank the best passages; absent: as the installation is configured")
-    explain: bool = Field(False, description="return the parts of each score")
+    plain: Flag = Field(False, description="the query is plain text: nothing in it is syntax")
+    rerank: Flag | None = Field(None, description="rerank the best passages; absent: as the installation is configured")
+    explain: Flag = Field(False, description="return the parts of each score")
     facets: FacetNames = []
     facet_limit: FacetLimit = 20
 
@@ -120,7 +122,7 @@ class QuestionBody(Request):
     """A question, which is plain text."""
 
     question: Annotated[QueryText, Field(examples=["How long is the notice period?"])]
-    k: int = Field(5, ge=1, le=20, description="nearest passages to return")
+    k: Annotated[int, Field(ge=1, le=20, description="nearest passages to return"), NO_FLAG] = 5
     filters: FilterFields = Field(default_factory=FilterFields)
 
 
@@ -158,7 +160,7 @@ class FeedbackBody(Request):
     query: QueryText
     document_id: DocumentId
     kind: Literal["click", "useful", "not-useful"]
-    rank: int | None = Field(None, ge=1, le=1000, description="the hit's place, from 1")
+    rank: Annotated[int | None, Field(ge=1, le=1000, description="the hit's place, from 1"), NO_FLAG] = None
 
 
 class FeedbackEntry(Response):
