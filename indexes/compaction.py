@@ -40,6 +40,15 @@ def choose(segments: Sequence[Segment]) -> list[Segment]:
     return next(([s] for s in segments if len(s) > EXACT_ROWS and s.live_count < (1 - DEAD_SHARE) * len(s)), [])
 
 
+def choose_to_purge(segments: Sequence[Segment]) -> list[Segment]:
+    """Return segments that hold rows of removed documents: all small ones, otherwise a large one; empty for none."""
+    affected = [segment for segment in segments if len(segment.dropped)]
+    small = [segment for segment in affected if segment.live_count <= EXACT_ROWS]
+    while small and not is_quick(small):
+        small = small[: len(small) // 2]
+    return small or affected[:1]
+
+
 def is_quick(segments: Sequence[Segment]) -> bool:
     """Return True if merging the segments takes milliseconds: no index has to be trained."""
     return sum(s.live_count for s in segments) <= EXACT_ROWS

@@ -166,9 +166,9 @@ def link_current(origin: Path, target: Path, verified: VerifiedFiles, created_at
     return manifest
 
 
-def prune(root: Path) -> None:
-    """Remove all but the newest `KEPT` generations. A reader that has a removed one open keeps its files."""
-    for old in generations(root)[:-KEPT]:
+def prune(root: Path, count: int = KEPT) -> None:
+    """Remove all but the newest ``count`` generations. A reader that has a removed one open keeps its files."""
+    for old in generations(root)[:-count]:
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from indexes import generations as gen
-from indexes.compaction import Compaction, choose, is_quick
+from indexes.compaction import Compaction, choose, choose_to_purge, is_quick
 from indexes.generations import Manifest, SegmentEntry
 from indexes.integrity import VerifiedFiles, seal
-from indexes.lexical.working_copy import WorkingCopy
+from indexes.lexical.working_copy import WorkingCopy, beside_removed, has_removed
 from indexes.vectors.rows import check_vectors
 from indexes.vectors.segments import Segment, files_of, make_segment, merge, read_segment, write_segment
 from pipeline import disk
@@ -26,12 +26,15 @@ from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured, Unavailable
 from pipeline.faults import fault
+from pipeline.ports import DocumentTexts
 from pipeline.questions import chunk_key
 
 log = logging.getLogger(__name__)
 
 #: Files made durable at once: the disk gathers what waits for it.
 SYNC_THREADS = 8
+#: Chunks that one call of `purge` may write again.
+PURGED_CHUNKS = 5_000
 
 
 class FolderWriter:
@@ -78,7 +81,7 @@ class FolderWriter:
         self._without_vectors: set[int] = set()
         self._files: dict[str, tuple[str, int]] = {}
         self._published: Path | None = None
-        self._changed, self.since = False, 0.0
+        self._changed, self.since, self._purging = False, 0.0, False
         self.openings += 1
         with translated(self.root):
             self._lock.acquire()
@@ -171,6 +174,38 @@ class FolderWriter:
         if self._compaction is None and len(self._segments) > 1:
             self._compaction = Compaction(self.root, self._segments, self.large)
 
+    def purge(self, texts: DocumentTexts, seconds: float) -> bool:
+        """Work for about ``seconds`` on files that hold something of removed documents, until a publication shows that
+        none is left and older ones are gone; then return True.
+
+        Segments of vectors are merged. Words leave a segment of Tantivy when every other document in it has been
+        written again: ``texts`` returns what has to be written, or None for a document that is deleted.
+        """
+        if self._is_clean():
+            gen.prune(self.root, 1)
+            self._purging = False
+            return True
+        self._purging = True
+        self._changed |= self._compaction is None  # a publication starts the next merge
+        until = time.monotonic() + seconds
+        published = self._published
+        for number in beside_removed(published / "lexical", PURGED_CHUNKS) if published else ():
+            self._changed = True
+            text = texts(number) if number in self._numbers else None
+            if text is None:
+                self._working_copy.remove(number)
+            else:
+                self._working_copy.add(number, *text)
+            if time.monotonic() > until:
+                break
+        return False
+
+    def _is_clean(self) -> bool:
+        """Return True if the current generation holds nothing of a removed document and nothing waits or is merged."""
+        if self._changed or self._compaction is not None or any(len(s.dropped) for s in self._segments):
+            return False
+        return self._published is None or not has_removed(self._published / "lexical")
+
     @property
     def is_compacting(self) -> bool:
         """True while segments are merged in the background."""
@@ -253,6 +288,7 @@ class FolderWriter:
         if (path := self.damage) is not None:
             raise Unavailable("index-unavailable", f"{path} of the index in {self.root} was altered or taken away.")
         self._working_copy.commit()
+        self._working_copy.collect_garbage()
         staging = gen.fresh_staging(self.root)
         segments = self._stage_vectors(staging / "vectors")
         self._working_copy.link(staging / "lexical")
@@ -273,7 +309,7 @@ class FolderWriter:
         gen.prune(self.root)
         if self._compaction is None:
             shutil.rmtree(self.root / "compacting", ignore_errors=True)
-            if self.compacting and (chosen := choose(self._segments)):
+            if chosen := self._chosen(self._segments):
                 self._compaction = Compaction(self.root, chosen, self.large)
         return manifest.generation
 
@@ -305,12 +341,17 @@ class FolderWriter:
     def _with_small_merged(self, segments: list[Segment], folder: Path) -> list[Segment]:
         """Merge segments at once where that takes milliseconds."""
         busy = self._compaction.names if self._compaction else frozenset()
-        chosen = choose([segment for segment in segments if segment.name not in busy]) if self.compacting else []
+        chosen = self._chosen([segment for segment in segments if segment.name not in busy])
         if not chosen or not is_quick(chosen):
             return segments
         merged = merge(uuid.uuid4().hex, chosen, folder)
         names = {segment.name for segment in chosen}
         return [s for s in segments if s.name not in names] + ([merged] if merged else [])
+
+    def _chosen(self, segments: list[Segment]) -> list[Segment]:
+        """Return the segments to merge now."""
+        chosen = choose(segments) if self.compacting else []
+        return chosen or (choose_to_purge(segments) if self._purging else [])
 
     def _place(self, segment: Segment, folder: Path) -> None:
         """Put the segment's files into ``folder``: linked where they are on the disk already, otherwise written."""

@@ -17,7 +17,7 @@ Protocol in that module.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -179,6 +179,10 @@ class IndexReader(Protocol):
         """Return the newest usable publication; an empty one before the first."""
 
 
+#: Returns chunks, title and name of a document by its number; None for one that is deleted.
+DocumentTexts = Callable[[int], tuple[Sequence["Chunk"], str | None, str] | None]
+
+
 class IndexWriter(Protocol):
     """Changes one index; exclusive by a file lock in ``root``. Changes are visible to readers after `publish`.
 
@@ -235,6 +239,12 @@ class IndexWriter(Protocol):
 
         With ``force`` it publishes even then. Raises Unavailable where the index cannot be written; then this step is
         dropped here, and the catalogue still has it.
+        """
+
+    def purge(self, texts: DocumentTexts, seconds: float) -> bool:
+        """Work for about ``seconds`` on what is still stored of removed documents; call it before each publication.
+
+        Returns True once a publication shows that nothing is left of what was removed and published before.
         """
 
     def adopt(self, other: Path, since: float) -> str:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from workers.services.comparison import EmbedderComparison
     from workers.services.deliver import DeliveryService
     from workers.services.documents import DocumentService
+    from workers.services.erase import Eraser
+    from workers.services.erasure import ErasureService
     from workers.services.explain import PredictionExplainer
     from workers.services.intake import Intake
     from workers.services.keys import KeyService
@@ -165,7 +167,21 @@ class Mailroom:
         """What runs the jobs of the queue DELIVER."""
         from workers.services.deliver import DeliveryService
 
-        return DeliveryService(self.catalogue, self.blobs, self.settings)
+        return DeliveryService(self.catalogue, self.blobs, self.settings, self.eraser)
+
+    @cached_property
+    def eraser(self) -> Eraser:
+        """What runs the jobs of erasures."""
+        from workers.services.erase import Eraser
+
+        return Eraser(self.catalogue, self.intake, self.settings)
+
+    @cached_property
+    def erasures(self) -> ErasureService:
+        """What erases documents, with a receipt."""
+        from workers.services.erasure import ErasureService
+
+        return ErasureService(self.catalogue, self.documents, self.notifier)
 
     @cached_property
     def reclassify(self) -> ReclassificationService:

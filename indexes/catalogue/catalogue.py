@@ -1,4 +1,4 @@
-"""The catalogue: fourteen stores over one SQL database."""
+"""The catalogue: fifteen stores over one SQL database."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from indexes.catalogue.chunks import ChunkStore
 from indexes.catalogue.database import Database
 from indexes.catalogue.documents import DocumentStore
 from indexes.catalogue.embeddings import EmbeddingStore
+from indexes.catalogue.erasures import ErasureStore
 from indexes.catalogue.feedback import FeedbackStore
 from indexes.catalogue.jobs import JobStore
 from indexes.catalogue.keys import KeyStore
@@ -34,6 +35,7 @@ class Catalogue:
         self.plans = PlanStore(self.database)
         self.requests = RequestStore(self.database)
         self.feedback = FeedbackStore(self.database)
+        self.erasures = ErasureStore(self.database)
         self.reviews = ReviewStore(self.database)
         self.rules = RuleStore(self.database)
         self.groups = GroupStore(self.database)

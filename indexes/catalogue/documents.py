@@ -16,6 +16,7 @@ from indexes.catalogue.rows import NUMBERS, access_lists, add_event, batches, fo
 from indexes.catalogue.rule import readable
 from indexes.catalogue.tables import arrivals, documents, events
 from pipeline.documents import Arrival, Document, Event, State
+from pipeline.erasure import ErasureOrder
 from pipeline.errors import Refused
 from pipeline.facets import Facet
 from pipeline.questions import NEWEST, Caller, Filters
@@ -152,10 +153,10 @@ class DocumentStore:
                 by_number |= {document.number: document for document in _documents(connection, result)}
         return by_number
 
-    def delete(self, document_id: str) -> list[Document]:
+    def delete(self, document_id: str, order: ErasureOrder | None = None) -> list[Document]:
         """Hide a document and all that is attached to it at once, and delete their texts, vectors and cached results;
         return them as they were, the document first. The revision before it stands again. The caller deletes the blobs.
-        Idempotent. Raises Refused("not-found") for an unknown id."""
+        With ``order`` they become part of that erasure. Idempotent. Raises Refused("not-found") for an unknown id."""
         c = documents.c
         query = sa.select(c.tenant, c.place).where(c.id == document_id)
         with self.database.write() as connection:
@@ -167,7 +168,7 @@ class DocumentStore:
                 return [document]
             erased = [document, *_attached(connection, document)]
             for one in erased:
-                forget(connection, one)
+                forget(connection, one, order)
             settle(connection, tenant, place)
             return erased
 

@@ -10,10 +10,12 @@ import sqlalchemy as sa
 
 from indexes.catalogue import attributes, audit
 from indexes.catalogue.database import bump_visibility, new_id, now
+from indexes.catalogue.deletion import note_erased
 from indexes.catalogue.revisions import lock_place, place_of, settle
 from indexes.catalogue.scopes import forget_scopes, insert_new, link_attachment, link_folder
 from indexes.catalogue.tables import access, arrivals, chunks, documents, embeddings, events, feedback, jobs, results
 from pipeline.documents import Arrival, Child, Destination, Document, Event, QueueName, Stage, State
+from pipeline.erasure import ErasureOrder
 
 if TYPE_CHECKING:
     from pipeline.document_numbers import DocumentNumbers
@@ -198,8 +200,13 @@ def add_event(connection: sa.Connection, event: Event) -> None:
     connection.execute(sa.insert(events).values(row))
 
 
-def forget(connection: sa.Connection, document: Document) -> None:
-    """Hide a document and delete what was derived from it. Its row stays, so that its number is never used again."""
+def forget(connection: sa.Connection, document: Document, order: ErasureOrder | None = None) -> None:
+    """Hide a document and delete what was derived from it. Its row stays, so that its number is never used again.
+
+    With ``order`` the document becomes part of that erasure, whose job deletes what is stored elsewhere.
+    """
+    if order is not None:
+        note_erased(connection, document, order)
     connection.execute(sa.delete(jobs).where(jobs.c.subject == document.id))
     connection.execute(sa.delete(chunks).where(chunks.c.number == document.number))
     connection.execute(sa.delete(embeddings).where(embeddings.c.number == document.number))
@@ -219,7 +226,8 @@ def forget(connection: sa.Connection, document: Document) -> None:
         "finished_at": time.time(),
     }
     connection.execute(sa.update(documents).where(documents.c.number == document.number).values(values))
-    add_event(connection, Event(document.id, now(connection), "delete", "deleted", {}))
+    data = {"by": order.by, "erasure": order.id} if order else {}
+    add_event(connection, Event(document.id, now(connection), "delete", "deleted", data))
     bump_visibility(connection, documents.c.number == document.number)
 
 

@@ -51,7 +51,10 @@ def link_document(connection: sa.Connection, document_id: str) -> int:
 
 def ensure(connection: sa.Connection, scope: Scope) -> int:
     """Return the id of a scope; the scope and those above it are inserted if they are new."""
-    if (existing := find(connection, scope)) is not None:
+    # Locked against `drop_unused`, which would otherwise delete it before it is linked.
+    query = sa.select(scopes.c.id).where(scopes.c.digest == digest(scope)).with_for_update(read=True, key_share=True)
+    existing: int | None = connection.scalar(query)
+    if existing is not None:
         return existing
     parent = None
     for part in with_ancestors(scope):
@@ -84,3 +87,22 @@ def forget_scopes(connection: sa.Connection, number: int) -> None:
         if connection.scalar(others) is None:
             connection.execute(sa.delete(access_rules).where(access_rules.c.scope == scope))
             connection.execute(sa.delete(scopes).where(scopes.c.id == scope))
+
+
+def linked_to(connection: sa.Connection, number: int) -> list[int]:
+    """Return the ids of the scopes that a document is linked to."""
+    return list(connection.scalars(sa.select(document_scopes.c.scope).where(document_scopes.c.number == number)))
+
+
+def drop_unused(connection: sa.Connection, scope: int | None) -> None:
+    """Delete a scope, and those above it, as far as no document, rule or folder below has them: their names are those
+    of folders and files. Raises IntegrityError if one is linked at this moment."""
+    while scope is not None:
+        c, below = scopes.c, scopes.alias()
+        users = (
+            sa.exists().where(document_scopes.c.scope == scope),
+            sa.exists().where(access_rules.c.scope == scope),
+            sa.exists().where(below.c.parent == scope),
+        )
+        deletion = sa.delete(scopes).where(c.id == scope, *(~user for user in users)).returning(c.parent)
+        scope = connection.scalar(deletion)

@@ -348,6 +348,36 @@ audit = sa.Table(
     sa.Column("hash", sa.String(64), nullable=False),
 )
 
+#: Requests to erase documents. What identifies a document is deleted from both tables when the erasure ends.
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("requested_at", sa.Float, nullable=False),
+    sa.Column("requested_by", Text, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    #: whether no file of the index holds anything of these documents
+    sa.Column("index_clean", sa.Boolean, nullable=False),
+    sa.Column("finished_at", sa.Float),
+    sa.Column("receipt", sa.JSON),
+)
+
+erased_documents = sa.Table(
+    "erased_documents",
+    metadata,
+    sa.Column("document_id", sa.String(32), primary_key=True),
+    sa.Column("erasure_id", sa.String(32), sa.ForeignKey("erasures.id"), nullable=False, index=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("parent", sa.String(32)),
+    sa.Column("received_at", sa.Float, nullable=False),
+    #: what the job needs and the receipt must not contain: {content_hash, deliveries, scopes}
+    sa.Column("work", sa.JSON, nullable=False),
+    sa.Column("removed", sa.JSON, nullable=False),
+    sa.Column("remaining", sa.JSON, nullable=False),
+    sa.Column("done", sa.Boolean, nullable=False),
+)
+
 #: One row that counts the changes of what callers may see, so that readers know when to read again. ``last_global``:
 #: the last change that named no documents; ``attributed``: how many changes named the documents that they affect.
 visibility_version = sa.Table(

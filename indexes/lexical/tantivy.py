@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Collection, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import tantivy
 
@@ -25,7 +26,7 @@ from pipeline.errors import Misconfigured
 from pipeline.function_words import language_of
 from pipeline.numeric import numbers_and_dates
 from pipeline.query import Query
-from pipeline.questions import Hit, chunk_key
+from pipeline.questions import ORDINAL_BITS, Hit, chunk_key
 
 #: The share from which on a completion's few examples are read with forbidden ones left out.
 EXAMPLES_SHARE = 0.01
@@ -122,6 +123,14 @@ def remove_document(writer: tantivy.IndexWriter, number: int) -> None:
     """Remove a document's chunks. Idempotent."""
     # By query: the binding's delete by term makes a signed term, which matches nothing in an unsigned field.
     writer.delete_documents_by_query(tantivy.Query.term_query(SCHEMA, "document", number))
+
+
+def some_documents(index: tantivy.Index, limit: int) -> list[int]:
+    """Return the numbers of the documents of at most ``limit`` chunks of an index."""
+    searcher = index.searcher()
+    rows = searcher.search(tantivy.Query.all_query(), limit, count=False).hits
+    keys: list[Any] = searcher.fast_field_values("chunk", [address for _, address in rows])
+    return sorted({int(key) >> ORDINAL_BITS for key in keys})
 
 
 class TantivyLexical:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from indexes.lexical import tantivy as lexical
 from pipeline.documents import Chunk
@@ -67,7 +68,37 @@ class WorkingCopy:
             return
         raise Misconfigured("bad-index", "The lexical index changes faster than it can be copied.")
 
+    def collect_garbage(self) -> None:
+        """Delete the files of segments that are merged or empty."""
+        self._writer.garbage_collect_files()
+
     def close(self) -> None:
         """Delete the folder."""
         del self._writer  # which releases Tantivy's lock
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def has_removed(folder: Path) -> bool:
+    """Return True if segments of a commit hold words of documents that were removed from them."""
+    return bool(_with_removed(folder))
+
+
+def beside_removed(folder: Path, limit: int) -> list[int]:
+    """Return documents of a commit that share a segment with a removed one, of about ``limit`` chunks.
+
+    Once all of them are written again their segment is empty, and Tantivy drops it. ``folder`` must not change.
+    """
+    if not (segments := _with_removed(folder)):
+        return []
+    meta = json.loads((folder / "meta.json").read_text())
+    with tempfile.TemporaryDirectory(prefix="mailroom-index-") as part:
+        for file in folder.iterdir():
+            if file.name not in LISTS and not file.name.endswith(".lock"):
+                (Path(part) / file.name).symlink_to(file.absolute())
+        (Path(part) / "meta.json").write_text(json.dumps({**meta, "segments": segments[:1]}))
+        return lexical.some_documents(lexical.open_index(Path(part)), limit)
+
+
+def _with_removed(folder: Path) -> list[dict[str, Any]]:
+    segments = json.loads((folder / "meta.json").read_text())["segments"]
+    return [segment for segment in segments if (segment["deletes"] or {}).get("num_deleted_docs")]

@@ -7,6 +7,7 @@ not have.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,10 @@ from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import Chunk
 from pipeline.errors import Misconfigured
 from pipeline.faults import fault
+from pipeline.ports import DocumentTexts
 from pipeline.questions import chunk_key
+
+log = logging.getLogger(__name__)
 
 #: Rows of one insertion, and documents of one deletion: a message stays under a few megabytes.
 INSERTED_ROWS, DELETED_DOCUMENTS = 500, 1000
@@ -141,6 +145,20 @@ class MilvusWriter:
         except Exception:
             self._open = False
             raise
+
+    def purge(self, texts: DocumentTexts, seconds: float) -> bool:
+        """Ask the server to compact what it deleted; return True once that is published.
+
+        The server deletes the files of compacted segments when its own garbage collection is due.
+        """
+        if self._changed:
+            return False
+        for name in self._names.values():
+            try:
+                self._server.call("compact", name)
+            except Misconfigured as error:  # milvus-lite has no compaction of its own
+                log.info("the server does not compact %s: %s", name, error)
+        return True
 
     def adopt(self, other: Path, since: float) -> str:
         """Put the candidate index known as ``other`` in this one's place; return its publication's name.

@@ -307,3 +307,25 @@ def test_words_of_a_removed_document_are_neither_completed_nor_known(indexes: In
     assert [word for word, _ in lexical.completions("contr", 10, None)] == ["contract"]
     assert [hit.document_number for hit in lexical.search(parse("contrast"), 10, None)] == [1]  # now a misspelt word
     writer.close()
+
+
+def test_a_purge_ends_and_the_other_documents_are_found_as_before(indexes: Indexes) -> None:
+    writer, reader = indexes.writer(MODEL), indexes.reader()
+    for number in range(1, 9):
+        add(writer, number)
+    writer.publish()
+    writer.remove(3)
+
+    def texts(number: int) -> tuple[tuple[Chunk, ...], None, str]:
+        return document(number).chunks, None, f"{number}.txt"
+
+    for _ in range(5):
+        if is_clean := writer.purge(texts, 1.0):
+            break
+        writer.publish()
+    assert is_clean
+    snapshot = reader.snapshot()
+    assert snapshot.numbers == {1, 2, 4, 5, 6, 7, 8}
+    for number in snapshot.numbers:
+        assert [hit.document_number for hit in snapshot.lexical.search(parse(f"number{number}"), 10, None)] == [number]
+    writer.close()

@@ -209,7 +209,10 @@ class TestReading:
         read_and_index(place.mailroom, receipt["id"], "The xylophone is to be erased.")
         assert place.ann.get("/v1/search", params={"query": "xylophone"}).json()["items"]
         answer = place.ann.delete(receipt["href"])
-        assert (answer.status_code, answer.json()) == (200, {"id": receipt["id"], "attachments": []})
+        erased = {"id": receipt["id"], "attachments": [], "erasure": answer.headers["Location"].rpartition("/")[2]}
+        assert (answer.status_code, answer.json()) == (200, erased)
+        erasure = place.ann.get(answer.headers["Location"]).json()
+        assert (erasure["state"], erasure["documents"]) == ("running", [receipt["id"]])  # nothing runs the job here
         hits = place.root.get("/v1/search", params={"query": "xylophone", "mode": "lexical"}).json()
         assert (hits["items"], hits["total"]) == ([], 0)
         problem(place.ann.get(receipt["href"]), 404, "not-found")
@@ -380,7 +383,7 @@ def test_health_metrics_and_jobs(place: Place) -> None:
     assert (health["catalogue"], health["broker"], health["status"]) == ("ok", "unavailable", "degraded")
     jobs = place.root.get("/v1/jobs").json()
     assert jobs["broker"] is None
-    assert {row["queue"] for row in jobs["jobs"]} == {"ingest"}
+    assert {row["queue"] for row in jobs["jobs"] if row["stage"] != "erase"} == {"ingest"}
     metrics = place.root.get("/metrics").text
     assert 'mailroom_requests_total{method="GET",route="/healthz",status="200"}' in metrics
     assert not any(part in metrics for part in ("user:", "lease.txt"))

@@ -29,6 +29,7 @@ from workers.api.routes import (
     audit,
     discovery,
     documents,
+    erasures,
     feedback,
     keys,
     predictions,
@@ -85,7 +86,8 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     app.state.app_state = state
     app.router.redirect_slashes = False
     problems.install(app)
-    for routes in (documents, questions, queries, discovery, feedback, access, keys, audit, service, predictions):
+    parts = (documents, erasures, questions, queries, discovery, feedback, access, keys, audit, service, predictions)
+    for routes in parts:
         app.include_router(routes.router)
     app.add_middleware(
         ApiMiddleware, authenticator=authenticator, requests=state.requests, limits=limits, audit_log=audit_log

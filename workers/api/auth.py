@@ -37,6 +37,7 @@ ROUTES: Mapping[str, str] = {
     "POST /v1/documents/{document_id}/approve": "review",
     "POST /v1/documents/{document_id}/retry": "review",
     "DELETE /v1/documents/{document_id}": "delete",
+    "GET /v1/erasures/{erasure_id}": "delete",
     "GET /v1/search": "read",
     "POST /v1/search": "read",
     "POST /v1/ask": "read",

@@ -95,9 +95,16 @@ class Local:
         """Send a document through the path again."""
         self._mailroom.documents.retry(ADMINISTRATOR, document_id)
 
-    def delete(self, document_id: str) -> None:
-        """Erase a document."""
-        self._mailroom.documents.erase(ADMINISTRATOR, document_id)
+    def erase(self, document_ids: Sequence[str]) -> list[str]:
+        """Erase documents; return the id of the erasure."""
+        by = f"operator:{current_user()}"
+        return [self._mailroom.erasures.erase(ADMINISTRATOR, document_ids, by)[0].id]
+
+    def erasure(self, erasure_id: str) -> Json:
+        """Return an erasure."""
+        from workers.api.schemas.erasures import ErasureStatus
+
+        return _json(ErasureStatus.of_erasure(self._mailroom.erasures.get(ADMINISTRATOR, erasure_id)))
 
     def feedback(self) -> Iterator[Json]:
         """Yield all clicks and votes, oldest first."""

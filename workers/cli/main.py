@@ -30,6 +30,7 @@ COMMANDS = {
     "show": "documents:show_",
     "retry": "documents:retry",
     "delete": "documents:delete",
+    "erase": "erase:erase",
     "search": "questions:search",
     "ask": "questions:ask",
     "suggest": "discovery:suggest",

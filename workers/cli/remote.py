@@ -62,9 +62,13 @@ class Remote:
         """Send a document through the path again."""
         self._send("POST", _path("documents", document_id, "retry"))
 
-    def delete(self, document_id: str) -> None:
-        """Erase a document."""
-        self._send("DELETE", _path("documents", document_id))
+    def erase(self, document_ids: Sequence[str]) -> list[str]:
+        """Erase documents; return the ids of the erasures, one for each."""
+        return [self._send("DELETE", _path("documents", document_id))["erasure"] for document_id in document_ids]
+
+    def erasure(self, erasure_id: str) -> Json:
+        """Return an erasure."""
+        return self._send("GET", _path("erasures", erasure_id))
 
     def feedback(self) -> Iterator[Json]:
         """Yield all clicks and votes, oldest first."""

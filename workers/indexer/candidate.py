@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.document_numbers import DocumentNumbers
 from pipeline.documents import EmbeddingModel
 from pipeline.errors import MailroomError
 from pipeline.faults import fault
@@ -135,6 +136,21 @@ class CandidateIndexBuilder:
                 folder = candidate_folder(root, model.digest)
                 self._index = CandidateIndex(self._catalogue.chunks, self._indexes, folder, model)
                 return
+
+    def drop_with(self, root: Path, erased: DocumentNumbers) -> None:
+        """Delete the candidate indexes that hold one of these documents; they are built again from stored vectors."""
+        for model in self._catalogue.embeddings.models():
+            folder = candidate_folder(root, model.digest)
+            building = self._index if self._index is not None and self._index.folder == folder else None
+            reader = self._indexes.reader(folder) if folder.exists() else None
+            numbers = building.numbers if building else reader.snapshot().numbers if reader else DocumentNumbers()
+            if erased.isdisjoint(numbers):
+                continue
+            if building is not None:
+                building.close()
+                self._index = None
+            self._indexes.drop(folder)
+            log.info("the candidate index of %s held erased documents and is built anew", model.model)
 
     def close(self) -> None:
         """Stop the work; the next builder resumes it."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.document_numbers import DocumentNumbers
-from pipeline.documents import TERMINAL, Document, Job, Outcome, QueueName, Stage, State
+from pipeline.documents import TERMINAL, Chunk, Document, Job, Outcome, QueueName, Stage, State
 from pipeline.errors import MailroomError, Misconfigured, Unavailable
 from pipeline.faults import fault
 from pipeline.questions import ADMINISTRATOR, ALL, Filters
@@ -90,10 +91,12 @@ class Indexer:
         self._continue_candidates()
         lease_seconds = self._settings.workers.lease_seconds * 3
         batch = jobs.claim(QueueName.INDEX, owner(), lease_seconds, limit=BATCH)
+        erased = self._remove_erased()
         try:
             added = [(job, document) for job in batch if (document := self._add_claimed(job)) is not None]
             self._compare({document.number for _, document in added})
             fault("writer.added")
+            self._purge(erased)
             generation = self._writer.publish()
         except Unavailable as error:
             for job in batch:
@@ -225,6 +228,31 @@ class Indexer:
             detail=document.detail,
         )
         return self._catalogue.jobs.commit(job, outcome) is not None
+
+    def _remove_erased(self) -> Mapping[str, Sequence[int]]:
+        """Remove the documents of erasures that wait for the index, also from candidate indexes; return their numbers
+        by erasure."""
+        erased = self._catalogue.erasures.waiting_for_index()
+        numbers = [number for waiting in erased.values() for number in waiting]
+        for number in numbers:
+            self._writer.remove(number)
+        if numbers:
+            self._candidates.drop_with(self._writer.root, DocumentNumbers(numbers))
+        return erased
+
+    def _purge(self, erased: Mapping[str, Sequence[int]]) -> None:
+        """Rewrite what still holds something of erased documents, for a slice; record when nothing is left."""
+        if not erased or self._rebuild is not None:
+            return
+        if self._writer.purge(self._texts, SLICE_SECONDS):
+            self._catalogue.erasures.index_is_clean(erased)
+
+    def _texts(self, number: int) -> tuple[Sequence[Chunk], str | None, str] | None:
+        """Return chunks, title and name of a document, or None for one that is deleted."""
+        document = self._catalogue.documents.by_number([number]).get(number)
+        if document is None:
+            return None
+        return self._catalogue.chunks.of_document(number)[0], document.title, document.name
 
     def _compare(self, just_added: set[int]) -> None:
         """Remove what was deleted, and add what is missing.

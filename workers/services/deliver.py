@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from pipeline.disk import link_new, make_folders, new_file, sync_folder
 from pipeline.documents import Document, Job, State
+from pipeline.erasure import Delivery
 from pipeline.errors import Misconfigured, Refused, Rejected, Unavailable
 from pipeline.names import fill_template
 from pipeline.ports import Blobs
+from workers.services.erase import ERASE, Eraser
 from workers.services.failed_folder import FAILED, put_failed
 from workers.services.webhook import WebhookSender
 from workers.settings import Settings
@@ -30,14 +32,17 @@ SCHEDULE = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 
 
 class DeliveryService:
-    """Runs claimed jobs of the queue DELIVER, of the kinds "folder", "webhook" and "failed"."""
+    """Runs claimed jobs of the queue DELIVER: deliveries ("folder", "webhook", "failed") and erasures."""
 
-    def __init__(self, catalogue: Catalogue, blobs: Blobs, settings: Settings) -> None:
-        self._catalogue, self._blobs, self._settings = catalogue, blobs, settings
+    def __init__(self, catalogue: Catalogue, blobs: Blobs, settings: Settings, eraser: Eraser) -> None:
+        self._catalogue, self._blobs, self._settings, self._eraser = catalogue, blobs, settings, eraser
         self._webhooks = WebhookSender(settings.webhooks.endpoints)
 
     def run(self, job: Job) -> None:
         """Deliver, then complete the job. A fault of the receiver releases it for a later attempt; others park it."""
+        if job.stage == ERASE:
+            self._eraser.run(job)
+            return
         jobs = self._catalogue.jobs
         kind, target = job.payload["kind"], job.payload["target"]
         try:
@@ -48,7 +53,10 @@ class DeliveryService:
                 receipt = self._webhooks.send(target, job.id, document, job.payload["at"])
             else:
                 receipt = {"folder": self._folder, "failed": self._failed}[kind](job, document, target)
-            jobs.complete(job, {"kind": kind, "target": target, "receipt": receipt, "attempt": job.attempt})
+            data = {"kind": kind, "target": target, "receipt": receipt, "attempt": job.attempt}
+            if not jobs.complete(job, data) and self._catalogue.documents.get(job.subject).state is State.DELETED:
+                # It was erased while it was copied, and its erasure may have looked for this copy before it was there.
+                self._eraser.remove_copies(document, [Delivery(kind, target, receipt)])
         except (Misconfigured, Refused, Rejected) as error:
             log.error("delivery %s of document %s is parked: %s", job.id, job.subject, error)
             jobs.park(job, error.code, error.detail)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.access import Effect, Origin, Scope, folder_scope, with_ancestors
 from pipeline.documents import Arrival, Document, Event, QueueName
+from pipeline.erasure import ErasureOrder
 from pipeline.errors import Refused
 from pipeline.facets import Facets, check
 from pipeline.questions import Caller, Filters
@@ -146,15 +147,20 @@ class DocumentService:
         self._notifier.notify(self._catalogue.jobs, QueueName.INGEST)
         return self._catalogue.documents.get(document_id)
 
-    def erase(self, caller: Caller, document_id: str) -> list[Document]:
+    def erase(self, caller: Caller, document_id: str, order: ErasureOrder | None = None) -> list[Document]:
         """Hide the document and what is attached to it at once, and forget their texts, vectors and bytes; return those
         that the caller could read, as they were, the document first.
 
         Raises Refused("forbidden") if it is somebody else's: only its owner or an administrator's key erases it.
         """
+        document = self.erasable(caller, document_id)
+        readable = self._catalogue.documents.readable_family(caller, document.id)
+        return [erased for erased in self._intake.erase(document.id, order) if erased.id in readable]
+
+    def erasable(self, caller: Caller, document_id: str) -> Document:
+        """Return a document that the caller may erase. Raises as `erase` does."""
         document = self.read(caller, document_id)
         if not caller.admin and document.owner != caller.owner:
             detail = "This key may read the document but did not send it; its owner or an administrator can erase it."
             raise Refused("forbidden", detail)
-        readable = self._catalogue.documents.readable_family(caller, document.id)
-        return [erased for erased in self._intake.erase(document.id) if erased.id in readable]
+        return document

@@ -13,6 +13,8 @@ from pipeline.names import safe_part
 FAILED = "failed"
 #: Bytes: leaves room for ".reason.txt" and a prefix within the 255 bytes of a file name.
 MAX_NAME_BYTES = 200
+#: Suffix of the file with the reason.
+REASON = ".reason.txt"
 
 
 def put_failed(root: Path, path: str, file: Path, error: MailroomError, document_id: str, mode: int) -> Path:
@@ -25,7 +27,7 @@ def put_failed(root: Path, path: str, file: Path, error: MailroomError, document
     if target.exists() and not filecmp.cmp(file, target, shallow=False):
         # Another file of that name failed before; both are kept.
         target = target.with_name(f"{document_id[-8:]}-{name}")
-    reason = target.with_name(f"{target.name}.reason.txt")
+    reason = target.with_name(f"{target.name}{REASON}")
     file.replace(target)
     text = (
         f"{error.detail}\n\ncode: {error.code}\ndocument: {document_id}\nplace: {path}\n"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.disk import locked
 from pipeline.documents import Arrival, Document, QueueName
+from pipeline.erasure import ErasureOrder
 from pipeline.errors import Unavailable
 from pipeline.ports import Blobs
 from workers.queue.notify import Notifier
@@ -52,7 +53,7 @@ class Intake:
             self._notifier.notify(self._catalogue.jobs, QueueName.INGEST)
         return document, created
 
-    def erase(self, document_id: str) -> list[Document]:
+    def erase(self, document_id: str, order: ErasureOrder | None = None) -> list[Document]:
         """Hide the document and all that is attached to it at once, delete what was derived from them, and their bytes
         unless another document has the same.
 
@@ -60,7 +61,7 @@ class Intake:
         show them meanwhile.
         """
         with locked(self._lock):
-            erased = self._catalogue.documents.delete(document_id)
+            erased = self._catalogue.documents.delete(document_id, order)
             for content_hash in {document.content_hash for document in erased}:
                 if not self._catalogue.documents.has_content(content_hash):
                     self._blobs.delete(content_hash)

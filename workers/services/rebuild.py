@@ -23,6 +23,7 @@ from pipeline.faults import fault
 
 if TYPE_CHECKING:
     from indexes.catalogue.chunks import ChunkStore
+    from pipeline.document_numbers import DocumentNumbers
     from pipeline.ports import IndexWriter
 
 CHECKPOINT = EXACT_ROWS
@@ -90,6 +91,11 @@ class CandidateIndex:
         self.documents_done = len(numbers)
         self._source = chunks.scan(model.digest, int(numbers.array[-1]) if self.documents_done else 0)
         self._all_added, self._unpublished = False, 0
+
+    @property
+    def numbers(self) -> DocumentNumbers:
+        """The documents that are in it, those that are not published yet included."""
+        return self._writer.numbers
 
     def run_for(self, seconds: float | None = None) -> bool:
         """Work for about ``seconds``, or to the end. Return True once a complete generation is published and closed."""

@@ -25,7 +25,7 @@ from workers.api.schemas.documents import (
     DocumentRecord,
     DocumentStatus,
     DocumentText,
-    ErasureReceipt,
+    ErasedDocuments,
     UploadReceipt,
 )
 
@@ -250,8 +250,10 @@ def retry_document(document_id: str, app: App, access: KeyAccess) -> DocumentSta
 
 
 @router.delete("/{document_id}", responses=responses(403, 404))
-def delete_document(document_id: str, app: App, access: KeyAccess) -> ErasureReceipt:
-    """Erase a document of the key's own and all that is attached to it: hidden at once, texts, vectors and bytes
-    forgotten. An administrator's key erases any document. The revision before it, if there is one, stands again."""
-    erased, *attached = app.mailroom.documents.erase(access.caller, document_id)
-    return ErasureReceipt(id=erased.id, attachments=[document.id for document in attached])
+def delete_document(document_id: str, response: Response, app: App, access: KeyAccess) -> ErasedDocuments:
+    """Erase a document of the key's own and all that is attached to it: hidden at once, and removed from every store by
+    a job whose receipt will be at `Location`. An administrator's key erases any document. The revision before it, if
+    there is one, stands again."""
+    erasure, (erased, *attached) = app.mailroom.erasures.erase(access.caller, [document_id], access.caller.owner)
+    response.headers["Location"] = f"/v1/erasures/{erasure.id}"
+    return ErasedDocuments(id=erased.id, attachments=[document.id for document in attached], erasure=erasure.id)

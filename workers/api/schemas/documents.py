@@ -95,11 +95,15 @@ class UploadReceipt(BaseModel):
     size: int
 
 
-class ErasureReceipt(BaseModel):
-    """What was erased: the document, and the documents that were attached to it, such as those in a mail."""
+class ErasedDocuments(BaseModel):
+    """What was erased: the document, and the documents that were attached to it, such as those in a mail.
+
+    ``erasure`` is the id of the job that removes them from every store: see `GET /v1/erasures/{erasure_id}`.
+    """
 
     id: str
     attachments: list[str]
+    erasure: str
 
 
 class DocumentText(BaseModel):

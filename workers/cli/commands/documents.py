@@ -129,10 +129,10 @@ def retry(
 
 
 def delete(context: typer.Context, document_id: str, yes: Yes = False) -> None:
-    """Erase a document. It is hidden at once; its texts, vectors and bytes are deleted."""
+    """Erase a document and what is attached to it."""
     gateway = shared(context).gateway
     name = gateway.document(document_id)["name"]
     if not yes:
         typer.confirm(f"Erase {name}?", abort=True, err=True)
-    gateway.delete(document_id)
+    gateway.erase([document_id])
     out.print(show.plain(f"erased {name}"))

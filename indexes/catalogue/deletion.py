@@ -1,0 +1,90 @@
+"""What an erasure has to know of a document, read in the transaction that deletes the rows which say so."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from indexes.catalogue.scopes import linked_to
+from indexes.catalogue.tables import chunks, embeddings, erased_documents, events, feedback, jobs, results
+from pipeline.documents import Document, QueueName
+from pipeline.erasure import Delivery, ErasureOrder
+from pipeline.names import fill_template
+
+#: Columns of a deleted document's row once its erasure is done.
+NEUTRAL: dict[str, Any] = {
+    "name": "",
+    "source": "",
+    "path": "",
+    "labels": [],
+    "media_type": None,
+    "title": None,
+    "languages": None,
+    "label": None,
+    "probability": None,
+    "model": None,
+    "rules": None,
+    "flags": None,
+    "reason": None,
+    "detail": None,
+    "metadata": {},
+    "parsed_key": None,
+    "owner": "",
+}
+
+
+def note_erased(connection: sa.Connection, document: Document, order: ErasureOrder) -> None:
+    """Record a document in its erasure, before its rows are deleted: where copies of it may be, and how much of it was
+    stored."""
+    deliveries = [*_ended(connection, document.id), *_unfinished(connection, document)]
+    row = {
+        "document_id": document.id,
+        "erasure_id": order.id,
+        "number": document.number,
+        "parent": document.parent,
+        "received_at": document.received_at,
+        "work": {
+            "content_hash": document.content_hash,
+            "deliveries": [asdict(delivery) for delivery in deliveries],
+            "scopes": linked_to(connection, document.number),
+        },
+        "removed": _counts(connection, document),
+        "remaining": [],
+        "done": False,
+    }
+    connection.execute(sa.insert(erased_documents).values(row))
+
+
+def _ended(connection: sa.Connection, document_id: str) -> list[Delivery]:
+    c = events.c
+    query = sa.select(c.data).where(c.document_id == document_id, c.stage == "deliver", c.event == "done")
+    entries = [entry for entry in connection.scalars(query.order_by(c.id)) if "kind" in entry]
+    return [Delivery(entry["kind"], entry["target"], entry.get("receipt")) for entry in entries]
+
+
+def _unfinished(connection: sa.Connection, document: Document) -> list[Delivery]:
+    """Return the deliveries whose job has not ended: a courier may be about to put the file there."""
+    c = jobs.c
+    waiting = (c.subject == document.id, c.queue == QueueName.DELIVER, c.stage == "deliver")
+    deliveries = []
+    for job in connection.execute(sa.select(c.id, c.payload).where(*waiting)):
+        kind, target = job.payload["kind"], job.payload["target"]
+        expected = str(fill_template(target, document)) if kind == "folder" else document.path
+        deliveries.append(Delivery(kind, target, None, expected, job.id))
+    return deliveries
+
+
+def _counts(connection: sa.Connection, document: Document) -> dict[str, int]:
+    def count(*conditions: sa.ColumnElement[bool]) -> int:
+        return int(connection.scalar(sa.select(sa.func.count()).where(*conditions)) or 0)
+
+    return {
+        "texts": count(chunks.c.number == document.number),
+        "vectors": count(chunks.c.number == document.number, chunks.c.vector.is_not(None)),
+        "candidate vectors": count(embeddings.c.number == document.number),
+        "cached results": count(results.c.document_id == document.id),
+        "feedback": count(feedback.c.document_id == document.id),
+        "jobs": count(jobs.c.subject == document.id, jobs.c.stage != "done"),
+    }
