@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,14 @@ from workers.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.ports import IndexReader
+    from pipeline.rights import Key
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 GIB = 1 << 30
 #: Free space under which there is soon no room for new documents.
 MIN_FREE = 2 * GIB
+#: Days before a key ends within which that is reported.
+KEY_DAYS = 14
 #: The package that contains an execution provider.
 PACKAGES = {"CUDAExecutionProvider": "onnxruntime-gpu", "OpenVINOExecutionProvider": "onnxruntime-openvino"}
 
@@ -199,10 +202,23 @@ def _catalogue(settings: Settings) -> Iterator[Check]:
     catalogue = open_catalogue(settings.catalogue_url)
     try:
         catalogue.check()
-        total = sum(catalogue.documents.counts().values())
+        total, keys = sum(catalogue.documents.counts().values()), catalogue.keys.all()
     finally:
         catalogue.close()
     yield Check("catalogue", OK, f"sound, {total} documents")
+    yield _keys(keys)
+
+
+def _keys(keys: Sequence[Key]) -> Check:
+    """Return how many keys are valid, with a warning for those that end soon or have ended."""
+    valid = [key for key in keys if key.revoked_at is None]
+    soon = time.time() + KEY_DAYS * 86400
+    ends = [(key, key.access.expires_at) for key in valid if (key.access.expires_at or soon) < soon]
+    if not ends:
+        return Check("API keys", OK, f"{len(valid)} valid")
+    texts = [f"{key.name} ({key.id}) on {time.strftime('%Y-%m-%d', time.gmtime(end))}" for key, end in ends]
+    fix = "mailroom keys rotate ID --expires 90d, or mailroom keys revoke ID"
+    return Check("API keys", WARN, f"{len(valid)} valid, of which end: {', '.join(texts)}", fix)
 
 
 def _index(settings: Settings) -> Iterator[Check]:

@@ -13,6 +13,7 @@ from tests.contracts.test_catalogue import finish
 from workers.cli import exits
 from workers.cli.doctor import FAIL, OK, WARN, Check, examine
 from workers.cli.main import main
+from workers.services.keys import access_for
 from workers.settings import load_settings
 
 
@@ -47,6 +48,18 @@ def test_what_is_wrong_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert failed == {"telemetry", "port", "embedder", "ONNX Runtime", "catalogue", "broker"}
     assert checks["OCR"].status == WARN
     assert "apt-get install tesseract-ocr" in checks["OCR"].fix
+
+
+def test_a_key_that_ends_soon_is_reported(tmp_path: Path) -> None:
+    catalogue = open_catalogue(f"sqlite:///{tmp_path / 'catalogue.db'}")
+    ids = [catalogue.keys.create("n", access_for([], ["read"], expires=end))[0] for end in ("", "90d", "5d")]
+    checks = checks_by_name({"data.path": str(tmp_path)})
+    assert (checks["API keys"].status, "3 valid, of which end: n (" in checks["API keys"].result) == (WARN, True)
+    assert [key_id in checks["API keys"].result for key_id in ids] == [False, False, True]
+    assert "keys rotate" in checks["API keys"].fix
+    catalogue.keys.revoke(ids[2])
+    catalogue.close()
+    assert checks_by_name({"data.path": str(tmp_path)})["API keys"].status == OK
 
 
 def test_an_index_without_some_documents_is_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
