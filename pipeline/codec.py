@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.documents import Element, Parsed, Prediction
+from pipeline.documents import Element, Parsed, PersonalSpan, Prediction
 
 
 def cache_key(*parts: str) -> str:
@@ -31,6 +31,8 @@ def decode_parsed(payload: bytes) -> Parsed:
     elements = tuple(Element(**{**element, "links": tuple(element["links"])}) for element in values.pop("elements"))
     for name in ("languages", "flags"):
         values[name] = tuple(values[name])
+    if values.get("personal_data") is not None:
+        values["personal_data"] = tuple(PersonalSpan(**span) for span in values["personal_data"])
     return Parsed(elements=elements, **values)
 
 

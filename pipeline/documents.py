@@ -85,13 +85,23 @@ class Element:
     links: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class PersonalSpan:
+    """Where a value of personal data stands in a text: offsets, and its kind, such as "iban"; never the value."""
+
+    start: int
+    end: int
+    kind: str
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """The parser's output for a document.
 
     ``flags`` are short words such as "active-content", "macros", "ocr", "truncated", "mismatch", "external-links".
     ``attachments`` are the parts of an e-mail that become documents of their own. ``parser`` names program and version.
-    ``text_quality`` is `text_quality.text_quality` of the text, set by the parse stage.
+    ``text_quality`` is `text_quality.text_quality` of the text, set by the parse stage, and ``personal_data`` what
+    `personal_data.detect.find` finds in it; None before that.
     """
 
     media_type: str
@@ -104,6 +114,7 @@ class Parsed:
     flags: tuple[str, ...] = ()
     text_quality: float = 0.0
     attachments: tuple[Attachment, ...] = ()
+    personal_data: tuple[PersonalSpan, ...] | None = None
 
     @property
     def text(self) -> str:
@@ -221,7 +232,8 @@ class Document:
 
     ``id`` is an opaque string for people and the API; ``number`` a positive 31-bit integer for the indexes, never
     reused. ``reason`` is an error code or a review reason, ``detail`` its sentence. ``owner`` is as in `Arrival`;
-    ``superseded_by`` the id of the newest revision, if this document is an older one.
+    ``superseded_by`` the id of the newest revision, if this document is an older one. ``personal_data`` is how many
+    values of each kind the text has.
     """
 
     id: str
@@ -254,6 +266,7 @@ class Document:
     metadata: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
     superseded_by: str | None = None
+    personal_data: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

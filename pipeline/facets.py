@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import Refused
@@ -16,6 +16,7 @@ FIELDS: Mapping[str, str] = {
     "media_type": "media_type",
     "language": "language",
     "owner": "owner",
+    "personal_data": "personal_data",
     "year": "year",
     "month": "month",
 }
@@ -78,13 +79,16 @@ def check(names: Sequence[str], limit: int) -> None:
         field_of(name)
 
 
-def attributes(languages: Sequence[str], metadata: Mapping[str, str]) -> list[tuple[str, str]]:
+def attributes(
+    languages: Sequence[str], metadata: Mapping[str, str], personal_data: Iterable[str] = ()
+) -> list[tuple[str, str]]:
     """Return the (field, value) pairs of a document that its columns do not hold, without repeats.
 
-    Its owner is the "owner" of its metadata, otherwise the "author".
+    Its owner is the "owner" of its metadata, otherwise the "author". ``personal_data`` are kinds.
     """
     pairs = [("language", language) for language in languages]
     pairs += [("owner", owner) for owner in [metadata.get("owner") or metadata.get("author")] if owner]
+    pairs += [("personal_data", kind) for kind in personal_data]
     pairs += [(CUSTOM + name, str(value)) for name, value in metadata.items()]
     return list(dict.fromkeys((name[:MAX_VALUE], normalized(value)) for name, value in pairs if normalized(value)))
 

@@ -39,6 +39,8 @@ from pipeline.documents import (
 )
 from pipeline.errors import MailroomError, Misconfigured, Rejected, Unavailable
 from pipeline.faults import fault
+from pipeline.personal_data.detect import counts, find
+from pipeline.personal_data.kinds import DETECTORS
 from pipeline.ports import Blobs, Classifier, Embedder, Parser
 from pipeline.route import review_detail, route
 from pipeline.rules import Rules
@@ -124,17 +126,19 @@ class StageContext:
         self.document = document
         self.new_chunks: tuple[Chunk, ...] | None = None
         suffix = PurePosixPath(document.name).suffix.lower()
-        self.parse_key = cache_key(document.id, document.content_hash, Stage.PARSE, tools.parser.digest, suffix)
+        self.parse_key = cache_key(
+            document.id, document.content_hash, Stage.PARSE, tools.parser.digest, suffix, DETECTORS
+        )
 
     @cached_property
     def parsed(self) -> Parsed:
-        """The parse result with its text quality: the stored one, or a new one."""
+        """The parse result with its text quality and personal data: the stored one, or a new one."""
         payload = self.tools.chunks.result(self.parse_key)
         if payload is not None:
             return decode_parsed(payload)
         with self.tools.blobs.open(self.document.content_hash) as content:
             parsed = self.tools.parser.parse(content, self.document.name)
-        return replace(parsed, text_quality=text_quality(parsed.text))
+        return replace(parsed, text_quality=text_quality(parsed.text), personal_data=find(parsed.text))
 
     @cached_property
     def classifier(self) -> Classifier | None:
@@ -159,6 +163,7 @@ def parse_stage(context: StageContext) -> Outcome:
     parsed = context.parsed
     children, too_deep = _children(context)
     flags = (*parsed.flags, "attachments-too-deep") if too_deep else parsed.flags
+    personal_data = counts(parsed.personal_data or ())
     outcome = Outcome(
         Stage.PARSE,
         data={
@@ -168,6 +173,8 @@ def parse_stage(context: StageContext) -> Outcome:
             "elements": len(parsed.elements),
             "text_quality": round(parsed.text_quality, 3),
             "flags": list(flags),
+            "personal_data": personal_data,
+            "detectors": DETECTORS,
             "attachments": [child.arrival.name for child in children],
         },
         document={
@@ -177,6 +184,7 @@ def parse_stage(context: StageContext) -> Outcome:
             "languages": parsed.languages,
             "flags": flags,
             "metadata": {**context.document.metadata, **parsed.metadata},
+            "personal_data": personal_data,
             "reason": None,
             "detail": None,
         },

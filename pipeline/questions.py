@@ -19,8 +19,9 @@ class Filters:
     """The limits of a search. An empty field does not limit; several values of one field are alternatives.
 
     ``received_from`` and ``received_to`` are epoch seconds, half open; ``folder`` is a path prefix inside the source;
-    ``owners`` are as in `facets.attributes`; ``metadata`` are pairs of a field and its alternatives, all of which must
-    match. ``revisions`` is NEWEST or ALL: without superseded documents, or with them.
+    ``owners`` are as in `facets.attributes`; ``personal_data`` are kinds; ``metadata`` are pairs of
+    a field and its alternatives, all of which must match. ``revisions`` is NEWEST or ALL: without superseded
+    documents, or with them.
     """
 
     labels: tuple[str, ...] = ()
@@ -32,6 +33,7 @@ class Filters:
     states: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
+    personal_data: tuple[str, ...] = ()
     metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
     revisions: str = NEWEST
 

@@ -27,7 +27,9 @@ class DocumentValues:
             "sender": sender_names(metadata.get("from", "")),
             "media_type": (document.media_type or "",),
             "flag": document.flags,
+            "personal_data": tuple(document.personal_data),
         }
+        self.counts = document.personal_data
         self.score = prediction.probability if prediction else 0.0
         self.pages = document.pages or 0
         self.folded_text = " ".join(text[:TEXT_LIMIT].lower().split())
@@ -74,6 +76,7 @@ def _all_hold(conditions: Conditions, values: DocumentValues) -> bool:
         all(_any_matches(globs, values.fields[name]) for name, globs in conditions.globs.items())
         and (not conditions.texts or any(" ".join(text.split()) in values.folded_text for text in conditions.texts))
         and (not conditions.patterns or any(p.search(values.text_for_patterns) for p in conditions.patterns))
+        and all(values.counts.get(kind, 0) >= count for kind, count in conditions.least_counts.items())
         and numbers.get("min_score", 0.0) <= values.score <= numbers.get("max_score", 1.0)
         and numbers.get("min_pages", 0) <= values.pages <= numbers.get("max_pages", float("inf"))
         and all(_any_matches((glob,), (values.metadata.get(key, ""),)) for key, glob in conditions.metadata.items())

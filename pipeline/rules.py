@@ -16,9 +16,11 @@
     trust = true                      # applies without a confident prediction
     review = "sensitive"              # a person decides
 
-Conditions: label, path, source, sender, media_type, flag (globs, or a list of them: one must match; a sender without @
-is a domain), text (a phrase, or a list: one must occur), pattern (a regular expression with bounded repetitions, or a
-list), min_score, max_score, min_pages, max_pages, metadata (a table of globs, all must match).
+Conditions: label, path, source, sender, media_type, flag, personal_data (globs, or a list of them:
+one must match; a sender without @ is a domain), text (a phrase, or a list: one must occur), pattern (a regular
+expression with bounded repetitions, or a list), personal_data as a table of kinds and least counts
+({ iban = 2 }: all must be reached), min_score, max_score, min_pages, max_pages, metadata (a table of
+globs, all must match).
 All conditions of ``when`` must hold; ``unless`` has the same form, and the rule does not match if all of it holds.
 """
 
@@ -37,8 +39,9 @@ from typing import Any
 from pipeline.documents import Destination
 from pipeline.errors import Misconfigured
 from pipeline.patterns import compile_bounded
+from pipeline.personal_data.kinds import KINDS as KINDS_OF_DATA
 
-GLOBS = ("label", "path", "source", "sender", "media_type", "flag")
+GLOBS = ("label", "path", "source", "sender", "media_type", "flag", "personal_data")
 NUMBERS = ("min_score", "max_score", "min_pages", "max_pages")
 CONDITIONS = (*GLOBS, "text", "pattern", "metadata", *NUMBERS)
 RULE_KEYS = ("name", "when", "unless", "destinations", "review", "trust")
@@ -52,7 +55,7 @@ class Conditions:
     """The conditions of a rule; an empty field sets no condition.
 
     ``globs`` maps a field to alternatives; ``texts`` are lower-case phrases and ``patterns`` regular expressions, one
-    of which must occur.
+    of which must occur. ``least_counts`` are of kinds of personal data.
     """
 
     globs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -60,11 +63,12 @@ class Conditions:
     patterns: tuple[re.Pattern[str], ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    least_counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """True if there is no condition at all."""
-        return not (self.globs or self.texts or self.patterns or self.numbers or self.metadata)
+        return not (self.globs or self.texts or self.patterns or self.numbers or self.metadata or self.least_counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +178,26 @@ def _conditions(place: str, values: Mapping[str, Any]) -> Conditions:
     metadata = values.get("metadata", {})
     if not isinstance(metadata, dict):
         raise Misconfigured("bad-rules", f"{place}: metadata is a table of globs.")
+    least_counts = _least_counts(place, values.get("personal_data"))
+    globs = [key for key in GLOBS if key in values and not (key == "personal_data" and least_counts)]
     return Conditions(
-        globs={key: _strings(place, key, values[key]) for key in GLOBS if key in values},
+        globs={key: _strings(place, key, values[key]) for key in globs},
         texts=tuple(text.lower() for text in _strings(place, "text", values.get("text", []))),
         patterns=tuple(_pattern(place, pattern) for pattern in _strings(place, "pattern", values.get("pattern", []))),
         numbers=numbers,
         metadata={key: str(value) for key, value in metadata.items()},
+        least_counts=least_counts,
     )
+
+
+def _least_counts(place: str, value: Any) -> Mapping[str, int]:
+    if not isinstance(value, dict):
+        return {}
+    _check_keys(f"{place}: personal_data", value, KINDS_OF_DATA)
+    for kind, count in value.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise Misconfigured("bad-rules", f"{place}: personal_data.{kind} is {count!r}; it is a count from 1 on.")
+    return value
 
 
 def _strings(place: str, key: str, value: Any) -> tuple[str, ...]:

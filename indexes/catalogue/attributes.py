@@ -1,9 +1,10 @@
-"""Attributes that no column of `documents` holds (languages, owner, metadata), and the counts of facets."""
+"""Attributes that no column of `documents` holds (languages, owner, kinds of personal data,
+metadata), and the counts of facets."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,16 +15,24 @@ from pipeline.facets import CUSTOM, Count, Facet, field_of
 from pipeline.questions import Filters
 
 _COLUMNS = {name: documents.c[name] for name in ("label", "source", "state", "media_type")}
+#: The columns of a document that its attributes are made from, as `store` takes them.
+SOURCES = ("languages", "metadata", "personal_data")
 #: Names of the organisation's own fields that an error message lists at most.
 _MAX_NAMES = 50
 
 Conditions = Sequence[sa.ColumnElement[bool]]
 
 
-def store(connection: sa.Connection, number: int, languages: Sequence[str], metadata: Mapping[str, Any]) -> None:
+def store(
+    connection: sa.Connection,
+    number: int,
+    languages: Sequence[str],
+    metadata: Mapping[str, Any],
+    personal_data: Iterable[str] = (),
+) -> None:
     """Replace the attributes of document ``number``."""
     forget(connection, number)
-    pairs = facets.attributes(languages, metadata)
+    pairs = facets.attributes(languages, metadata, personal_data)
     if pairs:
         rows = [{"number": number, "field": name, "value": value} for name, value in pairs]
         connection.execute(sa.insert(attributes), rows)
@@ -36,7 +45,7 @@ def forget(connection: sa.Connection, number: int) -> None:
 
 def conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
     """Return the conditions on `documents` for the part of ``filters`` that is about attributes."""
-    values_of = {"language": filters.languages, "owner": filters.owners}
+    values_of = {"language": filters.languages, "owner": filters.owners, "personal_data": filters.personal_data}
     values_of |= {CUSTOM + name: values for name, values in filters.metadata}
     c = attributes.c
     # IN and not EXISTS: the index yields the few documents that have the value, and no other row is read.

@@ -254,6 +254,7 @@ def _store_document(connection: sa.Connection, document: Document, outcome: Outc
     }
     if outcome.stage == Stage.PARSE and outcome.result is not None:
         values["parsed_key"] = outcome.result[0]
+        values["detectors"] = outcome.data.get("detectors")
     if outcome.chunks is not None:
         values["embedder"] = None
     if outcome.embedder is not None:
@@ -269,9 +270,9 @@ def _store_document(connection: sa.Connection, document: Document, outcome: Outc
         }
     if values:
         connection.execute(sa.update(documents).where(documents.c.number == document.number).values(values))
-    if not {"languages", "metadata"}.isdisjoint(values):
-        languages, metadata = values.get("languages", document.languages), values.get("metadata", document.metadata)
-        attributes.store(connection, document.number, languages, metadata)
+    if not set(attributes.SOURCES).isdisjoint(values):
+        current = (values.get(name, getattr(document, name)) for name in attributes.SOURCES)
+        attributes.store(connection, document.number, *current)
 
 
 def _record(connection: sa.Connection, document_id: str, outcome: Outcome, time_now: float) -> None:

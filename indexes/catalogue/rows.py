@@ -36,6 +36,7 @@ def to_document(row: sa.RowMapping, principals: Sequence[str]) -> Document:
     values = {name: row[name] for name in _FIELDS if name != "access"}
     for name in _TUPLES:
         values[name] = tuple(values[name] or ())
+    values["personal_data"] = values["personal_data"] or {}
     values["state"], values["stage"] = State(values["state"]), Stage(values["stage"])
     return Document(**values, access=tuple(principals))
 
@@ -221,6 +222,8 @@ def forget(connection: sa.Connection, document: Document, order: ErasureOrder | 
         "metadata": {},
         "embedder": None,
         "parsed_key": None,
+        "personal_data": None,
+        "detectors": None,
         "place": "",
         "superseded_by": None,
         "finished_at": time.time(),

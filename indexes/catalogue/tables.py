@@ -60,6 +60,9 @@ documents = sa.Table(
     sa.Column("detail", Text),
     sa.Column("parent", sa.String(32), index=True),
     sa.Column("metadata", sa.JSON, nullable=False),
+    #: how many values of each kind the text has, and the version of the detectors that counted them
+    sa.Column("personal_data", sa.JSON),
+    sa.Column("detectors", sa.String(16)),
     sa.Column("parsed_key", sa.String(64)),
     #: who sent it, as `pipeline.questions.Caller.owner` returns it; empty for what the source itself took in (a tray)
     sa.Column("owner", Text, nullable=False, server_default=""),

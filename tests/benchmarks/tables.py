@@ -174,9 +174,28 @@ PARTS = {
     "classification_sets": ("classification", "sets"),
     "classification_speed": ("classification", "speed"),
 }
+
+
+def personal_data_table(figures: Figures) -> str:
+    """Format totals, then a row per kind with its intervals."""
+    rows = [
+        (
+            kind,
+            result["values"],
+            *(
+                f"{result[name]:.3f} ({result[name + '_interval'][0]:.2f} to {result[name + '_interval'][1]:.2f})"
+                for name in ("precision", "recall")
+            ),
+        )
+        for kind, result in figures["kinds"].items()
+    ]
+    return scalar_table(figures) + "\n\n" + markdown_table(("kind", "values", "precision", "recall"), rows)
+
+
 TABLES: dict[str, Callable[[Figures], str]] = {
     "parse_files": format_table,
     "pdf_readers": pdf_table,
+    "personal_data": personal_data_table,
     "throughput": throughput_table,
     "search_collections": collection_table,
     "search_scale": scale_table,

@@ -33,6 +33,7 @@ FILTERS = {
     "received_to": _single("--until", "Received before."),
     "language": _repeatable("--language", "Only in this language."),
     "owner": _repeatable("--owner", "Only of this owner or author."),
+    "personal_data": _repeatable("--personal-data", "Only with this kind of personal data, such as iban."),
     "media_type": _repeatable("--media-type", "Only of this media type, such as application/pdf."),
     "metadata": _repeatable("--meta", "Only with this metadata.", metavar="FIELD=VALUE"),
 }

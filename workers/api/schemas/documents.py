@@ -54,6 +54,7 @@ class DocumentStatus(Response):
         validation_alias="owner", description="the user or key that sent it; empty for what a tray took in"
     )
     metadata: Metadata
+    personal_data: dict[str, int] = Field(description="how many values of each kind its text has, never the values")
     received_at: Moment
     finished_at: Annotated[Moment | None, NoneIfEmpty]
 

@@ -74,6 +74,9 @@ class FilterFields(Request):
         default_factory=list, description="ISO 639-1 codes as the parser detects them, such as en"
     )
     owner: Alternatives = Field(default_factory=list, description="metadata's owner, otherwise its author")
+    personal_data: Alternatives = Field(
+        default_factory=list, description="kinds of personal data in the text, such as iban"
+    )
     metadata: Annotated[list[FieldValue], Field(max_length=500)] = Field(
         default_factory=list,
         description="FIELD=VALUE of the organisation's own fields; several values of a field are alternatives",
@@ -112,6 +115,7 @@ class FilterFields(Request):
             states=tuple(self.state),
             languages=tuple(self.language),
             owners=tuple(self.owner),
+            personal_data=tuple(self.personal_data),
             revisions=self.revisions,
             metadata=tuple((name, tuple(values)) for name, values in metadata.items()),
         )

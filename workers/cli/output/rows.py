@@ -19,6 +19,7 @@ FILTERS = {
     "source": "source",
     "language": "language",
     "owner": "owner",
+    "personal-data": "personal_data",
     "meta": "metadata",
     "folder": "folder",
     "since": "received_from",

@@ -1,0 +1,1 @@
+"""Personal data in texts: which kinds there are, where they stand, and how they are hidden."""
