@@ -50,6 +50,7 @@ CODES: dict[str, str] = {
     "conflict": "The request contradicts the present state.",
     "contradictory": "The parts of the request do not fit together.",
     "upload-too-large": "The upload exceeds the size limit.",
+    "legal-hold": "The document is under a legal hold and cannot be erased.",
     "unsupported-encoding": "The body is compressed or encoded; send it as it is.",
     "request-timeout": "The request did not arrive in time.",
     "too-many-requests": "There are too many requests from this key or address; try again.",

@@ -18,7 +18,7 @@ SCOPES: Mapping[str, str] = {
     "taxonomy": "change labels, and approve under new ones",
     "access": "access rules and groups",
     "metrics": "counts of documents, jobs and requests",
-    "admin": "keys, and reading the audit",
+    "admin": "keys, the audit, legal holds",
 }
 #: Every place, or every principal.
 ANY = "*"

@@ -12,6 +12,7 @@ from indexes.catalogue.documents import DocumentStore
 from indexes.catalogue.embeddings import EmbeddingStore
 from indexes.catalogue.erasures import ErasureStore
 from indexes.catalogue.feedback import FeedbackStore
+from indexes.catalogue.holds import HoldStore
 from indexes.catalogue.jobs import JobStore
 from indexes.catalogue.keys import KeyStore
 from indexes.catalogue.plans import PlanStore
@@ -41,6 +42,7 @@ class Catalogue:
         self.groups = GroupStore(self.database)
         self.queries = QueryStore(self.database)
         self.audit = AuditStore(self.database)
+        self.holds = HoldStore(self.database)
 
     def check(self) -> None:
         """Check the database: SQLite's integrity check, or that PostgreSQL answers. Raises Misconfigured("bad-store")

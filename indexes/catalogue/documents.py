@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from indexes.catalogue import attributes
+from indexes.catalogue import attributes, holds
 from indexes.catalogue.database import Database, VisibilityVersion
 from indexes.catalogue.revisions import lock_place, settle
 from indexes.catalogue.rows import NUMBERS, access_lists, add_event, batches, forget, receive, to_document, to_numbers
@@ -20,6 +20,7 @@ from pipeline.erasure import ErasureOrder
 from pipeline.errors import Refused
 from pipeline.facets import Facet
 from pipeline.questions import NEWEST, Caller, Filters
+from pipeline.retention import Hold
 
 if TYPE_CHECKING:
     from pipeline.document_numbers import DocumentNumbers
@@ -156,7 +157,8 @@ class DocumentStore:
     def delete(self, document_id: str, order: ErasureOrder | None = None) -> list[Document]:
         """Hide a document and all that is attached to it at once, and delete their texts, vectors and cached results;
         return them as they were, the document first. The revision before it stands again. The caller deletes the blobs.
-        With ``order`` they become part of that erasure. Idempotent. Raises Refused("not-found") for an unknown id."""
+        With ``order`` they become part of that erasure. Idempotent. Raises Refused: "not-found" for an unknown id,
+        "legal-hold" for a document under one."""
         c = documents.c
         query = sa.select(c.tenant, c.place).where(c.id == document_id)
         with self.database.write() as connection:
@@ -167,10 +169,18 @@ class DocumentStore:
             if document.state is State.DELETED:
                 return [document]
             erased = [document, *_attached(connection, document)]
+            holds.check(connection, erased)
             for one in erased:
                 forget(connection, one, order)
             settle(connection, tenant, place)
             return erased
+
+    def holds_on(self, document_id: str) -> list[Hold]:
+        """Return the legal holds that stop the erasure of a document, or of what is attached to it. Raises
+        Refused("not-found")."""
+        with self.database.write() as connection:
+            document = _one(connection, documents.c.id == document_id)
+            return holds.on_family(connection, [document, *_attached(connection, document)], document.tenant)
 
     def same_content(self, numbers: Collection[int]) -> DocumentNumbers:
         """Return the numbers of the other undeleted documents with the content of one of these."""

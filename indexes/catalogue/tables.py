@@ -381,6 +381,20 @@ erased_documents = sa.Table(
     sa.Column("done", sa.Boolean, nullable=False),
 )
 
+holds = sa.Table(
+    "holds",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    #: "document", "source" or "subject"
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("target", Text, nullable=False),
+    sa.Column("reason", Text, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("created_by", Text, nullable=False),
+    sa.UniqueConstraint("tenant", "kind", "target", name="holds_once"),
+)
+
 #: One row that counts the changes of what callers may see, so that readers know when to read again. ``last_global``:
 #: the last change that named no documents; ``attributed``: how many changes named the documents that they affect.
 visibility_version = sa.Table(

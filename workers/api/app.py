@@ -31,6 +31,7 @@ from workers.api.routes import (
     documents,
     erasures,
     feedback,
+    holds,
     keys,
     predictions,
     queries,
@@ -86,8 +87,8 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     app.state.app_state = state
     app.router.redirect_slashes = False
     problems.install(app)
-    parts = (documents, erasures, questions, queries, discovery, feedback, access, keys, audit, service, predictions)
-    for routes in parts:
+    administration = (access, keys, audit, holds, service, predictions)
+    for routes in (documents, erasures, questions, queries, discovery, feedback, *administration):
         app.include_router(routes.router)
     app.add_middleware(
         ApiMiddleware, authenticator=authenticator, requests=state.requests, limits=limits, audit_log=audit_log

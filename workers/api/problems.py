@@ -27,6 +27,7 @@ STATUS = {
     "request-timeout": 408,
     "conflict": 409,
     "contradictory": 409,
+    "legal-hold": 409,
     "unsupported-encoding": 415,
     "upload-too-large": 413,
     "too-many-requests": 429,

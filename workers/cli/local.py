@@ -201,6 +201,23 @@ class Local:
         query = GroupMembers(name=group, member=list(members))
         return {"members": self._mailroom.access.remove_members(query.name, query.member)}
 
+    def holds(self) -> Json:
+        """Return the legal holds."""
+        from workers.api.schemas.holds import HoldItem, HoldPage
+
+        return _json(HoldPage(items=[HoldItem.of(hold) for hold in self._mailroom.catalogue.holds.all()]))
+
+    def add_hold(self, hold: Mapping[str, str]) -> Json:
+        """Place a legal hold; return it."""
+        from workers.api.schemas.holds import HoldBody, HoldItem
+
+        body = HoldBody.model_validate(hold)
+        return _json(HoldItem.of(self._mailroom.catalogue.holds.add(*body.parts, current_user())[0]))
+
+    def remove_hold(self, hold_id: str) -> None:
+        """Lift a legal hold."""
+        self._mailroom.catalogue.holds.remove(hold_id)
+
     def audit(self, **query: Any) -> Json:
         """Return a page of the audit, newest first. ``query`` as `GET /v1/audit` takes it."""
         from workers.api.schemas.audit import AuditPage, AuditQuery

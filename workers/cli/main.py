@@ -42,6 +42,7 @@ COMMANDS = {
     "config": "service:config_app",
     "keys": "keys:app",
     "audit": "audit:app",
+    "hold": "holds:app",
     "eval": "evaluate:app",
     "index": "index:app",
     "access": "access:app",

@@ -130,6 +130,18 @@ class Remote:
         """Remove members from a group; return how many were in it."""
         return self._send("DELETE", "/v1/groups", params={"name": group, "member": members})
 
+    def holds(self) -> Json:
+        """Return the legal holds."""
+        return self._send("GET", "/v1/holds")
+
+    def add_hold(self, hold: Mapping[str, str]) -> Json:
+        """Place a legal hold; return it."""
+        return self._send("POST", "/v1/holds", json=hold)
+
+    def remove_hold(self, hold_id: str) -> None:
+        """Lift a legal hold."""
+        self._send("DELETE", _path("holds", hold_id))
+
     def audit(self, **query: Any) -> Json:
         """Return a page of the audit, newest first. ``query`` as `GET /v1/audit` takes it."""
         return self._send("GET", "/v1/audit", params=query)

@@ -13,6 +13,7 @@ from pipeline.erasure import ErasureOrder
 from pipeline.errors import Refused
 from pipeline.facets import Facets, check
 from pipeline.questions import Caller, Filters
+from pipeline.retention import Hold, OnHold
 from workers.queue.notify import Notifier
 from workers.services.intake import Intake
 
@@ -151,11 +152,15 @@ class DocumentService:
         """Hide the document and what is attached to it at once, and forget their texts, vectors and bytes; return those
         that the caller could read, as they were, the document first.
 
-        Raises Refused("forbidden") if it is somebody else's: only its owner or an administrator's key erases it.
+        Raises Refused: "forbidden" if it is somebody else's, since only its owner or an administrator's key erases it;
+        "legal-hold" if a hold is on it or on what is attached to it.
         """
         document = self.erasable(caller, document_id)
         readable = self._catalogue.documents.readable_family(caller, document.id)
-        return [erased for erased in self._intake.erase(document.id, order) if erased.id in readable]
+        try:
+            return [erased for erased in self._intake.erase(document.id, order) if erased.id in readable]
+        except OnHold as error:  # placed this moment
+            raise hold_refusal(caller, document.id, error.holds) from None
 
     def erasable(self, caller: Caller, document_id: str) -> Document:
         """Return a document that the caller may erase. Raises as `erase` does."""
@@ -163,4 +168,15 @@ class DocumentService:
         if not caller.admin and document.owner != caller.owner:
             detail = "This key may read the document but did not send it; its owner or an administrator can erase it."
             raise Refused("forbidden", detail)
+        if placed := self._catalogue.documents.holds_on(document.id):
+            raise hold_refusal(caller, document.id, placed)
         return document
+
+
+def hold_refusal(caller: Caller, document_id: str, placed: Sequence[Hold]) -> Refused:
+    """Return the error for a document under legal holds. Their ids and reasons are for administrators."""
+    text = f"Document {document_id} is under a legal hold and stays"
+    if not caller.admin:
+        return Refused("legal-hold", f"{text}; an administrator knows which.")
+    reasons = "; ".join(f"hold {hold.id} on the {hold.kind}: {hold.reason}" for hold in placed[:5])
+    return Refused("legal-hold", f"{text}: {reasons}.")
