@@ -45,6 +45,7 @@ from pipeline.ports import Blobs, Classifier, Embedder, Parser
 from pipeline.route import review_detail, route
 from pipeline.rules import Rules
 from pipeline.text_quality import text_quality
+from pipeline.timings import TIMINGS
 
 log = logging.getLogger(__name__)
 
@@ -300,7 +301,9 @@ class Ingest:
         tools = self.tools
         context = StageContext(tools, tools.documents.get(job.subject))
         while True:
+            started = time.perf_counter()
             outcome = self._attempt(context, job)
+            TIMINGS.observe(job.stage, time.perf_counter() - started)
             if outcome is None:
                 return None
             keep = outcome.next_stage in PATH
@@ -340,9 +343,11 @@ class Ingest:
     def _give_back(self, job: Job, error: Exception, counted: bool) -> None:
         code = error.code if isinstance(error, MailroomError) else "internal"
         detail = error.detail if isinstance(error, MailroomError) else type(error).__name__
+        TIMINGS.fail(job.stage, code)
         self.tools.jobs.release(job, backoff(job.attempt), code, detail, counted=counted)
 
     def _failed(self, context: StageContext, job: Job, state: State, code: str, detail: str) -> Outcome:
+        TIMINGS.fail(job.stage, code)
         document = context.document
         is_in_tray = document.source in self.tools.policy.trays and document.parent is None
         return Outcome(

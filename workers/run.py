@@ -18,7 +18,9 @@ from pipeline.documents import QueueName
 from pipeline.errors import MailroomError, Misconfigured
 from pipeline.faults import arm
 from pipeline.offline import go_offline
+from workers.logs import set_up
 from workers.private_files import restrict_data_folder, restrict_new_files
+from workers.process_report import Reporter
 from workers.queue.process import EXIT_MISCONFIGURED, StopSignal, die_with_parent
 from workers.settings import Settings, load_settings
 
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     go_offline(os.environ)
     restrict_new_files()
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_up(options.role, "text")
     for name in VERBOSE:
         logging.getLogger(name).setLevel(logging.WARNING)
     overrides = dict(pair.split("=", 1) for pair in options.set)
@@ -44,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         overrides["data.path"] = options.data
     try:
         settings = load_settings(overrides, site=options.config).settings
+        set_up(options.role, settings.logging.format)
         if options.supervised:
             die_with_parent(parent=options.supervised)
         else:  # one role goes through the whole folder, which can take seconds
@@ -89,7 +92,7 @@ def run_celery(settings: Settings, options: argparse.Namespace) -> None:
     Documents are processed in forked children, which can be killed. Deliveries and reclassification plans alone, which
     mostly wait for others, run in threads of one process.
     """
-    from celery.signals import worker_ready
+    from celery.signals import worker_ready, worker_shutdown
 
     from models.registry import open_version
     from pipeline.rules import load_rules
@@ -108,8 +111,12 @@ def run_celery(settings: Settings, options: argparse.Namespace) -> None:
     register(app, partial(_worker, settings, queues), forks)
     install(settings, queues)
     worker_ready.connect(lambda **_: _report_ready(options), weak=False)
+    reporter = Reporter(settings.run_path, queues, children=not forks)
+    worker_ready.connect(lambda **_: reporter.start(), weak=False)
+    worker_shutdown.connect(lambda **_: reporter.stop(), weak=False)
     app.worker_main(
         [
+            "--quiet",  # no banner in the log
             "worker",
             f"--pool={pool[0]}",
             f"--concurrency={pool[1]}",
@@ -129,9 +136,18 @@ def _worker(settings: Settings, queues: tuple[str, ...]) -> Worker:
     from workers.celery_worker.tasks import Worker
 
     mailroom = Mailroom(settings)
+    reporter = Reporter(settings.run_path, queues) if "ingest" in queues else None  # a forked child reports by itself
+    if reporter is not None:
+        reporter.start()
+
+    def close() -> None:
+        mailroom.close()
+        if reporter is not None:
+            reporter.stop()
+
     runners = {QueueName(queue): getattr(mailroom, queue) for queue in queues}
     seconds = settings.workers.lease_seconds
-    return Worker(runners, mailroom.catalogue.jobs, mailroom.notifier, seconds, mailroom.close)
+    return Worker(runners, mailroom.catalogue.jobs, mailroom.notifier, seconds, close)
 
 
 def run_writer(settings: Settings, options: argparse.Namespace) -> None:
@@ -140,7 +156,10 @@ def run_writer(settings: Settings, options: argparse.Namespace) -> None:
 
     mailroom = Mailroom(settings)
     stopping = StopSignal()
-    with ProcessLock(settings.index_path / "process.lock", "The index writer"):
+    with (
+        ProcessLock(settings.index_path / "process.lock", "The index writer"),
+        Reporter(settings.run_path, ("writer",)),
+    ):
         indexer = mailroom.indexer()
         indexer.step()
         _report_ready(options)
@@ -156,7 +175,8 @@ def run_sweeper(settings: Settings, options: argparse.Namespace) -> None:
     from workers.services.audit import AuditAnchor
 
     # Two of them would do no harm, but each wake-up would be sent twice.
-    with ProcessLock(settings.run_path / "sweeper.lock", "The sweeper"):
+    lock = ProcessLock(settings.run_path / "sweeper.lock", "The sweeper")
+    with lock, Reporter(settings.run_path, ("sweeper",), compact=True):
         # No Mailroom but the catalogue alone: this process runs all the time and should be small.
         catalogue = open_catalogue(settings.catalogue_url)
         anchor = AuditAnchor(catalogue.audit, settings.home)
@@ -173,7 +193,8 @@ def run_tray(settings: Settings, options: argparse.Namespace) -> None:
     mailroom = Mailroom(settings)
     trays = [mailroom.tray(folder) for folder in settings.tray.folders]
     watcher = Watcher(trays, mailroom.catalogue, settings.tray)
-    watcher.run(StopSignal(), ready=lambda: _report_ready(options))
+    with Reporter(settings.run_path, ("tray",)):
+        watcher.run(StopSignal(), ready=lambda: _report_ready(options))
 
 
 def run_api(settings: Settings, options: argparse.Namespace) -> None:

@@ -219,6 +219,14 @@ class ApiSettings(Section):
     )
 
 
+class LoggingSettings(Section):
+    """The logs of the roles."""
+
+    format: Literal["text", "json"] = Field(
+        "text", description="text: lines for people; json: one object a line, with the ids of document, job and request"
+    )
+
+
 class Endpoint(Section):
     """A webhook's receiver."""
 
@@ -264,6 +272,7 @@ class Settings(Section):
     api: ApiSettings = ApiSettings()
     audit: AuditSettings = AuditSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    logging: LoggingSettings = LoggingSettings()
 
     @property
     def home(self) -> Path:

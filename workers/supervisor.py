@@ -241,5 +241,6 @@ def _copy_to_log(process: subprocess.Popen[bytes], path: Path) -> None:
     handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", errors="replace")
     assert process.stdout is not None
     for line in process.stdout:
-        handler.emit(logging.makeLogRecord({"msg": line.decode("utf-8", "replace").rstrip(), "levelno": logging.INFO}))
+        if text := line.decode("utf-8", "replace").rstrip():  # Celery prints empty lines
+            handler.emit(logging.makeLogRecord({"msg": text, "levelno": logging.INFO}))
     handler.close()

@@ -130,12 +130,13 @@ class JobStore:
             return list(connection.scalars(_due(queue, now(connection), limit, None)))
 
     def backlog(self) -> list[Mapping[str, Any]]:
-        """Return rows {queue, stage, state, count, oldest} for status and metrics: state is "waiting", "leased" or
-        "dead", oldest when its oldest job was created (epoch seconds)."""
+        """Return rows {queue, stage, state, count, oldest, due} for status and metrics: state is "waiting", "leased" or
+        "dead", oldest when its oldest job was created, due since when the first one is due (epoch seconds)."""
         with self.database.read() as connection:
             state = sa.case((jobs.c.dead, "dead"), (jobs.c.lease_until > now(connection), "leased"), else_="waiting")
             count, oldest = sa.func.count().label("count"), sa.func.min(jobs.c.created_at).label("oldest")
-            columns = sa.select(jobs.c.queue, jobs.c.stage, state.label("state"), count, oldest)
+            due = sa.func.min(jobs.c.run_after).label("due")
+            columns = sa.select(jobs.c.queue, jobs.c.stage, state.label("state"), count, oldest, due)
             query = columns.where(jobs.c.stage != "done").group_by(jobs.c.queue, jobs.c.stage, state)
             return [dict(row) for row in connection.execute(query).mappings()]
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from pipeline.document_numbers import DocumentNumbers
 from pipeline.errors import MailroomError
 from pipeline.parse.sandbox import SandboxedParser
 from pipeline.questions import Caller, Filters
-from workers.api.schemas.service import HealthReport
+from workers.api.schemas.service import HealthReport, RoleHealth
 from workers.assemble import Mailroom
+from workers.process_report import read_reports
 from workers.queue.notify import Notifier
+from workers.services.liveness import RoleState, queue_faults, role_faults, role_states, shortages
 from workers.services.missing import missing_from_index
 
 log = logging.getLogger(__name__)
@@ -56,6 +60,8 @@ class HealthMonitor:
         self._lock = threading.Lock()
         self._latest: tuple[float, HealthReport] | None = None
         self._completeness = IndexCompleteness(mailroom)
+        self._counts: Sequence[Mapping[str, Any]] = ()
+        self._counted_at = float("-inf")
 
     def report(self) -> HealthReport:
         """Return a report that is at most CACHE_SECONDS old, or the one before while another thread measures."""
@@ -98,17 +104,32 @@ class HealthMonitor:
         index = self._index_state()
         if catalogue_answers and index == "ok" and self._completeness.is_behind():
             index = "behind"
-        healthy = catalogue_answers and broker_answers and index == "ok" and self._search != "unavailable"
+        parts = {
+            "index": index,
+            "catalogue": "ok" if catalogue_answers else "unavailable",
+            "broker": "ok" if broker_answers else "unavailable",
+            "search": self._search,
+        }
+        backlog = self._backlog() if catalogue_answers else []
+        roles = role_states(read_reports(self._mailroom.settings.run_path), time.time())
+        reasons = [f"{part}: {state}" for part, state in parts.items() if state not in ("ok", "opening")]
+        reasons += [*role_faults(roles), *queue_faults(backlog)]
         return HealthReport(
-            status="ok" if healthy else "degraded",
+            status="degraded" if reasons else "ok",
             version=version("mailroom-documents"),
             generation=generation,
-            index=index,
-            catalogue="ok" if catalogue_answers else "unavailable",
-            broker="ok" if broker_answers else "unavailable",
-            search=self._search,
+            **parts,
             sandbox=self._sandbox,
+            roles={role.role: _role_health(role) for role in roles},
+            reasons=reasons,
+            warnings=shortages(backlog, self._mailroom.settings.home),
         )
+
+    def _backlog(self) -> Sequence[Mapping[str, Any]]:
+        """Return the job store's backlog, counted every COMPARE_SECONDS at most."""
+        if time.monotonic() - self._counted_at >= COMPARE_SECONDS:
+            self._counts, self._counted_at = self._mailroom.catalogue.jobs.backlog(), time.monotonic()
+        return self._counts
 
     def _index_state(self) -> str:
         stale = "stale" if self._mailroom.reader.stale else "ok"
@@ -117,3 +138,8 @@ class HealthMonitor:
         state: str = self._mailroom.indexes.state().name
         # No other state is a fault: before the first document, for example, the folder does not exist yet.
         return state if state in ("read-only", "full", "damaged") else stale
+
+
+def _role_health(role: RoleState) -> RoleHealth:
+    seconds = None if role.seconds is None else round(role.seconds, 1)
+    return RoleHealth(state=role.state, processes=role.processes, last_sign_seconds=seconds)

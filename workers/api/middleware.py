@@ -19,6 +19,7 @@ from workers.api.auth import OPEN, Authenticator
 from workers.api.connections import PAUSE_SECONDS, transfer_seconds
 from workers.api.limits import Limits
 from workers.api.metrics import Requests
+from workers.logs import ids
 from workers.services.audit_log import AuditLog
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,10 @@ class ApiMiddleware:
             await self.app(scope, receive, send)
             return
         request_id = request_id_of(scope)
+        with ids(request=request_id):
+            await self._answer(scope, receive, send, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started, sender, method = time.perf_counter(), _ResponseSender(send, request_id), scope["method"]
         if method == "HEAD":  # the server sends no body, whatever the route sends
             scope = {**scope, "method": "GET", "is_head": True}

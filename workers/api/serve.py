@@ -15,6 +15,7 @@ from pipeline.errors import Misconfigured
 from workers.api.app import create_app
 from workers.api.connections import KEEP_ALIVE_SECONDS, MAX_HEAD, BoundedProtocol, Connections
 from workers.assemble import Mailroom
+from workers.process_report import Reporter
 from workers.services.first_key import first_key
 from workers.settings import ApiSettings, Settings
 
@@ -33,7 +34,8 @@ def serve(settings: Settings) -> None:
         app = create_app(mailroom)
         settings.run_path.mkdir(parents=True, exist_ok=True)
         address.write_text(json.dumps({"url": url_of(settings, listening), "pid": os.getpid()}))
-        uvicorn.Server(configuration(app, settings.api)).run(sockets=[listening])
+        with Reporter(settings.run_path, ("api",)):
+            uvicorn.Server(configuration(app, settings.api)).run(sockets=[listening])
     finally:
         address.unlink(missing_ok=True)
         mailroom.close()
@@ -47,6 +49,7 @@ def configuration(app: FastAPI, settings: ApiSettings) -> uvicorn.Config:
         http=cast("type[BoundedProtocol]", connections.protocol),  # uvicorn only calls it
         ws="none",
         log_level="warning",
+        log_config=None,  # the role's own
         access_log=False,
         server_header=False,
         proxy_headers=False,

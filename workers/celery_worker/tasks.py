@@ -17,6 +17,7 @@ from celery.signals import worker_init, worker_process_init, worker_process_shut
 from pipeline.documents import Job, QueueName
 from pipeline.errors import MailroomError
 from pipeline.faults import fault
+from workers.logs import ids
 from workers.queue.lease import heartbeat, owner
 from workers.queue.notify import Notifier
 from workers.queue.process import die_with_parent
@@ -74,7 +75,7 @@ class Worker:
             job = self._claim(queue, job_id) or self._claim(queue)
             while job is not None:
                 fault("claimed", job.subject)
-                with heartbeat(self._jobs, job, self._lease_seconds):
+                with ids(document=job.subject, job=job.id), heartbeat(self._jobs, job, self._lease_seconds):
                     self._runners[queue].run(job)
                 if queue is QueueName.INGEST:
                     self._notifier.notify(self._jobs, QueueName.DELIVER)

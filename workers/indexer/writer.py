@@ -17,6 +17,7 @@ from pipeline.documents import TERMINAL, Chunk, Document, Job, Outcome, QueueNam
 from pipeline.errors import MailroomError, Misconfigured, Unavailable
 from pipeline.faults import fault
 from pipeline.questions import ADMINISTRATOR, ALL, Filters
+from pipeline.timings import TIMINGS
 from workers.indexer.candidate import CandidateIndexBuilder
 from workers.queue.lease import owner
 from workers.queue.process import StopSignal
@@ -99,10 +100,13 @@ class Indexer:
             self._purge(erased)
             generation = self._writer.publish()
         except Unavailable as error:
+            TIMINGS.fail("index", error.code)
             for job in batch:
                 jobs.release(job, PAUSE_SECONDS, error.code, error.detail, counted=False)
             raise
         fault("writer.published")
+        if added:
+            TIMINGS.observe("index", time.monotonic() - started)
         seconds = (time.monotonic() - started) / max(1, len(added))
         return sum(self._end(job, document, generation or "", seconds) for job, document in added)
 

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import shutil
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from pipeline.erasure import Delivery
 from pipeline.errors import Misconfigured, Refused, Rejected, Unavailable
 from pipeline.names import fill_template
 from pipeline.ports import Blobs
+from pipeline.timings import TIMINGS
 from workers.services.erase import ERASE, Eraser
 from workers.services.failed_folder import FAILED, put_failed
 from workers.services.webhook import WebhookSender
@@ -43,6 +45,11 @@ class DeliveryService:
         if job.stage == ERASE:
             self._eraser.run(job)
             return
+        started = time.perf_counter()
+        self._run(job)
+        TIMINGS.observe("deliver", time.perf_counter() - started)
+
+    def _run(self, job: Job) -> None:
         jobs = self._catalogue.jobs
         kind, target = job.payload["kind"], job.payload["target"]
         try:
@@ -58,11 +65,13 @@ class DeliveryService:
                 # It was erased while it was copied, and its erasure may have looked for this copy before it was there.
                 self._eraser.remove_copies(document, [Delivery(kind, target, receipt)])
         except (Misconfigured, Refused, Rejected) as error:
-            log.error("delivery %s of document %s is parked: %s", job.id, job.subject, error)
+            log.error("delivery %s of document %s is parked: %s", job.id, job.subject, error.code)
+            TIMINGS.fail("deliver", error.code)
             jobs.park(job, error.code, error.detail)
         except (Unavailable, OSError) as error:
             code = error.code if isinstance(error, Unavailable) else "store-unavailable"
             detail = error.detail if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
+            TIMINGS.fail("deliver", code)
             if job.attempt > len(SCHEDULE):
                 jobs.park(job, code, f"Given up after {job.attempt} attempts: {detail}")
             else:

@@ -109,7 +109,7 @@ class Tray:
                 file.write(os.fsencode(path.relative_to(self.root)))
             path.rename(claim)
         except OSError as error:
-            log.warning("%r could not be claimed: %s", path.name, error.strerror)
+            log.warning("a file in %s could not be claimed: %s", self.root, error.strerror)
             claim.with_suffix(ORIGIN).unlink(missing_ok=True)
             return False
         fault("tray.claimed", path.name)

@@ -34,9 +34,8 @@ async def readiness(app: App) -> HealthReport | JSONResponse:
     report = await anyio.to_thread.run_sync(app.health.report, limiter=app.limits.health_checks)
     if report.status == "ok":
         return report
-    parts = report.model_dump(include={"index", "catalogue", "broker", "search"})
-    faults = "; ".join(f"{part}: {state}" for part, state in parts.items() if state not in ("ok", "opening"))
-    return problem("not-ready", 503, f"{faults}. `mailroom doctor` shows the operator more.", "/readyz")
+    detail = f"{'; '.join(report.reasons)}. `mailroom doctor` shows the operator more."
+    return problem("not-ready", 503, detail, "/readyz")
 
 
 @router.get(

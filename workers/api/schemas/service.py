@@ -53,6 +53,14 @@ class JobCounts(Response):
     broker: dict[str, int] | None = Field(description="wake-ups waiting in each queue; null where the broker is down")
 
 
+class RoleHealth(BaseModel):
+    """A role: "ok", "silent" (it gave no sign of life and did not end), or "absent"."""
+
+    state: Literal["ok", "silent", "absent"]
+    processes: int
+    last_sign_seconds: float | None = Field(description="seconds since the last sign of life; null without one")
+
+
 class HealthReport(BaseModel):
     """``status`` is "degraded" where a part does not work. It says nothing about any document."""
 
@@ -66,6 +74,9 @@ class HealthReport(BaseModel):
     broker: Literal["ok", "unavailable"]
     search: Literal["ok", "opening", "unavailable"]
     sandbox: Literal["strong", "medium", "weak", "unknown"] = Field(description="how well the parser is confined")
+    roles: dict[str, RoleHealth]
+    reasons: list[str] = Field(description="why it is degraded, in words")
+    warnings: list[str] = Field(description="what an operator should see to, but stops nothing yet")
 
 
 class KeyOwner(BaseModel):
