@@ -141,5 +141,5 @@ class HealthMonitor:
 
 
 def _role_health(role: RoleState) -> RoleHealth:
-    seconds = None if role.seconds is None else round(role.seconds, 1)
+    seconds = None if role.last_sign_seconds is None else round(role.last_sign_seconds, 1)
     return RoleHealth(state=role.state, processes=role.processes, last_sign_seconds=seconds)

@@ -91,8 +91,8 @@ class MailroomCollector(Collector):
         silence = GaugeMetricFamily("mailroom_role_last_sign_seconds", "Since its last sign of life", labels=("role",))
         for role in role_states(reports, time.time()):
             processes.add_metric((role.role,), role.processes)
-            if role.seconds is not None:
-                silence.add_metric((role.role,), role.seconds)
+            if role.last_sign_seconds is not None:
+                silence.add_metric((role.role,), role.last_sign_seconds)
         yield processes
         yield silence
         yield from _work(totals(reports))

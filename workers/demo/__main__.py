@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from workers.demo import show
 from workers.demo.samples_manifest import SAMPLES, Sample, SamplesManifest, load_manifest
 from workers.private_files import restrict_new_files
+from workers.services.first_key import KEY_FILE
 from workers.settings import load_settings
 
 START_SECONDS, WORK_SECONDS, DELIVERY_SECONDS, STOP_SECONDS = 120.0, 900.0, 30.0, 30.0
@@ -86,7 +87,7 @@ class Demo:
     @property
     def key(self) -> str:
         """The administrator's key of the first start."""
-        return (self.settings.run_path / "admin.key").read_text().strip()
+        return (self.settings.run_path / KEY_FILE).read_text().strip()
 
     @property
     def alive(self) -> bool:
@@ -180,7 +181,11 @@ def run(demo: Demo, manifest: SamplesManifest, once: bool, picture: Path | None 
     if picture:
         show.save_picture(picture, console.width, lambda recorder: draw_extract(recorder, demo, manifest, outcomes))
     if not once:
-        places = (f"API      {demo.client.base_url}", f"API key  {demo.key}", f"tray     {demo.settings.home / 'tray'}")
+        places = (
+            f"API      {demo.client.base_url}",
+            f"API key  in {demo.settings.run_path / KEY_FILE}",
+            f"tray     {demo.settings.home / 'tray'}",
+        )
         console.print("\n" + "\n".join(places), soft_wrap=True)
         console.print("It goes on serving; Ctrl-C stops everything.")
         while demo.alive:

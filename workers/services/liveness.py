@@ -32,13 +32,13 @@ LOW_BYTES, LOW_SHARE = 2**30, 0.05
 class RoleState:
     """A role: "ok"; "silent" if its processes went without a last report; "absent" if there is none or all ended.
 
-    ``seconds`` since the last sign of life, None without one.
+    ``last_sign_seconds`` since the last sign of life, None without one.
     """
 
     role: str
     state: str
     processes: int
-    seconds: float | None
+    last_sign_seconds: float | None
 
 
 def role_states(reports: Sequence[ProcessReport], now: float) -> list[RoleState]:
@@ -57,9 +57,9 @@ def role_faults(states: Iterable[RoleState]) -> list[str]:
     """Return in words which roles are missing, and what stands still without them."""
     faults = []
     for state in states:
-        if state.state == "silent" and state.seconds is not None:
+        if state.state == "silent" and state.last_sign_seconds is not None:
             consequence = (REQUIRED | OPTIONAL)[state.role]
-            faults.append(f"{state.role} has given no sign of life for {state.seconds:.0f} s: {consequence}")
+            faults.append(f"{state.role} has given no sign of life for {state.last_sign_seconds:.0f} s: {consequence}")
         elif state.state == "absent" and state.role in REQUIRED:
             faults.append(f"no process serves {state.role}: {REQUIRED[state.role]}")
     return faults

@@ -92,7 +92,9 @@ def _roles_by_reports(options: Context) -> dict[str, Any]:
     if options.url:
         return {}
     states = role_states(read_reports(options.settings.run_path), time.time())
-    return {s.role: {"state": s.state, "processes": s.processes, "last_sign_seconds": s.seconds} for s in states}
+    return {
+        s.role: {"state": s.state, "processes": s.processes, "last_sign_seconds": s.last_sign_seconds} for s in states
+    }
 
 
 def status(context: typer.Context, as_json: AsJson = False) -> None:
