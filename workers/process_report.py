@@ -164,8 +164,8 @@ def compact(folder: Path) -> None:
     for path, report in reports.items():
         if report.at < limit and report.at < newest[report.roles]:
             place = folder / f"{'+'.join(report.roles)}.{ENDED}"
-            known = [_read(place)] if place.exists() else []
-            _replace(place, _as_json(report, totals([*known, report])))
+            earlier = [_read(place)] if place.exists() else []
+            _replace(place, _as_json(report, totals([*earlier, report])))
             path.unlink(missing_ok=True)
 
 
