@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 
-from workers.api.schemas.common import Moment, Request, Response, ShortText
+from workers.api.schemas.common import ISO, Moment, Request, Response, ShortText
 
 if TYPE_CHECKING:
     from indexes.catalogue.audit_store import AuditStore
@@ -25,8 +25,8 @@ class AuditQuery(Request):
     resource: ShortText | None = Field(None, description="kind:id", examples=["document:0198..."])
     outcome: Literal["success", "failure"] | None = None
     request_id: ShortText | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = Field(None, description="up to this time, itself not included")
+    since: Annotated[AwareDatetime, ISO] | None = None
+    until: Annotated[AwareDatetime, ISO] | None = Field(None, description="up to this time, itself not included")
     cursor: int | None = Field(None, ge=1, le=2**63 - 1, description="`next_cursor` of the page before")
     limit: int = Field(100, ge=1, le=1000)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -60,6 +61,14 @@ def _no_flag(value: Any) -> Any:
     return value
 
 
+def _iso(value: Any) -> Any:
+    if isinstance(value, datetime.datetime) or (isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value)):
+        return value
+    raise PydanticCustomError(UNFIT, "give a date or time of ISO 8601, such as 2026-03-31T12:00:00Z")
+
+
+#: Refuses numbers as a time, which would be read as seconds of an era.
+ISO = BeforeValidator(_iso)
 #: true or false, also as the text of a query parameter; not 0 and 1.
 Flag = Annotated[bool, BeforeValidator(_no_number)]
 #: Refuses true and false as a number. It stands behind the bounds: before them it would hide them from the schema.

@@ -22,7 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pipeline.documents import State
 from pipeline.facets import CUSTOM, FIELDS, MAX_FACETS
 from pipeline.questions import Filters
-from workers.api.schemas.common import NO_FLAG, UNFIT, PathText, Request, Response, ShortText, with_message
+from workers.api.schemas.common import ISO, NO_FLAG, UNFIT, PathText, Request, Response, ShortText, with_message
 
 #: Alternatives of one filter.
 Alternatives = Annotated[list[ShortText], Field(max_length=500)]
@@ -34,16 +34,6 @@ FieldValue = Annotated[
 ]
 
 
-def _iso(value: Any) -> Any:
-    """Refuse numbers, which would be read as seconds of an era."""
-    if isinstance(value, datetime.datetime) or (isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value)):
-        return value
-    raise PydanticCustomError(UNFIT, "give a date or time of ISO 8601, such as 2026-03-31T12:00:00Z")
-
-
-Instant = Annotated[datetime.datetime, BeforeValidator(_iso)]
-
-
 def _split(value: Any) -> Any:
     """Split a text, or the texts of a list, at commas; leave anything else to the validation."""
     texts = [value] if isinstance(value, str) else value
@@ -53,6 +43,7 @@ def _split(value: Any) -> Any:
 
 
 _FACET = f"({'|'.join(FIELDS)}|{re.escape(CUSTOM)}[^,\\x00-\\x1f\\x7f]{{1,180}})"
+Instant = Annotated[datetime.datetime, ISO]
 FacetNames = Annotated[
     list[Annotated[ShortText, WithJsonSchema({"type": "string", "pattern": f"^{_FACET}?$"})]],
     BeforeValidator(_split),
