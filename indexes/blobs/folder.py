@@ -39,13 +39,10 @@ class FolderBlobs:
         """Give a complete file its final name, durably. One that is there is replaced: otherwise the time would show
         whether the content was known."""
         final = self._path(digest)
-        new_folder = not final.parent.exists()
         final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary.rename(final)
-        sync_folder(final.parent)
-        if new_folder:
-            sync_folder(final.parent.parent)
-            sync_folder(self.root)
+        for folder in (final.parent, final.parent.parent, self.root):
+            sync_folder(folder)
 
     def open(self, digest: str) -> BinaryIO:
         """Open the bytes for reading. Raises KeyError if there are none."""
