@@ -44,8 +44,9 @@ class Delivery:
 class ErasedDocument:
     """A document of an erasure.
 
-    ``content_hash`` and ``deliveries`` are empty once the erasure has ended, ``pseudonym`` then stands for the content.
-    ``removed`` counts what was removed, by store; ``remaining`` is what was left, as (store, what, why, until).
+    ``content_hash`` and ``deliveries`` are empty once the erasure has ended. ``removed`` counts what was removed, by
+    store; ``remaining`` is what was left, as (store, what, why, until). ``anonymised_at``: when nothing in the
+    catalogue's rows named it any more (epoch seconds).
     """
 
     id: str
@@ -57,6 +58,7 @@ class ErasedDocument:
     removed: Mapping[str, int] = field(default_factory=dict)
     remaining: Sequence[Sequence[str]] = ()
     done: bool = False
+    anonymised_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from workers.services.active_embedder import Embedders
     from workers.services.audit import AuditAnchor
     from workers.services.audit_log import AuditLog
+    from workers.services.backup import BackupService
     from workers.services.comparison import EmbedderComparison
     from workers.services.deliver import DeliveryService
     from workers.services.documents import DocumentService
@@ -175,6 +176,13 @@ class Mailroom:
         from workers.services.erase import Eraser
 
         return Eraser(self.catalogue, self.intake, self.settings)
+
+    @cached_property
+    def backups(self) -> BackupService:
+        """What writes and restores backups."""
+        from workers.services.backup import BackupService
+
+        return BackupService(self.catalogue, self.blobs, self.settings)
 
     @cached_property
     def erasures(self) -> ErasureService:

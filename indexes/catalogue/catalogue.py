@@ -1,4 +1,4 @@
-"""The catalogue: fifteen stores over one SQL database."""
+"""The catalogue: sixteen stores over one SQL database."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from indexes.catalogue.plans import PlanStore
 from indexes.catalogue.queries import QueryStore
 from indexes.catalogue.requests import RequestStore
 from indexes.catalogue.reviews import ReviewStore
+from indexes.catalogue.transfer import TransferStore
 from pipeline.errors import Misconfigured
 
 
@@ -40,6 +41,7 @@ class Catalogue:
         self.reviews = ReviewStore(self.database)
         self.rules = RuleStore(self.database)
         self.groups = GroupStore(self.database)
+        self.transfer = TransferStore(self.database)
         self.queries = QueryStore(self.database)
         self.audit = AuditStore(self.database)
         self.holds = HoldStore(self.database)

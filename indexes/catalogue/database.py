@@ -99,6 +99,15 @@ class Database:
         """Return the version of what callers may see; every change of that raises it."""
         return VisibilityVersion(*self.rows(_VERSION)[0])
 
+    def vacuum(self) -> None:
+        """Write SQLite's file anew, while others wait: `secure_delete` overwrites deleted rows, but a page whose rows
+        were moved to others may hold copies of them in its unused space."""
+        with self._connection_lock, translated(), closing(self.engine.raw_connection()) as connection:
+            try:
+                connection.cursor().execute("VACUUM")
+            except self._driver.Error as error:
+                raise exc.DBAPIError.instance("VACUUM", (), error, self._driver.Error) from error
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()

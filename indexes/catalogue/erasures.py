@@ -72,21 +72,21 @@ class ErasureStore:
 
         ``pseudonym`` stands for the content hash from then on.
         """
-        values: dict[str, Any] = {
-            "removed": dict(document.removed),
-            "remaining": [list(row) for row in document.remaining],
-        }
+        same = erased_documents.c.document_id == document.id
+        values: dict[str, Any] = {"removed": dict(document.removed), "remaining": list(map(list, document.remaining))}
         with self.database.write() as connection:
+            work = connection.scalar(sa.select(erased_documents.c.work).where(same)) or {}
             if document.done:
                 counts = _anonymise(connection, document.id, pseudonym)
                 values["removed"] = {**counts, **values["removed"]}
-            values["done"] = document.done
-            same = erased_documents.c.document_id == document.id
+        if document.done:
+            for scope in work.get("scopes", ()):
+                with contextlib.suppress(sa.exc.IntegrityError), self.database.write() as connection:
+                    drop_unused(connection, scope)
+            unfinished = [delivery for delivery in work.get("deliveries", ()) if delivery["place"] is None]
+            values |= {"done": True, "work": {**work, "deliveries": unfinished, "anonymised_at": time.time()}}
+        with self.database.write() as connection:
             connection.execute(sa.update(erased_documents).where(same).values(values))
-            work = connection.scalar(sa.select(erased_documents.c.work).where(same)) or {}
-        for scope in work.get("scopes", ()) if document.done else ():
-            with contextlib.suppress(sa.exc.IntegrityError), self.database.write() as connection:
-                drop_unused(connection, scope)
 
     def waiting_for_index(self) -> dict[str, list[int]]:
         """Return the document numbers of the erasures that wait for the index, by erasure."""
@@ -135,7 +135,8 @@ class ErasureStore:
 def _item(row: sa.Row[Any]) -> ErasedDocument:
     deliveries = tuple(Delivery(**delivery) for delivery in row.work.get("deliveries", ()))
     head = (row.document_id, row.number, row.parent, row.received_at, row.work.get("content_hash", ""))
-    return ErasedDocument(*head, deliveries, row.removed, tuple(map(tuple, row.remaining)), row.done)
+    state = (row.removed, tuple(map(tuple, row.remaining)), row.done, row.work.get("anonymised_at", 0.0))
+    return ErasedDocument(*head, deliveries, *state)
 
 
 def _anonymise(connection: sa.Connection, document_id: str, pseudonym: str) -> dict[str, int]:

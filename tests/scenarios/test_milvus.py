@@ -21,7 +21,7 @@ from tests.support.serving import client, make_mailroom, read_and_index, serving
 from workers.assemble import Mailroom
 from workers.cli import exits
 from workers.cli.main import main
-from workers.indexer.writer import REQUEST
+from workers.services.rebuild import REBUILD_REQUEST as REQUEST
 from workers.services.rebuild import Rebuild, candidate_folder
 from workers.settings import load_settings
 

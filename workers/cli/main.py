@@ -31,6 +31,8 @@ COMMANDS = {
     "retry": "documents:retry",
     "delete": "documents:delete",
     "erase": "erase:erase",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
     "search": "questions:search",
     "ask": "questions:ask",
     "suggest": "discovery:suggest",

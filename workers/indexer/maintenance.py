@@ -14,9 +14,9 @@ from indexes.open import open_indexes
 from pipeline.documents import EmbeddingModel
 from pipeline.errors import Misconfigured, Refused, Unavailable
 from pipeline.questions import ADMINISTRATOR, ALL, Filters
-from workers.indexer.writer import CLOCK_SECONDS, REQUEST, SLICE_SECONDS
+from workers.indexer.writer import CLOCK_SECONDS, SLICE_SECONDS
 from workers.services.active_embedder import Embedders
-from workers.services.rebuild import Rebuild, candidate_folder, is_ready
+from workers.services.rebuild import REBUILD_REQUEST, Rebuild, candidate_folder, is_ready
 from workers.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class IndexMaintenance:
         return self._indexes.reader().snapshot().generation
 
     def _request_rebuild(self, wait: bool) -> str | None:
-        request = self._settings.index_path / REQUEST
+        request = self._settings.index_path / REBUILD_REQUEST
         request.touch()
         deadline = time.monotonic() + REBUILD_SECONDS
         while wait and time.monotonic() < deadline:

@@ -22,7 +22,14 @@ from workers.indexer.candidate import CandidateIndexBuilder
 from workers.queue.lease import owner
 from workers.queue.process import StopSignal
 from workers.services.active_embedder import Embedders
-from workers.services.rebuild import Rebuild, candidate_folder, keep_as_candidate, read_marker, rebuild_folder
+from workers.services.rebuild import (
+    REBUILD_REQUEST,
+    Rebuild,
+    candidate_folder,
+    keep_as_candidate,
+    read_marker,
+    rebuild_folder,
+)
 from workers.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,8 +43,6 @@ log = logging.getLogger(__name__)
 BATCH = 256
 #: Seconds between two comparisons of the index with the catalogue.
 COMPARE_SECONDS = 2.0
-#: A file of this name in the index's folder requests a rebuild.
-REQUEST = "rebuild.request"
 #: Seconds of a step for a rebuild while the present index serves: new documents wait no longer than this.
 SLICE_SECONDS = 1.0
 #: Seconds by which clocks may differ: what was finished so long before a generation is added again.
@@ -56,7 +61,7 @@ class Indexer:
         self._embedders, self._settings = embedders, settings
         self._compared_at = 0.0
         self._compared: DocumentNumbers | None = None
-        self._request = settings.index_path / REQUEST
+        self._request = settings.index_path / REBUILD_REQUEST
         self._rebuild: Rebuild | None = None
         self._candidates = CandidateIndexBuilder(catalogue, indexes, embedders)
         self._openings = 0

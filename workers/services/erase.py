@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexes.catalogue.erasures import ERASE
-from pipeline.disk import replacement
+from pipeline.disk import locked, replacement, write_durably
 from pipeline.documents import Document, Job
 from pipeline.erasure import Delivery, ErasedDocument, Erasure, ErasureState
 from pipeline.errors import MailroomError
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 WAIT_SECONDS, MAX_PAUSE_SECONDS = 1.0, 3600.0
 #: Seconds after which an erasure runs whose request was never completed: its process was killed.
 OPEN_SECONDS = 60.0
+#: Holds when the catalogue's file was last written anew, and for how long; and the share of time spent on that at most.
+VACUUM_MARKER, VACUUM_SHARE = "vacuum", 0.05
 #: The stores of a receipt, in its order, and what is removed from each.
 STORES = (
     "originals",
@@ -90,11 +92,34 @@ class Eraser:
                 self._erase(document)
         if not erasure.index_clean:
             return "the index writer rewrites what holds something of the documents"
+        times = [document.anonymised_at for document in store.get(erasure.id).documents]
+        if not self._is_vacuumed(max(times, default=0.0)):
+            return "the catalogue's file is written anew, for several erasures at a time"
         self._look_again(erasure)
         unreachable = self._tombstones.add(document.id for document in erasure.documents)
         receipt = self._key.signed(self._receipt(store.get(erasure.id), unreachable))
         store.finish(job, receipt)
         return ""
+
+    def _is_vacuumed(self, since: float) -> bool:
+        """Return True if the catalogue's file was written anew after ``since``; do it, unless that was done so recently
+        that it would take more than a small share of the time."""
+        database, marker = self._catalogue.database, self._settings.run_path / VACUUM_MARKER
+        if not database.sqlite:
+            return True
+        with locked(marker.with_name(f"{VACUUM_MARKER}.lock")):
+            try:
+                started, seconds = map(float, marker.read_text().split())
+            except (OSError, ValueError):
+                started, seconds = 0.0, 0.0
+            if started > since:
+                return True
+            if time.time() - started < seconds / VACUUM_SHARE:
+                return False
+            started = time.time()
+            database.vacuum()
+            write_durably(marker, f"{started} {time.time() - started}\n".encode())
+            return True
 
     def _erase(self, document: ErasedDocument) -> None:
         """Remove a document from everything but the index, and anonymise its rows."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT = EXACT_ROWS
 MARKER = "build.json"
+#: A file of this name in the index's folder requests a rebuild.
+REBUILD_REQUEST = "rebuild.request"
 
 
 @dataclass(frozen=True, slots=True)

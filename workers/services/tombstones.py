@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.disk import locked, sync
+from pipeline.disk import locked, sync, write_durably
 from workers.services.installation_key import InstallationKey
 
 FILE, BACKUPS = "erased.txt", "backups.json"
@@ -37,12 +37,33 @@ class Tombstones:
                 missing.append(str(folder))
         return missing
 
+    def hashes(self, path: Path | None = None) -> set[str]:
+        """Return the keyed hashes of a list: this installation's, or the one at ``path``."""
+        return {line.split()[0] for line in _lines(path or self.path)}
+
+    def is_erased(self, document_id: str, hashes: set[str]) -> bool:
+        """Return True if a document's keyed hash is among ``hashes``."""
+        return self._key.pseudonym(_KIND, document_id) in hashes
+
+    def merge(self, other: Path) -> None:
+        """Add the lines of another list to this one."""
+        _append(self.path, [line.split()[0] for line in _lines(other)])
+
+    def copy_to(self, folder: Path) -> None:
+        """Continue the list beside a backup."""
+        _append(folder / FILE, [line.split()[0] for line in _lines(self.path)])
+
     def backups(self) -> list[Path]:
         """Return the folders that backups were written to."""
         try:
             return [Path(folder) for folder in json.loads(self._backups.read_text(encoding="utf-8"))]
         except FileNotFoundError:
             return []
+
+    def add_backup(self, folder: Path) -> None:
+        """Remember the folder of a backup: the list is continued there."""
+        folders = sorted({*map(str, self.backups()), str(folder)})
+        write_durably(self._backups, json.dumps(folders).encode())
 
 
 def _append(path: Path, pseudonyms: Iterable[str]) -> None:

@@ -13,7 +13,8 @@ from indexes.reader import FolderReader
 from pipeline.documents import State
 from tests.support.embedded import embedded
 from workers.assemble import Mailroom
-from workers.indexer.writer import REQUEST, Indexer
+from workers.indexer.writer import Indexer
+from workers.services.rebuild import REBUILD_REQUEST as REQUEST
 from workers.settings import load_settings
 
 
