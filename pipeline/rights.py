@@ -18,7 +18,8 @@ SCOPES: Mapping[str, str] = {
     "taxonomy": "change labels, and approve under new ones",
     "access": "access rules and groups",
     "metrics": "counts of documents, jobs and requests",
-    "admin": "keys, the audit, legal holds",
+    "audit": "who did what, of everybody",
+    "admin": "keys, legal holds",
 }
 #: Every place, or every principal.
 ANY = "*"

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from pipeline.errors import Unavailable
+from pipeline.rights import SCOPES
 from tests.support.serving import client, make_mailroom, read_and_index, serving
 from workers.assemble import Mailroom
 from workers.cli.main import main
@@ -83,16 +84,16 @@ def test_settings_choose_which_reads_and_searches(tmp_path: Path, reads: str, ex
     mailroom.close()
 
 
-def test_only_an_administrator_reads_the_audit_page_by_page(mailroom: Mailroom) -> None:
+def test_the_audit_has_a_scope_of_its_own_and_is_read_page_by_page(mailroom: Mailroom) -> None:
     with serving(mailroom) as url:
-        other = client(url, mailroom, ["user:ann"], ["read", "access"])
+        other = client(url, mailroom, ["user:ann"], [scope for scope in SCOPES if scope != "audit"])
         assert other.get("/v1/audit").status_code == 403
-        admin = client(url, mailroom, admin=True)
+        admin, auditor = client(url, mailroom, admin=True), client(url, mailroom, ["user:eve"], ["audit"])
         for number in range(7):
             send(admin, f"text {number}")
         query, sequences = {"action": "document.", "limit": 3}, []
         while True:
-            page = admin.get("/v1/audit", params=query).json()
+            page = auditor.get("/v1/audit", params=query).json()
             sequences += [item["sequence"] for item in page["items"]]
             if page["next_cursor"] is None:
                 break

@@ -123,7 +123,7 @@ def test_a_new_label_needs_the_scope_taxonomy_too(place: Place) -> None:
         refused = reviewer.post(address, json=body)
         assert (refused.status_code, "taxonomy" in refused.json()["detail"]) == (403, True)
     labels = place.mailroom.taxonomy.labels()
-    assert reviewer.post(address, json={"label": "no such label"}).status_code == (400 if labels else 403)
+    assert reviewer.post(address, json={"label": "no such label"}).status_code in ({400, 404} if labels else {403})
     assert officer.post(address, json={"label": "brand-new", "new": True}).status_code == 200
     assert reviewer.post(address, json={"label": "brand-new"}).status_code == 200
 

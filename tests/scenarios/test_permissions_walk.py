@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from pipeline.questions import Feedback
+from pipeline.rights import SCOPES
 from tests.support.serving import client, make_mailroom, read_and_index, serving
 from tests.support.tiny import make_classifier, make_embedder
 from workers.assemble import Mailroom
@@ -63,7 +64,16 @@ VALUES: dict[str, list[Any]] = {
         " ".join(NEAR),
         "pump lease",
     ],
-    "cursor": ["ID"],
+    "erasure_id": ["ERASURE"],
+    "personal_data": ["email"],
+    "actor": ["user:ann"],
+    "key_id": ["none"],
+    "action": ["document.upload"],
+    "resource": ["document:none"],
+    "outcome": ["success"],
+    "request_id": ["none"],
+    "since": ["2020-01-01"],
+    "until": ["2020-01-01"],
     "prefix": [SENTINEL[:3], SENTINEL, f"pump {SENTINEL[:3]}", "pu", "paymo", "99"],
     "mode": ["lexical", "vector", "hybrid"],
     "label": ["contract", "invoice"],
@@ -86,6 +96,8 @@ VALUES: dict[str, list[Any]] = {
     "order": ["oldest"],
     "revisions": ["all"],
 }
+#: Bob's scopes: whoever has the scope `audit` sees what everybody did.
+BOB = [scope for scope in SCOPES if scope != "audit"]
 #: Bounds of pages and the like reveal nothing that their defaults do not.
 LEFT_OUT = {"k", "cursor", "limit", "offset", "after", "start", "end", "rerank"}
 
@@ -127,10 +139,14 @@ class Pair:
     with_it: Side
     without: Side
     forbidden: str
+    erasure: str
 
     def errors(self, path: str, params: dict[str, Any], body: Any = None) -> list[str]:
         """List the errors of an answer: it differs from the other installation's, or contains the sentinel."""
-        filled = [path.replace("ID", i).replace("QUERY", s.query_id) for s, i in self._ids(path)]
+        filled = [
+            path.replace("ID", i).replace("QUERY", s.query_id).replace("ERASURE", self.erasure)
+            for s, i in self._ids(path)
+        ]
         (status, text), (other_status, other) = (
             side.answer(address, params, body)
             for side, address in zip((self.with_it, self.without), filled, strict=True)
@@ -157,9 +173,12 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     }
     first, second = (make_mailroom(root / name, **settings) for name in ("with", "without"))
     with serving(first) as url, serving(second) as other_url:
-        forbidden = _forbidden(first, client(url, first, admin=True))
+        root = client(url, first, admin=True)
+        forbidden = _forbidden(first, root)
+        gone = _send(root, first, f"{SENTINEL}-2.txt", FORBIDDEN, "user:ann", "invoice", SENTINEL)
+        erasure = root.delete(f"/v1/documents/{gone}").json()["erasure"]
         sides = [_side(first, url), _side(second, other_url)]
-        yield Pair(*sides, forbidden)
+        yield Pair(*sides, forbidden, erasure)
     first.close(), second.close()
 
 
@@ -185,7 +204,7 @@ def _forbidden(mailroom: Mailroom, root: httpx.Client) -> str:
 
 
 def _side(mailroom: Mailroom, url: str) -> Side:
-    root, bob = client(url, mailroom, admin=True), client(url, mailroom, ["user:bob"])
+    root, bob = client(url, mailroom, admin=True), client(url, mailroom, ["user:bob"], BOB)
     side = Side(mailroom, bob, root.get("/openapi.json").json())
     for name, text in READABLE.items():
         metadata = json.dumps({"department": "hr", "owner": "Ben"})

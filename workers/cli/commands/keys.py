@@ -26,7 +26,7 @@ def create(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="read, upload, delete, review, train, taxonomy, access, metrics, admin. Repeatable. Default: read."
+            help="read, upload, delete, review, train, taxonomy, access, metrics, audit, admin. Default: read."
         ),
     ] = None,
     source: Annotated[
