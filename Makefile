@@ -36,7 +36,7 @@ check: .venv/test ## style, types, dead code, and the hygiene of names, imports 
 	$(BIN)/vulture
 	$(BIN)/python -m pytest -q tests/hygiene
 
-bench: .venv/test ## the slower campaigns; MAILROOM_DATA names the folder of public data sets
+bench: .venv/test ## the slow measurements; MAILROOM_DATA names the folder of public data sets
 	$(BIN)/python -m tests.benchmarks all
 
 figures: .venv/test ## rewrite the tables of docs/figures.md from tests/benchmarks/results
