@@ -19,7 +19,7 @@ SCOPES: Mapping[str, str] = {
     "access": "access rules and groups",
     "metrics": "counts of documents, jobs and requests",
     "audit": "who did what, of everybody",
-    "admin": "keys, legal holds",
+    "admin": "keys, legal holds, deliveries that were given up",
 }
 #: Every place, or every principal.
 ANY = "*"

@@ -8,6 +8,7 @@ from indexes.catalogue.access import GroupStore, RuleStore
 from indexes.catalogue.audit_store import AuditStore
 from indexes.catalogue.chunks import ChunkStore
 from indexes.catalogue.database import Database
+from indexes.catalogue.deliveries import DeliveryStore
 from indexes.catalogue.documents import DocumentStore
 from indexes.catalogue.embeddings import EmbeddingStore
 from indexes.catalogue.erasures import ErasureStore
@@ -45,6 +46,7 @@ class Catalogue:
         self.queries = QueryStore(self.database)
         self.audit = AuditStore(self.database)
         self.holds = HoldStore(self.database)
+        self.deliveries = DeliveryStore(self.database)
 
     def check(self) -> None:
         """Check the database: SQLite's integrity check, or that PostgreSQL answers. Raises Misconfigured("bad-store")

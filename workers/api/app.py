@@ -27,6 +27,7 @@ from workers.api.middleware import ApiMiddleware
 from workers.api.routes import (
     access,
     audit,
+    deliveries,
     discovery,
     documents,
     erasures,
@@ -87,7 +88,7 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     app.state.app_state = state
     app.router.redirect_slashes = False
     problems.install(app)
-    administration = (access, keys, audit, holds, service, predictions)
+    administration = (access, keys, deliveries, audit, holds, service, predictions)
     for routes in (documents, erasures, questions, queries, discovery, feedback, *administration):
         app.include_router(routes.router)
     app.add_middleware(

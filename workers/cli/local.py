@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_jsonable_python
 
 from pipeline.documents import Arrival
+from pipeline.errors import Refused
 from pipeline.questions import ADMINISTRATOR
 from workers.cli.files import pieces
 from workers.services.operator import current_user
@@ -253,6 +254,24 @@ class Local:
         from workers.services.keys import OPERATOR
 
         self._mailroom.keys.revoke(key_id, OPERATOR, current_user())
+
+    def deliveries(self, state: str) -> Json:
+        """Return deliveries: those that were given up ("dead"), or "all" that are not done."""
+        from workers.api.schemas.deliveries import DeliveryPage
+
+        return _json(DeliveryPage.of_rows(self._mailroom.catalogue.deliveries.find(state == "dead", 1000)))
+
+    def retry_deliveries(self, delivery_id: str | None) -> int:
+        """Send one delivery that was given up again, or all; return how many."""
+        ids = None if delivery_id is None else [delivery_id]
+        count = self._mailroom.catalogue.deliveries.retry(ids, current_user())
+        if ids and not count:
+            raise Refused("not-found", f"No delivery {delivery_id} was given up; see `mailroom deliveries list`.")
+        return count
+
+    def drop_delivery(self, delivery_id: str) -> None:
+        """Remove a delivery that was given up."""
+        self._mailroom.catalogue.deliveries.drop(delivery_id, current_user())
 
     def taxonomy(self) -> Json:
         """Return the current labels and all operations."""

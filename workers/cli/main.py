@@ -43,6 +43,7 @@ COMMANDS = {
     "approve": "predictions:approve",
     "config": "service:config_app",
     "keys": "keys:app",
+    "deliveries": "deliveries:app",
     "audit": "audit:app",
     "hold": "holds:app",
     "eval": "evaluate:app",

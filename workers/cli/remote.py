@@ -162,6 +162,19 @@ class Remote:
         """End a key."""
         self._send("DELETE", _path("keys", key_id))
 
+    def deliveries(self, state: str) -> Json:
+        """Return deliveries: those that were given up ("dead"), or "all" that are not done."""
+        return self._send("GET", "/v1/deliveries", params={"state": state, "limit": 1000})
+
+    def retry_deliveries(self, delivery_id: str | None) -> int:
+        """Send one delivery that was given up again, or all; return how many."""
+        path = "/v1/deliveries/retry" if delivery_id is None else _path("deliveries", delivery_id, "retry")
+        return int(self._send("POST", path)["count"])
+
+    def drop_delivery(self, delivery_id: str) -> None:
+        """Remove a delivery that was given up."""
+        self._send("DELETE", _path("deliveries", delivery_id))
+
     def taxonomy(self) -> Json:
         """Return the current labels and all operations."""
         return self._send("GET", "/v1/taxonomy")
