@@ -39,6 +39,9 @@ check: .venv/test ## style, types, dead code, and the hygiene of names, imports 
 bench: .venv/test ## the slow measurements; MAILROOM_DATA names the folder of public data sets
 	$(BIN)/python -m tests.benchmarks all
 
+canaries: .venv/test ## search for the words of 133 of 200 documents after their erasure, in every file
+	CANARIES=200 $(BIN)/python -m pytest -q -s --timeout 3600 tests/scenarios/test_erasure.py
+
 figures: .venv/test ## rewrite the tables of docs/figures.md from tests/benchmarks/results
 	$(BIN)/python -m tests.benchmarks.tables --write
 
@@ -76,4 +79,4 @@ lock: ## resolve the dependencies anew (needs uv)
 system-packages:
 	@bash tests/support/system_packages.sh
 
-.PHONY: help demo up test test-serve test-train coverage trainer check bench figures lock system-packages
+.PHONY: help demo up test test-serve test-train coverage trainer check bench canaries figures lock system-packages

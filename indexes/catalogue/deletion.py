@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from indexes.catalogue.scopes import linked_to
-from indexes.catalogue.tables import chunks, embeddings, erased_documents, events, feedback, jobs, results
-from pipeline.documents import Document, QueueName
+from indexes.catalogue.tables import (
+    chunks,
+    documents,
+    embeddings,
+    erased_documents,
+    events,
+    feedback,
+    jobs,
+    queries,
+    results,
+)
+from pipeline.documents import Document, QueueName, State
 from pipeline.erasure import Delivery, ErasureOrder
 from pipeline.names import fill_template
 
+#: Characters of the shortest name or title that counts as a quotation in a query.
+MIN_PHRASE = 6
 #: Columns of a deleted document's row once its erasure is done.
 NEUTRAL: dict[str, Any] = {
     "name": "",
@@ -50,7 +63,7 @@ def note_erased(connection: sa.Connection, document: Document, order: ErasureOrd
             "deliveries": [asdict(delivery) for delivery in deliveries],
             "scopes": linked_to(connection, document.number),
         },
-        "removed": _counts(connection, document),
+        "removed": {**_counts(connection, document), **_forget_quotes(connection, document)},
         "remaining": [],
         "done": False,
     }
@@ -88,3 +101,34 @@ def _counts(connection: sa.Connection, document: Document) -> dict[str, int]:
         "feedback": count(feedback.c.document_id == document.id),
         "jobs": count(jobs.c.subject == document.id, jobs.c.stage != "done"),
     }
+
+
+def _forget_quotes(connection: sa.Connection, document: Document) -> dict[str, int]:
+    """Delete saved queries, and feedback on other documents, whose words quote the document's id, name or title; return
+    how many. A name or title that another document has, too, is not a quotation of this one."""
+    phrases = _phrases(connection, document)
+    saved = connection.execute(sa.select(queries.c.id, queries.c.search).where(queries.c.tenant == document.tenant))
+    quoting = [
+        row.id
+        for row in saved
+        if any(phrase.lower() in json.dumps(row.search, ensure_ascii=False).lower() for phrase in phrases)
+    ]
+    about_others = [
+        feedback.c.query.contains(form, autoescape=True) for phrase in phrases for form in {phrase, phrase.lower()}
+    ]
+    others = (feedback.c.tenant == document.tenant, feedback.c.document_id != document.id, sa.or_(*about_others))
+    return {
+        "saved queries": connection.execute(sa.delete(queries).where(queries.c.id.in_(quoting))).rowcount,
+        "feedback on other documents": connection.execute(sa.delete(feedback).where(*others)).rowcount,
+    }
+
+
+def _phrases(connection: sa.Connection, document: Document) -> list[str]:
+    c = documents.c
+    others = (c.tenant == document.tenant, c.id != document.id, c.state != State.DELETED)
+    phrases = [document.id]
+    for column, value in ((c.name, document.name), (c.title, document.title)):
+        if value and len(value) >= MIN_PHRASE:
+            is_shared = connection.scalar(sa.select(c.number).where(column == value, *others).limit(1)) is not None
+            phrases += [] if is_shared else [value]
+    return phrases

@@ -54,6 +54,8 @@ STORES = (
     "plans",
     "idempotency keys",
     "feedback",
+    "feedback on other documents",
+    "saved queries",
     "training sets",
 )
 

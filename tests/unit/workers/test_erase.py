@@ -13,7 +13,7 @@ import pytest
 from pipeline.documents import Arrival, Destination, Document, QueueName
 from pipeline.erasure import ErasureOrder, ErasureState
 from pipeline.errors import Refused
-from pipeline.questions import ADMINISTRATOR, Caller
+from pipeline.questions import ADMINISTRATOR, Caller, Feedback
 from tests.support.filed import file_away
 from workers.assemble import Mailroom
 from workers.services.installation_key import InstallationKey, verify_receipt
@@ -152,6 +152,23 @@ def test_examples_leave_the_training_sets_and_their_models_are_named(mailroom: M
     assert [json.loads(line)["text"] for line in examples.read_text().splitlines()] == ["Other"]
     assert receipt["removed"]["training sets"] == 1
     assert [line["what"] for line in receipt["kept"] if line["store"] == "models"] == ["letters@2026.11.29"]
+
+
+def test_queries_that_quote_the_document_go_and_others_stay(mailroom: Mailroom) -> None:
+    document, first = filed(mailroom, "lindqvist.txt"), filed(mailroom, "x/common.txt")
+    second, ann, bob = filed(mailroom, "y/common.txt"), Caller(("user:ann",)), Caller(("user:bob",))
+    for caller, text in ((ann, "LINDQVIST.txt lease"), (bob, document.id), (bob, "common.txt"), (ann, "lindqvist")):
+        mailroom.catalogue.queries.create(caller, f"about {text[:9]}", {"query": text})
+    for text in ("lindqvist.txt 2026", "common.txt"):
+        feedback = Feedback(text, second.id, "click", 1.0, "k", "default", 1)
+        mailroom.catalogue.feedback.record(feedback)
+    receipt = erase(mailroom, document)
+    assert receipt["removed"]["saved queries"] == 2
+    assert receipt["removed"]["feedback on other documents"] == 1
+    left = [query.search["query"] for query in mailroom.catalogue.queries.of_tenant()]
+    assert sorted(left) == ["common.txt", "lindqvist"]
+    erase(mailroom, first)
+    assert len(mailroom.catalogue.queries.of_tenant()) == 2  # another document has that name
 
 
 def test_only_the_requester_and_administrators_see_an_erasure(mailroom: Mailroom) -> None:
