@@ -17,6 +17,7 @@ SCOPES: Mapping[str, str] = {
     "train": "read everybody's feedback, to measure and train with",
     "taxonomy": "change labels, and approve under new ones",
     "access": "access rules and groups",
+    "personal-data": "see the values that `privacy.redact` hides from other keys; no route of its own",
     "metrics": "counts of documents, jobs and requests",
     "audit": "who did what, of everybody",
     "admin": "keys, legal holds, deliveries that were given up",

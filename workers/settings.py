@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from pipeline.errors import Misconfigured
+from pipeline.personal_data.kinds import KINDS
 
 PROFILES = Path(__file__).parent / "profiles"
 ENVIRONMENT_PREFIX = "MAILROOM_"
@@ -253,6 +254,21 @@ class WebhookSettings(Section):
     endpoints: Mapping[str, Endpoint] = Field(default_factory=dict, description="receivers by name")
 
 
+class PrivacySettings(Section):
+    """What keys without the scope `personal-data` do not see."""
+
+    redact: tuple[str, ...] = Field((), description="kinds of personal data that REST replaces by [KIND]")
+    downloads: bool = Field(True, description="originals may be downloaded although kinds are redacted")
+
+    @field_validator("redact")
+    @classmethod
+    def check_kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse a kind that there is not."""
+        if unknown := set(kinds) - set(KINDS):
+            raise ValueError(f"there is no kind {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+        return kinds
+
+
 class Settings(Section):
     """All sections. The properties resolve settings that are empty by default."""
 
@@ -273,6 +289,7 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     webhooks: WebhookSettings = WebhookSettings()
     logging: LoggingSettings = LoggingSettings()
+    privacy: PrivacySettings = PrivacySettings()
 
     @property
     def home(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pipeline.documents import PersonalSpan as Span
 from pipeline.personal_data.kinds import DETECTORS_IN_ORDER, KINDS, Detector
 
+_DIGIT_OR_AT = re.compile(r"[0-9@]")
 #: Characters before and after a candidate in which the words of its context may stand.
 BEFORE, AFTER = 60, 20
 #: Characters of the longest value that needs a context.
@@ -19,6 +21,8 @@ JUST_BEFORE = 40
 
 def find(text: str, kinds: Sequence[str] = KINDS) -> tuple[Span, ...]:
     """Return the personal data of a text, in order and without overlaps; the more specific kind comes first."""
+    if not _DIGIT_OR_AT.search(text):  # no kind has neither
+        return ()
     spans: list[Span] = []
     for detector in DETECTORS_IN_ORDER:
         if detector.kind in kinds:

@@ -69,7 +69,8 @@ def all_routes(mailroom: Mailroom) -> list[APIRoute]:
 def test_every_route_is_in_the_table_or_open(place: Place) -> None:
     names = {f"{method} {route.path}" for route in all_routes(place.mailroom) for method in route.methods - {"HEAD"}}
     assert {name for name in names if not OPEN.fullmatch(re.sub(r"\{.*?\}", "x", name.split()[1]))} == {*ROUTES}
-    assert {*ROUTES.values()} == {*SCOPES, ANY_KEY}
+    # This scope opens no route: it shows what others hide.
+    assert {*ROUTES.values()} | {"personal-data"} == {*SCOPES, ANY_KEY}
 
 
 def test_the_documentation_lists_the_same_scopes() -> None:

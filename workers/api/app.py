@@ -24,6 +24,7 @@ from workers.api.key_use import KeyUse
 from workers.api.limits import Limits
 from workers.api.metrics import MailroomCollector, Requests
 from workers.api.middleware import ApiMiddleware
+from workers.api.redaction import Redactor
 from workers.api.routes import (
     access,
     audit,
@@ -92,7 +93,12 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     for routes in (documents, erasures, questions, queries, discovery, feedback, *administration):
         app.include_router(routes.router)
     app.add_middleware(
-        ApiMiddleware, authenticator=authenticator, requests=state.requests, limits=limits, audit_log=audit_log
+        ApiMiddleware,
+        authenticator=authenticator,
+        requests=state.requests,
+        limits=limits,
+        audit_log=audit_log,
+        redactor=Redactor(mailroom.settings.privacy, mailroom.catalogue.chunks),
     )
     if origins := mailroom.settings.api.cors_origins:
         # Outermost: a browser's preflight has no key. Keys come in headers, so cookies are not needed.

@@ -19,6 +19,7 @@ from workers.api.auth import OPEN, Authenticator
 from workers.api.connections import PAUSE_SECONDS, transfer_seconds
 from workers.api.limits import Limits
 from workers.api.metrics import Requests
+from workers.api.redaction import Redactor
 from workers.logs import ids
 from workers.services.audit_log import AuditLog
 
@@ -44,10 +45,16 @@ class ApiMiddleware:
     """The outermost layer: authenticates, limits the body, adds headers, counts, and turns errors into problems."""
 
     def __init__(
-        self, app: ASGIApp, authenticator: Authenticator, requests: Requests, limits: Limits, audit_log: AuditLog
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator,
+        requests: Requests,
+        limits: Limits,
+        audit_log: AuditLog,
+        redactor: Redactor,
     ) -> None:
         self.app, self._authenticator, self._requests, self._limits = app, authenticator, requests, limits
-        self._audit_log = audit_log
+        self._audit_log, self._redactor = audit_log, redactor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -85,7 +92,7 @@ class ApiMiddleware:
         scope["origin"] = origin_of(scope, access, request_id)
         self._audit_log.check_room()
         with self._limits.keys.request(access.caller.key_id), acting(scope["origin"]):
-            await self.app(scope, limited(scope, receive), send)
+            await self.app(scope, limited(scope, receive), self._redactor.sender(scope, send))
 
     def _record(self, scope: Scope, status: int) -> None:
         """Add to the audit that a key or a request was refused, or that a document was read."""
