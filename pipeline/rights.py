@@ -20,7 +20,7 @@ SCOPES: Mapping[str, str] = {
     "personal-data": "see the values that `privacy.redact` hides from other keys; no route of its own",
     "metrics": "counts of documents, jobs and requests",
     "audit": "who did what, of everybody",
-    "admin": "keys, legal holds, deliveries that were given up",
+    "admin": "keys, legal holds, retention, deliveries that were given up",
 }
 #: Every place, or every principal.
 ANY = "*"

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from workers.services.keys import KeyService
     from workers.services.promotion import Promoter
     from workers.services.reclassify import ReclassificationService
+    from workers.services.retention import RetentionService
     from workers.services.review import ReviewService
     from workers.services.similar import SimilarDocuments
     from workers.services.suggest import Suggestions
@@ -277,6 +278,13 @@ class Mailroom:
         from workers.services.keys import KeyService
 
         return KeyService(self.catalogue.keys)
+
+    @cached_property
+    def retention(self) -> RetentionService:
+        """What proposes the erasure of documents whose time is over."""
+        from workers.services.retention import RetentionService
+
+        return RetentionService(self.catalogue, self.erasures, self.settings.retention)
 
     @cached_property
     def audit_anchor(self) -> AuditAnchor:

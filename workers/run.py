@@ -170,6 +170,7 @@ def run_writer(settings: Settings, options: argparse.Namespace) -> None:
 def run_sweeper(settings: Settings, options: argparse.Namespace) -> None:
     """Send wake-ups for due jobs. Raises Refused("conflict") if another sweeper runs."""
     from indexes.open import open_catalogue
+    from workers.assemble import Mailroom
     from workers.celery_worker.sweep import Sweeper
     from workers.queue.notify import Notifier
     from workers.services.audit import AuditAnchor
@@ -180,7 +181,8 @@ def run_sweeper(settings: Settings, options: argparse.Namespace) -> None:
         # No Mailroom but the catalogue alone: this process runs all the time and should be small.
         catalogue = open_catalogue(settings.catalogue_url)
         anchor = AuditAnchor(catalogue.audit, settings.home)
-        sweeper = Sweeper(catalogue.jobs, Notifier(settings), settings.workers.sweep_seconds, anchor)
+        retention = Mailroom(settings).retention if settings.retention.rules else None
+        sweeper = Sweeper(catalogue.jobs, Notifier(settings), settings.workers.sweep_seconds, anchor, retention)
         _report_ready(options)
         sweeper.run(StopSignal())
 

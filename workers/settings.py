@@ -237,6 +237,31 @@ class Endpoint(Section):
     allow: tuple[str, ...] = Field((), description="networks (CIDR) that this endpoint may resolve to although private")
 
 
+class RetentionRuleSettings(Section):
+    """One retention rule."""
+
+    name: str = Field(min_length=1)
+    labels: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    keep: Annotated[str, StringConstraints(pattern=r"^\d{1,5} (day|month|year)s?$")]
+    start: Literal["arrival", "document-date"] = "arrival"
+    then: Literal["review", "erase"] = "review"
+
+
+class RetentionSettings(Section):
+    """How long documents are kept."""
+
+    rules: tuple[RetentionRuleSettings, ...] = Field(
+        (),
+        description='`name`, `labels`, `sources` (empty: all), `keep` ("90 days", "6 months", "7 years"), `start` '
+        "(arrival, document-date), `then` (review: a person confirms the erasure; erase: the rule does)",
+    )
+    profile: Literal["", "gdpr", "dpdp"] = Field(
+        "",
+        description="dpdp: no rule erases a document within a year of its arrival (DPDP rule 8(3)); gdpr: no minimum",
+    )
+
+
 class AuditSettings(Section):
     """What the audit records besides changes, which it always does."""
 
@@ -287,6 +312,7 @@ class Settings(Section):
     workers: WorkerSettings = WorkerSettings()
     api: ApiSettings = ApiSettings()
     audit: AuditSettings = AuditSettings()
+    retention: RetentionSettings = RetentionSettings()
     webhooks: WebhookSettings = WebhookSettings()
     logging: LoggingSettings = LoggingSettings()
     privacy: PrivacySettings = PrivacySettings()

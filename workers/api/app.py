@@ -38,6 +38,7 @@ from workers.api.routes import (
     predictions,
     queries,
     questions,
+    retention,
     service,
 )
 from workers.api.routes.common import AppState
@@ -89,7 +90,7 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     app.state.app_state = state
     app.router.redirect_slashes = False
     problems.install(app)
-    administration = (access, keys, deliveries, audit, holds, service, predictions)
+    administration = (access, keys, deliveries, audit, holds, retention, service, predictions)
     for routes in (documents, erasures, questions, queries, discovery, feedback, *administration):
         app.include_router(routes.router)
     app.add_middleware(

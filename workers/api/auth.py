@@ -63,6 +63,8 @@ ROUTES: Mapping[str, str] = {
     "POST /v1/keys/{key_id}/rotate": "admin",
     "DELETE /v1/keys/{key_id}": "admin",
     "GET /v1/audit": "audit",
+    "GET /v1/retention": "admin",
+    "POST /v1/retention/confirm": "admin",
     "GET /v1/holds": "admin",
     "POST /v1/holds": "admin",
     "DELETE /v1/holds/{hold_id}": "admin",

@@ -14,20 +14,31 @@ from workers.services.audit import AuditAnchor
 
 if TYPE_CHECKING:
     from indexes.catalogue.jobs import JobStore
+    from workers.services.retention import RetentionService
 
 log = logging.getLogger(__name__)
 
 SERVED = (QueueName.INGEST, QueueName.DELIVER, QueueName.RECLASSIFY)
 #: Most wake-ups in a queue: enough to keep every worker busy, few enough that a flood of jobs stays in the job store.
 QUEUE_CAP = 64
+#: Seconds between two sweeps of the retention rules.
+RETENTION_SECONDS = 3600.0
 #: No second wake-up is sent for a job within so many seconds, unless the queue is empty.
 REMEMBER_SECONDS = 10.0
 
 
 class Sweeper:
-    """Sends wake-ups for due jobs every ``seconds``, and keeps the anchor of the audit."""
+    """Sends wake-ups for due jobs every ``seconds``, keeps the anchor of the audit, and lets retention rules act."""
 
-    def __init__(self, jobs: JobStore, notifier: Notifier, seconds: float, anchor: AuditAnchor) -> None:
+    def __init__(
+        self,
+        jobs: JobStore,
+        notifier: Notifier,
+        seconds: float,
+        anchor: AuditAnchor,
+        retention: RetentionService | None = None,
+    ) -> None:
+        self._retention, self._retention_due = retention, time.monotonic()
         self._jobs, self._notifier, self._seconds, self._anchor = jobs, notifier, seconds, anchor
         self._audit_is_whole = True
         self._sent_at: dict[str, float] = {}
@@ -38,8 +49,16 @@ class Sweeper:
             try:
                 self.sweep()
                 self.anchor()
+                self.retain()
             except MailroomError as error:
                 log.warning("sweep: %s", error)
+
+    def retain(self) -> None:
+        """Erase what the retention rules let go of and confirm themselves, once an hour."""
+        if self._retention is not None and time.monotonic() >= self._retention_due:
+            self._retention_due = time.monotonic() + RETENTION_SECONDS
+            if count := self._retention.apply():
+                log.info("%d documents whose time is over are being erased", count)
 
     def anchor(self) -> None:
         """Move the anchor of the audit forward, or report once that the audit is not what it was."""

@@ -202,6 +202,16 @@ class Local:
         query = GroupMembers(name=group, member=list(members))
         return {"members": self._mailroom.access.remove_members(query.name, query.member)}
 
+    def retention(self, limit: int) -> Json:
+        """Return documents whose time is over."""
+        from workers.api.schemas.retention import RetentionPage
+
+        return _json(RetentionPage.of_proposals(self._mailroom.retention.due(), limit))
+
+    def confirm_retention(self, document_ids: Sequence[str]) -> Json:
+        """Erase documents whose time is over; return how many."""
+        return {"erased": self._mailroom.retention.confirm(document_ids, current_user())}
+
     def holds(self) -> Json:
         """Return the legal holds."""
         from workers.api.schemas.holds import HoldItem, HoldPage

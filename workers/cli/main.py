@@ -46,6 +46,7 @@ COMMANDS = {
     "deliveries": "deliveries:app",
     "audit": "audit:app",
     "hold": "holds:app",
+    "retention": "retention:app",
     "eval": "evaluate:app",
     "index": "index:app",
     "access": "access:app",

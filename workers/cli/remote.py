@@ -130,6 +130,14 @@ class Remote:
         """Remove members from a group; return how many were in it."""
         return self._send("DELETE", "/v1/groups", params={"name": group, "member": members})
 
+    def retention(self, limit: int) -> Json:
+        """Return documents whose time is over."""
+        return self._send("GET", "/v1/retention", params={"limit": limit})
+
+    def confirm_retention(self, document_ids: Sequence[str]) -> Json:
+        """Erase documents whose time is over; return how many."""
+        return self._send("POST", "/v1/retention/confirm", json={"document_ids": document_ids})
+
     def holds(self) -> Json:
         """Return the legal holds."""
         return self._send("GET", "/v1/holds")
