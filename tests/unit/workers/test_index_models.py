@@ -13,6 +13,7 @@ import pytest
 from indexes.catalogue.verify import verify
 from indexes.reader import FolderReader, Snapshot
 from pipeline.documents import Arrival, Chunk, Outcome, QueueName, Stage, State
+from pipeline.erasure import ErasureOrder
 from pipeline.errors import Misconfigured, Refused
 from pipeline.faults import arm
 from pipeline.questions import ADMINISTRATOR, Caller, SearchRequest
@@ -134,6 +135,28 @@ def test_a_candidate_is_built_swapped_in_and_back_without_embedding_again(
     assert [
         breach for breach in verify(mailroom.catalogue, mailroom.blobs, snapshot.numbers) if "index" in breach
     ] == []
+
+
+def test_an_erasure_waits_until_no_candidate_index_holds_the_document(mailroom: Mailroom) -> None:
+    writer, order = mailroom.indexer(), ErasureOrder("e" * 32, "test")
+    for number in range(1, 11):
+        arrive(mailroom, number)
+    erased = arrive(mailroom, 11)
+    writer.step()
+    other = mailroom.embedders.describe(OTHER)
+    mailroom.catalogue.embeddings.add(other)
+    finish_background_work(writer)
+    folder = candidate_folder(mailroom.settings.index_path, other.digest)
+    number = mailroom.catalogue.documents.get(erased).number
+    assert number in mailroom.indexes.reader(folder).snapshot().numbers
+    mailroom.catalogue.erasures.open(order)
+    mailroom.catalogue.documents.delete(erased, order)
+    mailroom.catalogue.erasures.seal(order.id)
+    finish_background_work(writer)
+    assert mailroom.catalogue.erasures.get(order.id).index_clean
+    assert mailroom.indexes.reader(folder).snapshot().numbers == mailroom.indexes.reader().snapshot().numbers
+    assert number not in mailroom.indexes.reader().snapshot().numbers and is_ready(mailroom.settings.index_path, other)
+    assert len(list((mailroom.settings.index_path / "generations").glob("[0-9]*"))) == 1
 
 
 def test_changes_during_a_build_are_in_the_index_that_is_swapped_in(mailroom: Mailroom) -> None:
