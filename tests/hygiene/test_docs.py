@@ -196,3 +196,13 @@ def test_the_table_of_a_folder_names_what_is_there(folder: Path) -> None:
     there = modules(folder) | subfolders
     assert not there - listed, f"{folder}/README.md has no row for {sorted(there - listed)}"
     assert not listed - there, f"{folder}/README.md names {sorted(listed - there)}, which is not there"
+
+
+def test_each_decision_has_a_number_of_its_own() -> None:
+    records = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    numbers = [path.name[:4] for path in records]
+    assert len(numbers) == len(set(numbers)), "two decision records have one number"
+    titles = {path.name: path.read_text().splitlines()[0] for path in records}
+    assert not [name for name, title in titles.items() if not title.startswith(f"# {name[:4]}. ")]
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text()
+    assert not [path.name for path in records if f"[{path.name[:4]}. " not in index or f"]({path.name})" not in index]
