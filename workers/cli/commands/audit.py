@@ -27,7 +27,7 @@ def verify(
         list[Path] | None, typer.Option(help="An older copy of the data folder's audit-head. Repeatable.")
     ] = None,
 ) -> None:
-    """Check every entry against the one before, and the anchors against the entries.
+    """Check the chain of entries, and the anchors against it.
 
     Without a fault the anchor in the data folder moves to the last entry. A fault ends with an error.
     """

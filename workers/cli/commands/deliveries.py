@@ -10,7 +10,7 @@ from workers.cli.context import out, shared
 from workers.cli.options import AsJson
 from workers.cli.output import show
 
-app = typer.Typer(help="Copies and webhooks that were given up: list, send again, drop.", no_args_is_help=True)
+app = typer.Typer(help="Copies and webhooks that were given up.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -41,5 +41,5 @@ def retry(
 
 @app.command()
 def drop(context: typer.Context, delivery_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Remove a delivery that was given up; the document's record keeps who did."""
+    """Remove a delivery. The document's record keeps who did."""
     shared(context).gateway.drop_delivery(delivery_id)

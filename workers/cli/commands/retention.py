@@ -43,7 +43,8 @@ def confirm(
     gateway = shared(context).gateway
     if everything == bool(documents):
         raise typer.BadParameter("give ids of documents, or --all.")
-    ids = documents or [item["document_id"] for item in gateway.retention(MOST)["items"]]
+    due = [item["document_id"] for item in gateway.retention(MOST)["items"]]
+    ids = documents or due
     if ids and not yes:
         typer.confirm(f"Erase {len(ids)} documents?", abort=True, err=True)
     count = gateway.confirm_retention(ids)["erased"] if ids else 0

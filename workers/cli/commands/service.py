@@ -98,7 +98,7 @@ def _roles_by_reports(options: Context) -> dict[str, Any]:
 
 
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show what runs and what does not, documents by state, and what is waiting. Exit code 5 when no API answers."""
+    """Show what runs, documents by state, and what is waiting. Exit code 5 when no API answers."""
     options = shared(context)
     url = options.url or options.running_at
     health = _health(url)
