@@ -39,6 +39,7 @@ CODES: dict[str, str] = {
     "broker-unavailable": "The broker did not answer.",
     "overloaded": "The server is busy with other requests; try again.",
     "not-ready": "A part of the installation does not work.",
+    "no-namespaces": "The kernel grants no network namespace.",
     "receiver-unavailable": "A webhook receiver did not accept the delivery.",
     # Refused
     "bad-request": "The request is malformed.",
@@ -54,6 +55,8 @@ CODES: dict[str, str] = {
     "unsupported-encoding": "The body is compressed or encoded; send it as it is.",
     "request-timeout": "The request did not arrive in time.",
     "too-many-requests": "There are too many requests from this key or address; try again.",
+    "packets-out": "A packet would have left the machine.",
+    "not-proven": "Whether packets leave the machine could not be shown.",
     # Misconfigured
     "bad-settings": "A setting is missing or wrong.",
     "bad-rules": "The routing rules cannot be used.",

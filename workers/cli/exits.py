@@ -25,7 +25,7 @@ MEANINGS = {
     NOT_FOUND: "there is no such document or key, or nothing was found",
     SOME_FAILED: "done, but some documents or queries failed",
     NOT_RUNNING: "no Mailroom runs on this data folder, and the command needs one",
-    UNAVAILABLE: "a store, the broker or the disk does not answer: try again",
+    UNAVAILABLE: "a store, the broker or the disk does not answer: try again; or the kernel grants no namespaces",
     INTERRUPTED: "interrupted by Ctrl-C",
 }
 

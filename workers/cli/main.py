@@ -38,6 +38,7 @@ COMMANDS = {
     "suggest": "discovery:suggest",
     "similar": "discovery:similar",
     "doctor": "service:doctor",
+    "prove-offline": "offline:prove_offline",
     "train": "train:train",
     "why": "predictions:why",
     "approve": "predictions:approve",

@@ -18,7 +18,7 @@ def suggest(
     limit: Annotated[int, typer.Option(min=1, max=20, help="Suggestions.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Suggest titles, headings, file names and words that begin so. Exit code 3 when there are none."""
+    """Suggest titles, headings, names and words that begin so. Exit code 3 when there are none."""
     page = shared(context).gateway.suggest(prefix, limit)
     if as_json:
         show.print_json(page)

@@ -19,7 +19,7 @@ from workers.cli.output import show
 if TYPE_CHECKING:
     from pipeline.evaluate import Evaluation
 
-app = typer.Typer(help="Measure the search on judged queries; export clicks and votes.", no_args_is_help=True)
+app = typer.Typer(help="Measure the search on judged queries; export feedback.", no_args_is_help=True)
 Queries = Annotated[Path, typer.Option("--queries", help="`id TAB text`, one a line.")]
 Qrels = Annotated[Path, typer.Option("--qrels", help="`query 0 document gain`; a document by id, path or name.")]
 #: Passages of the page whose latency is measured, as people ask for it.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from models.active import VersionChange
     from models.compare import ClassifierComparison
 
-app = typer.Typer(help="Versions of the models: compare, promote, roll back, export.", no_args_is_help=True)
+app = typer.Typer(help="Versions of models: compare, promote, roll back, export.", no_args_is_help=True)
 Model = Annotated[str, typer.Argument(help="NAME@VERSION, NAME (the active one) or a folder.")]
 Reason = Annotated[str, typer.Option(help="For the record.")]
 #: Documents that a promotion lists.

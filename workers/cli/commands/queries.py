@@ -12,7 +12,7 @@ from workers.cli.context import Gateway, out, shared
 from workers.cli.options import AsJson, FacetNames, facet_names, with_filters
 from workers.cli.output import show
 
-app = typer.Typer(help="Saved queries: searches under a name, which only you can see.", no_args_is_help=True)
+app = typer.Typer(help="Saved queries: searches under a name, yours alone.", no_args_is_help=True)
 QueryName = Annotated[str, typer.Argument(metavar="NAME", help="The name of a saved query, or its id.")]
 
 
