@@ -136,7 +136,10 @@ class FolderWriter:
             with translated(self.root):
                 return self._publish()
         except Exception:
-            self._reopen_after_failure()
+            try:
+                self.reopen()
+            except (Unavailable, Misconfigured) as error:
+                log.error("the index cannot be written now: %s", error)
             raise
 
     def adopt(self, other: Path, since: float) -> str:
@@ -235,12 +238,6 @@ class FolderWriter:
         if self._work is not None:
             self._work.close()
             self._work = None
-
-    def _reopen_after_failure(self) -> None:
-        try:
-            self.reopen()
-        except (Unavailable, Misconfigured) as error:
-            log.error("the index cannot be written now: %s", error)
 
     def _resume(self) -> bool:
         """Resume from the published generation, every digest verified; from an older one where that is damaged."""

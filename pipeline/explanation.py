@@ -100,7 +100,12 @@ def influences(classifier: Probabilities, parsed: Parsed, label: str, max_passes
     the number of texts classified, at most ``max_passes`` (at least 2)."""
     text = parsed.text
     reader = _PartialReader(classifier, text, label)
-    pieces = _sentences_in(text, reader.window)
+    pieces = [
+        (max(sentence.start, start), min(sentence.end, end))
+        for sentence in split_sentences(text)
+        for start, end in reader.window
+        if sentence.start < end and sentence.end > start
+    ]
     if not pieces:
         return (), 0
     whole = reader.probabilities([()])[0]
@@ -145,16 +150,6 @@ def omit_places(text: str, start: int, end: int, places: tuple[Place, ...]) -> s
             remaining.append(text[at : max(at, first)])
             at = max(at, last)
     return "".join([*remaining, text[at:end]])
-
-
-def _sentences_in(text: str, window: Sequence[Place]) -> list[Place]:
-    """Return the places of the sentences within the window."""
-    return [
-        (max(sentence.start, start), min(sentence.end, end))
-        for sentence in split_sentences(text)
-        for start, end in window
-        if sentence.start < end and sentence.end > start
-    ]
 
 
 def _coarse_to_fine(

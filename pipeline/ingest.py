@@ -53,6 +53,9 @@ log = logging.getLogger(__name__)
 MAX_NESTING = 5
 #: The document's columns if no classifier can be used.
 NO_PREDICTION: Mapping[str, object] = {"label": None, "probability": None, "model": None}
+#: The details of a document whose text cannot be read.
+NO_OCR = "The document is an image and no OCR program is installed; install tesseract-ocr, then run `mailroom retry`."
+NO_TEXT = "The document has no readable text (an empty page, or a scan that OCR could not read); a person has to look."
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,7 @@ def parse_stage(context: StageContext) -> Outcome:
     if parsed.text_quality >= context.tools.policy.readable_floor:
         return outcome
     # An unreadable page is never classified: the classifier would guess.
-    detail = _unreadable_detail(flags)
+    detail = NO_OCR if "needs-ocr" in flags else NO_TEXT
     return replace(outcome, chunks=(), next_stage=None, state=State.REVIEW, reason="no-text", detail=detail)
 
 
@@ -410,10 +413,3 @@ def _children(context: StageContext) -> tuple[tuple[Child, ...], bool]:
         )
         children.append(Child(content_hash, size, arrival))
     return tuple(children), False
-
-
-def _unreadable_detail(flags: tuple[str, ...]) -> str:
-    if "needs-ocr" in flags:
-        remedy = "install tesseract-ocr, then run `mailroom retry`."
-        return f"The document is an image and no OCR program is installed; {remedy}"
-    return "The document has no readable text (an empty page, or a scan that OCR could not read); a person has to look."

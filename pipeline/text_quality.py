@@ -30,9 +30,13 @@ def text_quality(text: str) -> float:
     for token in text.split():
         core = _EDGE.sub("", token)
         total += len(token)
-        if not core or not _is_plausible(core):
+        parts = _PART.findall(core)
+        # Letters and digits in fast alternation are encoded bytes.
+        if not core or len(parts) > max(5, len(core) // 3):
             continue
-        letters = sum(len(part) for part in _PART.findall(core) if not part.isdigit())
+        if not all(part.isdigit() or _is_word(part) for part in parts):
+            continue
+        letters = sum(len(part) for part in parts if not part.isdigit())
         if not letters:
             numbers += len(token)
         elif letters > 2 or not core.isascii():
@@ -44,13 +48,6 @@ def text_quality(text: str) -> float:
     # Noise from a scanner is full of one- and two-letter "words"; in a language they never outweigh the others.
     good = long + numbers + min(short, long)
     return good / total * min(1.0, long / FEWEST_LETTERS)
-
-
-def _is_plausible(core: str) -> bool:
-    """Return True if a token consists of words and numbers. Letters and digits in fast alternation are encoded
-    bytes."""
-    parts = _PART.findall(core)
-    return len(parts) <= max(5, len(core) // 3) and all(part.isdigit() or _is_word(part) for part in parts)
 
 
 def _is_word(word: str) -> bool:

@@ -48,7 +48,7 @@ LOG_BYTES, LOG_FILES = 5_000_000, 3
 #: Seconds for a log's thread to write the last lines of a process that ended.
 LOG_SECONDS = 0.2
 #: Lines of the broker's log that belong to its last start.
-BROKER_LINES = 20
+TAIL_LINES = 20
 
 
 @dataclass
@@ -132,19 +132,13 @@ class Supervisor:
             if self._children["broker"].process.poll() is not None:
                 if backed_up:
                     break
-                self._refuse_other_version()
+                if advice := written_by_another(self._settings, self._log_tail("broker")):
+                    raise Misconfigured("bad-store", advice)
                 backed_up = True
                 log.warning("the broker does not start; its files were moved to %s", back_up_damaged(self._settings))
                 self._children["broker"] = self._start("broker")
             time.sleep(0.05)
         raise Unavailable("broker-unavailable", f"The broker did not start; see {self._log('broker')}.")
-
-    def _refuse_other_version(self) -> None:
-        time.sleep(LOG_SECONDS)
-        with contextlib.suppress(OSError):
-            lines = self._log("broker").read_text(errors="replace").splitlines()[-BROKER_LINES:]
-            if advice := written_by_another(self._settings, lines):
-                raise Misconfigured("bad-store", advice)
 
     def _watch(self) -> None:
         now = time.monotonic()
@@ -161,7 +155,9 @@ class Supervisor:
         kill_group(child.process.pid, signal.SIGKILL)
         status = child.process.returncode
         if status == EXIT_MISCONFIGURED and not self._ready:
-            raise Misconfigured("bad-settings", self._last_log_line(child.role))
+            lines = self._log_tail(child.role)
+            reason = f": {lines[-1]}" if lines else f" did not start; see {self._log(child.role)}"
+            raise Misconfigured("bad-settings", f"{child.role}{reason}")
         if now - child.started_at > HEALTHY_SECONDS:
             child.pause = FIRST_PAUSE
         log.warning("%s ended (%s), see %s; it will be restarted", child.role, status, self._log(child.role))
@@ -169,11 +165,12 @@ class Supervisor:
         if child.role == "broker" and child.restarts >= 2 and now - child.started_at < HEALTHY_SECONDS:
             log.warning("the broker keeps ending; its files were moved to %s", back_up_damaged(self._settings))
 
-    def _last_log_line(self, role: str) -> str:
+    def _log_tail(self, role: str) -> list[str]:
+        """Return the last lines of a role that has ended; none if its log cannot be read."""
         time.sleep(LOG_SECONDS)
-        with contextlib.suppress(OSError, IndexError):
-            return f"{role}: {self._log(role).read_text(errors='replace').strip().splitlines()[-1]}"
-        return f"{role} did not start; see {self._log(role)}"
+        with contextlib.suppress(OSError):
+            return self._log(role).read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
+        return []
 
     def _is_ready(self, child: RoleProcess) -> bool:
         if child.restart_at is not None:

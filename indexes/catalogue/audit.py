@@ -68,12 +68,15 @@ def seal(connection: sa.Connection, time: float) -> None:
     rows = []
     for new in pending:
         sequence += 1
-        chained = _storable(replace(new, time=new.time or int(time * 1000))).chained(sequence, previous)
+        # The hash is of the texts as the database will return them.
+        stored = replace(
+            new,
+            time=new.time or int(time * 1000),
+            resource=storable(new.resource),
+            actor=storable(new.actor),
+            address=storable(new.address),
+        )
+        chained = stored.chained(sequence, previous)
         rows.append(asdict(chained))
         previous = chained.hash
     connection.execute(sa.insert(audit), rows)
-
-
-def _storable(new: AuditEntry) -> AuditEntry:
-    """Return the entry as the database will return it; its hash is of that."""
-    return replace(new, resource=storable(new.resource), actor=storable(new.actor), address=storable(new.address))

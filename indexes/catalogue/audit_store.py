@@ -42,9 +42,17 @@ class AuditStore:
         ``filters``: actor, key_id, resource, outcome, request_id; action, where a domain with a dot at its end stands
         for all its verbs; since and until (epoch seconds, half open).
         """
-        conditions = [audit.c.tenant == tenant, *_conditions(filters or {})]
+        c, filters = audit.c, filters or {}
+        conditions = [c.tenant == tenant, *(c[name] == filters[name] for name in _EQUAL if name in filters)]
+        if action := filters.get("action"):
+            matches = c.action.startswith(action, autoescape=True) if action.endswith(".") else c.action == action
+            conditions.append(matches)
+        if "since" in filters:
+            conditions.append(c.time >= int(filters["since"] * 1000))
+        if "until" in filters:
+            conditions.append(c.time < int(filters["until"] * 1000))
         if before is not None:
-            conditions.append(audit.c.sequence < before)
+            conditions.append(c.sequence < before)
         query = sa.select(audit).where(*conditions).order_by(audit.c.sequence.desc()).limit(limit)
         with self.database.read() as connection:
             return [_entry(row) for row in connection.execute(query)]
@@ -79,16 +87,3 @@ class AuditStore:
 
 def _entry(row: sa.Row[Any]) -> AuditEntry:
     return AuditEntry(*row)
-
-
-def _conditions(filters: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
-    c = audit.c
-    conditions = [c[name] == filters[name] for name in _EQUAL if name in filters]
-    if action := filters.get("action"):
-        matches = c.action.startswith(action, autoescape=True) if action.endswith(".") else c.action == action
-        conditions.append(matches)
-    if "since" in filters:
-        conditions.append(c.time >= int(filters["since"] * 1000))
-    if "until" in filters:
-        conditions.append(c.time < int(filters["until"] * 1000))
-    return conditions

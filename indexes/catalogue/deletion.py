@@ -51,7 +51,6 @@ NEUTRAL: dict[str, Any] = {
 def note_erased(connection: sa.Connection, document: Document, order: ErasureOrder) -> None:
     """Record a document in its erasure, before its rows are deleted: where copies of it may be, and how much of it was
     stored."""
-    deliveries = [*_ended(connection, document.id), *_unfinished(connection, document)]
     row = {
         "document_id": document.id,
         "erasure_id": order.id,
@@ -60,7 +59,7 @@ def note_erased(connection: sa.Connection, document: Document, order: ErasureOrd
         "received_at": document.received_at,
         "work": {
             "content_hash": document.content_hash,
-            "deliveries": [asdict(delivery) for delivery in deliveries],
+            "deliveries": [asdict(delivery) for delivery in _deliveries(connection, document)],
             "scopes": linked_to(connection, document.number),
         },
         "removed": {**_counts(connection, document), **_forget_quotes(connection, document)},
@@ -70,19 +69,14 @@ def note_erased(connection: sa.Connection, document: Document, order: ErasureOrd
     connection.execute(sa.insert(erased_documents).values(row))
 
 
-def _ended(connection: sa.Connection, document_id: str) -> list[Delivery]:
-    c = events.c
-    query = sa.select(c.data).where(c.document_id == document_id, c.stage == "deliver", c.event == "done")
-    entries = [entry for entry in connection.scalars(query.order_by(c.id)) if "kind" in entry]
-    return [Delivery(entry["kind"], entry["target"], entry.get("receipt")) for entry in entries]
-
-
-def _unfinished(connection: sa.Connection, document: Document) -> list[Delivery]:
-    """Return the deliveries whose job has not ended: a courier may be about to put the file there."""
-    c = jobs.c
-    waiting = (c.subject == document.id, c.queue == QueueName.DELIVER, c.stage == "deliver")
-    deliveries = []
-    for job in connection.execute(sa.select(c.id, c.payload).where(*waiting)):
+def _deliveries(connection: sa.Connection, document: Document) -> list[Delivery]:
+    """Return the deliveries that have ended, and those whose job has not: a courier may be about to put the file
+    there."""
+    ended = (events.c.document_id == document.id, events.c.stage == "deliver", events.c.event == "done")
+    entries = connection.scalars(sa.select(events.c.data).where(*ended).order_by(events.c.id))
+    deliveries = [Delivery(e["kind"], e["target"], e.get("receipt")) for e in entries if "kind" in e]
+    waiting = (jobs.c.subject == document.id, jobs.c.queue == QueueName.DELIVER, jobs.c.stage == "deliver")
+    for job in connection.execute(sa.select(jobs.c.id, jobs.c.payload).where(*waiting)):
         kind, target = job.payload["kind"], job.payload["target"]
         expected = str(fill_template(target, document)) if kind == "folder" else document.path
         deliveries.append(Delivery(kind, target, None, expected, job.id))

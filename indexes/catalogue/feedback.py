@@ -23,7 +23,18 @@ class FeedbackStore:
     def record(self, feedback: Feedback) -> None:
         """Store feedback: a vote replaces the same key's earlier vote on the same query and document; of several clicks
         the last one is stored."""
-        row = _row(feedback)
+        normalised = " ".join(feedback.query.lower().split())
+        row = {
+            "tenant": feedback.tenant,
+            "key_id": feedback.key_id,
+            "query_digest": hashlib.sha256(normalised.encode("utf-8", "replace")).hexdigest(),
+            "query": feedback.query,
+            "document_id": feedback.document_id,
+            "sort": "click" if feedback.kind == "click" else "vote",
+            "kind": feedback.kind,
+            "rank": feedback.rank,
+            "at": feedback.at,
+        }
         try:
             self._put(row)
         except sa.exc.IntegrityError:  # the same key recorded it at the same moment: now there is a row to change
@@ -49,18 +60,3 @@ class FeedbackStore:
                 (row.id, Feedback(row.query, row.document_id, row.kind, row.at, row.key_id, row.tenant, row.rank))
                 for row in connection.execute(query)
             ]
-
-
-def _row(feedback: Feedback) -> dict[str, Any]:
-    normalised = " ".join(feedback.query.lower().split())
-    return {
-        "tenant": feedback.tenant,
-        "key_id": feedback.key_id,
-        "query_digest": hashlib.sha256(normalised.encode("utf-8", "replace")).hexdigest(),
-        "query": feedback.query,
-        "document_id": feedback.document_id,
-        "sort": "click" if feedback.kind == "click" else "vote",
-        "kind": feedback.kind,
-        "rank": feedback.rank,
-        "at": feedback.at,
-    }

@@ -15,7 +15,7 @@ from indexes.catalogue.revisions import lock_place, settle
 from indexes.catalogue.rows import add_event, enqueue, enqueue_delivery, receive_attachment, to_document
 from indexes.catalogue.scopes import insert_new
 from indexes.catalogue.tables import chunks, documents, embeddings, jobs, results
-from pipeline.documents import TERMINAL, Chunk, Document, Event, Job, Outcome, QueueName, Stage, State
+from pipeline.documents import TERMINAL, Document, Event, Job, Outcome, QueueName, Stage, State
 
 #: A lease that never ends: the job is done, and its row only records the effect.
 _NEVER = 4e9
@@ -76,7 +76,9 @@ class JobStore:
                 enqueue_delivery(connection, document, destination, reason=outcome.reason, detail=outcome.detail)
             for child in outcome.children:
                 receive_attachment(connection, document, child)
-            _record(connection, document.id, outcome, time_now)
+            state = {"state": str(outcome.state), "reason": outcome.reason} if outcome.state else {}
+            name = "ended" if outcome.state else "done"
+            add_event(connection, Event(document.id, time_now, outcome.stage, name, {**outcome.data, **state}))
             if outcome.state and document.parent is None:
                 settle(connection, row["tenant"], row["place"])
             if outcome.state or outcome.vectors is not None or row["embedder"] is not None:
@@ -226,27 +228,27 @@ def _store_output(connection: sa.Connection, number: int, document_id: str, outc
         connection.execute(sa.delete(chunks).where(chunks.c.number == number))
         connection.execute(sa.delete(embeddings).where(embeddings.c.number == number))
         if outcome.chunks:
-            connection.execute(sa.insert(chunks), [_chunk_row(number, chunk) for chunk in outcome.chunks])
+            rows = [
+                {
+                    "number": number,
+                    "ordinal": chunk.ordinal,
+                    "text": chunk.text,
+                    "start": chunk.start,
+                    "end": chunk.end,
+                    "page_first": chunk.page_first,
+                    "page_last": chunk.page_last,
+                    "heading": chunk.heading,
+                }
+                for chunk in outcome.chunks
+            ]
+            connection.execute(sa.insert(chunks), rows)
     if outcome.vectors is not None and len(outcome.vectors):
         import numpy as np  # takes longer to import than most commands take to run
 
-        rows = np.ascontiguousarray(outcome.vectors, dtype="<f4")
+        vectors = np.ascontiguousarray(outcome.vectors, dtype="<f4")
         same = (chunks.c.number == number, chunks.c.ordinal == sa.bindparam("at"))
         update = sa.update(chunks).where(*same).values(vector=sa.bindparam("row"))
-        connection.execute(update, [{"at": ordinal, "row": row.tobytes()} for ordinal, row in enumerate(rows)])
-
-
-def _chunk_row(number: int, chunk: Chunk) -> dict[str, Any]:
-    return {
-        "number": number,
-        "ordinal": chunk.ordinal,
-        "text": chunk.text,
-        "start": chunk.start,
-        "end": chunk.end,
-        "page_first": chunk.page_first,
-        "page_last": chunk.page_last,
-        "heading": chunk.heading,
-    }
+        connection.execute(update, [{"at": ordinal, "row": row.tobytes()} for ordinal, row in enumerate(vectors)])
 
 
 def _store_document(connection: sa.Connection, document: Document, outcome: Outcome, time_now: float) -> None:
@@ -274,13 +276,6 @@ def _store_document(connection: sa.Connection, document: Document, outcome: Outc
     if not set(attributes.SOURCES).isdisjoint(values):
         current = (values.get(name, getattr(document, name)) for name in attributes.SOURCES)
         attributes.store(connection, document.number, *current)
-
-
-def _record(connection: sa.Connection, document_id: str, outcome: Outcome, time_now: float) -> None:
-    data = dict(outcome.data)
-    if outcome.state:
-        data |= {"state": str(outcome.state), "reason": outcome.reason}
-    add_event(connection, Event(document_id, time_now, outcome.stage, "ended" if outcome.state else "done", data))
 
 
 def _record_on_document(connection: sa.Connection, event: Event) -> None:

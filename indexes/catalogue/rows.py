@@ -80,7 +80,9 @@ def receive(
         link_folder(connection, number, arrival.source, arrival.path)
     else:
         settle(connection, tenant, place_of(arrival, parent.id if parent else None))
-    if _widen(connection, number, arrival.access):
+    existing = set(connection.scalars(sa.select(access.c.principal).where(access.c.number == number)))
+    if new := sorted(set(arrival.access) - existing):
+        connection.execute(sa.insert(access), [{"number": number, "principal": principal} for principal in new])
         bump_visibility(connection, documents.c.number == number)
     data = {"source": arrival.source, "path": arrival.path, "content_hash": content_hash, "size": size, "new": created}
     add_event(connection, Event(document_id, now(connection), Stage.RECEIVE, "received", data))
@@ -128,15 +130,6 @@ def _find_or_insert(
             attributes.store(connection, number, (), arrival.metadata)
             enqueue(connection, QueueName.INGEST, document_id, Stage.PARSE)
             return number, document_id, True
-
-
-def _widen(connection: sa.Connection, number: int, principals: Sequence[str]) -> bool:
-    """Add the principals to the document's access list; return True if one of them is new there."""
-    existing = set(connection.scalars(sa.select(access.c.principal).where(access.c.number == number)))
-    new = sorted(set(principals) - existing)
-    if new:
-        connection.execute(sa.insert(access), [{"number": number, "principal": principal} for principal in new])
-    return bool(new)
 
 
 def enqueue(

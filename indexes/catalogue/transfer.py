@@ -103,20 +103,19 @@ class TransferStore:
         numbers = {row["number"] for row in _rows(folder, tables.documents) if row["id"] in erased}
         unlinked = {row["scope"] for row in _rows(folder, tables.document_scopes) if row["number"] in numbers}
         with self.database.write() as connection:
-            if self._has_audit(connection):
-                skipped = {tables.visibility_version, tables.audit}  # a second chain cannot be joined to one
-            else:
-                skipped = {tables.visibility_version}
+            skipped = {tables.visibility_version}
+            if connection.scalar(sa.select(tables.audit.c.sequence).limit(1)) is not None:
+                skipped.add(tables.audit)  # a second chain cannot be joined to one
             for table in tables.metadata.sorted_tables:
-                if table not in skipped:
-                    _insert(connection, table, folder, erased, numbers)
+                if table in skipped:
+                    continue
+                rows = (row for row in _rows(folder, table) if not _is_about(table, row, erased, numbers))
+                for part in _parts(rows):
+                    connection.execute(insert_new(connection, table), [_adapted(table, row, erased) for row in part])
             for scope in sorted(unlinked):
                 drop_unused(connection, scope)
             _continue_numbers(connection, folder)
             bump_visibility(connection)
-
-    def _has_audit(self, connection: sa.Connection) -> bool:
-        return connection.scalar(sa.select(tables.audit.c.sequence).limit(1)) is not None
 
     def erased_ids(self, folder: Path, is_erased: Callable[[str], bool]) -> Iterator[str]:
         """Yield the ids of the documents in ``folder`` that have been erased since."""
@@ -128,14 +127,6 @@ class TransferStore:
         return sorted(
             {row["content_hash"] for row in rows if row["state"] != State.DELETED and row["id"] not in erased}
         )
-
-
-def _insert(
-    connection: sa.Connection, table: sa.Table, folder: Path, erased: Collection[str], numbers: Collection[int]
-) -> None:
-    rows = (row for row in _rows(folder, table) if not _is_about(table, row, erased, numbers))
-    for part in _parts(rows):
-        connection.execute(insert_new(connection, table), [_adapted(table, row, erased) for row in part])
 
 
 def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

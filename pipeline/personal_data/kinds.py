@@ -46,15 +46,16 @@ def _words(alternatives: str) -> re.Pattern[str] | None:
 
 _S = "[ \u00a0.-]?"
 _TELEPHONE = (
-    r"tel\b|t[ée]l[ée]?f|t[ée]l[ée]?ph|phone|fax\b|mobil|handy|cell\b|call\b|m[óo]vil|cellulare|kom[óo]rk|gsm\b|tél\b|ph\b"
-    r"|portable|rufnummer|durchwahl|contact|whatsapp|telemóvel|tlf|fijo|appel|anruf|numer telefonu"
+    r"tel\b|t[ée]l[ée]?f|t[ée]l[ée]?ph|phone|fax\b|mobil|handy|cell\b|call\b|m[óo]vil|cellulare|kom[óo]rk|gsm\b|tél\b"
+    r"|ph\b|portable|rufnummer|durchwahl|contact|whatsapp|telemóvel|tlf|fijo|appel|anruf|numer telefonu"
 )
 #: What stands before numbers of things, with no word of a value between it and the number.
 _THINGS = (
-    r"(?:invoice|order|bestell|auftrag|rechnung|facture|commande|fattura|ordine|pedido|factura|faktur|zam[óo]wieni|factuur"
-    r"|part|teile?|article|artikel|item|serial|serien|batch|lot|tracking|sendung|shipment|ticket|reference|ref|case|vorgang"
-    r"|customer|kunden|sku|transaction|version|isbn|imei|asset|pi[èe]ce|s[ée]rie|codice articolo|art[íi]culo|articolo"
-    r"|artyku|n[úu]mero de serie|policy|account|meter|z[äa]hler|contract|vertrag|contrat|umow|deliver|liefer|livraison)"
+    r"(?:invoice|order|bestell|auftrag|rechnung|facture|commande|fattura|ordine|pedido|factura|faktur|zam[óo]wieni"
+    r"|factuur|part|teile?|article|artikel|item|serial|serien|batch|lot|tracking|sendung|shipment|ticket|reference"
+    r"|ref|case|vorgang|customer|kunden|sku|transaction|version|isbn|imei|asset|pi[èe]ce|s[ée]rie|codice articolo"
+    r"|art[íi]culo|articolo|artyku|n[úu]mero de serie|policy|account|meter|z[äa]hler"
+    r"|contract|vertrag|contrat|umow|deliver|liefer|livraison)"
     r"(?:(?!card|kart|cart|tarjeta|visa|amex|tel|phone|\bpan\b|dni|nie\b|nif)[^\n]){0,30}$"
 )
 

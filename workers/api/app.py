@@ -93,12 +93,27 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
     administration = (access, keys, deliveries, audit, holds, retention, service, predictions)
     for routes in (documents, erasures, questions, queries, discovery, feedback, *administration):
         app.include_router(routes.router)
+    _add_middleware(app, state, authenticator)
+
+    @app.exception_handler(405)
+    def wrong_method(request: Request, _: HTTPException) -> JSONResponse:
+        methods = ", ".join(allowed_methods(app, request.url.path))
+        method = "HEAD" if request.scope.get("is_head") else request.method
+        detail = f"{request.url.path} does not take {method[:20]}, but {methods}."
+        return problems.problem("bad-request", 405, detail, request.url.path, headers={"Allow": methods})
+
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def _add_middleware(app: FastAPI, state: AppState, authenticator: Authenticator) -> None:
+    mailroom = state.mailroom
     app.add_middleware(
         ApiMiddleware,
         authenticator=authenticator,
         requests=state.requests,
-        limits=limits,
-        audit_log=audit_log,
+        limits=state.limits,
+        audit_log=state.audit_log,
         redactor=Redactor(mailroom.settings.privacy, mailroom.catalogue.chunks),
     )
     if origins := mailroom.settings.api.cors_origins:
@@ -111,16 +126,6 @@ def create_app(mailroom: Mailroom, warm: bool = True) -> FastAPI:
             expose_headers=EXPOSED_HEADERS,
             max_age=3600,
         )
-
-    @app.exception_handler(405)
-    def wrong_method(request: Request, _: HTTPException) -> JSONResponse:
-        methods = ", ".join(allowed_methods(app, request.url.path))
-        method = "HEAD" if request.scope.get("is_head") else request.method
-        detail = f"{request.url.path} does not take {method[:20]}, but {methods}."
-        return problems.problem("bad-request", 405, detail, request.url.path, headers={"Allow": methods})
-
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
-    return app
 
 
 def allowed_methods(app: FastAPI, path: str) -> list[str]:

@@ -179,10 +179,9 @@ class BoundedProtocol(H11Protocol):
             self._write_deadline = now + transfer_seconds(self.transport.get_write_buffer_size())
         if self._write_deadline is not None and now > self._write_deadline:
             self.transport.abort()
-        elif self._deadline is not None and now > self._deadline and not self.transport.is_closing():
-            self._close_late()
-
-    def _close_late(self) -> None:
+            return
+        if self._deadline is None or now <= self._deadline or self.transport.is_closing():
+            return
         if self.conn.trailing_data[0] and self.conn.our_state is h11.IDLE:
             detail = f"The request's head did not arrive within {HEAD_SECONDS:g} s."
             self._answer(problems.problem("request-timeout", 408, detail, ""))

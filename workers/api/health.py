@@ -17,7 +17,7 @@ from workers.api.schemas.service import HealthReport, RoleHealth
 from workers.assemble import Mailroom
 from workers.process_report import read_reports
 from workers.queue.notify import Notifier
-from workers.services.liveness import RoleState, queue_faults, role_faults, role_states, shortages
+from workers.services.liveness import queue_faults, role_faults, role_states, shortages
 from workers.services.missing import missing_from_index
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,14 @@ class HealthMonitor:
             generation=generation,
             **parts,
             sandbox=self._sandbox,
-            roles={role.role: _role_health(role) for role in roles},
+            roles={
+                role.role: RoleHealth(
+                    state=role.state,
+                    processes=role.processes,
+                    last_sign_seconds=None if role.last_sign_seconds is None else round(role.last_sign_seconds, 1),
+                )
+                for role in roles
+            },
             reasons=reasons,
             warnings=shortages(backlog, self._mailroom.settings.home),
         )
@@ -138,8 +145,3 @@ class HealthMonitor:
         state: str = self._mailroom.indexes.state().name
         # No other state is a fault: before the first document, for example, the folder does not exist yet.
         return state if state in ("read-only", "full", "damaged") else stale
-
-
-def _role_health(role: RoleState) -> RoleHealth:
-    seconds = None if role.last_sign_seconds is None else round(role.last_sign_seconds, 1)
-    return RoleHealth(state=role.state, processes=role.processes, last_sign_seconds=seconds)

@@ -68,15 +68,14 @@ class _JsonSender:
         """Send a message of the response, or keep it."""
         if message["type"] == "http.response.start" and b"json" in dict(message["headers"]).get(b"content-type", b""):
             self._start = message
-        elif self._start is None:
+            return
+        if self._start is None:
             await self._send(message)
-        else:
-            self._body += message.get("body", b"")
-            if not message.get("more_body", False):
-                await self._complete(self._start)
-
-    async def _complete(self, start: Message) -> None:
+            return
+        self._body += message.get("body", b"")
+        if message.get("more_body", False):
+            return
         body = await anyio.to_thread.run_sync(self._change, bytes(self._body)) if self._body else b""
-        headers = [(name, value) for name, value in start["headers"] if name != b"content-length"]
-        await self._send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
+        headers = [(name, value) for name, value in self._start["headers"] if name != b"content-length"]
+        await self._send({**self._start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
         await self._send({"type": "http.response.body", "body": body})

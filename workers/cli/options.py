@@ -56,7 +56,7 @@ def with_filters(command: Callable[..., None]) -> Callable[..., None]:
             parameters += [keyword(field, default=None, annotation=option) for field, option in FILTERS.items()]
         else:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # as inspect documents it
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # see inspect
     return run
 
 

@@ -102,7 +102,8 @@ class Indexer:
             added = [(job, document) for job in batch if (document := self._add_claimed(job)) is not None]
             self._compare({document.number for _, document in added})
             fault("writer.added")
-            self._purge(erased)
+            if erased and self._rebuild is None and self._writer.purge(self._texts, SLICE_SECONDS):
+                self._catalogue.erasures.index_is_clean(erased)
             generation = self._writer.publish()
         except Unavailable as error:
             TIMINGS.fail("index", error.code)
@@ -248,13 +249,6 @@ class Indexer:
         if numbers:
             self._candidates.drop_with(self._writer.root, DocumentNumbers(numbers))
         return erased
-
-    def _purge(self, erased: Mapping[str, Sequence[int]]) -> None:
-        """Rewrite what still holds something of erased documents, for a slice; record when nothing is left."""
-        if not erased or self._rebuild is not None:
-            return
-        if self._writer.purge(self._texts, SLICE_SECONDS):
-            self._catalogue.erasures.index_is_clean(erased)
 
     def _texts(self, number: int) -> tuple[Sequence[Chunk], str | None, str] | None:
         """Return chunks, title and name of a document, or None for one that is deleted."""

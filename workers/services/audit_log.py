@@ -18,6 +18,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,8 @@ class AuditLog:
             self.append()
         except MailroomError as error:
             log.error("the audit cannot be written (%s); %s keeps %d entries", error, self._spool, len(self._waiting))
-            with locked(self._run_path / LOCK_FILE), open(self._spool, "a", opener=_private) as file:
+            private = partial(os.open, mode=0o600)
+            with locked(self._run_path / LOCK_FILE), open(self._spool, "a", opener=private) as file:
                 file.writelines(json.dumps(asdict(waiting)) + "\n" for waiting in self._waiting)
                 sync(file)
 
@@ -147,7 +149,13 @@ class AuditLog:
     def _hash(self, query: str) -> str:
         """Return the keyed hash of a query in lower case with single spaces. Without the key, which never leaves the
         data folder, nobody can try queries out."""
-        self._key = self._key or _make_key(self._run_path / KEY_FILE)
+        if self._key is None:
+            path = self._run_path / KEY_FILE
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with suppress(FileExistsError), os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(32))
+                sync(file)
+            self._key = path.read_bytes()
         return hmac.new(self._key, " ".join(query.lower().split()).encode(errors="replace"), hashlib.sha256).hexdigest()
 
     def _take_up(self) -> None:
@@ -157,18 +165,6 @@ class AuditLog:
             entries = [AuditEntry(**json.loads(line)) for line in self._spool.read_text().splitlines()]
             self._store.append(entries)
             self._spool.unlink()
-
-
-def _make_key(path: Path) -> bytes:
-    """Return the key in a file; make both if there is none yet."""
-    with suppress(FileExistsError), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(secrets.token_bytes(32))
-        sync(file)
-    return path.read_bytes()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _now() -> int:

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,9 @@ class Eraser:
         times = [document.anonymised_at for document in store.get(erasure.id).documents]
         if not self._is_vacuumed(max(times, default=0.0)):
             return "the catalogue's file is written anew, for several erasures at a time"
-        self._look_again(erasure)
+        for document in erasure.documents:  # couriers may have been about to write when it was deleted
+            unfinished = [delivery for delivery in document.deliveries if delivery.place is None]
+            self._remove_copies(document.id, document.content_hash, unfinished)
         unreachable = self._tombstones.add(document.id for document in erasure.documents)
         receipt = self._key.signed(self._receipt(store.get(erasure.id), unreachable))
         store.finish(job, receipt)
@@ -144,12 +146,6 @@ class Eraser:
             copies.remove(document_id, content_hash, delivery)
         return copies
 
-    def _look_again(self, erasure: Erasure) -> None:
-        """Remove copies that couriers were about to write when the documents were deleted."""
-        for document in erasure.documents:
-            unfinished = [delivery for delivery in document.deliveries if delivery.place is None]
-            self._remove_copies(document.id, document.content_hash, unfinished)
-
     def _remove_examples(self, document_id: str) -> tuple[int, list[str]]:
         """Remove a document from the recorded training sets; return how many examples, and the models' names."""
         identity, count, models = f"document:{document_id}", 0, []
@@ -160,13 +156,10 @@ class Eraser:
                 with replacement(file) as out:
                     out.writelines(line.encode() for line in others)
                 count += len(lines) - len(others)
-                models += list(self._versions(file.parent.name))
+                # Any version that the registry has may have been trained on the set.
+                versions = sorted(Path(self._settings.models_root / file.parent.name).glob("*/model.toml"))
+                models += [f"{file.parent.name}@{version.parent.name}" for version in versions]
         return count, models
-
-    def _versions(self, name: str) -> Iterator[str]:
-        """Yield the versions of a model that the registry has: any of them may have been trained on the set."""
-        for folder in sorted(Path(self._settings.models_root / name).glob("*/model.toml")):
-            yield f"{name}@{folder.parent.name}"
 
     def _receipt(self, erasure: Erasure, unreachable: Sequence[str]) -> dict[str, Any]:
         removed: Counter[str] = Counter()

@@ -37,19 +37,15 @@ class ErasureService:
         erased: list[Document] = []
         try:
             for document_id in document_ids:
-                erased += self._erase(caller, document_id, order)
+                try:
+                    erased += self._documents.erase(caller, document_id, order)
+                except Refused as error:  # attached to an earlier one, or somebody was quicker
+                    if error.code != "not-found":
+                        raise
         finally:
             store.seal(order.id)
             self._notifier.notify(self._catalogue.jobs, QueueName.DELIVER)
         return store.get(order.id), erased
-
-    def _erase(self, caller: Caller, document_id: str, order: ErasureOrder) -> list[Document]:
-        try:
-            return self._documents.erase(caller, document_id, order)
-        except Refused as error:
-            if error.code != "not-found":
-                raise
-            return []  # attached to an earlier one, or somebody was quicker
 
     def get(self, caller: Caller, erasure_id: str) -> Erasure:
         """Return an erasure. Raises Refused("not-found") for one that somebody else requested, unless the caller is an

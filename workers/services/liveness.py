@@ -88,12 +88,7 @@ def shortages(backlog: Sequence[Mapping[str, Any]], home: Path) -> list[str]:
     if dead := dead_deliveries(backlog):
         warnings.append(f"deliveries given up: {dead}; see `mailroom deliveries list`")
     with contextlib.suppress(OSError):
-        warnings += _low_disk(home)
+        disk = shutil.disk_usage(home)
+        if disk.free < LOW_BYTES or disk.free < disk.total * LOW_SHARE:
+            warnings.append(f"{disk.free / 2**30:.1f} GiB are free on the disk of the data folder")
     return warnings
-
-
-def _low_disk(home: Path) -> list[str]:
-    disk = shutil.disk_usage(home)
-    if disk.free < LOW_BYTES or disk.free < disk.total * LOW_SHARE:
-        return [f"{disk.free / 2**30:.1f} GiB are free on the disk of the data folder"]
-    return []

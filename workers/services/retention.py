@@ -42,7 +42,9 @@ class RetentionService:
             own = proposal(self._rules, document, self._profile)
             if document.parent is not None or own is None or own.due > today:
                 continue
-            attached = self._attached(document)
+            documents = self._catalogue.documents
+            family = documents.readable_family(ADMINISTRATOR, document.id) - {document.id}
+            attached = [documents.get(document_id) for document_id in family]
             whole = family_proposal(self._rules, document, attached, self._profile)
             if (
                 whole is None
@@ -94,8 +96,3 @@ class RetentionService:
             if len(page) < BATCH:
                 return
             after = page[-1].id
-
-    def _attached(self, document: Document) -> list[Document]:
-        documents = self._catalogue.documents
-        family = documents.readable_family(ADMINISTRATOR, document.id) - {document.id}
-        return [documents.get(document_id) for document_id in family]

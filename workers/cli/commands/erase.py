@@ -55,7 +55,9 @@ def erase(
     for erasure in erasures:
         out.print(f"erasure {erasure}")
         if wait:
-            show.print_json(_receipt(gateway, erasure))
+            while not (receipt := gateway.erasure(erasure)["receipt"]):
+                time.sleep(POLL_SECONDS)
+            show.print_json(receipt)
 
 
 def _of_subject(gateway: Gateway, subject: str) -> Iterator[tuple[dict[str, Any], str]]:
@@ -85,13 +87,6 @@ def _with_text(gateway: Gateway, subject: str) -> Iterator[str]:
             return
     if phrase:
         err.print(f"only the first {MAX_PASSAGES} documents with these words in their text are listed: run it again")
-
-
-def _receipt(gateway: Gateway, erasure_id: str) -> dict[str, Any]:
-    while not (receipt := gateway.erasure(erasure_id)["receipt"]):
-        time.sleep(POLL_SECONDS)
-    content: dict[str, Any] = receipt
-    return content
 
 
 def _verify(context: Context, files: Sequence[str], public_key: str | None) -> None:

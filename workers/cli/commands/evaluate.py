@@ -62,7 +62,9 @@ def search(
     gateway = shared(context).gateway
     before = sum(map(len, judgements.values()))
     if filters:
-        judgements = _matching(gateway, filters, judgements)
+        documents = every_document(gateway, filters)
+        names = {document[name] for document in documents for name in ("id", "path", "name")}
+        judgements = {query: {d: gains[d] for d in gains if d in names} for query, gains in judgements.items()}
     left_out = before - sum(map(len, judgements.values()))
     judged = {name: text for name, text in texts.items() if judgements.get(name)}
     if not judged:
@@ -71,7 +73,12 @@ def search(
     ranked, seconds = _rank(gateway, judged, judgements, filters, options)
     result = evaluate(judgements, ranked)
     if run:
-        _write_run(run, ranked)
+        rows = (
+            f"{name} Q0 {document} {rank} {1 / rank:.6f} mailroom\n"
+            for name, documents in ranked.items()
+            for rank, document in enumerate(documents, 1)
+        )
+        run.write_text("".join(rows), encoding="utf-8")
     metrics = {**_metrics(result, seconds, len(texts) - len(judged)), "left_out": left_out}
     if as_json:
         show.print_json({**metrics, "queries": result.queries})
@@ -98,13 +105,6 @@ def export(
     rows = (f"{name} 0 {document} {gain}\n" for name, gains in judgements.items() for document, gain in gains.items())
     qrels.write_text("".join(rows), encoding="utf-8")
     out.print(f"{len(texts)} queries, {sum(map(len, judgements.values()))} judgements")
-
-
-def _matching(gateway: Gateway, filters: Mapping[str, Any], judgements: Judgements) -> Judgements:
-    """Return the judgements of documents that match the filters."""
-    documents = every_document(gateway, filters)
-    names = {document[name] for document in documents for name in ("id", "path", "name")}
-    return {query: {d: gain for d, gain in gains.items() if d in names} for query, gains in judgements.items()}
 
 
 def _rank(
@@ -134,15 +134,6 @@ def _judged_name(item: Mapping[str, Any], judged: Collection[str]) -> str:
     """Return the name under which a document is judged, otherwise its id."""
     names = (item["document_id"], item["path"], item["document_name"])
     return next((name for name in names if name in judged), item["document_id"])
-
-
-def _write_run(file: Path, ranked: Mapping[str, list[str]]) -> None:
-    rows = (
-        f"{name} Q0 {document} {rank} {1 / rank:.6f} mailroom\n"
-        for name, documents in ranked.items()
-        for rank, document in enumerate(documents, 1)
-    )
-    file.write_text("".join(rows), encoding="utf-8")
 
 
 def _metrics(result: Evaluation, seconds: list[float], unjudged: int) -> dict[str, Any]:

@@ -54,7 +54,10 @@ def read(file: Path) -> list[QueryRow]:
     mark, or Windows-1252. Empty rows are skipped. Raises Refused("bad-request").
     """
     lines = io.StringIO(_text(file), newline="").readlines()
-    records = _records(lines, _separator(lines, file))
+    first = next((line for line in lines if line.strip()), None)
+    if first is None:
+        raise Refused("bad-request", f"{file} is empty; its first row names its columns, {QUERY!r} among them.")
+    records = _records(lines, max(SEPARATORS, key=first.count))
     _, header, error = next(records, (1, [], ""))
     columns = _columns(header, error, file)
     rows = [_row(columns, *record) for record in records]
@@ -78,13 +81,6 @@ def _text(file: Path) -> str:
         except UnicodeDecodeError:
             continue
     raise Refused("bad-request", f"{file} is in an unknown encoding; save it as CSV in UTF-8.")
-
-
-def _separator(lines: Sequence[str], file: Path) -> str:
-    header = next((line for line in lines if line.strip()), None)
-    if header is None:
-        raise Refused("bad-request", f"{file} is empty; its first row names its columns, {QUERY!r} among them.")
-    return max(SEPARATORS, key=header.count)
 
 
 def _records(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str], str]]:
