@@ -138,7 +138,7 @@ def test_a_person_s_label_stands_against_plans_until_the_taxonomy_renames_it(mai
     root = client(url, mailroom, admin=True)
     document = put(root, mailroom, "a.txt", "Dear Ann, regards.", "letter")
     other = put(root, mailroom, "b.txt", "Dear Bob, regards and more.", "letter")
-    assert root.post(f"/v1/documents/{document}/approve", json={"label": "complaint"}).json()["code"] == "bad-request"
+    assert root.post(f"/v1/documents/{document}/approve", json={"label": "complaint"}).json()["code"] == "not-found"
     approved = root.post(f"/v1/documents/{document}/approve", json={"label": "complaint", "new": True}).json()
     assert (approved["label"], approved["model"][:11]) == ("complaint", "person:key:")
     record = root.get(f"/v1/documents/{document}/record").json()["events"][-1]
@@ -177,7 +177,7 @@ def test_a_person_gives_several_labels_and_rules_see_them_all(mailroom: Mailroom
     root = client(url, mailroom, admin=True)
     document = put(root, mailroom, "a.txt", "Dear Ann, the invoice follows. Regards.", "letter")
     path = f"/v1/documents/{document}"
-    assert root.post(f"{path}/approve", json={"labels": ["letter", "nowhere"]}).json()["code"] == "bad-request"
+    assert root.post(f"{path}/approve", json={"labels": ["letter", "nowhere"]}).json()["code"] == "not-found"
     assert not mailroom.catalogue.reviews.labels()  # nothing was changed
     approved = root.post(f"{path}/approve", json={"labels": ["letter", "invoice", "letter"]}).json()
     assert (approved["label"], approved["state"]) == ("letter", "indexed")

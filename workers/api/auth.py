@@ -69,7 +69,6 @@ ROUTES: Mapping[str, str] = {
     "POST /v1/holds": "admin",
     "DELETE /v1/holds/{hold_id}": "admin",
     "GET /v1/deliveries": "admin",
-    "POST /v1/deliveries/retry": "admin",
     "POST /v1/deliveries/{delivery_id}/retry": "admin",
     "DELETE /v1/deliveries/{delivery_id}": "admin",
     "GET /metrics": "metrics",

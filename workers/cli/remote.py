@@ -176,7 +176,7 @@ class Remote:
 
     def retry_deliveries(self, delivery_id: str | None) -> int:
         """Send one delivery that was given up again, or all; return how many."""
-        path = "/v1/deliveries/retry" if delivery_id is None else _path("deliveries", delivery_id, "retry")
+        path = _path("deliveries", delivery_id or "all", "retry")
         return int(self._send("POST", path)["count"])
 
     def drop_delivery(self, delivery_id: str) -> None:

@@ -35,8 +35,9 @@ class ReviewService:
 
         Return the document as it is then. The other labels are the document's too: rules see them, and a model learns
         all of them. Its destinations are those of the rules for these labels, those already served left out. Plans
-        leave its labels alone from now on. Raises Refused: "bad-request" for an unknown label (unless ``new``) or none
-        at all, "conflict" for a document that is still being processed or changed meanwhile.
+        leave its labels alone from now on. Raises Refused: "not-found" for an unknown label (unless ``new``),
+        "bad-request" for one that is too long or not printable, "contradictory" for none at all, "conflict" for a
+        document that is still being processed or changed meanwhile.
         """
         catalogue = self._catalogue
         events = catalogue.documents.history(document.id)[1]

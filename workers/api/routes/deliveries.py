@@ -26,19 +26,12 @@ def list_deliveries(
     return DeliveryPage.of_rows(app.mailroom.catalogue.deliveries.find(state == "dead", limit))
 
 
-@router.post("/retry", responses=responses())
-def retry_deliveries(app: App, access: KeyAccess) -> RetryCount:
-    """Send every delivery that was given up again."""
-    count = app.mailroom.catalogue.deliveries.retry(None, access.name)
-    app.notifier.notify(app.mailroom.catalogue.jobs, QueueName.DELIVER)
-    return RetryCount(count=count)
-
-
 @router.post("/{delivery_id}/retry", responses=responses(404))
 def retry_delivery(delivery_id: str, app: App, access: KeyAccess) -> RetryCount:
-    """Send one delivery that was given up again."""
-    count = app.mailroom.catalogue.deliveries.retry([delivery_id], access.name)
-    if not count:
+    """Send one delivery that was given up again, or with `all` in the place of an id every one."""
+    every = delivery_id == "all"
+    count = app.mailroom.catalogue.deliveries.retry(None if every else [delivery_id], access.name)
+    if not count and not every:
         raise Refused("not-found", f"No delivery {delivery_id[:32]} was given up; list those that were.")
     app.notifier.notify(app.mailroom.catalogue.jobs, QueueName.DELIVER)
     return RetryCount(count=count)

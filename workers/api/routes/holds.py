@@ -21,7 +21,7 @@ def list_holds(app: App, access: KeyAccess) -> HoldPage:
 @router.post(
     "",
     status_code=201,
-    responses={200: {"model": HoldItem, "description": "There is such a hold already."}, **responses(404)},
+    responses={200: {"model": HoldItem, "description": "There is such a hold already."}, **responses(404, 409)},
 )
 def add_hold(body: HoldBody, app: App, access: KeyAccess, response: Response) -> HoldItem:
     """Place a legal hold on a document, a source, or all documents that name a subject. It holds at once."""

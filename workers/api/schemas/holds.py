@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, StringConstraints, model_validator
+from pydantic import BaseModel, StringConstraints
 
+from pipeline.errors import Refused
 from pipeline.retention import folded
 from workers.api.schemas.common import Moment, PathText, Request, Response, ShortText
 
@@ -20,15 +21,11 @@ class HoldBody(Request):
     target: Annotated[PathText, StringConstraints(strip_whitespace=True)]
     reason: ShortText
 
-    @model_validator(mode="after")
-    def _subject_is_specific(self) -> Self:
-        if self.kind == "subject" and len(folded(self.target)) < MIN_SUBJECT:
-            raise ValueError(f"target: give a subject of {MIN_SUBJECT} letters or more")
-        return self
-
     @property
     def parts(self) -> tuple[str, str, str]:
-        """Kind, target and reason."""
+        """Kind, target and reason. Raises Refused("contradictory") for a subject of one or two letters."""
+        if self.kind == "subject" and len(folded(self.target)) < MIN_SUBJECT:
+            raise Refused("contradictory", f"target: give a subject of {MIN_SUBJECT} letters or more")
         return self.kind, self.target, self.reason
 
 
