@@ -117,18 +117,14 @@ def parse(text: str, plain: bool = False) -> Query:
         clause, at = (_word if plain else _clause)(printable, start.start())
         clauses.append(clause)
         distinct.add(clause)
-        _check_limits(distinct, clause, start.start())
+        place = f"At character {start.start() + 1}"
+        if len(distinct) > MAX_CLAUSES:
+            raise Refused("bad-query", f"{place}: the query has more than {MAX_CLAUSES} different words.")
+        if clause.kind != "word" and sum(other.kind != "word" for other in distinct) > MAX_WIDE:
+            raise Refused("bad-query", f"{place}: the query has more than {MAX_WIDE} prefixes, like words and ranges.")
     if not any(clause.sign != "-" for clause in clauses):
         raise Refused("bad-query", "The query holds no word to look for.")
     return Query(text, plain, tuple(clauses))
-
-
-def _check_limits(clauses: set[Clause], clause: Clause, start: int) -> None:
-    place = f"At character {start + 1}"
-    if len(clauses) > MAX_CLAUSES:
-        raise Refused("bad-query", f"{place}: the query has more than {MAX_CLAUSES} different words.")
-    if clause.kind != "word" and sum(other.kind != "word" for other in clauses) > MAX_WIDE:
-        raise Refused("bad-query", f"{place}: the query has more than {MAX_WIDE} prefixes, like words and ranges.")
 
 
 def _word(text: str, at: int) -> tuple[Clause, int]:

@@ -57,7 +57,20 @@ def read(question: str, passages: Sequence[Passage], embedder: Embedder) -> tupl
         is_near = candidate.score >= NEAR_BEST * best.score
         if is_near and len(chosen) < MAX_QUOTES and candidate.text not in [other.text for other in chosen]:
             chosen.append(candidate)
-    return tuple(_quote(candidate, passages[candidate.passage]) for candidate in chosen), confidence(best)
+    quotes = []
+    for candidate in chosen:
+        passage = passages[candidate.passage]
+        quote = Quote(
+            text=candidate.text,
+            document_id=passage.document_id,
+            document_name=passage.document_name,
+            page=passage.page_first if passage.page_first == passage.page_last else None,
+            start=passage.start + candidate.start,
+            end=passage.start + candidate.end,
+            score=candidate.score,
+        )
+        quotes.append(quote)
+    return tuple(quotes), confidence(best)
 
 
 def confidence(best: Candidate) -> float:
@@ -121,15 +134,3 @@ def words(text: str, excluded: frozenset[str] = frozenset()) -> list[str]:
 def _in_context(passage: Passage, sentence: str) -> str:
     """Return a sentence after its heading: "Notice period: Three months." answers what "Three months." does not."""
     return f"{passage.heading}: {sentence}" if passage.heading and passage.heading not in sentence else sentence
-
-
-def _quote(candidate: Candidate, passage: Passage) -> Quote:
-    return Quote(
-        text=candidate.text,
-        document_id=passage.document_id,
-        document_name=passage.document_name,
-        page=passage.page_first if passage.page_first == passage.page_last else None,
-        start=passage.start + candidate.start,
-        end=passage.start + candidate.end,
-        score=candidate.score,
-    )

@@ -6,6 +6,7 @@ A legal hold beats everything: neither a person nor a rule erases a document und
 from __future__ import annotations
 
 import calendar
+import contextlib
 import datetime
 import re
 import unicodedata
@@ -153,7 +154,10 @@ def family_proposal(
 def end_of(rule: RetentionRule, document: Document) -> datetime.date:
     """Return the first day on which a rule does not keep a document any more."""
     arrival = _arrival_day(document)
-    start = _date(document.metadata.get("date", "")) or arrival if rule.start == "document-date" else arrival
+    start = arrival
+    if rule.start == "document-date":
+        with contextlib.suppress(ValueError):
+            start = datetime.date.fromisoformat(document.metadata.get("date", "").strip()[:10])
     return after(start, rule.keep)
 
 
@@ -178,10 +182,3 @@ def after(day: datetime.date, period: str) -> datetime.date:
 
 def _arrival_day(document: Document) -> datetime.date:
     return datetime.datetime.fromtimestamp(document.received_at, datetime.UTC).date()
-
-
-def _date(text: str) -> datetime.date | None:
-    try:
-        return datetime.date.fromisoformat(text.strip()[:10])
-    except ValueError:
-        return None

@@ -22,7 +22,10 @@ def readable(caller: Caller) -> tuple[sa.ColumnElement[bool], ...]:
         return (in_tenant,)
     principals = _Principals(caller)
     listed = sa.exists().where(access.c.number == documents.c.number, principals.include(access.c.principal))
-    return in_tenant, listed | _under(_allowing(caller, principals)), ~_under(_hiding(caller, principals))
+    c = access_rules.c
+    allows = (c.tenant == caller.tenant, c.effect.in_((Effect.ALLOW, Effect.ONLY)), principals.include(c.principal))
+    allowing = _with_descendants(sa.select(c.scope).where(*allows), "allowing")
+    return in_tenant, listed | _under(allowing), ~_under(_hiding(caller, principals))
 
 
 class _Principals:
@@ -40,13 +43,6 @@ class _Principals:
     def include(self, principal: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
         """Return the condition that ``principal`` is one of them."""
         return principal.in_(self._own) | principal.in_(sa.select(self._groups.c.principal))
-
-
-def _allowing(caller: Caller, principals: _Principals) -> sa.CTE:
-    """Return the scopes on which, or above which, a rule allows the caller."""
-    c = access_rules.c
-    allows = (c.tenant == caller.tenant, c.effect.in_((Effect.ALLOW, Effect.ONLY)), principals.include(c.principal))
-    return _with_descendants(sa.select(c.scope).where(*allows), "allowing")
 
 
 def _hiding(caller: Caller, principals: _Principals) -> sa.CTE:

@@ -43,7 +43,11 @@ class CatalogueRows:
             counts[table.name] = 0
             with gzip.open(folder / f"{table.name}{SUFFIX}", "wt", compresslevel=1, encoding="utf-8") as file:
                 for row in self._connection.execute(query).mappings():
-                    file.write(json.dumps({key: _encoded(row[key]) for key in row}) + "\n")
+                    values = {
+                        key: base64.b64encode(value).decode() if isinstance(value, bytes | memoryview) else value
+                        for key, value in row.items()
+                    }
+                    file.write(json.dumps(values) + "\n")
                     counts[table.name] += 1
         return counts
 
@@ -193,7 +197,3 @@ def _rows(folder: Path, table: sa.Table) -> Iterator[dict[str, Any]]:
     with gzip.open(folder / f"{table.name}{SUFFIX}", "rt", encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
-
-
-def _encoded(value: Any) -> Any:
-    return base64.b64encode(value).decode() if isinstance(value, bytes | memoryview) else value

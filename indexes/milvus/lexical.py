@@ -120,7 +120,11 @@ class MilvusLexical:
         reading = limit
         while True:
             hits = self._scored(query, expression, reading)
-            accepted = self._accepted(query, hits)
+            accepted = hits
+            if query.fields_to_check:
+                keys = {row["key"] for row in self._rows(hits, query.fields_to_check) if query.accepts(row)}
+                mask = np.array([key in keys for key in hits.keys.tolist()], bool)
+                accepted = Hits(hits.keys[mask], hits.scores[mask])
             if len(accepted) >= limit or len(hits) < reading or reading >= MAX_ROWS:
                 return Hits(accepted.keys[:limit], accepted.scores[:limit])
             reading = min(MAX_ROWS, 4 * reading)
@@ -139,13 +143,6 @@ class MilvusLexical:
         keys, values = np.fromiter(scores.keys(), np.int64), np.fromiter(scores.values(), np.float64)
         order = np.lexsort((keys, -values))[:limit]
         return Hits(keys[order], values[order])
-
-    def _accepted(self, query: MilvusQuery, hits: Hits) -> Hits:
-        if not query.fields_to_check:
-            return hits
-        accepted = {row["key"] for row in self._rows(hits, query.fields_to_check) if query.accepts(row)}
-        mask = np.array([key in accepted for key in hits.keys.tolist()], bool)
-        return Hits(hits.keys[mask], hits.scores[mask])
 
     def _rows(self, hits: Hits, fields: Sequence[str]) -> list[dict[str, Any]]:
         """Read the keys and these fields of the hits' chunks."""

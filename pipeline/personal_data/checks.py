@@ -111,12 +111,11 @@ def passport_zone(text: str) -> bool:
     line = text.split()[-1]
     fields = ((line[:9], line[9]), (line[13:19], line[19]), (line[21:27], line[27]))
     whole = line[:10] + line[13:20] + line[21:43]
-    return all(_mrz_digit(value) == digit for value, digit in (*fields, (whole, line[43])))
-
-
-def _mrz_digit(value: str) -> str:
-    digits = (0 if character == "<" else int(character, 36) for character in value)
-    return str(sum(digit * _MRZ_WEIGHTS[at % 3] for at, digit in enumerate(digits)) % 10)
+    for value, digit in (*fields, (whole, line[43])):
+        numbers = (0 if character == "<" else int(character, 36) for character in value)
+        if digit != str(sum(number * _MRZ_WEIGHTS[at % 3] for at, number in enumerate(numbers)) % 10):
+            return False
+    return True
 
 
 def national_insurance(text: str) -> bool:

@@ -46,9 +46,14 @@ def _places(detector: Detector, text: str) -> Iterator[tuple[int, int]]:
             accepted = _has_context(detector, text, start, end) and detector.check(match[0])
             if accepted and not isinstance(accepted, bool):
                 end = start + accepted
-            at = end if accepted else _next_start(text, start, end)
             if accepted:
+                at = end
                 yield start, end
+                continue
+            at = start  # a value may begin at the second word
+            while at < end and text[at].isalnum():
+                at += 1
+            at += 1
 
 
 def _zones(detector: Detector, text: str) -> Iterator[tuple[int, int]]:
@@ -66,14 +71,6 @@ def _zones(detector: Detector, text: str) -> Iterator[tuple[int, int]]:
         last = end
     if last >= 0:
         yield first, last
-
-
-def _next_start(text: str, start: int, end: int) -> int:
-    """Return where to search on after a candidate that is none: behind its first word, since a value may begin at its
-    second."""
-    while start < end and text[start].isalnum():
-        start += 1
-    return start + 1
 
 
 def _has_context(detector: Detector, text: str, start: int, end: int) -> bool:

@@ -191,11 +191,6 @@ def run(demo: Demo, manifest: SamplesManifest, once: bool, picture: Path | None 
         while demo.alive:
             time.sleep(0.5)
     demo.stop()
-    return _summarise(outcomes)
-
-
-def _summarise(outcomes: Sequence[show.SampleOutcome]) -> int:
-    """Print the counts of states; return the exit status."""
     states = [outcome.document["state"] if outcome.document else "" for outcome in outcomes]
     expected = sum(outcome.expected for outcome in outcomes)
     console.print(

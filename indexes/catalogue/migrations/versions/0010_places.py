@@ -81,17 +81,13 @@ def _set_places(connection: sa.Connection) -> None:
     update = sa.update(documents).where(c.number == sa.bindparam("at")).values(place=sa.bindparam("digest"))
     after = 0
     while rows := connection.execute(_DOCUMENTS.where(c.number > after).order_by(c.number).limit(BATCH)).all():
-        places = [
-            _place(row.source, row.path, row.parent or (row.id if row.number in earlier else None)) for row in rows
-        ]
-        values = [{"at": row.number, "digest": place} for row, place in zip(rows, places, strict=True)]
+        values = []
+        for row in rows:
+            parent = row.parent or (row.id if row.number in earlier else None)
+            names = ["", row.source, row.path, *([parent] if parent else [])]
+            values.append({"at": row.number, "digest": hashlib.sha256(json.dumps(names).encode()).hexdigest()})
         connection.execute(update, values)
         after = rows[-1].number
-
-
-def _place(source: str, path: str, parent: str | None) -> str:
-    names = ["", source, path, *([parent] if parent else [])]
-    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
 def _split(connection: sa.Connection, row: Row) -> None:
@@ -106,15 +102,11 @@ def _split(connection: sa.Connection, row: Row) -> None:
     first, *others = sorted(places.items(), key=lambda item: item[0] != (row.source, row.path, row.parent))
     _narrow(connection, row, first[1], listed)
     for (_, _, parent), group in others:
-        if parent is None or _exists(connection, parent):
+        same = (documents.c.id == parent, documents.c.state != "deleted")
+        if parent is None or connection.scalar(sa.select(documents.c.number).where(*same)) is not None:
             _make_document(connection, row, parent, group, listed)
         else:  # what it was attached to is erased
             connection.execute(sa.delete(arrivals).where(arrivals.c.id.in_([arrival.id for arrival in group])))
-
-
-def _exists(connection: sa.Connection, document_id: str) -> bool:
-    same = (documents.c.id == document_id, documents.c.state != "deleted")
-    return connection.scalar(sa.select(documents.c.number).where(*same)) is not None
 
 
 def _narrow(connection: sa.Connection, row: Row, group: Sequence[Row], listed: set[str]) -> None:
