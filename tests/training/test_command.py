@@ -188,7 +188,7 @@ def test_a_second_training_of_the_same_name_is_refused(mailroom: Mailroom, tmp_p
 def test_a_training_ends_with_the_command_that_started_it(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = f"echo $$ > {pid_file}; exec sleep 600"
-    code = f"from workers.services.training import Trainer; Trainer(None).run_recipe(['sh', '-c', {script!r}])"
+    code = f"from workers.services.training import Trainer; Trainer.run_recipe(['sh', '-c', {script!r}])"
     command = subprocess.Popen([sys.executable, "-c", code])
     wait_for(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"), 120, "the training to begin")
     running = Path(f"/proc/{pid_file.read_text().strip()}/cmdline")

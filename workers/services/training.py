@@ -148,7 +148,8 @@ class Trainer:
             ) from error
         return python
 
-    def run_recipe(self, command: list[str]) -> dict[str, Any]:
+    @staticmethod
+    def run_recipe(command: list[str]) -> dict[str, Any]:
         """Run the recipe and return its report. Raises Misconfigured or Refused with the recipe's own error."""
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
         # If this process is killed, the training ends, too: otherwise it would block the next one unseen.
