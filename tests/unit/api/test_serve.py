@@ -32,7 +32,7 @@ async def accepted_option(listening: socket.socket, address: tuple[str, int]) ->
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_an_accepted_connection_sends_small_answers_at_once(tmp_path: Path, host: str) -> None:
     if host == "::1" and not has_ipv6():
-        pytest.skip("this machine has no IPv6 loopback address")
+        pytest.skip("the IPv6 loopback address is missing: sudo sysctl -w net.ipv6.conf.lo.disable_ipv6=0")
     listening = bind(make_mailroom(tmp_path, **{"api.host": host}).settings)
     address = listening.getsockname()[:2]
     assert asyncio.run(accepted_option(listening, address)) == 1
